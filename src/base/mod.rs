@@ -1,0 +1,16 @@
+//! What every stage shares: errors, identifiers, money, time, secrets. No I/O.
+//!
+//! Invariant: nothing here imports another stage.
+
+pub mod error;
+pub mod ids;
+pub mod money;
+pub mod secret;
+pub mod text;
+pub mod time;
+
+pub use error::{Error, Kind, Result};
+pub use ids::RunId;
+pub use money::Money;
+pub use secret::Secret;
+pub use time::{Clock, SystemClock};

@@ -1,0 +1,384 @@
+//! A gateway definition: everything huopan knows about one gateway, as validated data.
+//!
+//! Takes nothing from a run; gives every later stage its rules. A new gateway is a new TOML file.
+//!
+//! Invariant: no code anywhere asks for a gateway's name; it asks for a value in here.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+
+use super::pointer::Pointer;
+use super::template::Template;
+
+/// One gateway: how to ask, how to sign, how to read an answer, what its errors mean.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// The name pipelines use, and the value of the `gateway` columns.
+    pub name: String,
+    /// What it is for, in one line.
+    pub title: String,
+    /// Where it has been seen to work, in one line.
+    pub seen: String,
+    /// The base address; an endpoint's `path` is appended to it.
+    pub url: String,
+    /// How parameters travel unless an endpoint says otherwise.
+    pub http: Http,
+    /// The formats an answer may have; the first is the one asked for.
+    pub answer: Vec<Answer>,
+    /// What an account must give, in file order.
+    pub credentials: Vec<CredentialSpec>,
+    /// Parameters sent with every call.
+    pub params: Vec<(String, Template)>,
+    /// How `{now}` is written.
+    pub time: TimeFormat,
+    /// The sale unit where an answer states none.
+    pub unit: Option<String>,
+    /// `None`: the credentials travel as parameters (resellers), so addresses are secrets.
+    pub sign: Option<Sign>,
+    /// Pace, quota and sizes.
+    pub limits: Limits,
+    /// How a shop in a pipeline becomes a shop id.
+    pub shop: ShopRules,
+    /// By huopan's names: `shop`, `count`, `categories`, `listing`, `item`, `sku`, `time`.
+    pub endpoints: BTreeMap<String, Endpoint>,
+    /// Where an offer's canonical fields stand in a record.
+    pub offer: Mapping,
+    /// Where a SKU's canonical fields stand, in an offer's nested records and in `sku` answers.
+    pub sku: Mapping,
+    /// What its errors look like and mean.
+    pub errors: ErrorRules,
+    /// Which completeness checks apply.
+    pub completeness: Completeness,
+    /// The file's text as it was read (what `gateways show` prints).
+    pub text: String,
+}
+
+/// How parameters travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Http {
+    /// In the query string.
+    Get,
+    /// As an URL-encoded form.
+    Post,
+}
+
+/// The format of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// JSON, in UTF-8 or GBK.
+    Json,
+    /// XML whose elements carry the JSON names.
+    Xml,
+}
+
+/// One value an account must give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialSpec {
+    /// Its name in `credentials` and in templates.
+    pub name: String,
+    /// Given only by reference, never printed or landed.
+    pub secret: bool,
+    /// The account may leave it out; parameters that need it are then not sent.
+    pub optional: bool,
+}
+
+/// How a moment is written into a parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimeFormat {
+    /// 13 digits.
+    UnixMillis,
+    /// 10 digits.
+    UnixSeconds,
+    /// A `strftime` pattern, in Beijing time.
+    Pattern(String),
+}
+
+/// How a call is signed. Every scheme of WIRE §1 is one of these templates.
+#[derive(Debug, Clone)]
+pub struct Sign {
+    /// The digest.
+    pub algorithm: Algorithm,
+    /// The credential that is the key or stands in `text` as `{secret}`.
+    pub secret: String,
+    /// What is hashed: `{secret}`, `{params}`, `{path}`.
+    pub text: Template,
+    /// One parameter: `{name}`, `{value}`.
+    pub param: Template,
+    /// What stands between two parameters.
+    pub join: String,
+    /// How a value enters the text.
+    pub value: ValueEncoding,
+    /// Which values are neither sent nor signed.
+    pub skip: Skip,
+    /// The parameter that carries the signature, upper-case hex.
+    pub into: String,
+    /// Sent but not signed.
+    pub unsigned: Vec<String>,
+}
+
+/// The digest of a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// MD5 of the text.
+    Md5,
+    /// HMAC-MD5, keyed with the secret.
+    HmacMd5,
+    /// HMAC-SHA1, keyed with the secret.
+    HmacSha1,
+    /// HMAC-SHA256, keyed with the secret.
+    HmacSha256,
+}
+
+/// How a value enters the signed text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueEncoding {
+    /// RFC 3986: all but `A-Z a-z 0-9 - . _ ~` percent-encoded, from UTF-8.
+    Percent,
+    /// As it is.
+    Raw,
+}
+
+/// Which values are neither sent nor signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skip {
+    /// Those that are absent.
+    Null,
+    /// Those that are absent or empty.
+    Empty,
+}
+
+/// Pace, quota and sizes of one account.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Calls per Beijing day, by licence. Empty: no limit is known.
+    pub calls_per_day: BTreeMap<String, u64>,
+    /// Greatest number of calls at once.
+    pub calls_in_flight: u32,
+    /// Greatest number of calls sent in any one-second window.
+    pub calls_per_second: Option<f64>,
+    /// How long a worker rests after each call.
+    pub pause: Pause,
+    /// A larger difference between the clocks makes the gateway refuse.
+    pub clock_skew_seconds_max: Option<u64>,
+    /// Connecting takes at most this long.
+    pub connect_seconds: f64,
+    /// One answer takes at most this long.
+    pub read_seconds: f64,
+    /// A larger answer is cut and counts as broken.
+    pub body_bytes_max: u64,
+    /// Attempts of one call, the first included.
+    pub attempts_max: u32,
+}
+
+/// Rests of one worker, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pause {
+    /// After an answer.
+    pub success: f64,
+    /// After a failure that may be retried.
+    pub failure: f64,
+    /// After a throttle answer without a wait of its own.
+    pub throttle: f64,
+}
+
+/// How a shop in a pipeline becomes `{shop_id}`.
+#[derive(Debug, Clone, Default)]
+pub struct ShopRules {
+    /// Patterns with one group, tried in order on a shop's address; else endpoint `shop` is asked.
+    pub id_in_url: Vec<Regex>,
+    /// A shop id must match this (a shop *name* given as an id is refused with a hint).
+    pub id_pattern: Option<Regex>,
+}
+
+/// One question a gateway answers.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// huopan's name for it.
+    pub name: String,
+    /// Appended to the base address, and `{path}` in the signed text.
+    pub path: Option<Template>,
+    /// How its parameters travel.
+    pub http: Http,
+    /// Its own parameters.
+    pub params: Vec<(String, Template)>,
+    /// What `{fields}` stands for, joined by commas.
+    pub fields: Vec<String>,
+    /// The record, at the first pointer that is there.
+    pub one: Vec<Pointer>,
+    /// The records, at the first pointer that is there.
+    pub list: Vec<Pointer>,
+    /// How many records there are in all.
+    pub total: Vec<Pointer>,
+    /// The id of a record (categories).
+    pub id: Vec<Pointer>,
+    /// The shop id in the record of endpoint `shop`.
+    pub shop_id: Vec<Pointer>,
+    /// Page parameters of a listing.
+    pub page: Option<Paging>,
+}
+
+/// Page parameters of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paging {
+    /// The parameter with the page's number.
+    pub number: String,
+    /// The first page's number.
+    pub first: u32,
+    /// The last page the gateway serves; past it, it answers empty pages without an error.
+    pub last: Option<u32>,
+    /// The parameter with the page's size.
+    pub size: Option<String>,
+    /// The greatest size it takes, and the one asked for.
+    pub size_max: u32,
+}
+
+/// Canonical field → where it stands. Field names are those of [`OFFER_FIELDS`] and [`SKU_FIELDS`].
+pub type Mapping = BTreeMap<String, FieldSource>;
+
+/// Where one canonical field stands in a record.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FieldSource {
+    /// Pointers into the record; the first whose value is not empty counts.
+    pub at: Vec<Pointer>,
+    /// For a rate only: how it is scaled.
+    pub scale: Option<Scale>,
+    /// For a list of name-value records (`attributes`, `spec`): where the name stands in each.
+    pub name: Vec<Pointer>,
+    /// … and the value.
+    pub value: Vec<Pointer>,
+}
+
+/// How a rate is scaled where its text does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// `38.46` and `"10%"` are 38.46 % and 10 %.
+    Percent,
+    /// `0.27` is 27 %.
+    Fraction,
+}
+
+/// The canonical fields of an offer.
+pub const OFFER_FIELDS: &[&str] = &[
+    "offer_id",
+    "shop_id",
+    "shop_name",
+    "title",
+    "brand",
+    "category_id",
+    "ship_from",
+    "detail_url",
+    "image_url",
+    "image_urls",
+    "video_url",
+    "price",
+    "price_max",
+    "promotion_price",
+    "channel_price",
+    "dropship_price",
+    "retail_price",
+    "currency",
+    "quote_type",
+    "ladder",
+    "unit",
+    "sale_unit",
+    "batch_number",
+    "pack",
+    "attributes",
+    "moq",
+    "stock",
+    "sales",
+    "like_count",
+    "comment_count",
+    "favorite_count",
+    "repurchase_rate",
+    "sku_ids",
+    "skus",
+    "status",
+    "created_at",
+    "modified_at",
+];
+
+/// The canonical fields of a SKU.
+pub const SKU_FIELDS: &[&str] =
+    &["sku_id", "spec", "price", "promotion_price", "channel_price", "stock", "cargo_number", "ladder"];
+
+/// What a gateway's errors look like and mean.
+#[derive(Debug, Clone, Default)]
+pub struct ErrorRules {
+    /// Where a code may stand.
+    pub code: Vec<Pointer>,
+    /// Where a finer code may stand.
+    pub sub_code: Vec<Pointer>,
+    /// Where a message may stand; a code may also stand only inside it.
+    pub message: Vec<Pointer>,
+    /// Codes that mean success.
+    pub ok: Vec<String>,
+    /// Flags that must be `true` (or `"true"`) where they are there.
+    pub success: Vec<Pointer>,
+    /// What a code (or a `prefix.*`) means; the most specific entry counts, sub-code first.
+    pub codes: BTreeMap<String, CodeRule>,
+}
+
+/// What one code means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeRule {
+    /// What to do about it.
+    pub class: ErrorClass,
+    /// What to tell the user.
+    pub hint: Option<String>,
+    /// How long to wait, where the code implies it.
+    pub wait_seconds: Option<u64>,
+}
+
+/// What to do about an error answer (WIRE §1 "Errors").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ErrorClass {
+    /// Ask again after a while.
+    Retry,
+    /// Slow down, then ask again.
+    Throttle,
+    /// This account has no calls left until its block ends.
+    Quota,
+    /// Stop: a key, a signature or a permission is wrong.
+    Auth,
+    /// Stop: a parameter is wrong.
+    Param,
+    /// This item only: quarantine.
+    Item,
+    /// The offer is no longer there.
+    Gone,
+}
+
+impl ErrorClass {
+    /// Its name in definitions, tables and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            ErrorClass::Retry => "retry",
+            ErrorClass::Throttle => "throttle",
+            ErrorClass::Quota => "quota",
+            ErrorClass::Auth => "auth",
+            ErrorClass::Param => "param",
+            ErrorClass::Item => "item",
+            ErrorClass::Gone => "gone",
+        }
+    }
+}
+
+/// Which completeness checks apply, and their bounds (WIRE §4, §5 "Completeness").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completeness {
+    /// The official count is compared with the offers fetched.
+    pub count: bool,
+    /// The share of offers with all their SKUs is judged, where SKU data is fetched.
+    pub sku: bool,
+    /// The share of offers with a wholesale, spread or channel price is judged.
+    pub price: bool,
+    /// Greatest difference between official count and offers fetched.
+    pub count_tolerance: u64,
+    /// Smallest share of SKU-complete offers, in units of 10⁻⁴.
+    pub sku_rate_min: i64,
+    /// Smallest share of price-complete offers, in units of 10⁻⁴.
+    pub price_rate_min: i64,
+}

@@ -1,0 +1,71 @@
+//! What is kept of one attempt of a call, beside its bytes.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// The header line of a landed attempt: identity, transport outcome, times. No secrets, no signature.
+///
+/// Whether the answer is *good* is not in here: it is judged from the bytes, each time they are read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The run's id.
+    pub run_id: String,
+    /// The attempt's number in the run, from 1; `run_id/number` is its `raw_ref`.
+    pub number: i64,
+    /// Which try of the same call this is, from 1.
+    pub attempt: i32,
+    /// The account's name.
+    pub account: String,
+    /// huopan's name of the endpoint.
+    pub endpoint: String,
+    /// The shop it is about, where the call is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shop_id: Option<String>,
+    /// The offer it is about, where the call is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer_id: Option<i64>,
+    /// The SKU it is about, where the call is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sku_id: Option<i64>,
+    /// The page, for listings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<u32>,
+    /// The parameters, without credentials, time and signature.
+    pub request: BTreeMap<String, String>,
+    /// The HTTP status; `None`: no answer arrived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// The `Content-Type` of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// `Retry-After` of the answer, as received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<String>,
+    /// Why no (whole) answer arrived: a connection error, a time-out, a cut body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport_error: Option<String>,
+    /// How long the call waited for its turn.
+    pub wait_ms: i64,
+    /// From sending to the last byte.
+    pub latency_ms: i64,
+    /// When it was sent.
+    pub sent_at: DateTime<Utc>,
+    /// When the last byte (or the failure) arrived.
+    pub received_at: DateTime<Utc>,
+    /// Length of the body that follows.
+    pub body_bytes: u64,
+    /// xxh3-128 of the body, in hex.
+    pub digest: String,
+    /// A known secret stood in the answer and was overwritten by stars.
+    pub redacted: bool,
+}
+
+impl Record {
+    /// The name of the attempt in tables: `run_id/number`.
+    #[must_use]
+    pub fn raw_ref(&self) -> String {
+        format!("{}/{}", self.run_id, self.number)
+    }
+}

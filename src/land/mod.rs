@@ -1,0 +1,1 @@
+//! Landing: every attempt's record and bytes, durable before anything uses them.

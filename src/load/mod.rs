@@ -1,0 +1,3 @@
+//! Load: Parquet files, the publish log, the Delta commits.
+
+pub mod log;

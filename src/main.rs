@@ -1,0 +1,3 @@
+//! huopan.
+
+fn main() {}
