@@ -1,0 +1,3 @@
+//! Transform: landed bytes → offers, tiers and SKUs → Arrow batches and quarantine. No I/O.
+
+pub mod fields;
