@@ -82,7 +82,10 @@ fn expand(pattern: &str) -> Result<Vec<CapturedFile>> {
     let fixed = fixed_folder(path);
     let mut files = Vec::new();
     for found in matches {
-        let found = found.map_err(|source| unreadable(&source.path().to_owned(), source))?;
+        let found = found.map_err(|source| {
+            let folder = source.path().to_owned();
+            unreadable(&folder, source)
+        })?;
         if found.is_dir() {
             files.extend(walk(&found, &fixed)?);
         } else {

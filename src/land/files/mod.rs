@@ -101,7 +101,9 @@ struct Days<F> {
 
 impl<F: FnMut(NaiveDate) -> RunId> Days<F> {
     /// Returns once all of the batch is durable.
-    async fn land(&mut self, batch: Vec<Capture>) -> Result<()> {
+    async fn land(&mut self, mut batch: Vec<Capture>) -> Result<()> {
+        // Stable: within a day the order stays, and each day's writer is used in one go.
+        batch.sort_by_key(|capture| capture.dt);
         let mut landings = Vec::with_capacity(batch.len());
         for Capture { dt, mut attempt } in batch {
             self.make_ready(dt).await?;
