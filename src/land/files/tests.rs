@@ -228,8 +228,8 @@ fn run_of(dt: NaiveDate) -> RunId {
 async fn each_day_lands_in_its_own_zone_with_facts() {
     let folder = Folder::new();
     let mut file = std::fs::File::create(folder.path("captures/x.jsonl")).unwrap();
-    for answer in 0..600_u32 {
-        // More days than are open at once, interleaved.
+    for answer in 0..2400_u32 {
+        // Several batches, and more days than are open at once, interleaved.
         let (day, shop) = (1 + answer % 12, answer % 5);
         writeln!(file, r#"{{"shop":"s{shop}","at":"2026-11-{day:02} 08:00:00","body":{{"n":{answer}}}}}"#).unwrap();
     }
@@ -242,13 +242,13 @@ async fn each_day_lands_in_its_own_zone_with_facts() {
         assert_eq!(zone.read_facts(run_id).await.unwrap().as_ref(), Some(facts));
         let (records, numbers): (Vec<_>, Vec<_>) =
             zone.records(run_id).await.unwrap().into_iter().map(|record| (record.run_id, record.number)).unzip();
-        assert_eq!(numbers, (1..=50).collect::<Vec<_>>());
+        assert_eq!(numbers, (1..=200).collect::<Vec<_>>());
         assert!(records.iter().all(|id| *id == run_id.to_string()));
         assert_eq!((facts.shops.len(), facts.calls_used), (5, 0));
-        assert!(facts.bytes_received > 50 * 7);
+        assert!(facts.bytes_received > 200 * 7);
     }
     let segments = Zone::new(target.store, "exports", day(3)).segments(&landed[2].run_id).await.unwrap();
-    assert!(segments.len() <= 3, "interleaved days share segments: {}", segments.len());
+    assert!(segments.len() <= 8, "interleaved days share segments: {}", segments.len());
 }
 
 #[tokio::test]
@@ -262,4 +262,15 @@ async fn an_error_in_the_middle_leaves_no_facts() {
     assert!(error.to_string().contains("line 3001"), "{error}");
     let zone = Zone::new(target.store, "exports", day(19));
     assert_eq!(zone.read_facts(&run_of(day(19))).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_lake_that_cannot_be_written_stops_the_landing() {
+    let folder = Folder::new();
+    folder.write("captures/x.jsonl", "{\"n\":1}\n");
+    let target = target(&folder);
+    folder.write("lake/_huopan", "a file where the folder belongs");
+    let captures = Captures::open(&folder.files("captures"), day(22)).unwrap();
+    let error = land_files(captures, target, run_of).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Storage);
 }
