@@ -1,3 +1,7 @@
-//! Transform: landed bytes → offers, tiers and SKUs → Arrow batches and quarantine. No I/O.
+//! Transform: landed bytes → offers, tiers and SKUs → Arrow batches and quarantine. No I/O but spilling.
 
 pub mod fields;
+
+pub mod chunk;
+pub mod decode;
+pub mod picture;
