@@ -40,6 +40,8 @@ pub struct Key {
     pub sku_complete: bool,
     /// It has a wholesale, spread or channel price.
     pub price_complete: bool,
+    /// It states a MOQ.
+    pub moq_stated: bool,
 }
 
 /// Where a row of today's picture comes from.

@@ -45,6 +45,7 @@ fn chunk(number: i64, made: &[Made]) -> Chunk {
         origin: made.5,
         sku_complete: true,
         price_complete: true,
+        moq_stated: true,
     });
     Chunk::new(&Rows { offers, tiers: repeated(|made| made.3), skus: repeated(|made| made.4) }, keys.collect()).unwrap()
 }
