@@ -1,0 +1,3 @@
+//! Transform: landed bytes into canonical rows.
+
+pub mod contract;
