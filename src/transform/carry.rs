@@ -7,9 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray, new_null_array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray, new_null_array};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
@@ -65,7 +63,8 @@ impl<'v> Carrier<'v> {
     pub fn finish(self) -> Result<Vec<Chunk>> {
         let mut chunks = Vec::new();
         let all = |batches: &[RecordBatch], table: Table| {
-            concat_batches(&without_run(&table.file_schema()?), batches).map_err(broken)
+            let schema = table.file_schema()?;
+            concat_batches(&without_run(&schema), batches).map_err(broken)
         };
         let tiers = all(&self.tiers, Table::PriceTiers)?;
         let skus = all(&self.skus, Table::Skus)?;
@@ -115,7 +114,8 @@ fn keep(batch: &RecordBatch, ids: &HashSet<i64>, kept: &mut Vec<RecordBatch>) ->
 /// The rows as they stand on the first day after they were listed last: `status = delisted`, no tiers, no SKUs.
 fn delist(offers: &RecordBatch) -> Result<RecordBatch> {
     let rows = offers.num_rows();
-    let columns = offers.schema().fields().iter().zip(offers.columns()).map(|(field, column)| -> ArrayRef {
+    let schema = offers.schema();
+    let columns = schema.fields().iter().zip(offers.columns()).map(|(field, column)| -> ArrayRef {
         let text = |value: &str| Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows)));
         match field.name().as_str() {
             "status" => text("delisted"),
@@ -126,7 +126,8 @@ fn delist(offers: &RecordBatch) -> Result<RecordBatch> {
             _ => Arc::clone(column),
         }
     });
-    RecordBatch::try_new(offers.schema(), columns.collect()).map_err(broken)
+    let columns = columns.collect();
+    RecordBatch::try_new(Arc::clone(&schema), columns).map_err(broken)
 }
 
 fn keys(offers: &RecordBatch, origin: Origin) -> Result<Vec<Key>> {

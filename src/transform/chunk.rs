@@ -222,10 +222,10 @@ impl Cursor<'_> {
     ///
     /// # Errors
     /// [`crate::base::Kind::Storage`] when a temporary file cannot be read.
-    pub fn next(&mut self) -> Result<Option<Piece>> {
+    pub fn next_piece(&mut self) -> Result<Option<Piece>> {
         let rows = match &mut self.source {
             Source::Memory(rows) => rows.take(),
-            Source::File(reader) => reader.next()?,
+            Source::File(reader) => reader.read()?,
         };
         let Some(rows) = rows else { return Ok(None) };
         let first = self.first;
@@ -240,7 +240,7 @@ impl Cursor<'_> {
 }
 
 impl SpillReader {
-    fn next(&mut self) -> Result<Option<Rows>> {
+    fn read(&mut self) -> Result<Option<Rows>> {
         if self.left == 0 {
             return Ok(None);
         }

@@ -265,7 +265,8 @@ impl Block {
     }
 
     fn finish(&mut self, table: Table) -> Result<RecordBatch> {
-        let schema = without_run(&*table.file_schema()?);
+        let schema = table.file_schema()?;
+        let schema = without_run(&schema);
         if self.columns.is_empty() {
             return Ok(RecordBatch::new_empty(schema));
         }
@@ -283,7 +284,8 @@ impl Block {
 }
 
 fn wrong(schema: &Schema, table: Table, error: arrow::error::ArrowError) -> Error {
-    Error::internal(format!("the batch of `{table}` does not fit its {} columns", schema.fields().len())).caused_by(error)
+    Error::internal(format!("the batch of `{table}` does not fit its {} columns", schema.fields().len()))
+        .caused_by(error)
 }
 
 impl Column {

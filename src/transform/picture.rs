@@ -153,7 +153,7 @@ impl<'c> Reader<'c> {
             {
                 break;
             }
-            let piece = self.cursor.next()?.ok_or_else(|| Error::internal("a chunk ends before its keys"))?;
+            let piece = self.cursor.next_piece()?.ok_or_else(|| Error::internal("a chunk ends before its keys"))?;
             self.pieces.push(piece);
         }
         Ok(self.pieces.partition_point(|piece| piece.first <= row) - 1)

@@ -43,7 +43,8 @@ impl Columns {
 
 /// Times as a column.
 pub fn timestamps(times: impl Iterator<Item = Option<DateTime<Utc>>>) -> TimestampMicrosecondArray {
-    TimestampMicrosecondArray::from_iter(times.map(|time| time.map(|time| time.timestamp_micros()))).with_timezone("UTC")
+    TimestampMicrosecondArray::from_iter(times.map(|time| time.map(|time| time.timestamp_micros())))
+        .with_timezone("UTC")
 }
 
 /// Unscaled decimals as a column.

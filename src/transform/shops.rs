@@ -197,7 +197,8 @@ fn hold(verdict: &mut Verdict, previous: &Previous) {
     for shop in &mut verdict.shops {
         let Some(reason) = &shop.incomplete_reason else { continue };
         verdict.held.insert(shop.shop_id.clone(), reason.clone());
-        let kept = if had_rows.contains(shop.shop_id.as_str()) { "its last rows are kept" } else { "it has no earlier rows" };
+        let kept =
+            if had_rows.contains(shop.shop_id.as_str()) { "its last rows are kept" } else { "it has no earlier rows" };
         shop.incomplete_reason = Some(format!("{reason}; held back, {kept}"));
         shop.quarantined_count += shop.offer_count;
         (shop.offer_count, shop.new_count, shop.changed_count) = (0, 0, 0);

@@ -16,9 +16,22 @@ fn allowed(module: &str) -> &'static [&'static str] {
         "transform" => &["base", "config", "state", "store", "plan", "extract", "land"],
         "load" => &["base", "config", "state", "store", "plan", "extract", "land", "transform"],
         "query" => &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load"],
-        "serve" | "run" => &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load", "query"],
+        "serve" | "run" => {
+            &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load", "query"]
+        }
         "cli" => &[
-            "base", "config", "state", "store", "plan", "extract", "land", "transform", "load", "query", "serve", "run",
+            "base",
+            "config",
+            "state",
+            "store",
+            "plan",
+            "extract",
+            "land",
+            "transform",
+            "load",
+            "query",
+            "serve",
+            "run",
             "sim",
         ],
         other => panic!("src/{other} is in no layer: add it to this table and to src/lib.rs"),
