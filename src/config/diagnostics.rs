@@ -150,6 +150,7 @@ pub(super) struct Report {
     problems: RefCell<Vec<Problem>>,
     masked: RefCell<Vec<Place>>,
     private: RefCell<Vec<usize>>,
+    suspected: RefCell<Vec<usize>>,
 }
 
 impl Report {
@@ -160,9 +161,21 @@ impl Report {
         sources.len() - 1
     }
 
-    /// From now on a source that people may have written secrets into: suspicious lines are masked.
+    /// A source that people may have written secrets into: values of keys that sound like one are masked.
     pub(super) fn private(&self, source: usize) {
         self.private.borrow_mut().push(source);
+    }
+
+    /// This source could not be read: if it is private, all that stands near `credentials` is masked.
+    pub(super) fn suspect_all(&self, source: usize) {
+        self.suspected.borrow_mut().push(source);
+    }
+
+    /// Overwrites this place if its source is private: nobody knows what a key nobody knows holds.
+    pub(super) fn mask_unknown(&self, place: &Place) {
+        if self.private.borrow().contains(&place.source) {
+            self.mask(place);
+        }
     }
 
     /// Overwrites this place in the kept text.
@@ -213,9 +226,13 @@ impl Report {
                 overwrite(&mut source.text, place.span);
             }
         }
+        let suspected = self.suspected.into_inner();
         for number in self.private.into_inner() {
             if let Some(source) = sources.get_mut(number) {
-                overwrite_suspicious(&mut source.text);
+                overwrite_named(&mut source.text);
+                if suspected.contains(&number) {
+                    overwrite_credentials(&mut source.text);
+                }
             }
         }
         Err(Diagnostics { problems, sources })
@@ -226,29 +243,43 @@ impl Report {
 fn overwrite(text: &mut String, span: Range<usize>) {
     let Some(value) = text.get(span.clone()) else { return };
     let keep = |c: char| matches!(c, '"' | '\'' | '\n' | '\r');
-    let stars: String =
-        value.chars().map(|c| if keep(c) { c.to_string() } else { "*".repeat(c.len_utf8()) }).collect();
+    let stars: String = value.chars().map(|c| if keep(c) { c.to_string() } else { "*".repeat(c.len_utf8()) }).collect();
     text.replace_range(span, &stars);
 }
 
-/// Overwrites what stands like a secret: the values of keys that sound like one and of `credentials`,
-/// unless they are references. This also holds for a file that is no TOML or has its keys wrong.
-fn overwrite_suspicious(text: &mut String) {
-    static KEY: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"(?i)(secret|token|passw|credential|private|apikey|api_key)").ok());
-    static VALUE: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r#"=\s*(?:"([^"\n]*)|'([^'\n]*)|([^\s"',{}\[\]#]+))"#).ok());
-    let (Some(key), Some(value)) = (KEY.as_ref(), VALUE.as_ref()) else { return };
-    let (mut spans, mut at, mut inside) = (Vec::new(), 0, false);
-    for line in text.split_inclusive('\n') {
-        let head = line.trim_start();
-        if head.starts_with('[') {
-            inside = head.contains("credential");
+/// Overwrites the values of keys that sound like secrets, unless they are references.
+fn overwrite_named(text: &mut String) {
+    static ASSIGNMENT: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        let name = r"(?i)[a-z0-9_-]*(?:secret|token|passw|private|apikey|api_key)[a-z0-9_-]*";
+        Regex::new(&format!("{name}[\"']?[ \\t]*{VALUE}")).ok()
+    });
+    overwrite_found(text, ASSIGNMENT.as_ref(), |_| true);
+}
+
+/// Overwrites all values in lines and sections of `credentials`, unless they are references.
+fn overwrite_credentials(text: &mut String) {
+    static ANY: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(VALUE).ok());
+    let mut inside = false;
+    overwrite_found(text, ANY.as_ref(), |line| {
+        if line.trim_start().starts_with('[') {
+            inside = line.contains("credential");
         }
-        let head_is_key = !head.starts_with('#') && (inside || key.is_match(line));
-        if head_is_key {
-            let groups = value.captures_iter(line).flat_map(|found| (1..=3).filter_map(move |n| found.get(n)));
-            spans.extend(groups.filter(|found| !is_reference(found.as_str())).map(|found| at + found.start()..at + found.end()));
+        inside || line.contains("credential")
+    });
+}
+
+/// A value after its `=`: quoted (closed or not) or bare.
+const VALUE: &str = r#"=[ \t]*(?:"([^"\n]*)|'([^'\n]*)|([^\s"',{}\[\]#]+))"#;
+
+/// Overwrites what the groups of a pattern find in the lines that count.
+fn overwrite_found(text: &mut String, pattern: Option<&Regex>, mut counts: impl FnMut(&str) -> bool) {
+    let Some(pattern) = pattern else { return };
+    let (mut spans, mut at) = (Vec::new(), 0);
+    for line in text.split_inclusive('\n') {
+        if counts(line) {
+            let groups = pattern.captures_iter(line).flat_map(|found| (1..=3).filter_map(move |n| found.get(n)));
+            let values = groups.filter(|value| !is_reference(value.as_str()));
+            spans.extend(values.map(|value| at + value.start()..at + value.end()));
         }
         at += line.len();
     }

@@ -71,8 +71,11 @@ impl Table {
                 Some(mine) => match (&mut mine.node.value, entry.node.value) {
                     (Value::Table(below), Value::Table(above)) => below.merge(above),
                     (_, value) => {
-                        *mine =
-                            Entry { node: Node { place: entry.node.place, value }, key: entry.key, key_place: entry.key_place }
+                        *mine = Entry {
+                            node: Node { place: entry.node.place, value },
+                            key: entry.key,
+                            key_place: entry.key_place,
+                        }
                     }
                 },
             }
@@ -82,13 +85,45 @@ impl Table {
 
 /// Parses the text of `source`; every syntax error is reported, and `None` returned if there is one.
 pub(super) fn parse(report: &Report, source: usize, text: &str) -> Option<Table> {
-    let (root, errors) = DeTable::parse_recoverable(text);
+    let (root, mut errors) = DeTable::parse_recoverable(text);
+    errors.sort_by_key(|error| error.span().map(|span| span.start));
+    let mut line_before = None;
     for error in &errors {
-        let span = error.span().unwrap_or(0..0);
-        let place = Place { source, span };
-        report.add(Problem::at(&place, "this is not TOML").label(error.message().replace('\n', ", ")));
+        let place = Place { source, span: visible(text, error.span().unwrap_or(0..0)) };
+        // After the first error of a line the parser guesses.
+        let line = report.line(&place);
+        if line_before.replace(line) == Some(line) {
+            continue;
+        }
+        let reason = error.message().replace('\n', ", ");
+        let problem = Problem::at(&place, "this is not TOML");
+        report.add(if reason.starts_with("invalid float") || reason.contains("must be quoted") {
+            problem.label("this is no value").help("strings are written in quotes: `key = \"value\"`")
+        } else {
+            problem.label(reason.as_str())
+        });
+        // Past an open string everything looks wrong.
+        if reason.contains("string, expected") {
+            break;
+        }
+    }
+    if !errors.is_empty() {
+        report.suspect_all(source);
     }
     if errors.is_empty() { table(report, source, root.get_ref()) } else { None }
+}
+
+/// A span a caret can point at: at least one character, and no line end.
+fn visible(text: &str, span: Range<usize>) -> Range<usize> {
+    if !span.is_empty() {
+        return span;
+    }
+    let end = text.get(..span.start).unwrap_or(text).trim_end_matches(['\r', '\n']).len();
+    let next = text.get(span.start..).and_then(|rest| rest.chars().next()).filter(|c| !c.is_control());
+    match next {
+        Some(c) => span.start..span.start + c.len_utf8(),
+        None => text.get(..end).and_then(|before| before.chars().next_back()).map_or(0..0, |c| end - c.len_utf8()..end),
+    }
 }
 
 fn table(report: &Report, source: usize, from: &DeTable<'_>) -> Option<Table> {
@@ -112,7 +147,9 @@ fn node(report: &Report, source: usize, span: Range<usize>, from: &DeValue<'_>) 
         DeValue::String(text) => Value::Text(text.to_string()),
         DeValue::Integer(digits) => {
             let Ok(integer) = i64::from_str_radix(digits.as_str(), digits.radix()) else {
-                report.add(Problem::at(&place, "this integer has too many digits").help("write ids as strings, in quotes"));
+                report.add(
+                    Problem::at(&place, "this integer has too many digits").help("write ids as strings, in quotes"),
+                );
                 return None;
             };
             Value::Integer(integer)
@@ -190,6 +227,6 @@ mod tests {
             canonical(&read(source), &mut text);
             text
         };
-assert_eq!(text("b = 1 # why\n[a]\nd = 2.0\nc = 4"), text("a.c = 4\na.d = 2.0\nb = 1"));
+        assert_eq!(text("b = 1 # why\n[a]\nd = 2.0\nc = 4"), text("a.c = 4\na.d = 2.0\nb = 1"));
     }
 }

@@ -76,18 +76,8 @@ pub const ENDPOINTS: &[&str] = &["shop", "count", "categories", "listing", "item
 /// | `fields` | the endpoint's `fields`, joined by commas |
 /// | `shop_url`, `shop_id`, `offer_id`, `sku_id`, `category_id` | what is asked about |
 /// | `page`, `page_size` | the page asked for |
-pub const PLACES: &[&str] = &[
-    "now",
-    "format",
-    "fields",
-    "shop_url",
-    "shop_id",
-    "offer_id",
-    "sku_id",
-    "category_id",
-    "page",
-    "page_size",
-];
+pub const PLACES: &[&str] =
+    &["now", "format", "fields", "shop_url", "shop_id", "offer_id", "sku_id", "category_id", "page", "page_size"];
 
 /// How parameters travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -294,7 +284,11 @@ impl Endpoint {
     /// Whether one of its own parameters, or its path, holds the place `{name}`.
     #[must_use]
     pub fn asks_for(&self, name: &str) -> bool {
-        self.params.iter().map(|(_, value)| value).chain(&self.path).any(|text| text.places().any(|place| place == name))
+        self.params
+            .iter()
+            .map(|(_, value)| value)
+            .chain(&self.path)
+            .any(|text| text.places().any(|place| place == name))
     }
 }
 

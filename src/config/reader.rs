@@ -46,7 +46,9 @@ impl<'a> Section<'a> {
 
     /// Asks for a key that must be there.
     pub(super) fn require(&mut self, key: &'static str, help: &str) {
-        if self.table.get(key).is_none() {
+        // A slip of the keyboard is reported as the unknown key that it is.
+        let slip = self.table.entries.iter().any(|entry| nearest(&entry.key, [key]).is_some());
+        if !slip {
             self.missing(key, help);
         }
     }
@@ -154,7 +156,8 @@ impl<'a> Section<'a> {
         match &entry.node.value {
             Value::List(items) => items.iter().filter_map(|item| self.as_section(item, key)).collect(),
             other => {
-                let problem = Problem::at(&entry.key_place, format!("`{key}` is {}, not an array of tables", other.kind()));
+                let problem =
+                    Problem::at(&entry.key_place, format!("`{key}` is {}, not an array of tables", other.kind()));
                 self.report.add(problem.help(format!("write `[[{key}]]`, one block for each")));
                 Vec::new()
             }
@@ -223,6 +226,9 @@ impl<'a> Section<'a> {
     pub(super) fn finish_without(self, not_yet: &[&str]) {
         for entry in self.table.entries.iter().filter(|entry| !self.asked.contains(&entry.key.as_str())) {
             let problem = Problem::at(&entry.key_place, format!("unknown key `{}`", entry.key));
+            if entry.node.place.span.start >= entry.key_place.span.end {
+                self.report.mask_unknown(&entry.node.place);
+            }
             self.report.add(if not_yet.contains(&entry.key.as_str()) {
                 problem.help("not in this version: remove it")
             } else {

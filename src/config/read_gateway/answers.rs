@@ -113,7 +113,8 @@ pub(super) fn completeness(root: &mut Section<'_>) -> Completeness {
             _ => completeness.price = true,
         }
     }
-    completeness.count_tolerance = section.integer("count_tolerance", 0..=1_000_000).unwrap_or(TOLERANCE).unsigned_abs();
+    completeness.count_tolerance =
+        section.integer("count_tolerance", 0..=1_000_000).unwrap_or(TOLERANCE).unsigned_abs();
     if let Some(text) = section.text("sku_rate_min") {
         completeness.sku_rate_min = rate(&section, text).unwrap_or(completeness.sku_rate_min);
     }

@@ -6,6 +6,8 @@
 
 mod answers;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -101,8 +103,8 @@ fn open(report: &Report, name: Text<'_>, base: &Path) -> Option<(PathBuf, String
         }
         let problem = Problem::at(name.place, format!("there is no gateway `{}`", name.value));
         let names = builtins();
-        let help = format!("{}; or the path of a definition file", suggestion(name.value, names.iter().copied()));
-        report.add(problem.help(help));
+        let help = suggestion(name.value, names.iter().copied());
+        report.add(problem.help(format!("{help} A definition file is named by its path: `./{}.toml`", name.value)));
         return None;
     }
     let path = base.join(name.value);
@@ -190,7 +192,9 @@ pub(super) fn checked_name(section: &Section<'_>, text: Text<'_>, key: &str) -> 
 /// A gateway's address: http or https, without a query, a fragment or a password.
 pub(super) fn base_address(section: &Section<'_>, text: Text<'_>) -> String {
     let problem = match url::Url::parse(text.value) {
-        Ok(url) if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() => "is no `http(s)://` address",
+        Ok(url) if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() => {
+            "is no `http(s)://` address"
+        }
         Ok(url) if url.password().is_some() || !url.username().is_empty() => {
             section.report.mask(text.place);
             let problem = Problem::at(text.place, "an address must not hold a user or a password");
@@ -207,8 +211,10 @@ pub(super) fn base_address(section: &Section<'_>, text: Text<'_>) -> String {
 
 fn answer_formats(root: &mut Section<'_>) -> Vec<Answer> {
     let texts = root.texts("answer");
-    let formats: Vec<_> =
-        texts.iter().filter_map(|text| root.as_choice(*text, "answer", &[("json", Answer::Json), ("xml", Answer::Xml)])).collect();
+    let formats: Vec<_> = texts
+        .iter()
+        .filter_map(|text| root.as_choice(*text, "answer", &[("json", Answer::Json), ("xml", Answer::Xml)]))
+        .collect();
     if formats.is_empty() { vec![Answer::Json] } else { formats }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::Secret;
+use crate::base::text::nearest;
 use crate::config::diagnostics::Problem;
 use crate::config::document::{Entry, Value};
 use crate::config::gateway::{CredentialSpec, Gateway};
@@ -17,7 +18,7 @@ pub(super) fn accounts(root: &mut Section<'_>, scope: &Scope<'_>) -> Vec<Account
     let given = root.table.get("accounts").is_some();
     let sections = root.sections("accounts");
     let asks = scope.gateway.as_ref().is_none_or(|gateway| !gateway.credentials.is_empty());
-    if !scope.files_only && asks && (!given || root.table.get("accounts").is_some_and(|entry| is_empty(entry))) {
+    if !scope.files_only && asks && (!given || root.table.get("accounts").is_some_and(is_empty)) {
         root.missing("accounts", "add `[[accounts]]` with `name` and `credentials`");
     }
     let mut names = BTreeSet::new();
@@ -43,6 +44,11 @@ fn is_empty(entry: &Entry) -> bool {
 fn account(mut section: Section<'_>, scope: &Scope<'_>) -> Option<Account> {
     section.require("name", "what logs and `calls` say instead of the key: `name = \"main\"`");
     let name = section.text("name").and_then(|text| checked_name(&section, text, "name"));
+    if let Some(entry) = section.table.get("credentials")
+        && !matches!(entry.node.value, Value::Table(_))
+    {
+        scope.report.mask(&entry.node.place);
+    }
     let inner = section.section("credentials");
     let gateway = scope.gateway.as_ref();
     let credentials = match (inner, gateway) {
@@ -94,23 +100,21 @@ fn credentials(section: &Section<'_>, gateway: &Gateway, scope: &Scope<'_>) -> B
         let Some(spec) = find(&entry.key) else {
             let names = gateway.credentials.iter().map(|spec| spec.name.as_str());
             let message = format!("gateway `{}` has no credential `{}`", gateway.name, entry.key);
-            section.report.add(Problem::at(&entry.key_place, message).help(suggestion(&entry.key, names)));
+            let help = match gateway.credentials.is_empty() {
+                true => "remove the account: nobody is asked".to_owned(),
+                false => suggestion(&entry.key, names),
+            };
+            section.report.add(Problem::at(&entry.key_place, message).help(help));
             continue;
         };
+        if spec.secret && !matches!(&entry.node.value, Value::Text(text) if reference(text).is_some()) {
+            refuse_inline(section, entry);
+            continue;
+        }
         let Some(text) = section.as_text(&entry.node, &entry.key) else { continue };
-        let value = match (reference(text.value), spec.secret) {
-            (Some(reference), _) => resolve(section, scope, text, reference),
-            (None, true) => {
-                let problem = Problem::at(text.place, format!("the secret `{}` is written into the file", spec.name));
-                let help = format!(
-                    "name where it is: `{} = \"env:{}\"` or `\"file:PATH\"`; and change the secret if others have seen this file",
-                    spec.name,
-                    spec.name.to_uppercase()
-                );
-                section.report.add(problem.help(help));
-                None
-            }
-            (None, false) => Some(text.value.trim().to_owned()).filter(|value| {
+        let value = match reference(text.value) {
+            Some(reference) => resolve(section, scope, text, reference),
+            None => Some(text.value.trim().to_owned()).filter(|value| {
                 if value.is_empty() {
                     section.report.add(Problem::at(text.place, format!("`{}` is empty", spec.name)));
                 }
@@ -122,11 +126,28 @@ fn credentials(section: &Section<'_>, gateway: &Gateway, scope: &Scope<'_>) -> B
             found.insert(spec.name.clone(), value);
         }
     }
-    for spec in gateway.credentials.iter().filter(|spec| !spec.optional && section.table.get(&spec.name).is_none()) {
+    let slip = |spec: &CredentialSpec| {
+        section
+            .table
+            .entries
+            .iter()
+            .any(|entry| nearest(&entry.key, [spec.name.as_str()]).is_some() && find(&entry.key).is_none())
+    };
+    let absent = |spec: &&CredentialSpec| !spec.optional && section.table.get(&spec.name).is_none() && !slip(spec);
+    for spec in gateway.credentials.iter().filter(absent) {
         let message = format!("the credential `{}` of gateway `{}` is missing", spec.name, gateway.name);
         section.report.add(Problem::at(section.place, message).help(example(&gateway.credentials)));
     }
     found
+}
+
+/// A secret belongs into the environment or a file of its own. The message does not repeat it.
+fn refuse_inline(section: &Section<'_>, entry: &Entry) {
+    let (name, variable) = (&entry.key, entry.key.to_uppercase());
+    let problem = Problem::at(&entry.node.place, format!("the secret `{name}` is written into the file"));
+    section.report.add(problem.help(format!(
+        "name where it is: `{name} = \"env:{variable}\"` or `\"file:PATH\"`; change the secret if others have seen this file"
+    )));
 }
 
 /// Where a secret is.
@@ -160,8 +181,12 @@ fn resolve(section: &Section<'_>, scope: &Scope<'_>, text: Text<'_>, reference: 
                 None
             }
             Err(error) => {
-                let error = if error.kind() == std::io::ErrorKind::InvalidData { "not text".into() } else { error.to_string() };
-                report(format!("cannot read the secret file `{path}`: {error}"), "the path is relative to this file".into());
+                let error =
+                    if error.kind() == std::io::ErrorKind::InvalidData { "not text".into() } else { error.to_string() };
+                report(
+                    format!("cannot read the secret file `{path}`: {error}"),
+                    "the path is relative to this file".into(),
+                );
                 None
             }
         },

@@ -46,14 +46,16 @@ pub(super) fn items(root: &mut Section<'_>, scope: &Scope<'_>) -> Vec<i64> {
             let value = line.trim().trim_end_matches(',').trim_matches('"');
             let at = start + (line.len() - line.trim_start().len());
             let place = Place { source, span: at..at + line.trim().len() };
+            let header = start == 0 && matches!(value, "offer_id" | "item_id" | "url");
             start += line.len();
-            let header = items.is_empty() && matches!(value, "offer_id" | "item_id" | "url");
             if !value.is_empty() && !value.starts_with('#') && !header {
                 items.extend(item(scope, Text { value, place: &place }));
             }
         }
         if items.is_empty() && !scope.report.any_since(file.place) {
-            scope.report.add(Problem::at(file.place, "there is no item in here").help("one id or offer address a line"));
+            scope
+                .report
+                .add(Problem::at(file.place, "there is no item in here").help("one id or offer address a line"));
         }
     }
     let mut seen = BTreeSet::new();
@@ -121,7 +123,8 @@ fn ids<'a>(root: &Section<'a>, entry: Option<&'a Entry>, what: &str) -> Vec<Text
 
 /// Offer ids have 12 digits today; anything from 6 to 18 fits the platform's history and the column.
 static OFFER_ID: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[0-9]{6,18}$").ok());
-static OFFER_URL: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^https?://.*/offer/([0-9]{6,18})\.html").ok());
+static OFFER_URL: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"^https?://.*/offer/([0-9]{6,18})\.html").ok());
 static SHOP_ID: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[A-Za-z0-9_-]+$").ok());
 
 fn item(scope: &Scope<'_>, text: Text<'_>) -> Option<i64> {
@@ -131,7 +134,9 @@ fn item(scope: &Scope<'_>, text: Text<'_>) -> Option<i64> {
     let id = digits.and_then(|digits| digits.parse().ok());
     if id.is_none() {
         let problem = Problem::at(text.place, format!("`{}` is no offer", text.value));
-        scope.report.add(problem.help("an id of digits, or an address like `https://detail.1688.com/offer/582896733162.html`"));
+        scope
+            .report
+            .add(problem.help("an id of digits, or an address like `https://detail.1688.com/offer/582896733162.html`"));
     }
     id
 }
@@ -150,7 +155,10 @@ fn shop_by_url(scope: &Scope<'_>, text: Text<'_>) -> Option<Shop> {
     let url = match url::Url::parse(text.value) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && !text.value.contains(char::is_whitespace) => url,
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {
-            return bad(format!("`{}` is no shop address: `{}://` is not `https://`", text.value, url.scheme()), example);
+            return bad(
+                format!("`{}` is no shop address: `{}://` is not `https://`", text.value, url.scheme()),
+                example,
+            );
         }
         Ok(_) => return bad(format!("`{}` is no shop address: it holds a space", text.value), example),
         Err(error) => return bad(format!("`{}` is no shop address: {error}", text.value), example),
@@ -165,7 +173,9 @@ fn shop_by_url(scope: &Scope<'_>, text: Text<'_>) -> Option<Shop> {
     let patterns = rules.map(|rules| rules.id_in_url.as_slice()).unwrap_or_default();
     let captured = patterns.iter().find_map(|pattern| pattern.captures(text.value)?.get(1));
     let id = captured.map(|found| found.as_str().to_owned());
-    if let Some(gateway) = scope.gateway.as_ref().filter(|gateway| id.is_none() && !gateway.endpoints.contains_key("shop")) {
+    if let Some(gateway) =
+        scope.gateway.as_ref().filter(|gateway| id.is_none() && !gateway.endpoints.contains_key("shop"))
+    {
         return bad(
             format!("`{}` does not show the shop's id, and gateway `{}` cannot look it up", text.value, gateway.name),
             "give the member id, or an address with `memberId=…`",
@@ -216,9 +226,14 @@ impl Seen {
 
 fn shops_of_file(scope: &Scope<'_>, file: Text<'_>, seen: &mut Seen) -> Vec<Shop> {
     let mut shops = Vec::new();
-    for row in tables::read(scope, file, &tables::Columns { all: &["url", "shop_id", "name", "paused"], one_of: &["url", "shop_id"] }) {
+    for row in tables::read(
+        scope,
+        file,
+        &tables::Columns { all: &["url", "shop_id", "name", "paused"], one_of: &["url", "shop_id"] },
+    ) {
         let Some(paused) = paused(scope, &row) else { continue };
-        let value = ["shop_id", "url"].into_iter().find_map(|column| row.get(column).filter(|cell| !cell.value.is_empty()));
+        let value =
+            ["shop_id", "url"].into_iter().find_map(|column| row.get(column).filter(|cell| !cell.value.is_empty()));
         let Some(value) = value else {
             scope.report.add(Problem::at(&row.place, "this shop has neither `url` nor `shop_id`"));
             continue;

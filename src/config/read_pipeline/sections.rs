@@ -64,8 +64,10 @@ fn files_endpoint(scope: &Scope<'_>, named: Option<Text<'_>>) -> String {
 /// `[fetch]`.
 pub(super) fn fetch(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<Fetch> {
     let gateway = scope.gateway.as_ref();
-    let mut fetch =
-        Fetch { skus: FetchSkus::Off, answer: gateway.and_then(|gateway| gateway.answer.first().copied()).unwrap_or(Answer::Json) };
+    let mut fetch = Fetch {
+        skus: FetchSkus::Off,
+        answer: gateway.and_then(|gateway| gateway.answer.first().copied()).unwrap_or(Answer::Json),
+    };
     let Some(mut section) = root.section("fetch") else { return Some(fetch) };
     if let Some(text) = section.text("skus") {
         fetch.skus = skus(&section, scope, text);
