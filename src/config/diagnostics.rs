@@ -60,6 +60,17 @@ impl Problem {
     }
 }
 
+/// Where a problem is, for programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// The file as the user named it.
+    pub file: String,
+    /// From 1; `None`: the file as a whole.
+    pub line: Option<usize>,
+    /// In characters, from 1.
+    pub column: Option<usize>,
+}
+
 /// Whether a rendering carries terminal colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Color {
@@ -87,6 +98,17 @@ impl Diagnostics {
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// Where one of [`Diagnostics::problems`] is; `None` when no file is to blame.
+    #[must_use]
+    pub fn location(&self, problem: &Problem) -> Option<Location> {
+        let place = problem.place.as_ref()?;
+        let source = self.sources.get(place.source)?;
+        let before = source.text.get(..place.span.start).filter(|_| !place.span.is_empty());
+        let line = before.map(|before| before.matches('\n').count() + 1);
+        let column = before.map(|before| before.chars().rev().take_while(|c| *c != '\n').count() + 1);
+        Some(Location { file: source.name.clone(), line, column })
     }
 
     /// All problems as text, a blank line between two.

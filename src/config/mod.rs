@@ -16,7 +16,7 @@ mod read_gateway;
 mod read_pipeline;
 pub mod template;
 
-pub use diagnostics::{Color, Diagnostics};
+pub use diagnostics::{Color, Diagnostics, Location, Problem};
 pub use gateway::Gateway;
 pub use listing::{GatewayLine, list_gateways};
 pub use pipeline::Pipeline;

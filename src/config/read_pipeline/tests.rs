@@ -219,3 +219,17 @@ fn a_listing_of_the_own_shop_takes_one_shop() {
         "{problems}"
     );
 }
+
+#[test]
+fn programs_get_file_line_and_column_in_characters() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.toml");
+    std::fs::write(&path, RIGHT.replace(r#""b2b-2200733087881719de""#, r#""鞋厂", "b 2""#)).unwrap();
+    let problems = load_pipeline(&path, &environment).unwrap_err();
+    let places: Vec<_> = problems.problems().iter().filter_map(|problem| problems.location(problem)).collect();
+    assert_eq!(
+        places.iter().map(|place| (place.line, place.column)).collect::<Vec<_>>(),
+        [(Some(3), Some(45)), (Some(3), Some(51)),]
+    );
+    assert_eq!(places[0].file, path.display().to_string());
+}
