@@ -97,6 +97,12 @@ pub async fn commit(store: &Store, table: Table, entry: &Entry) -> Result<Commit
 }
 
 async fn load(store: &Store, table: Table) -> Result<DeltaTable> {
+    // deltalake-core decodes a path twice, so it would look in another folder.
+    let escape = |bytes: &[u8]| bytes[0] == b'%' && bytes[1..].iter().all(u8::is_ascii_hexdigit);
+    if store.root().as_os_str().as_encoded_bytes().windows(3).any(escape) {
+        let message = format!("the lake's path `{}` reads as percent-encoded", store.root().display());
+        return Err(Error::config(message).with_hint("name a folder without `%` before two hexadecimal digits"));
+    }
     let url = store.url().join(&format!("{table}/"));
     let url = url.map_err(|source| Error::internal(format!("`{table}` has no address")).caused_by(source))?;
     DeltaTable::try_from_url(url).await.map_err(|source| failed("read", table, source))

@@ -134,7 +134,7 @@ async fn commit_all(store: &Store, entry: &Entry) -> Result<Vec<Table>> {
     Ok(committed)
 }
 
-fn to_entry(draft: Draft) -> Result<Entry> {
+pub(super) fn to_entry(draft: Draft) -> Result<Entry> {
     let picture = draft.pictures == Pictures::Replace;
     if let Some(table) = draft.files.keys().find(|table| !picture && !table.is_journal()) {
         return Err(Error::internal(format!("an attempt that keeps the pictures has files of `{table}`")));
