@@ -15,4 +15,4 @@ SELECT n.dt, n.pipeline, o.previous_dt, n.shop_id, n.shop_name, n.offer_id, n.ti
 FROM offers AS n
 JOIN before.offers AS o ON o.dt = n.dt AND o.pipeline = n.pipeline AND o.offer_id = n.offer_id
 WHERE n.status <> 'delisted' AND o.status <> 'delisted'
-  AND (n.moq_pieces IS DISTINCT FROM o.moq_pieces OR n.moq_quantity IS DISTINCT FROM o.moq_quantity)
+  AND ((n.moq_pieces IS DISTINCT FROM o.moq_pieces) OR (n.moq_quantity IS DISTINCT FROM o.moq_quantity))

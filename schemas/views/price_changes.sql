@@ -23,8 +23,8 @@ steps AS (
 ),
 both_days AS (
   SELECT n.dt, n.pipeline, o.previous_dt, n.offer_id, n.shop_id, n.shop_name, n.title, n.unit, n.currency,
-         n.unit IS DISTINCT FROM o.unit
-           OR n.currency IS DISTINCT FROM o.currency
+         (n.unit IS DISTINCT FROM o.unit)
+           OR (n.currency IS DISTINCT FROM o.currency)
            OR coalesce(n.pieces_per_unit <> o.pieces_per_unit, false) AS is_other_unit
   FROM offers AS n
   JOIN before.offers AS o ON o.dt = n.dt AND o.pipeline = n.pipeline AND o.offer_id = n.offer_id
@@ -49,5 +49,5 @@ SELECT b.dt, b.pipeline, b.previous_dt, b.shop_id, b.shop_name, b.offer_id, s.sk
 FROM both_days AS b
 JOIN steps AS s ON s.dt = b.dt AND s.pipeline = b.pipeline AND s.offer_id = b.offer_id
 LEFT JOIN incomplete AS i ON i.dt = b.dt AND i.pipeline = b.pipeline AND i.shop_id = b.shop_id
-WHERE (b.is_other_unit OR s.old_price IS DISTINCT FROM s.new_price)
+WHERE (b.is_other_unit OR (s.old_price IS DISTINCT FROM s.new_price))
   AND (i.shop_id IS NULL OR (s.old_price IS NOT NULL AND s.new_price IS NOT NULL))

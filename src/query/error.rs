@@ -19,7 +19,8 @@ pub(super) fn explain(cause: DataFusionError, tables: &[String]) -> Error {
 /// A shared error can only be looked at: the kind and message of what it stands for.
 fn explain_shared(shared: &DataFusionError, tables: &[String]) -> Error {
     match shared.find_root() {
-        DataFusionError::ObjectStore(cause) => storage(cause.to_string()),
+        DataFusionError::ObjectStore(cause) => storage(&cause.to_string()),
+        DataFusionError::ParquetError(cause) => storage(&cause.to_string()),
         DataFusionError::ResourcesExhausted(_) => exhausted(),
         DataFusionError::Plan(message) => plan(message, tables),
         other => Error::new(kind(other), first_line(&other.strip_backtrace())),
@@ -37,7 +38,8 @@ fn explain_root(cause: DataFusionError, tables: &[String]) -> Error {
         }
         DataFusionError::NotImplemented(message) => Error::config(format!("not supported: {}", first_line(message))),
         DataFusionError::ResourcesExhausted(_) => exhausted(),
-        DataFusionError::ObjectStore(error) => storage(error.to_string()).caused_by(cause),
+        DataFusionError::ObjectStore(error) => storage(&error.to_string()).caused_by(cause),
+        DataFusionError::ParquetError(error) => storage(&error.to_string()).caused_by(cause),
         DataFusionError::ArrowError(error, _) => Error::new(kind(&cause), first_line(&error.to_string())),
         other => {
             let message = first_line(&other.strip_backtrace());
@@ -62,10 +64,11 @@ fn exhausted() -> Error {
         .with_hint("read fewer days or columns, or allow more memory")
 }
 
-fn storage(message: String) -> Error {
-    let file = message.contains("not found").then(|| message.split('"').nth(1)).flatten();
-    match file {
-        Some(file) => Error::storage(format!("`{file}` is published but missing"))
+/// Every layer below words it differently, but all say `location … not found`.
+fn storage(message: &str) -> Error {
+    let missing = message.split_once("location ").and_then(|(_, rest)| rest.split_once(" not found"));
+    match missing {
+        Some((file, _)) => Error::storage(format!("`{file}` is published but missing"))
             .with_hint("`huopan lake verify` says what else is; `huopan replay` writes it again"),
         None => Error::storage("a published file cannot be read"),
     }

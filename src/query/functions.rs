@@ -64,7 +64,9 @@ impl PriceAt {
     /// A day before the first publication is a slip, not an empty answer.
     fn published_by(&self, day: NaiveDate) -> Result<NaiveDate> {
         match self.published.first_day() {
-            Some(first) if day < first => plan_err!("nothing is published for {day} or before: the first day is {first}"),
+            Some(first) if day < first => {
+                plan_err!("nothing is published for {day} or before: the first day is {first}")
+            }
             _ => Ok(day),
         }
     }

@@ -111,8 +111,7 @@ impl Session {
     async fn run(&self, sql: &str, values: Option<ParamValues>) -> Result<Answer> {
         let tables: Arc<[String]> = self.table_names().into();
         let explain = |cause| error::explain(cause, &tables);
-        let queries_only =
-            SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let queries_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let plan = self.context.state().create_logical_plan(sql).await.map_err(explain)?;
         if queries_only.verify_plan(&plan).is_err() {
             return Err(Error::config("only queries run here: the lake is read-only")

@@ -84,8 +84,7 @@ impl PublishedTable {
     }
 
     fn is_partition_filter(&self, filter: &Expr) -> bool {
-        let names: Vec<&str> =
-            self.scanned.table_partition_cols().iter().map(|field| field.name().as_str()).collect();
+        let names: Vec<&str> = self.scanned.table_partition_cols().iter().map(|field| field.name().as_str()).collect();
         expr_applicable_for_cols(&names, filter)
     }
 
@@ -182,10 +181,7 @@ impl TableProvider for PublishedTable {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
         }
         let files = files.into_iter().map(|file| self.partitioned_file(file)).collect::<Result<Vec<_>>>()?;
-        let all = stats::merged(
-            files.iter().filter_map(|file| file.statistics.as_ref()),
-            self.scanned.table_schema(),
-        )?;
+        let all = stats::merged(files.iter().filter_map(|file| file.statistics.as_ref()), self.scanned.table_schema())?;
         let options = TableParquetOptions {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()

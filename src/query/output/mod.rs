@@ -20,8 +20,8 @@ use std::io::{self, ErrorKind};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use arrow::json::writer::{JsonFormat, LineDelimited, Writer as JsonWriter};
 use arrow::json::WriterBuilder as JsonWriterBuilder;
+use arrow::json::writer::{JsonFormat, LineDelimited, Writer as JsonWriter};
 
 use super::session::Answer;
 use crate::base::{Error, Result};
@@ -158,7 +158,8 @@ impl JsonFormat for ArrayLines {
 enum Encoder {
     Table(table::Table, Vec<u8>),
     Csv(Vec<u8>),
-    Json(JsonWriter<Vec<u8>, ArrayLines>),
+    /// The second says whether an object is written yet.
+    Json(JsonWriter<Vec<u8>, ArrayLines>, bool),
     Jsonl(JsonWriter<Vec<u8>, LineDelimited>),
     Markdown(Vec<u8>),
 }
@@ -173,7 +174,7 @@ impl Encoder {
                 csv_record(&mut bytes, schema.fields().iter().map(|field| field.name().as_bytes()));
                 Self::Csv(bytes)
             }
-            Format::Json => Self::Json(json.build(Vec::new())),
+            Format::Json => Self::Json(json.build(Vec::new()), false),
             Format::Jsonl => Self::Jsonl(json.build(Vec::new())),
             Format::Markdown => Self::Markdown(markdown_header(schema)),
         }
@@ -189,7 +190,10 @@ impl Encoder {
     fn add(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         match self {
             Self::Table(table, _) => table.add(batch),
-            Self::Json(writer) => writer.write(batch),
+            Self::Json(writer, has_rows) => {
+                *has_rows |= batch.num_rows() > 0;
+                writer.write(batch)
+            }
             Self::Jsonl(writer) => writer.write(batch),
             Self::Csv(bytes) => {
                 let mut cells = Cells::new(batch)?;
@@ -214,7 +218,11 @@ impl Encoder {
                 bytes.extend_from_slice(table.render(end).as_bytes());
                 Ok(())
             }
-            Self::Json(writer) => writer.finish(),
+            Self::Json(writer, true) => writer.finish(),
+            Self::Json(writer, false) => {
+                writer.get_mut().extend_from_slice(b"[]\n");
+                Ok(())
+            }
             Self::Jsonl(writer) => writer.finish(),
             Self::Csv(_) | Self::Markdown(_) => Ok(()),
         }
@@ -223,7 +231,7 @@ impl Encoder {
     fn encoded(&mut self) -> &mut Vec<u8> {
         match self {
             Self::Table(_, bytes) | Self::Csv(bytes) | Self::Markdown(bytes) => bytes,
-            Self::Json(writer) => writer.get_mut(),
+            Self::Json(writer, _) => writer.get_mut(),
             Self::Jsonl(writer) => writer.get_mut(),
         }
     }
