@@ -1,6 +1,5 @@
 //! A small lake in a temporary folder, written row by row: three nights of two pipelines with the awkward cases.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +37,7 @@ impl Lake {
 
     /// Publishes a day without rows; rows are added to it.
     pub(super) fn publish(&mut self, dt: &str, pipeline: &str) {
-        self.published.days.entry(pipeline.into()).or_insert_with(BTreeSet::new).insert(day(dt));
+        self.published.days.entry(pipeline.into()).or_default().insert(day(dt));
     }
 
     /// Publishes `rows` of one table for a day; what a row does not say comes from `defaults`, else is null.
