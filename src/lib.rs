@@ -6,3 +6,5 @@ pub mod extract;
 pub mod land;
 pub mod load;
 pub mod query;
+pub mod store;
+pub mod transform;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
+use crate::base::Result;
 use crate::load::log::DataFile;
+use crate::transform::contract::Table;
 
 /// A snapshot of the lake: whole publications across all tables.
 #[derive(Debug, Clone, Default)]
@@ -81,6 +83,18 @@ impl Selection {
 }
 
 impl Published {
+    /// A lake in which nothing is published yet: every table of the contracts, empty.
+    ///
+    /// # Errors
+    /// Internal: an embedded contract is broken.
+    pub fn nothing() -> Result<Self> {
+        let mut tables = BTreeMap::new();
+        for table in Table::ALL {
+            tables.insert(table.name().to_owned(), TableFiles { schema: table.schema()?, files: Vec::new() });
+        }
+        Ok(Self { days: BTreeMap::new(), tables })
+    }
+
     /// The `dt` under which the selection shows a file of `(dt, pipeline)`; `None` leaves it out.
     #[must_use]
     pub fn shown_dt(&self, selection: Selection, dt: NaiveDate, pipeline: &str) -> Option<NaiveDate> {
