@@ -1,5 +1,5 @@
-//! A small lake in a temporary folder, written row by row, with the columns of the contracts. All of them may be null
-//! here, so that a test says only what it is about.
+//! A small lake in a temporary folder, written row by row, with the columns of the contracts. In the files
+//! all of them may be null, so that a test says only what it is about.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -29,12 +29,7 @@ pub(super) fn day(text: &str) -> NaiveDate {
 
 impl Lake {
     pub(super) fn new() -> Self {
-        let mut published = Published::nothing().unwrap();
-        for table in published.tables.values_mut() {
-            let columns = table.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
-            table.schema = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
-        }
-        Self { folder: TempDir::new().unwrap(), published }
+        Self { folder: TempDir::new().unwrap(), published: Published::nothing().unwrap() }
     }
 
     /// Publishes a day without rows; rows are added to it.
@@ -44,7 +39,8 @@ impl Lake {
 
     /// Publishes `rows` of one table for a day; what a row does not say comes from `defaults`, else is null.
     pub(super) fn rows(&mut self, table: &str, dt: &str, pipeline: &str, rows: &[Value]) {
-        let columns = self.published.tables[table].schema.fields().iter().skip(2).cloned().collect::<Vec<_>>();
+        let columns = self.published.tables[table].schema.fields().iter().skip(2);
+        let columns: Vec<_> = columns.map(|field| field.as_ref().clone().with_nullable(true)).collect();
         self.rows_with(table, dt, pipeline, rows, Arc::new(Schema::new(columns)));
     }
 

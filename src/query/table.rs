@@ -70,7 +70,7 @@ impl PublishedTable {
         if selection == Selection::Before {
             partition_columns.push(Arc::new(Field::new("previous_dt", DataType::Date32, false)));
         }
-        let data_columns: Fields = table.schema.fields().iter().skip(STORED_IN_PATH).map(as_view).collect();
+        let data_columns: Fields = table.schema.fields().iter().skip(STORED_IN_PATH).map(as_read).collect();
         let schema = Schema::new(partition_columns.iter().chain(&data_columns).cloned().collect::<Fields>());
         let scanned = TableSchema::builder(Arc::new(Schema::new(data_columns)))
             .with_table_partition_cols(partition_columns)
@@ -145,14 +145,15 @@ impl TableFile {
     }
 }
 
-/// Strings and bytes are read as views, which is how DataFusion computes fastest on them.
-fn as_view(field: &Arc<Field>) -> Arc<Field> {
+/// Strings and bytes are read as views, which is how DataFusion computes fastest on them. Any column may be null:
+/// a file written before the contract had the column lacks it.
+fn as_read(field: &Arc<Field>) -> Arc<Field> {
     let data_type = match field.data_type() {
         DataType::Utf8 => DataType::Utf8View,
         DataType::Binary => DataType::BinaryView,
-        _ => return Arc::clone(field),
+        other => other.clone(),
     };
-    Arc::new(field.as_ref().clone().with_data_type(data_type))
+    Arc::new(field.as_ref().clone().with_data_type(data_type).with_nullable(true))
 }
 
 #[async_trait]

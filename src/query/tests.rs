@@ -55,7 +55,7 @@ mod published_table {
         let sql = "SELECT * FROM offers WHERE offer_id = 9";
         let schema = session.sql(sql).await.unwrap().schema().clone();
         let names: Vec<&str> = schema.fields().iter().take(4).map(|field| field.name().as_str()).collect();
-        assert_eq!(names, ["dt", "pipeline", "run_id", "shop_id"]);
+        assert_eq!(names, ["dt", "pipeline", "run_id", "gateway"]);
         check(
             &session,
             "SELECT price, pipeline, offer_id, dt FROM offers WHERE offer_id = 9",
@@ -110,8 +110,8 @@ mod published_table {
         lake.rows_with("offers", "2026-11-01", "nightly", &[json!({"offer_id": 1})], old);
         check(
             &lake.session(),
-            "SELECT dt, price FROM offers WHERE offer_id = 1 ORDER BY dt LIMIT 2",
-            "dt,price\n2026-11-01,\n2026-11-16,1.0000\n",
+            "SELECT dt, price, status FROM offers WHERE offer_id = 1 ORDER BY dt LIMIT 2",
+            "dt,price,status\n2026-11-01,,\n2026-11-16,1.0000,on_sale\n",
         )
         .await;
     }
