@@ -112,7 +112,7 @@ fn write_then<T>(root: &Path, file: &Path, bytes: &[u8], name: impl FnOnce(Tempo
     Ok(outcome)
 }
 
-fn sync_folder(folder: &Path) -> Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> Result<()> {
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(|source| failed("sync", folder, source))
 }
@@ -129,7 +129,7 @@ fn is_absent(source: &io::Error) -> bool {
 }
 
 /// A synced file without a name of its own; gone when it is dropped.
-struct Temporary {
+pub(super) struct Temporary {
     path: PathBuf,
 }
 
@@ -142,7 +142,7 @@ impl Temporary {
     }
 
     /// A new file under a name nobody else has: another host may have our process id on the same share.
-    fn create(folder: &Path) -> io::Result<(Self, File)> {
+    pub(super) fn create(folder: &Path) -> io::Result<(Self, File)> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -162,7 +162,7 @@ impl Temporary {
         Ok(())
     }
 
-    fn link(self, file: &Path) -> io::Result<Created> {
+    pub(super) fn link(&self, file: &Path) -> io::Result<Created> {
         match fs::hard_link(&self.path, file) {
             Ok(()) => Ok(Created::Done),
             Err(source) if source.kind() == io::ErrorKind::AlreadyExists => Ok(Created::Exists),

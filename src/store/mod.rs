@@ -7,10 +7,12 @@
 
 mod local;
 mod lock;
+mod new_file;
 #[cfg(test)]
 mod tests;
 
 pub use lock::{PipelineLock, describe_holder};
+pub use new_file::NewFile;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
