@@ -49,5 +49,6 @@ pub mod config;
 pub mod extract;
 pub mod land;
 pub mod load;
+pub mod query;
 pub mod store;
 pub mod transform;
