@@ -5,3 +5,4 @@ pub mod config;
 pub mod extract;
 pub mod land;
 pub mod load;
+pub mod sim;
