@@ -70,7 +70,7 @@ impl Desk {
         Self {
             day: RwLock::new(Arc::new(build(&options, date))),
             meter: Mutex::default(),
-            plan: Mutex::new(Plan::new(options.seed, options.faults)),
+            plan: Mutex::new(Plan::new(&options)),
             journal: Mutex::new(Journal::new(options.journal_max)),
             options,
         }
@@ -122,7 +122,8 @@ impl Desk {
         let account = (call.gateway, app_key.clone());
         let in_flight = lock(&self.meter).arrive(&account, now);
         let mut request = call.request();
-        let cut = (0..=REQUEST_BYTES_MAX.min(request.len())).rev().find(|&at| request.is_char_boundary(at)).unwrap_or(0);
+        let cut =
+            (0..=REQUEST_BYTES_MAX.min(request.len())).rev().find(|&at| request.is_char_boundary(at)).unwrap_or(0);
         request.truncate(cut);
         let entry = Entry {
             number: 0,

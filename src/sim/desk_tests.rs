@@ -139,7 +139,8 @@ fn start_time_is_inclusive_in_milliseconds_and_seconds_lose_data() {
     let at = day.shops[0].offers[middle].modified_at;
     let expected = day.shops[0].offers.iter().filter(|offer| offer.is_on_sale && offer.modified_at >= at).count();
     let from = |start: &str| {
-        let pages = ["1", "2"].map(|page| listing(&desk, &shop, &[("start_time", start), ("pageSize", "40"), ("pageNum", page)]).1);
+        let pages = ["1", "2"]
+            .map(|page| listing(&desk, &shop, &[("start_time", start), ("pageSize", "40"), ("pageNum", page)]).1);
         pages.concat().len()
     };
     assert_eq!(from(&at.timestamp_millis().to_string()), expected);
@@ -259,7 +260,8 @@ fn the_test_licence_ends_after_thirty_calls() {
     let desk = Desk::new(options());
     let shop = shop_id(&desk, 0);
     let count = || {
-        let params = [("method", "alibaba.seller.items.count.get"), ("member_id", shop.as_str()), ("app_key", "sim-test")];
+        let params =
+            [("method", "alibaba.seller.items.count.get"), ("member_id", shop.as_str()), ("app_key", "sim-test")];
         portals(&desk, &params).0
     };
     assert!((0..30).all(|_| count() == Outcome::Ok));
@@ -288,9 +290,11 @@ fn qps_is_held_per_key_and_stats_see_the_most() {
 #[test]
 fn item_get_answers_a_post_and_loses_the_parameters_of_a_get() {
     let desk = Desk::new(options());
-    let offer = desk.world(Gateway::ItemGet).shops[0].offers.iter().find(|offer| offer.is_on_sale).cloned().expect("one");
+    let offer =
+        desk.world(Gateway::ItemGet).shops[0].offers.iter().find(|offer| offer.is_on_sale).cloned().expect("one");
     let id = offer.offer_id.to_string();
-    let call = unsigned(Gateway::ItemGet, "", &[("method", "alibaba.item.get"), ("item_id", &id), ("fields", "title,moq")]);
+    let call =
+        unsigned(Gateway::ItemGet, "", &[("method", "alibaba.item.get"), ("item_id", &id), ("fields", "title,moq")]);
     let (_, body) = ask(&desk, call.clone());
     let item = &body["item_get_response"]["item"];
     assert!(item.get("moq").is_some() || offer.moq_source != "stated");
@@ -406,7 +410,9 @@ fn a_faulty_answer_still_belongs_to_its_call_and_five_attempts_succeed() {
         assert!(outcomes.iter().any(|outcome| matches!(outcome, Outcome::Ok | Outcome::Empty)), "{outcomes:?}");
         seen.extend(outcomes);
     }
-    for outcome in [Outcome::Busy, Outcome::ServerError, Outcome::TooMany, Outcome::Cut, Outcome::Malformed, Outcome::Gbk] {
+    for outcome in
+        [Outcome::Busy, Outcome::ServerError, Outcome::TooMany, Outcome::Cut, Outcome::Malformed, Outcome::Gbk]
+    {
         assert!(seen.contains(&outcome), "{outcome:?}");
     }
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::{Answer, JSON, Outcome};
 use super::gateways::{Call, Refusal};
-use super::options::Faults;
+use super::options::{Faults, Options};
 use super::random::Dice;
 
 /// Five attempts always succeed.
@@ -55,6 +55,7 @@ pub(super) struct Fate {
 pub(super) struct Plan {
     seed: u64,
     faults: Faults,
+    slow_millis_max: u64,
     calls: HashMap<u64, Attempts>,
 }
 
@@ -65,8 +66,9 @@ struct Attempts {
 }
 
 impl Plan {
-    pub(super) fn new(seed: u64, faults: Faults) -> Self {
-        Self { seed, faults, calls: HashMap::new() }
+    pub(super) fn new(options: &Options) -> Self {
+        let Options { seed, faults, slow_millis_max, .. } = *options;
+        Self { seed, faults, slow_millis_max, calls: HashMap::new() }
     }
 
     /// What happens to the next attempt of the call.
@@ -85,7 +87,10 @@ impl Plan {
         let delay = if dice.chance(slow_per_mille) { 50 + dice.below(slow_millis - 50) } else { 0 };
         let fails = dice.chance(fail_per_mille) && attempts.failed_in_a_row < IN_A_ROW_MAX;
         attempts.failed_in_a_row = if fails { attempts.failed_in_a_row + 1 } else { 0 };
-        Fate { delay: Duration::from_millis(delay), fault: fails.then(|| roll(&mut dice, wait_max)) }
+        Fate {
+            delay: Duration::from_millis(delay.min(self.slow_millis_max)),
+            fault: fails.then(|| roll(&mut dice, wait_max)),
+        }
     }
 }
 
@@ -127,7 +132,7 @@ pub(super) fn spoil(fault: &Fault, call: &Call, answer: Answer, now: DateTime<Ut
             }
         }
         Fault::Malformed => {
-            let kept = if answer.body.len() % 4 == 0 { 0 } else { answer.body.len() / 2 };
+            let kept = if answer.body.len().is_multiple_of(4) { 0 } else { answer.body.len() / 2 };
             Answer { body: answer.body[..kept].to_vec(), outcome: Outcome::Malformed, ..answer }
         }
         Fault::Gbk => {
@@ -160,7 +165,7 @@ mod tests {
     fn no_call_fails_more_than_three_times_in_a_row() {
         for faults in [Faults::Light, Faults::Heavy] {
             for seed in 0..20 {
-                let mut plan = Plan::new(seed, faults);
+                let mut plan = Plan::new(&Options { seed, faults, ..Options::default() });
                 for call in 0..500 {
                     let successes = (0..4).filter(|_| plan.next(call).fault.is_none()).count();
                     assert!(successes >= 1, "seed {seed}, call {call}");
@@ -172,7 +177,7 @@ mod tests {
     #[test]
     fn faults_are_as_frequent_as_their_name_says_and_follow_from_the_seed() {
         let failed = |faults, seed| {
-            let mut plan = Plan::new(seed, faults);
+            let mut plan = Plan::new(&Options { seed, faults, ..Options::default() });
             (0..5000).filter(|&call| plan.next(call).fault.is_some()).collect::<Vec<u64>>()
         };
         assert!(failed(Faults::None, 1).is_empty());

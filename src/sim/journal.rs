@@ -87,13 +87,7 @@ const METHODS_MAX: usize = 1000;
 
 impl Journal {
     pub(super) fn new(entries_max: usize) -> Self {
-        Self {
-            entries: VecDeque::new(),
-            entries_max,
-            calls: 0,
-            methods: BTreeMap::new(),
-            outcomes: BTreeMap::new(),
-        }
+        Self { entries: VecDeque::new(), entries_max, calls: 0, methods: BTreeMap::new(), outcomes: BTreeMap::new() }
     }
 
     /// Numbers the entry and keeps it.

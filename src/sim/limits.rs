@@ -64,13 +64,19 @@ impl Meter {
     }
 
     /// Admits a call that has arrived and whose signature holds.
-    pub(super) fn admit(&mut self, key: &Key, limits: Option<Limits>, call: (Gateway, DateTime<Utc>)) -> Result<(), Refusal> {
+    pub(super) fn admit(
+        &mut self,
+        key: &Key,
+        limits: Option<Limits>,
+        call: (Gateway, DateTime<Utc>),
+    ) -> Result<(), Refusal> {
         let (gateway, now) = call;
         let used = self.accounts.entry((gateway, key.app_key.clone())).or_default();
         if limits.and_then(|limits| limits.calls_in_flight).is_some_and(|most| used.in_flight > most) {
             return Err(Refusal::Throttled);
         }
-        let pace = [limits.and_then(|limits| limits.calls_per_second), key.calls_per_second].into_iter().flatten().min();
+        let pace =
+            [limits.and_then(|limits| limits.calls_per_second), key.calls_per_second].into_iter().flatten().min();
         if limits.is_some() && pace.is_some_and(|pace| used.is_too_fast(pace, now)) {
             return Err(Refusal::Throttled);
         }

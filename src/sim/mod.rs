@@ -5,7 +5,7 @@
 //! The world is a function of a seed and a date; days evolve. Faults come on request, also from the seed.
 //!
 //! ```text
-//! server ─► desk ─► verify · limits · faults ─► gateways ─► world ─► offers ─► shapes
+//! server ─► desk ─► verify · limits · faults ─► gateways ─► world ─► offers ─► shapes, lives
 //! (HTTP)    (judges each call)                  (envelopes)  (one day)          (each with its truth)
 //! ```
 //!
@@ -18,6 +18,7 @@ mod faults;
 mod gateways;
 mod journal;
 mod limits;
+mod lives;
 mod offers;
 mod options;
 mod random;
@@ -72,7 +73,9 @@ pub async fn start(options: Options) -> Result<Sim> {
     };
     let listener = TcpListener::bind(options.listen).await.map_err(cannot)?;
     let addr = listener.local_addr().map_err(cannot)?;
-    let desk = Arc::new(desk::Desk::new(options));
+    let built = tokio::task::spawn_blocking(move || desk::Desk::new(options)).await;
+    let desk =
+        Arc::new(built.map_err(|error| Error::internal("the simulator's world cannot be built").caused_by(error))?);
     let stop = CancellationToken::new();
     let server = tokio::spawn(server::serve(listener, desk.clone(), stop.clone()));
     Ok(Sim { addr, desk, stop, server: Some(server) })

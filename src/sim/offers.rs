@@ -1,21 +1,18 @@
 //! One offer on one day: a pure function of seed, shop, place in the shop, and date.
 //!
-//! A shop has a fixed number of places; each is held by one offer for a life of about half a year, then for a few
-//! days by nothing (the offer is off sale), then by a new offer. Prices and minimum quantities move on days of their own.
+//! Prices, minimum quantities and stock move on days of their own ([`super::lives`]).
 //!
 //! Invariant: nothing here depends on which day the world started, or on an earlier call.
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 
+use super::lives::{Life, Moves, Place, evening_before, last_move};
 use super::random::{Dice, mix};
 use super::shapes::counts::{self, SalesForm, StockForm};
 use super::shapes::ladder::{self, Ladder, LadderForm, Step};
 use super::shapes::quantity::{self, Quantity, QuantityForm};
 use super::titles::{self, CATEGORIES, PRODUCTS, Product, TitleForm, UNCOUNTABLE};
-use crate::base::time::BEIJING;
 
-/// Days from one offer in a place to the next.
-const LIFE_DAYS: i64 = 150;
 /// An offer's price has moved at least once in this many days.
 const PRICE_DAYS: i64 = 64;
 /// A minimum quantity has moved at least once in this many days.
@@ -72,13 +69,6 @@ pub(super) struct Recipe {
     pub(super) seed: u64,
     /// Offers with something odd about them, of a thousand.
     pub(super) mess_per_mille: u64,
-}
-
-/// Where an offer stands.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    pub(super) shop: usize,
-    pub(super) slot: usize,
 }
 
 impl Offer {
@@ -151,56 +141,6 @@ pub(super) fn offer(recipe: Recipe, place: Place, date: NaiveDate) -> Offer {
     }
 }
 
-/// The span in which one offer holds a place.
-#[derive(Debug, Clone, Copy)]
-struct Life {
-    key: u64,
-    place: Place,
-    generation: i64,
-    born: i64,
-    off_sale_day: i64,
-    day: i64,
-}
-
-impl Life {
-    fn of(seed: u64, place: Place, date: NaiveDate) -> Self {
-        let slot_key = mix(seed, &[20, place.shop as u64, place.slot as u64]);
-        let day = date.signed_duration_since(NaiveDate::default()).num_days();
-        let phase = i64::try_from(slot_key % LIFE_DAYS.unsigned_abs()).unwrap_or(0);
-        let generation = (day + phase).div_euclid(LIFE_DAYS);
-        let born = generation * LIFE_DAYS - phase;
-        let key = mix(slot_key, &[generation.unsigned_abs()]);
-        let gap_days = i64::try_from(key % 7).unwrap_or(0);
-        Self { key, place, generation, born, off_sale_day: born + LIFE_DAYS - gap_days, day }
-    }
-
-    fn is_on_sale(&self) -> bool {
-        self.day < self.off_sale_day
-    }
-
-    /// Counts every offer that can ever be, without repeats.
-    fn serial(&self) -> i128 {
-        let place = (self.place.shop as i128) << 16 | (self.place.slot as i128 & 0xffff);
-        place << 10 | (i128::from(self.generation) & 0x3ff)
-    }
-
-    /// Twelve digits, 5… to 8…: a serial spread over a prime range, so that no two are equal.
-    fn offer_id(&self, seed: u64) -> i64 {
-        const PRIME: i128 = 399_999_999_979;
-        const STRIDE: i128 = 161_803_398_875;
-        let spread = (self.serial() * STRIDE + i128::from(mix(seed, &[21]) >> 24)).rem_euclid(PRIME);
-        500_000_000_000 + i64::try_from(spread).unwrap_or(0)
-    }
-
-    /// Thirteen digits; `number` is below 8.
-    fn sku_id(&self, number: usize) -> i64 {
-        const PRIME: i128 = 999_999_999_989;
-        const STRIDE: i128 = 618_033_988_749;
-        let spread = ((self.serial() * 8 + number as i128) * STRIDE).rem_euclid(PRIME);
-        4_000_000_000_000 + i64::try_from(spread).unwrap_or(0)
-    }
-}
-
 /// What is odd about an offer: at most one thing of ladder, quantity, quote; counts, ids and titles apart.
 #[derive(Debug, Clone, Copy)]
 struct Forms {
@@ -261,9 +201,13 @@ fn roll_quantity(dice: &mut Dice, forms: &mut Forms, product: &Product, moq_key:
     use QuantityForm as Q;
     let mut moves = Dice::new(moq_key, &[]);
     let moq = match forms.quantity {
-        Q::PackInMoq | Q::PackEquation | Q::PackEach | Q::PackChain | Q::PackInTitle | Q::PackConflict | Q::PackUnknown => {
-            moves.between(1, 4)
-        }
+        Q::PackInMoq
+        | Q::PackEquation
+        | Q::PackEach
+        | Q::PackChain
+        | Q::PackInTitle
+        | Q::PackConflict
+        | Q::PackUnknown => moves.between(1, 4),
         Q::Batch | Q::DozenUnit | Q::HalfDozenUnit => moves.between(2, 10),
         Q::Dozens => *moves.pick(&[12, 24, 36]),
         _ if product.fen < 300 => *moves.pick(&[50, 100, 100, 200]),
@@ -339,34 +283,6 @@ fn offer_ladder(forms: &Forms, steps: Vec<Step>, skus: &[Sku]) -> Ladder {
     let start = steps.first().map_or(1, |step| step.start);
     let steps = spread.map(|fen| Step { start, end: None, fen: Some(fen) }).collect();
     Ladder::new(LadderForm::Spread, steps)
-}
-
-/// The days on which something moves.
-#[derive(Debug, Clone, Copy)]
-struct Moves {
-    seed: u64,
-    key: u64,
-    /// Of a thousand days, beside the one in `days` that always moves.
-    per_mille: u64,
-    days: i64,
-}
-
-/// The last day up to `today` on which it moved.
-fn last_move(moves: Moves, today: i64) -> i64 {
-    let forced = i64::try_from(moves.key % moves.days.unsigned_abs()).unwrap_or(0);
-    let moved = |day: i64| {
-        (day + forced).rem_euclid(moves.days) == 0
-            || Dice::new(moves.seed, &[moves.key, day.unsigned_abs()]).chance(moves.per_mille)
-    };
-    (0..moves.days).map(|back| today - back).find(|&day| moved(day)).unwrap_or(today)
-}
-
-/// What holds on `day` was changed in the evening before, Beijing time, at a whole second.
-fn evening_before(day: i64, key: u64) -> DateTime<Utc> {
-    let seconds = 18 * 3600 + i64::try_from(key % (6 * 3600)).unwrap_or(0);
-    let local = NaiveDate::default() + TimeDelta::days(day - 1);
-    let at = local.and_time(chrono::NaiveTime::MIN) + TimeDelta::seconds(seconds);
-    at.and_local_timezone(BEIJING).single().map(|at| at.to_utc()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use std::collections::HashSet;
 
+use chrono::TimeDelta;
+
 use super::*;
 
 const RECIPE: Recipe = Recipe { seed: 7, mess_per_mille: 300 };
@@ -81,10 +83,21 @@ fn most_offers_are_clean_and_every_odd_form_occurs() {
 }
 
 #[test]
-fn fewer_than_two_percent_have_neither_a_ladder_nor_a_channel_price() {
-    let offers = all(day(0));
-    let bare = offers.iter().filter(|offer| ladder::EMPTY.contains(&offer.ladder.form) && offer.channel_fen.is_none());
-    assert!(bare.count() * 50 < offers.len());
+fn the_default_shops_are_complete_within_three_percent() {
+    let options = crate::sim::Options::default();
+    let recipe = Recipe { seed: options.seed, mess_per_mille: options.mess_per_mille };
+    for (shop, &size) in options.shop_sizes.iter().enumerate() {
+        for number in 0..10 {
+            let offers: Vec<Offer> = (0..size)
+                .map(|slot| offer(recipe, Place { shop, slot }, day(number)))
+                .filter(|o| o.is_on_sale)
+                .collect();
+            let is_bare = |o: &&Offer| ladder::EMPTY.contains(&o.ladder.form) && o.channel_fen.is_none();
+            let bare = offers.iter().filter(is_bare).count();
+            let hidden = offers.iter().filter(|o| o.skus.is_empty() && o.quote_type != 0).count();
+            assert!(bare.max(hidden) * 100 <= offers.len() * 2, "shop {shop}, day {number}: {bare}, {hidden}");
+        }
+    }
 }
 
 #[test]

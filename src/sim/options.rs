@@ -29,6 +29,8 @@ pub struct Options {
     pub access_token: String,
     /// How often calls fail for no reason.
     pub faults: Faults,
+    /// No fault makes an answer slower than this.
+    pub slow_millis_max: u64,
     /// By gateway; one that is not in here has no limits but the keys' own.
     pub limits: BTreeMap<Gateway, Limits>,
     /// Whether portals knows `end_time`.
@@ -122,6 +124,7 @@ impl Default for Options {
             keys: default_keys(),
             access_token: "sim-token".to_owned(),
             faults: Faults::None,
+            slow_millis_max: 1000,
             limits: default_limits(),
             window_end: WindowEnd::Ignored,
             shop_search_scheme: Scheme::ShopSearch,
@@ -145,7 +148,8 @@ fn default_keys() -> Vec<Key> {
 }
 
 fn default_limits() -> BTreeMap<Gateway, Limits> {
-    let limits = |calls_per_second, calls_in_flight, quota_block| Limits { calls_per_second, calls_in_flight, quota_block };
+    let limits =
+        |calls_per_second, calls_in_flight, quota_block| Limits { calls_per_second, calls_in_flight, quota_block };
     BTreeMap::from([
         (Gateway::Portals, limits(None, Some(4), QuotaBlock::Midnight)),
         (Gateway::ItemGet, limits(Some(10), None, QuotaBlock::Day)),

@@ -46,7 +46,10 @@ async fn handle(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     };
     let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or(""));
     if let Some(control) = path.strip_prefix("/_sim/") {
-        return Control { desk: &desk, query: pairs(query.as_bytes()) }.answer(control, &parts.method, &body);
+        let control = Control { path: control.to_owned(), method: parts.method, query: pairs(query.as_bytes()), body };
+        // A large world takes a while to build and to write.
+        let answer = tokio::task::spawn_blocking(move || control.answer(&desk)).await;
+        return answer.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, "no answer"));
     }
     let Some((gateway, rest)) = Gateway::at(path) else {
         return plain(StatusCode::NOT_FOUND, "no such gateway; see /_sim/stats");
@@ -117,44 +120,55 @@ fn plain(status: StatusCode, text: &str) -> Response {
 }
 
 /// One request to the control endpoint.
-struct Control<'a> {
-    desk: &'a Desk,
+struct Control {
+    path: String,
+    method: Method,
     query: BTreeMap<String, String>,
+    body: Bytes,
 }
 
-impl Control<'_> {
-    fn answer(&self, path: &str, method: &Method, body: &[u8]) -> Response {
-        match (path, method) {
-            ("day", &Method::GET) => self.day(),
-            ("day", &Method::POST) => {
-                let today = self.desk.day().date;
-                let text = self.query.get("date").cloned().unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
-                match read_date(&text, today) {
-                    Some(date) => self.desk.set_day(date),
-                    None => return plain(StatusCode::BAD_REQUEST, "a date is `2026-11-20`, or `next`"),
-                }
-                self.day()
-            }
-            ("stats", &Method::GET) => json(&self.desk.stats()),
+impl Control {
+    fn answer(&self, desk: &Desk) -> Response {
+        match (self.path.as_str(), &self.method) {
+            ("day", &Method::GET) => day(desk),
+            ("day", &Method::POST) => self.set_day(desk),
+            ("stats", &Method::GET) => json(&desk.stats()),
             ("journal", &Method::GET) => {
-                let number = |name: &str| self.query.get(name).and_then(|text| text.parse::<u64>().ok());
-                let limit = number("limit").and_then(|limit| usize::try_from(limit).ok()).unwrap_or(ENTRIES_MAX);
-                json(&self.desk.journal(number("after").unwrap_or(0), limit.min(ENTRIES_MAX)))
+                let limit = self.number("limit").and_then(|limit| usize::try_from(limit).ok()).unwrap_or(ENTRIES_MAX);
+                json(&desk.journal(self.number("after").unwrap_or(0), limit.min(ENTRIES_MAX)))
             }
             ("world", &Method::GET) => {
                 let name = self.query.get("gateway").map_or("portals", String::as_str);
                 match Gateway::ALL.into_iter().find(|gateway| gateway.name() == name) {
-                    Some(gateway) => json(&self.desk.world(gateway)),
+                    Some(gateway) => json(&desk.world(gateway)),
                     None => plain(StatusCode::BAD_REQUEST, "no such gateway"),
                 }
             }
-            _ => plain(StatusCode::NOT_FOUND, "GET or POST day; GET stats, journal?after=N&limit=N, world?gateway=NAME"),
+            _ => {
+                plain(StatusCode::NOT_FOUND, "GET or POST day; GET stats, journal?after=N&limit=N, world?gateway=NAME")
+            }
         }
     }
 
-    fn day(&self) -> Response {
-        json(&BTreeMap::from([("date", self.desk.day().date)]))
+    fn set_day(&self, desk: &Desk) -> Response {
+        let body = String::from_utf8_lossy(&self.body);
+        let text = self.query.get("date").map_or(&*body, String::as_str);
+        match read_date(text, desk.day().date) {
+            Some(date) => {
+                desk.set_day(date);
+                day(desk)
+            }
+            None => plain(StatusCode::BAD_REQUEST, "a date is `2026-11-20`, or `next`"),
+        }
     }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.query.get(name)?.parse().ok()
+    }
+}
+
+fn day(desk: &Desk) -> Response {
+    json(&BTreeMap::from([("date", desk.day().date)]))
 }
 
 /// `2026-11-20`, alone or anywhere in a form or JSON; or `next`.
@@ -195,9 +209,8 @@ mod tests {
 
     #[test]
     fn xml_is_meant_only_when_json_is_not() {
-        let headers = |accept: &'static str| {
-            HeaderMap::from_iter([(header::ACCEPT, header::HeaderValue::from_static(accept))])
-        };
+        let headers =
+            |accept: &'static str| HeaderMap::from_iter([(header::ACCEPT, header::HeaderValue::from_static(accept))]);
         assert!(accepts_xml(&headers("application/xml")));
         assert!(!accepts_xml(&headers("application/json, application/xml;q=0.5")));
         assert!(!accepts_xml(&headers("*/*")));

@@ -191,12 +191,7 @@ pub(super) fn of_offer(offer: &Offer, family: Family) -> OfferTruth {
         skus: offer
             .skus
             .iter()
-            .map(|sku| SkuTruth {
-                sku_id: sku.id,
-                spec: sku.spec.clone(),
-                price: sku.fen.map(yuan),
-                stock: sku.stock,
-            })
+            .map(|sku| SkuTruth { sku_id: sku.id, spec: sku.spec.clone(), price: sku.fen.map(yuan), stock: sku.stock })
             .collect(),
         modified_at: offer.modified_at,
     }

@@ -69,7 +69,8 @@ impl Scheme {
             Scheme::ItemGet => hmac_sha1(secret, &pairs()),
             Scheme::ProductGet => hmac_sha1(secret, &glued()),
             Scheme::Portals => {
-                let pairs: Vec<String> = kept.iter().map(|(name, value)| format!("{name}={}", percent(value))).collect();
+                let pairs: Vec<String> =
+                    kept.iter().map(|(name, value)| format!("{name}={}", percent(value))).collect();
                 md5_hex(&format!("{secret}{}{secret}", pairs.join("&")))
             }
             Scheme::ShopSearch => md5_hex(&format!("{secret}{}{secret}", pairs())),

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 
 use chrono::NaiveDate;
 
-use super::offers::{Offer, Place, Recipe, offer};
+use super::lives::Place;
+use super::offers::{Offer, Recipe, offer};
 use super::random::mix;
 use super::titles::{CATEGORIES, shop_name};
 
@@ -99,7 +100,7 @@ fn build_shop(recipe: Recipe, number: usize, size: usize, date: NaiveDate) -> Sh
 /// Both kinds of member id and the three forms of address (WIRE §1 "Requests") in turn.
 fn identity(seed: u64, number: usize) -> (String, String) {
     let digits = 10_000_000_000_000 + mix(seed, &[30, number as u64]) % 80_000_000_000_000;
-    let id = if number % 2 == 0 { format!("b2b-22{digits}de") } else { format!("22{digits}") };
+    let id = if number.is_multiple_of(2) { format!("b2b-22{digits}de") } else { format!("22{digits}") };
     let url = match number % 4 {
         1 => format!("https://winport.m.1688.com/page/index.html?memberId={id}&tab=offer"),
         2 => format!("https://m.1688.com/winport/shop/{id}.html"),

@@ -61,11 +61,15 @@ mod tests {
         let head = r#"<?xml version="1.0" encoding="UTF-8"?>"#;
         assert_eq!(
             document("r", &value, Lists::Repeated),
-            format!("{head}<r><a>&lt;&amp;&gt;</a><none></none><ranges><p>1.5</p></ranges><ranges><p>2.0</p></ranges></r>")
+            format!(
+                "{head}<r><a>&lt;&amp;&gt;</a><none></none><ranges><p>1.5</p></ranges><ranges><p>2.0</p></ranges></r>"
+            )
         );
         assert_eq!(
             document("r", &value, Lists::Wrapped),
-            format!("{head}<r><a>&lt;&amp;&gt;</a><none></none><ranges><range><p>1.5</p></range><range><p>2.0</p></range></ranges></r>")
+            format!(
+                "{head}<r><a>&lt;&amp;&gt;</a><none></none><ranges><range><p>1.5</p></range><range><p>2.0</p></range></ranges></r>"
+            )
         );
     }
 }

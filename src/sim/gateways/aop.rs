@@ -30,7 +30,8 @@ pub(in crate::sim) fn answer(call: &Call, day: &Day, context: &Context) -> Resul
             let id = number(&query, &["offerId"]).and_then(|id| i64::try_from(id).ok());
             let found = day.offer(id.ok_or(Refusal::Missing("offerId"))?);
             let Some((shop, offer)) = found.filter(|(_, offer)| offer.is_on_sale) else {
-                let inner = json!({"success": false, "errorCode": "OFFER_NOT_FOUND", "errorMsg": "商品不存在", "code": "404"});
+                let inner =
+                    json!({"success": false, "errorCode": "OFFER_NOT_FOUND", "errorMsg": "商品不存在", "code": "404"});
                 return Ok(Answer::json(Outcome::Gone, &json!({"result": inner})));
             };
             Ok(nested(Outcome::Ok, cross_border(shop, offer)))
@@ -72,7 +73,8 @@ fn compact(text: &str) -> Option<i64> {
 
 fn seller_listing(call: &Call, day: &Day, context: &Context) -> Result<Answer, Refusal> {
     let query = query(call)?;
-    let seller = ["sellerOpenId", "memberId", "sellerLoginId", "shopId"].iter().find_map(|&name| query.get(name)?.as_str());
+    let seller =
+        ["sellerOpenId", "memberId", "sellerLoginId", "shopId"].iter().find_map(|&name| query.get(name)?.as_str());
     let shop: &Shop = day.shop(seller.ok_or(Refusal::Missing("sellerOpenId"))?).ok_or(Refusal::Gone)?;
     let size = number(&query, &["pageSize"]).unwrap_or(20);
     if !(1..=SELLER_PAGE_SIZE_MAX).contains(&size) {
@@ -80,7 +82,8 @@ fn seller_listing(call: &Call, day: &Day, context: &Context) -> Result<Answer, R
     }
     let page = number(&query, &["beginPage", "currentPage", "pageNo", "page"]).unwrap_or(1).max(1);
     let (size, page) = (usize::try_from(size).unwrap_or(20), usize::try_from(page).unwrap_or(usize::MAX));
-    let offers: Vec<&Offer> = shop.by_sales.iter().map(|&at| &shop.offers[at]).filter(|offer| offer.is_on_sale).collect();
+    let offers: Vec<&Offer> =
+        shop.by_sales.iter().map(|&at| &shop.offers[at]).filter(|offer| offer.is_on_sale).collect();
     let from = (page - 1).saturating_mul(size);
     let records: Vec<Value> = offers.iter().skip(from).take(size).map(|offer| cross_border_listed(offer)).collect();
     let outcome = if records.is_empty() { Outcome::Empty } else { Outcome::Ok };
@@ -101,7 +104,8 @@ fn nested(outcome: Outcome, result: Value) -> Answer {
 
 /// The one JSON-valued parameter of the cross-border calls, whatever it is called.
 fn query(call: &Call) -> Result<Value, Refusal> {
-    let text = call.params.values().find(|value| value.trim_start().starts_with('{')).ok_or(Refusal::Missing("param"))?;
+    let text =
+        call.params.values().find(|value| value.trim_start().starts_with('{')).ok_or(Refusal::Missing("param"))?;
     serde_json::from_str(text).map_err(|_| Refusal::Bad("param"))
 }
 
@@ -119,14 +123,18 @@ pub(in crate::sim) fn code(refusal: &Refusal) -> (Outcome, &'static str, String)
         Refusal::Method(name) => (Outcome::Param, "gw.APIUnsupported", format!("Request API {name} is not supported")),
         Refusal::Unsigned => (Outcome::Signature, "gw.SignatureMissing", "Request signature is missing".to_owned()),
         Refusal::Signature => (Outcome::Signature, "gw.SignatureInvalid", "Invalid signature".to_owned()),
-        Refusal::Time => (Outcome::Skew, "gw.TimestampInvalid", "Request timestamp is out of range, sign again".to_owned()),
+        Refusal::Time => {
+            (Outcome::Skew, "gw.TimestampInvalid", "Request timestamp is out of range, sign again".to_owned())
+        }
         Refusal::Key => (Outcome::Denied, "gw.AppKeyMissing", "App key is missing or unknown".to_owned()),
         Refusal::Token => (Outcome::Denied, "401", "Request need user authorized".to_owned()),
         Refusal::Permission => (Outcome::Denied, "gw.APIACLDecline", "AppKey is not allowed(acl)".to_owned()),
         Refusal::Throttled => {
             (Outcome::Throttled, "gw.QosAppFrequencyLimit", "App call exceeds limited frequency".to_owned())
         }
-        Refusal::Quota { .. } => (Outcome::Quota, "gw.QosAppQuotaLimit", "App call quota of today is used up".to_owned()),
+        Refusal::Quota { .. } => {
+            (Outcome::Quota, "gw.QosAppQuotaLimit", "App call quota of today is used up".to_owned())
+        }
         Refusal::Busy => (Outcome::Busy, "gw.ServiceBusy", "系统繁忙，请稍后重试 (system busy)".to_owned()),
         Refusal::Gone => (Outcome::Gone, "gw.ObjectNotFound", "请求的商品不存在 (not exist)".to_owned()),
     }

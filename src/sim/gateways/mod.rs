@@ -201,7 +201,8 @@ impl Call {
 
     /// The parameters without time, key, token and signature, as `k=v&k=v`.
     pub(super) fn request(&self) -> String {
-        const VOLATILE: [&str; 6] = ["sign", "_aop_signature", "timestamp", "_aop_timestamp", "app_key", "access_token"];
+        const VOLATILE: [&str; 6] =
+            ["sign", "_aop_signature", "timestamp", "_aop_timestamp", "app_key", "access_token"];
         let kept = self.params.iter().filter(|(name, _)| !VOLATILE.contains(&name.as_str()));
         kept.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
     }

@@ -125,7 +125,9 @@ pub(in crate::sim) fn refuse(refusal: &Refusal) -> Answer {
         Refusal::Bad(name) => (Outcome::Param, 1001, format!("参数错误: {name}")),
         Refusal::Method(name) => (Outcome::Param, 1001, format!("参数错误: method {name} 无效")),
         Refusal::Unsigned | Refusal::Signature => (Outcome::Signature, 10_002, "签名错误".to_owned()),
-        Refusal::Time => (Outcome::Skew, 10_002, "签名错误: timestamp 应为13位毫秒且与服务器相差不超过3分钟".to_owned()),
+        Refusal::Time => {
+            (Outcome::Skew, 10_002, "签名错误: timestamp 应为13位毫秒且与服务器相差不超过3分钟".to_owned())
+        }
         Refusal::Key => (Outcome::Denied, 10_001, "app_key 无效或无权限".to_owned()),
         Refusal::Token | Refusal::Permission => (Outcome::Denied, 10_003, "无权限调用该接口".to_owned()),
         Refusal::Throttled => (Outcome::Throttled, 429, "请求频率过高".to_owned()),

@@ -87,7 +87,7 @@ pub(in crate::sim) fn sku(offer: &Offer, sku: &Sku) -> Value {
 pub(in crate::sim) fn product_info(shop: &Shop, offer: &Offer) -> Value {
     let mut sale = Record::new();
     sale.insert("supportOnlineTrade".into(), json!(true));
-    sale.insert("mixWholeSale".into(), json!(offer.writing % 2 == 0));
+    sale.insert("mixWholeSale".into(), json!(offer.writing.is_multiple_of(2)));
     if let Some(ranges) = offer.ladder.ranges() {
         sale.insert("priceRanges".into(), ranges);
     }
@@ -103,7 +103,10 @@ pub(in crate::sim) fn product_info(shop: &Shop, offer: &Offer) -> Value {
     info.insert("memberId".into(), json!(shop.id));
     info.insert("supplierLoginId".into(), json!(shop.name));
     info.insert("categoryID".into(), json!(offer.cid()));
-    info.insert("attributes".into(), json!([{"attributeID": 100_000_691, "attributeName": "货源类别", "value": "现货"}]));
+    info.insert(
+        "attributes".into(),
+        json!([{"attributeID": 100_000_691, "attributeName": "货源类别", "value": "现货"}]),
+    );
     info.insert("status".into(), json!(if offer.is_on_sale { "published" } else { "member expired" }));
     if let Some(title) = &offer.title {
         info.insert("subject".into(), json!(title));
@@ -125,11 +128,8 @@ fn attributes(sku: &Sku, id_name: &str, value_name: &str) -> Value {
 }
 
 fn sku_info(sku: &Sku) -> Value {
-    let ranges: Vec<Value> = sku
-        .steps
-        .iter()
-        .map(|step| json!({"startQuantity": step.start, "price": step.fen.map(yuan_number)}))
-        .collect();
+    let ranges: Vec<Value> =
+        sku.steps.iter().map(|step| json!({"startQuantity": step.start, "price": step.fen.map(yuan_number)})).collect();
     json!({
         "skuId": sku.id,
         "specId": format!("{:032x}", u128::from(sku.id.unsigned_abs()) << 40),

@@ -77,16 +77,26 @@ fn item(shop: &Shop, offer: &Offer) -> Value {
 /// `error_response{code,msg,sub_code,sub_msg}`, with HTTP 200.
 pub(in crate::sim) fn refuse(refusal: &Refusal) -> Answer {
     let (outcome, code, message, sub_code, sub_message) = match refusal {
-        Refusal::Missing(name) => (Outcome::Param, 40, "Missing required arguments", "isv.param-error", format!("missing {name}")),
+        Refusal::Missing(name) => {
+            (Outcome::Param, 40, "Missing required arguments", "isv.param-error", format!("missing {name}"))
+        }
         Refusal::Bad(name) => (Outcome::Param, 41, "Invalid arguments", "isv.param-error", format!("invalid {name}")),
-        Refusal::Method(name) => (Outcome::Param, 22, "Invalid method", "isv.param-error", format!("invalid method {name}")),
+        Refusal::Method(name) => {
+            (Outcome::Param, 22, "Invalid method", "isv.param-error", format!("invalid method {name}"))
+        }
         Refusal::Unsigned | Refusal::Signature => {
             (Outcome::Signature, 25, "Invalid signature", "isv.invalid-signature", "invalid sign".to_owned())
         }
-        Refusal::Time => (Outcome::Skew, 31, "Invalid timestamp", "isv.param-error", "timestamp is out of range".to_owned()),
-        Refusal::Key | Refusal::Token | Refusal::Permission => {
-            (Outcome::Denied, 11, "Insufficient isv permissions", "isv.invalid-permission", "permission denied".to_owned())
+        Refusal::Time => {
+            (Outcome::Skew, 31, "Invalid timestamp", "isv.param-error", "timestamp is out of range".to_owned())
         }
+        Refusal::Key | Refusal::Token | Refusal::Permission => (
+            Outcome::Denied,
+            11,
+            "Insufficient isv permissions",
+            "isv.invalid-permission",
+            "permission denied".to_owned(),
+        ),
         Refusal::Throttled => (
             Outcome::Throttled,
             7,
@@ -101,7 +111,9 @@ pub(in crate::sim) fn refuse(refusal: &Refusal) -> Answer {
             "accesscontrol.limited-by-app-access-count",
             format!("This ban will last for {seconds} more seconds"),
         ),
-        Refusal::Busy => (Outcome::Busy, 15, "Remote service error", "isp.remote-service-timeout", "服务繁忙".to_owned()),
+        Refusal::Busy => {
+            (Outcome::Busy, 15, "Remote service error", "isp.remote-service-timeout", "服务繁忙".to_owned())
+        }
         Refusal::Gone => (Outcome::Gone, 15, "Remote service error", "isv.item-not-exist", "店铺不存在".to_owned()),
     };
     let error = json!({"code": code, "msg": message, "sub_code": sub_code, "sub_msg": sub_message});

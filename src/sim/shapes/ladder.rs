@@ -181,9 +181,9 @@ impl Ladder {
         Some(match self.form {
             F::Objects | F::Rising | F::Duplicate | F::Unordered => list(&object),
             F::OneObject => self.steps.first().map(object)?,
-            F::ObjectsText => list(&|step| {
-                json!({"startQuantity": step.start.to_string(), "price": price(step), "promotionPrice": null})
-            }),
+            F::ObjectsText => list(
+                &|step| json!({"startQuantity": step.start.to_string(), "price": price(step), "promotionPrice": null}),
+            ),
             F::Ranges | F::Gap | F::Overlap => texts(";", &range),
             F::FullWidth => json!(full_width(texts(";", &range).as_str()?)),
             F::Backticks => texts("`", &|step| format!("{}:{}", step.start, price(step))),
@@ -253,10 +253,8 @@ impl Ladder {
         if family == Family::Search {
             return LadderTruth { status: Some("single"), tiers: single(fallback.headline), source: Some("headline") };
         }
-        let has_no_ladder = matches!(
-            self.form,
-            F::Empty | F::NullText | F::Null | F::Absent | F::Zero | F::Negotiable | F::Spread
-        );
+        let has_no_ladder =
+            matches!(self.form, F::Empty | F::NullText | F::Null | F::Absent | F::Zero | F::Negotiable | F::Spread);
         match (family, self.form) {
             (Family::Structured, _) if has_no_ladder => LadderTruth { status: None, tiers: None, source: None },
             (_, F::Spread) => LadderTruth { status: Some("sku_spread"), tiers: Some(Vec::new()), source: None },
@@ -267,7 +265,9 @@ impl Ladder {
                 tiers: self.steps.first().and_then(|step| step.fen).and_then(single),
                 source: Some("wholesale"),
             },
-            _ => LadderTruth { status: Some(self.status(family)), tiers: self.tiers(family), source: Some("wholesale") },
+            _ => {
+                LadderTruth { status: Some(self.status(family)), tiers: self.tiers(family), source: Some("wholesale") }
+            }
         }
     }
 
@@ -291,7 +291,15 @@ impl Ladder {
         let ends_are_sent = family == Family::Text
             && !matches!(
                 self.form,
-                F::Objects | F::ObjectsText | F::Rising | F::Duplicate | F::Unordered | F::Backticks | F::Pairs | F::BeginAmount | F::OneObject
+                F::Objects
+                    | F::ObjectsText
+                    | F::Rising
+                    | F::Duplicate
+                    | F::Unordered
+                    | F::Backticks
+                    | F::Pairs
+                    | F::BeginAmount
+                    | F::OneObject
             );
         if self.form == F::Unpriced && !ends_are_sent {
             // Whether the end before a left-out step is that step's start − 1 is left open.

@@ -83,9 +83,16 @@ mod tests {
         assert_eq!(yuan(1205), "12.05");
         assert_eq!(yuan_number(2800).to_string(), "28.0");
         assert_eq!(full_width("10-99:12.5"), "１０－９９：１２．５");
-        for (count, expected) in
-            [(1, "一"), (2, "两"), (10, "十"), (12, "十二"), (20, "二十"), (105, "一百零五"), (200, "二百"), (1000, "一千")]
-        {
+        for (count, expected) in [
+            (1, "一"),
+            (2, "两"),
+            (10, "十"),
+            (12, "十二"),
+            (20, "二十"),
+            (105, "一百零五"),
+            (200, "二百"),
+            (1000, "一千"),
+        ] {
             assert_eq!(numeral(count), expected);
         }
     }

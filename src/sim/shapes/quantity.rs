@@ -135,7 +135,13 @@ impl Quantity {
     fn is_pack(&self) -> bool {
         matches!(
             self.form,
-            Q::PackInMoq | Q::PackEquation | Q::PackEach | Q::PackChain | Q::PackInTitle | Q::PackConflict | Q::PackUnknown
+            Q::PackInMoq
+                | Q::PackEquation
+                | Q::PackEach
+                | Q::PackChain
+                | Q::PackInTitle
+                | Q::PackConflict
+                | Q::PackUnknown
         )
     }
 
@@ -200,7 +206,9 @@ impl Quantity {
         Some(match self.form {
             Q::Number | Q::NoUnit | Q::Batch => json!(moq),
             Q::NumberText => json!(moq.to_string()),
-            Q::WithUnit | Q::PackInTitle | Q::PackUnknown | Q::DozenUnit | Q::NotCountable => json!(format!("{moq}{unit}")),
+            Q::WithUnit | Q::PackInTitle | Q::PackUnknown | Q::DozenUnit | Q::NotCountable => {
+                json!(format!("{moq}{unit}"))
+            }
             Q::HalfDozenUnit => json!(moq),
             Q::MinimumOrder => json!(format!("{moq}{unit}起批")),
             Q::WithMultiple => json!(format!("{moq}{unit}起批，5的倍数")),
@@ -250,7 +258,8 @@ impl Quantity {
 
     /// The sale unit as a reader of this family's answers can know it.
     pub(in crate::sim) fn unit_truth(&self, family: Family) -> UnitTruth {
-        let known = |unit, pieces, pack_source| UnitTruth { unit: Some(unit), pieces: Some(pieces), pack_source, reason: "ok" };
+        let known =
+            |unit, pieces, pack_source| UnitTruth { unit: Some(unit), pieces: Some(pieces), pack_source, reason: "ok" };
         let unknown = |unit, pack_source, reason| UnitTruth { unit, pieces: None, pack_source, reason };
         let unit = self.sale_unit();
         match (family, self.form) {
@@ -275,7 +284,8 @@ impl Quantity {
         if family == Family::Search {
             return missing;
         }
-        let is_unreadable = matches!(self.form, Q::MultipleOnly | Q::Fraction | Q::Negotiable) && family == Family::Text;
+        let is_unreadable =
+            matches!(self.form, Q::MultipleOnly | Q::Fraction | Q::Negotiable) && family == Family::Text;
         if is_unreadable {
             return MoqTruth { status: "unparsable", ..missing };
         }
