@@ -53,19 +53,19 @@ impl Life {
         place << 10 | (i128::from(self.generation) & 0x3ff)
     }
 
-    /// Twelve digits, 5… to 8…: a serial spread over a prime range, so that no two are equal.
+    /// Twelve digits, 5… to 8…. Range and stride share no divisor, so no two serials meet.
     pub(super) fn offer_id(&self, seed: u64) -> i64 {
-        const PRIME: i128 = 399_999_999_979;
+        const RANGE: i128 = 399_999_999_979;
         const STRIDE: i128 = 161_803_398_875;
-        let spread = (self.serial() * STRIDE + i128::from(mix(seed, &[21]) >> 24)).rem_euclid(PRIME);
+        let spread = (self.serial() * STRIDE + i128::from(mix(seed, &[21]) >> 24)).rem_euclid(RANGE);
         500_000_000_000 + i64::try_from(spread).unwrap_or(0)
     }
 
-    /// Thirteen digits; `number` is below 8.
+    /// Thirteen digits, 4…; `number` is below 8.
     pub(super) fn sku_id(&self, number: usize) -> i64 {
-        const PRIME: i128 = 999_999_999_989;
+        const RANGE: i128 = 999_999_999_989;
         const STRIDE: i128 = 618_033_988_749;
-        let spread = ((self.serial() * 8 + number as i128) * STRIDE).rem_euclid(PRIME);
+        let spread = ((self.serial() * 8 + number as i128) * STRIDE).rem_euclid(RANGE);
         4_000_000_000_000 + i64::try_from(spread).unwrap_or(0)
     }
 }

@@ -178,10 +178,10 @@ impl Forms {
             8..=14 => forms.quantity = *dice.pick(&quantity::ODD),
             _ => forms.title = *dice.pick(&[TitleForm::Decoy, TitleForm::Padded, TitleForm::Long, TitleForm::Absent]),
         }
-        if forms.ladder != LadderForm::Objects || forms.quantity != QuantityForm::Number {
-            // Where SKUs have their own prices there is no ladder to be odd.
-            let is_odd = !ladder::CLEAN.contains(&forms.ladder) || !quantity::CLEAN.contains(&forms.quantity);
-            forms.quote_type = if is_odd && forms.quote_type == 1 { 2 } else { forms.quote_type };
+        // Where SKUs have their own prices there is no ladder to be odd.
+        let is_odd = !ladder::CLEAN.contains(&forms.ladder) || !quantity::CLEAN.contains(&forms.quantity);
+        if is_odd && forms.quote_type == 1 {
+            forms.quote_type = 2;
         }
         if dice.chance(350) {
             forms.stock = *dice.pick(&counts::ODD_STOCK);

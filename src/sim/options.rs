@@ -19,7 +19,8 @@ pub struct Options {
     pub seed: u64,
     /// The day the world stands at when it starts; `None`: today in Beijing.
     pub day: Option<NaiveDate>,
-    /// One shop for each, with that many places for offers (at most 65 536). More than 2 000 go past the page cap.
+    /// One shop for each, with that many places for offers (at most 65 536; at most 1 000
+    /// shops). More than 2 000 go past the page cap.
     pub shop_sizes: Vec<usize>,
     /// Offers with something odd about ladder, quantity or title, of a thousand.
     pub mess_per_mille: u64,

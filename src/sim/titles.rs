@@ -120,7 +120,9 @@ pub(super) enum TitleForm {
 /// A title with `product`'s name in it; `None` for [`TitleForm::Absent`].
 pub(super) fn title(product: &Product, form: TitleForm, dice: &mut Dice) -> Option<String> {
     let model = format!("{}{:03}款", char::from(b'A' + u8::try_from(dice.below(8)).unwrap_or(0)), dice.below(1000));
-    let (opener, extra, more) = (dice.pick(&OPENERS), dice.pick(&EXTRAS), dice.pick(&EXTRAS));
+    let (first, step) = (dice.below(12), 1 + dice.below(11));
+    let word = |at: u64| EXTRAS[usize::try_from(at).unwrap_or(0) % EXTRAS.len()];
+    let (opener, extra, more) = (dice.pick(&OPENERS), word(first), word(first + step));
     let plain = format!("{opener} {}{extra}{more} {model}", product.name);
     match form {
         TitleForm::Plain => Some(plain),

@@ -5,8 +5,8 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::offers::Offer;
-use super::shapes::ladder::{Fallback, LadderForm};
+use super::offers::{Offer, Sku};
+use super::shapes::ladder::{Fallback, LadderForm, Step};
 use super::shapes::{Family, counts, yuan};
 use super::world::{Day, Shop};
 
@@ -123,6 +123,8 @@ pub struct SkuTruth {
     pub price: Option<String>,
     /// In sale units.
     pub stock: i64,
+    /// Its own ladder, where the gateway gives one (quote type 3).
+    pub tiers: Vec<TierTruth>,
 }
 
 /// The world of `day` as `family` can show it.
@@ -188,11 +190,22 @@ pub(super) fn of_offer(offer: &Offer, family: Family) -> OfferTruth {
         stock_status: stock_status.to_owned(),
         sales_count,
         sales_is_lower_bound,
-        skus: offer
-            .skus
-            .iter()
-            .map(|sku| SkuTruth { sku_id: sku.id, spec: sku.spec.clone(), price: sku.fen.map(yuan), stock: sku.stock })
-            .collect(),
+        skus: offer.skus.iter().map(|sku| of_sku(sku, family)).collect(),
         modified_at: offer.modified_at,
+    }
+}
+
+fn of_sku(sku: &Sku, family: Family) -> SkuTruth {
+    let steps = if family == Family::Structured { sku.steps.as_slice() } else { &[] };
+    let tier = |(at, step): (usize, &Step)| {
+        let max_quantity = steps.get(at + 1).map(|next| next.start - 1);
+        step.fen.map(|fen| TierTruth { min_quantity: step.start, max_quantity, unit_price: yuan(fen) })
+    };
+    SkuTruth {
+        sku_id: sku.id,
+        spec: sku.spec.clone(),
+        price: sku.fen.map(yuan),
+        stock: sku.stock,
+        tiers: steps.iter().enumerate().filter_map(tier).collect(),
     }
 }
