@@ -50,5 +50,6 @@ pub mod extract;
 pub mod land;
 pub mod load;
 pub mod query;
+pub mod sim;
 pub mod store;
 pub mod transform;

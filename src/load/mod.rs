@@ -9,6 +9,7 @@ pub mod delta;
 pub mod log;
 pub mod parquet;
 pub mod publish;
+pub mod read;
 pub mod snapshot;
 pub mod stats;
 

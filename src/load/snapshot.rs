@@ -107,6 +107,12 @@ impl Snapshot {
         pipeline.entries.get(pipeline.pictures.get(&dt)?)
     }
 
+    /// How many attempts of a day the log knows.
+    #[must_use]
+    pub fn attempts(&self, pipeline: &str, dt: NaiveDate) -> i32 {
+        self.entries(pipeline).filter(|entry| entry.dt == dt).map(|entry| entry.attempt).max().unwrap_or(0)
+    }
+
     /// All entries of a pipeline, by number.
     pub fn entries(&self, pipeline: &str) -> impl DoubleEndedIterator<Item = &Entry> {
         self.pipelines.get(pipeline).into_iter().flat_map(|pipeline| pipeline.entries.values())

@@ -11,6 +11,7 @@ use chrono::NaiveDate;
 
 use crate::base::Result;
 use crate::load::log::DataFile;
+use crate::load::snapshot::Snapshot;
 use crate::transform::contract::Table;
 
 /// A snapshot of the lake: whole publications across all tables.
@@ -93,6 +94,26 @@ impl Published {
             tables.insert(table.name().to_owned(), TableFiles { schema: table.schema()?, files: Vec::new() });
         }
         Ok(Self { days: BTreeMap::new(), tables })
+    }
+
+    /// Everything a snapshot of the publish log names.
+    ///
+    /// # Errors
+    /// Internal: an embedded contract is broken.
+    pub fn of(snapshot: &Snapshot) -> Result<Self> {
+        let mut published = Self::nothing()?;
+        for pipeline in snapshot.pipelines() {
+            published.days.insert(pipeline.to_owned(), snapshot.published_days(pipeline).collect());
+        }
+        for table in Table::ALL {
+            let Some(files) = published.tables.get_mut(table.name()) else { continue };
+            files.files.extend(snapshot.files(table).into_iter().map(|file| PublishedFile {
+                dt: file.dt,
+                pipeline: file.pipeline.into(),
+                file: Arc::new(file.file.clone()),
+            }));
+        }
+        Ok(published)
     }
 
     /// The `dt` under which the selection shows a file of `(dt, pipeline)`; `None` leaves it out.
