@@ -245,7 +245,7 @@ impl Day {
             received: collected.received,
             loaded: rows(Origin::Fetched),
             duplicates: picture.duplicates.iter().map(|count| count.records).sum(),
-            quarantined: length(collected.quarantine.len() + held),
+            quarantined: collected.quarantined + length(held),
             carried: rows(Origin::Carried),
             calls: self.facts.calls_used,
             items_unanswered: self.facts.items_unanswered.len(),

@@ -14,30 +14,37 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Datelike, NaiveDate};
 
-use crate::base::json::{self, Raw};
+use crate::base::json::Raw;
 use crate::base::{Error, Result};
 use crate::config::gateway::{Endpoint, ErrorClass};
 use crate::config::pipeline::FetchSkus;
 use crate::config::{Gateway, Pipeline};
-use crate::extract::judge::{Fault, Judgement, judge};
+use crate::extract::judge::{Fault, Judge, Judgement};
 use crate::extract::{Attempt, Record, body};
 
 use super::chunk::{Chunk, Key, Origin as RowOrigin};
 use super::columns::{Builder, Origin};
 use super::decode::{Finder, Records, Scratch, records};
-use super::fields::SkuFields;
+use super::fields::{OfferField, SkuFields};
 use super::hash::Hasher;
+use super::id;
 use super::normalise::{Input, Rules, SkuSource, normalise};
-use super::offer::{MoqSource, Offer};
+use super::offer::{MoqSource, Offer, Reject};
 use super::rows::{CallRow, QuarantineRow};
 
 /// Offers in a chunk before it is sorted and set aside.
 const CHUNK_OFFERS: usize = 32_768;
 
+/// The stage of records that never became offers.
+const STAGE_OFFER: &str = "transform";
+/// The stage of SKUs that could not be loaded beside their offer: no records of their own in the account of a run.
+const STAGE_SKU: &str = "transform_sku";
+
 /// What to transform, and how.
 #[derive(Debug)]
 pub struct Collector<'p> {
     gateway: &'p Gateway,
+    judge: Judge<'p>,
     finder: Finder,
     rules: Rules,
     run_id: &'p str,
@@ -51,6 +58,7 @@ pub struct Collector<'p> {
 /// A SKU's own answer.
 #[derive(Debug)]
 struct Detail {
+    sku_id: Option<i64>,
     json: Vec<u8>,
     fetched_at: i64,
 }
@@ -66,6 +74,8 @@ pub struct Collected {
     pub calls: Vec<CallRow>,
     /// Records that should become offers.
     pub received: i64,
+    /// Rows of `quarantine` that are such records.
+    pub quarantined: i64,
     /// Listing records per shop.
     pub listed: BTreeMap<Option<String>, i64>,
     /// Totals that answers state, per shop.
@@ -84,12 +94,13 @@ impl<'p> Collector<'p> {
         let gateway = &pipeline.gateway;
         let details = pipeline.fetch.skus == FetchSkus::All && gateway.endpoints.contains_key("sku");
         let skus = match (details, gateway.offer.contains_key("skus")) {
-            (true, _) => SkuSource::Details,
+            (true, _) => SkuSource::Calls,
             (false, true) => SkuSource::Nested,
             (false, false) => SkuSource::NotAsked,
         };
         Self {
             gateway,
+            judge: Judge::new(gateway),
             finder: Finder::new(gateway),
             rules: Rules::new(gateway, &pipeline.units),
             run_id,
@@ -117,7 +128,7 @@ impl<'p> Collector<'p> {
         threads: usize,
         read: impl Fn(&S) -> Result<Vec<Attempt>> + Sync,
     ) -> Result<Collected> {
-        if self.skus == SkuSource::Details {
+        if self.skus == SkuSource::Calls {
             for segment in segments {
                 self.keep_details(&read(segment)?);
             }
@@ -155,14 +166,15 @@ impl<'p> Collector<'p> {
     /// Keeps the good answers about single SKUs: they are looked up when their offers are decoded.
     fn keep_details(&mut self, attempts: &[Attempt]) {
         let Some(endpoint) = self.gateway.endpoints.get("sku") else { return };
-        for attempt in attempts.iter().filter(|attempt| attempt.record.endpoint == "sku") {
-            let (Some(offer_id), Ok(json)) = (attempt.record.offer_id, body::to_json(&attempt.record, &attempt.body)) else {
+        for Attempt { record, body: bytes } in attempts.iter().filter(|attempt| attempt.record.endpoint == "sku") {
+            let (Some(offer_id), Ok(json)) = (record.offer_id, body::to_json(bytes, record.content_type.as_deref())) else {
                 continue;
             };
-            let good = matches!(judge(self.gateway, endpoint, &attempt.record, json::parse(&json)), Judgement::Good);
+            let good = matches!(self.judge.judge(endpoint, record, body::parse(&json).as_ref().copied()), Judgement::Good);
             if good {
-                let fetched_at = attempt.record.received_at.timestamp_micros();
-                self.details.entry(offer_id).or_default().push(Detail { json: json.into_owned(), fetched_at });
+                let fetched_at = record.received_at.timestamp_micros();
+                let detail = Detail { sku_id: record.sku_id, json: json.into_owned(), fetched_at };
+                self.details.entry(offer_id).or_default().push(detail);
             }
         }
     }
@@ -196,6 +208,7 @@ impl Collected {
                 self.quarantine.push(row);
             }
         }
+        self.quarantined = self.quarantine.iter().filter(|row| row.stage == STAGE_OFFER).map(|_| 1).sum();
         self.quarantine.sort_by(|a, b| (&a.shop_id, a.offer_id, &a.raw_ref, &a.record).cmp(&(&b.shop_id, b.offer_id, &b.raw_ref, &b.record)));
         self.calls.sort_by_key(|call| call.number);
     }
@@ -243,21 +256,16 @@ impl<'c> Worker<'c> {
         let raw_ref = record.raw_ref();
         let answer =
             Answer { record, endpoint, raw_ref: &raw_ref, fetched_at: record.received_at.timestamp_micros() };
-        let converted = body::to_json(record, &attempt.body);
-        let (judgement, raw) = match &converted {
-            Ok(json) => {
-                let parsed = json::parse(json);
-                (judge(self.collector.gateway, endpoint, record, parsed), parsed.ok())
-            }
-            Err(error) => (judge(self.collector.gateway, endpoint, record, Err(*error)), None),
-        };
+        let converted = body::to_json(&attempt.body, record.content_type.as_deref());
+        let parsed = converted.as_ref().map_err(Clone::clone).and_then(|json| body::parse(json));
+        let judgement = self.collector.judge.judge(endpoint, record, parsed.as_ref().copied());
         if !self.collector.from_files {
             self.collected.calls.push(call_row(record, &judgement));
         }
         if !makes_offers(&endpoint.name) {
             return Ok(());
         }
-        match (judgement, raw) {
+        match (judgement, parsed.ok()) {
             (Judgement::Good, Some(raw)) => self.answer(answer, raw)?,
             (Judgement::Good, None) => {}
             (Judgement::Fault(fault), _) => self.fault(answer, &fault, &attempt.body),
@@ -309,26 +317,23 @@ impl<'c> Worker<'c> {
     {
         let collector = self.collector;
         let fields = collector.finder.offer(record, scratch);
-        let mut skus_fetched_at = Vec::new();
-        let mut details: Vec<SkuFields<'a>> = Vec::new();
-        if collector.skus == SkuSource::Details
-            && let Some(answers) = offer_id(fields.get(super::fields::OfferField::OfferId)).and_then(|id| collector.details.get(&id))
-        {
-            for detail in answers {
-                if let Some(fields) = detail_fields(collector, detail, scratch) {
-                    details.push(fields);
-                    skus_fetched_at.push(detail.fetched_at);
-                }
-            }
-        }
-        let skus = if collector.skus == SkuSource::Details { &details } else { &scratch.skus };
-        let input = Input { offer: fields, skus, shop_id: answer.record.shop_id.as_deref(), skus_fetched: collector.skus };
+        let id = fields.get(OfferField::OfferId).and_then(id::read);
+        let answers = id.and_then(|id| collector.details.get(&id)).map_or(&[][..], Vec::as_slice);
+        let details: Vec<SkuFields<'a>> =
+            answers.iter().filter_map(|detail| detail_fields(collector, detail, scratch)).collect();
+        let skus = if collector.skus == SkuSource::Calls { &details } else { &scratch.skus };
+        let input =
+            Input { offer: &fields, skus, shop_id: answer.record.shop_id.as_deref(), sku_source: collector.skus };
         if let Err(reject) = normalise(&input, &collector.rules, offer) {
-            let reason = Reason { reason: reject.reason.to_string(), field: Some(reject.field), value: Some(reject.value) };
-            let id = offer_id(fields.get(super::fields::OfferField::OfferId));
-            self.set_aside(answer, id, reason, record.json());
+            self.set_aside(answer, id, Reason::of(reject), record.json());
             return answer.record.shop_id.clone();
         }
+        for reject in offer.rejected_skus.drain(..) {
+            let row = self.quarantine_row(answer, id, Reason::of(reject), record.json().to_owned());
+            self.collected.quarantine.push(QuarantineRow { stage: STAGE_SKU, ..row });
+        }
+        let skus_fetched_at: Vec<(i64, i64)> =
+            answers.iter().filter_map(|detail| Some((detail.sku_id?, detail.fetched_at))).collect();
         let hashes = self.hasher.hash(offer);
         let origin = Origin {
             gateway: &collector.gateway.name,
@@ -405,7 +410,7 @@ impl<'c> Worker<'c> {
         QuarantineRow {
             shop_id: answer.record.shop_id.clone(),
             offer_id,
-            stage: "transform",
+            stage: STAGE_OFFER,
             reason: reason.reason,
             field: reason.field.map(str::to_owned),
             value: reason.value,
@@ -445,6 +450,10 @@ impl Reason {
     fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), field: None, value: None }
     }
+
+    fn of(reject: Reject) -> Self {
+        Self { reason: reject.reason.name().to_owned(), field: Some(reject.field), value: Some(reject.value) }
+    }
 }
 
 /// Whether an endpoint's records are offers.
@@ -455,14 +464,10 @@ pub fn makes_offers(endpoint: &str) -> bool {
 
 fn detail_fields<'a>(collector: &'a Collector<'_>, detail: &'a Detail, scratch: &mut Scratch<'a>) -> Option<SkuFields<'a>> {
     let endpoint = collector.gateway.endpoints.get("sku")?;
-    match records(endpoint, json::parse(&detail.json).ok()?) {
+    match records(endpoint, body::parse(&detail.json).ok()?) {
         Records::Some(records) => records.first().map(|record| collector.finder.sku(*record, scratch)),
         Records::Empty | Records::Missing => None,
     }
-}
-
-fn offer_id(raw: Option<Raw<'_>>) -> Option<i64> {
-    raw?.text()?.trim().parse().ok()
 }
 
 fn days(dt: NaiveDate) -> i32 {

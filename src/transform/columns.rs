@@ -28,8 +28,8 @@ pub struct Origin<'o> {
     pub gateway: &'o str,
     /// When the bytes arrived, µs.
     pub fetched_at: i64,
-    /// Per SKU of the input, when its bytes arrived; empty: as the offer.
-    pub skus_fetched_at: &'o [i64],
+    /// By SKU, when its bytes arrived; one that is not in here came with the offer.
+    pub skus_fetched_at: &'o [(i64, i64)],
     /// The day, in days since 1970.
     pub observed_dt: i32,
     /// `run_id/number`.
@@ -37,9 +37,6 @@ pub struct Origin<'o> {
     /// The offer's hashes.
     pub hashes: Hashes,
 }
-
-/// The currency where an answer states none.
-const CURRENCY: &str = "CNY";
 
 /// Appends offers and gives them back as batches.
 #[derive(Debug, Default)]
@@ -107,7 +104,7 @@ impl Builder {
         row.money("channel_price", offer.channel_price);
         row.money("dropship_price", offer.dropship_price);
         row.money("retail_price", offer.retail_price);
-        row.text("currency", Some(offer.currency.as_deref().unwrap_or(CURRENCY)));
+        row.text("currency", Some(&offer.currency));
         row.int8("quote_type", offer.quote_type);
         row.text("unit", offer.unit.as_deref());
         row.int32("pieces_per_unit", offer.pieces_per_unit);
@@ -158,9 +155,9 @@ impl Builder {
             row.int64("max_pieces", tier.max_pieces);
             row.money("unit_price", Some(tier.unit_price));
             row.decimal("piece_price", tier.piece_price, (18, 6));
-            row.text("currency", Some(offer.currency.as_deref().unwrap_or(CURRENCY)));
+            row.text("currency", Some(&offer.currency));
             row.text("price_source", Some(tier.price_source.name()));
-            row.text("ladder_status", Some(tier.ladder_status.name()));
+            row.text("ladder_status", Some(offer.ladder_status.name()));
         }
     }
 
@@ -178,7 +175,8 @@ impl Builder {
             row.int64("stock_pieces", sku.stock_pieces);
             row.text("stock_status", Some(sku.stock_status.name()));
             row.text("cargo_number", sku.cargo_number.as_deref());
-            row.time("fetched_at", Some(*origin.skus_fetched_at.get(sku.source).unwrap_or(&origin.fetched_at)));
+            let own = origin.skus_fetched_at.iter().find(|(sku_id, _)| *sku_id == sku.sku_id);
+            row.time("fetched_at", Some(own.map_or(origin.fetched_at, |(_, fetched_at)| *fetched_at)));
         }
     }
 

@@ -105,13 +105,19 @@ pub fn records<'a>(endpoint: &Endpoint, answer: Raw<'a>) -> Records<'a> {
     let mut there = false;
     for pointer in endpoint.list.iter().chain(&endpoint.one) {
         let Some(value) = answer.get(pointer.parts()) else { continue };
+        // The whole answer is a list only where it is one: an envelope without a list is not a record.
+        if pointer.parts().is_empty() && value.kind() != Kind::Array && endpoint.one.is_empty() {
+            continue;
+        }
         there = true;
-        if value.is_empty_value() {
+        if value.kind() == Kind::Null {
             continue;
         }
         let mut records = Vec::new();
-        flatten(value, &mut records);
-        return Records::Some(records);
+        if !value.is_empty_value() {
+            flatten(value, &mut records);
+        }
+        return if records.is_empty() { Records::Empty } else { Records::Some(records) };
     }
     if there { Records::Empty } else { Records::Missing }
 }

@@ -55,7 +55,8 @@ impl Hasher {
             self.money(money);
         }
         self.money(offer.retail_price);
-        self.texts([&offer.currency, &offer.unit, &offer.moq_raw]);
+        self.text(Some(&offer.currency));
+        self.texts([&offer.unit, &offer.moq_raw]);
         self.option(offer.quote_type.map(i64::from));
         self.option(offer.pieces_per_unit.map(i64::from));
         self.option(offer.moq_quantity);
@@ -96,7 +97,6 @@ impl Hasher {
         self.money(Some(tier.unit_price));
         self.option(tier.piece_price);
         self.text(Some(tier.price_source.name()));
-        self.text(Some(tier.ladder_status.name()));
     }
 
     fn sku(&mut self, sku: &Sku<'_>) {
@@ -159,6 +159,8 @@ fn put_option(bytes: &mut Vec<u8>, value: Option<i64>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::offer::{PriceSource, QuantityStatus};
+    use super::super::status::OfferStatus;
     use super::*;
 
     fn offer() -> Offer<'static> {
@@ -171,14 +173,23 @@ mod tests {
             max_pieces: None,
             unit_price: Money::from_units(price),
             piece_price: None,
-            price_source: super::super::offer::PriceSource::Wholesale,
-            ladder_status: super::super::offer::LadderStatus::Ok,
+            price_source: PriceSource::Wholesale,
+        };
+        let sku = |sku_id| Sku {
+            sku_id,
+            spec: None,
+            price: None,
+            promotion_price: None,
+            stock_raw: None,
+            stock_pieces: None,
+            stock_status: QuantityStatus::Missing,
+            cargo_number: None,
         };
         Offer {
             offer_id: 1,
             title: Some("保温杯".into()),
             tiers: vec![tier(None, 1, 10), tier(None, 2, 9)],
-            skus: vec![Sku { sku_id: 2, ..Sku::default() }, Sku { sku_id: 1, ..Sku::default() }],
+            skus: vec![sku(2), sku(1)],
             ..Offer::default()
         }
     }
@@ -207,7 +218,7 @@ mod tests {
             |offer| offer.skus[0].price = Some(Money::from_units(0)),
             |offer| offer.moq_pieces = Some(0),
             |offer| offer.image_urls = vec!["a".into()],
-            |offer| offer.status = super::super::offer::OfferStatus::OffSale,
+            |offer| offer.status = OfferStatus::OffSale,
         ];
         for (index, change) in changes.into_iter().enumerate() {
             let mut changed = offer();
