@@ -2,8 +2,8 @@ use serde_json::json;
 
 use super::fixture::{Lake, day};
 use super::output::{self, Format, Layout};
-use super::session::Session;
-use super::{runs, views};
+use super::session::{Options, Session};
+use super::{Published, runs, views};
 use crate::base::{Error, Kind};
 
 const MONDAY: &str = "2026-11-16";
@@ -130,10 +130,10 @@ mod published_table {
     #[tokio::test]
     async fn a_published_file_that_is_gone_is_named() {
         let lake = three_nights();
-        std::fs::remove_file(lake.folder.path().join("offers/dt=2026-11-20/pipeline=weekly/3.parquet")).unwrap();
+        std::fs::remove_file(lake.folder.path().join("offers/dt=2026-11-20/pipeline=weekly/0.parquet")).unwrap();
         let error = error(&lake.session(), "SELECT sum(price) FROM offers").await;
         assert_eq!(error.kind(), Kind::Storage);
-        assert!(error.to_string().contains("pipeline=weekly/3.parquet` is published but missing"), "{error}");
+        assert!(error.to_string().contains("pipeline=weekly/0.parquet` is published but missing"), "{error}");
     }
 
     #[tokio::test]
@@ -740,11 +740,33 @@ SELECT table_name, table_type FROM information_schema.tables WHERE table_schema 
     }
 
     #[tokio::test]
-    async fn every_published_day_is_kept_apart_by_as_of() {
+    async fn a_missing_lake_is_said_and_an_empty_folder_is_an_empty_lake() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let options = Options::default();
+        let error = Session::at(&folder.path().join("none"), &options).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Config);
+        assert!(error.to_string().starts_with("there is no lake at `"), "{error}");
+        let session = Session::at(folder.path(), &options).await.unwrap();
+        check(&session, "SELECT count(*) AS n FROM latest_offers", "n\n0\n").await;
+    }
+
+    #[tokio::test]
+    async fn a_query_that_needs_too_much_memory_is_stopped() {
+        let options = Options { memory_bytes_max: 100_000, target_partitions: Some(1) };
+        let store = crate::store::Store::open_existing(tempfile::TempDir::new().unwrap().path()).unwrap();
+        let session = Session::open(&store, Default::default(), &options).unwrap();
+        let sql =
+            "SELECT count(*) FROM generate_series(1, 200000) a(v) JOIN generate_series(1, 200000) b(v) ON a.v = b.v";
+        assert_eq!(error(&session, sql).await.to_string(), "the query needs more memory than it may use");
+    }
+
+    #[tokio::test]
+    async fn the_last_day_is_never_after_the_one_asked_for() {
         let mut lake = Lake::new();
         lake.rows("offers", MONDAY, "nightly", &[json!({"offer_id": 1})]);
-        assert_eq!(lake.published.last_day("nightly", day(FRIDAY)), Some(day(MONDAY)));
-        assert_eq!(lake.published.last_day("nightly", day("2026-11-15")), None);
+        let published = Published::from(lake.snapshot());
+        assert_eq!(published.last_day("nightly", day(FRIDAY)), Some(day(MONDAY)));
+        assert_eq!(published.last_day("nightly", day("2026-11-15")), None);
     }
 
     #[tokio::test]
