@@ -180,6 +180,7 @@ mod price_at {
             json!({"offer_id": 13, "unit": "公斤", "pieces_per_unit": null, "pack_source": "none",
                    "moq_status": "not_countable"}),
             json!({"offer_id": 14, "status": "off_sale"}),
+            json!({"offer_id": 15, "moq_status": "missing"}),
         ];
         let mut tiers = vec![
             tier(1, 1, 2, Some(99), "12.50"),
@@ -199,6 +200,8 @@ mod price_at {
             tier(12, 2, 2, None, "9.00"),
             tier(13, 1, 1, None, "3.00"),
             tier(14, 1, 1, None, "4.00"),
+            tier(15, 2, 2000, None, "7.00"),
+            tier(15, 1, 1000, Some(1999), "8.50"),
         ];
         for (no, min, max, price, piece_price) in
             [(1, 1, Some(4), "240.00", "10.000000"), (2, 5, None, "220.00", "9.166667")]
@@ -269,6 +272,7 @@ mod price_at {
     #[tokio::test]
     async fn below_the_minimum_shows_the_minimum_and_its_price() {
         check_offers(&ladders(), 500, "4", "4,,500,500,8.0000,,8.000000,1,false,1000,ok,below_moq\n").await;
+        check_offers(&ladders(), 500, "15", "15,,500,500,8.5000,,8.500000,1,false,1000,ok,below_moq\n").await;
         check_offers(&ladders(), 1, "1", "1,,1,1,12.5000,,12.500000,1,false,2,ok,below_moq\n").await;
     }
 
