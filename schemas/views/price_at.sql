@@ -28,29 +28,27 @@ steps AS (
   FROM {day}.price_tiers AS t
   JOIN needs AS n ON n.pipeline = t.pipeline AND n.offer_id = t.offer_id
 ),
--- Structs compare field by field, so `max` takes the greatest start and of several the dearest; `-tier_no`: the first.
-ladders AS (
-  SELECT pipeline, offer_id, sku_id,
-         min(min_quantity) AS first_quantity,
-         max(named_struct('start', min_quantity, 'price', unit_price, 'no', -tier_no, 'piece_price', piece_price))
-           FILTER (WHERE min_quantity <= priced_units) AS reached,
-         max(named_struct('price', unit_price, 'no', -tier_no, 'piece_price', piece_price))
-           FILTER (WHERE min_quantity <= priced_units AND max_quantity >= priced_units) AS covering,
-         max(named_struct('start', -min_quantity, 'price', unit_price, 'no', -tier_no, 'piece_price', piece_price))
-           AS opening
+-- Plain maxima and a second look at the steps: `max` of a struct would do in one, but takes minutes in DataFusion 55.
+starts AS (
+  SELECT pipeline, offer_id, sku_id, min(min_quantity) AS first_quantity,
+         max(min_quantity) FILTER (WHERE min_quantity <= priced_units) AS reached_quantity
   FROM steps
   GROUP BY pipeline, offer_id, sku_id
 ),
+-- The steps with the greatest start reached (with the first start if none is), and earlier ones that cover the units too.
+candidates AS (
+  SELECT t.pipeline, t.offer_id, t.sku_id, s.first_quantity, t.unit_price, t.piece_price, t.tier_no
+  FROM steps AS t
+  JOIN starts AS s ON (s.pipeline IS NOT DISTINCT FROM t.pipeline) AND (s.offer_id IS NOT DISTINCT FROM t.offer_id)
+                  AND (s.sku_id IS NOT DISTINCT FROM t.sku_id)
+  WHERE t.min_quantity = coalesce(s.reached_quantity, s.first_quantity)
+     OR (t.min_quantity <= t.priced_units AND t.max_quantity >= t.priced_units)
+),
 chosen AS (
-  SELECT pipeline, offer_id, sku_id, first_quantity,
-         CASE WHEN reached IS NULL THEN opening['price']
-              WHEN covering['price'] > reached['price'] THEN covering['price'] ELSE reached['price'] END AS unit_price,
-         CASE WHEN reached IS NULL THEN opening['piece_price']
-              WHEN covering['price'] > reached['price'] THEN covering['piece_price']
-              ELSE reached['piece_price'] END AS piece_price,
-         -CASE WHEN reached IS NULL THEN opening['no']
-               WHEN covering['price'] > reached['price'] THEN covering['no'] ELSE reached['no'] END AS tier_no
-  FROM ladders
+  SELECT pipeline, offer_id, sku_id, min(first_quantity) AS first_quantity, max(unit_price) AS unit_price,
+         max(piece_price) AS piece_price, first_value(tier_no ORDER BY unit_price DESC, tier_no) AS tier_no
+  FROM candidates
+  GROUP BY pipeline, offer_id, sku_id
 ),
 judged AS (
   SELECT n.*, c.sku_id, c.unit_price, c.piece_price, c.tier_no,

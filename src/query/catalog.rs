@@ -21,6 +21,7 @@ use datafusion::logical_expr::{EmptyRelation, LogicalPlan};
 use super::published::{Published, Selection};
 use super::table::PublishedTable;
 use super::views;
+use crate::transform::contract::Table;
 
 /// The table of published days: `pipeline, dt, previous_dt, is_latest`.
 const DAYS: &str = "days";
@@ -108,8 +109,8 @@ impl LakeSchema {
 
     async fn build(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let Source { published, store, planner } = &self.source;
-        if let Some(table) = published.tables.get(name) {
-            let table = PublishedTable::new(published, table, self.selection, store.clone());
+        if let Some(table) = contract(name) {
+            let table = PublishedTable::new(published, table, self.selection, store.clone())?;
             return Ok(Some(Arc::new(table)));
         }
         if let Some(view) = self.view(name) {
@@ -141,7 +142,7 @@ impl LakeSchema {
 #[async_trait]
 impl SchemaProvider for LakeSchema {
     fn table_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.source.published.tables.keys().cloned().collect();
+        let mut names: Vec<String> = Table::ALL.iter().map(|table| table.name().to_owned()).collect();
         if self.selection == Selection::All {
             names.extend(views::VIEWS.iter().map(|view| view.name.to_owned()));
             names.push(DAYS.to_owned());
@@ -168,11 +169,12 @@ impl SchemaProvider for LakeSchema {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.source.published.tables.contains_key(name)
-            || self.view(name).is_some()
-            || self.is_days(name)
-            || self.is_superseded(name)
+        contract(name).is_some() || self.view(name).is_some() || self.is_days(name) || self.is_superseded(name)
     }
+}
+
+fn contract(name: &str) -> Option<Table> {
+    Table::ALL.into_iter().find(|table| table.name() == name)
 }
 
 fn days_table(published: &Published) -> Result<MemTable> {

@@ -1,26 +1,27 @@
 //! A small lake in a temporary folder, written row by row, with the columns of the contracts. In the files
 //! all of them may be null, so that a test says only what it is about.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::json::ReaderBuilder;
-use chrono::NaiveDate;
-use object_store::local::LocalFileSystem;
+use chrono::{DateTime, NaiveDate};
 use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::published::{Published, PublishedFile};
 use super::session::{Options, Session};
-use crate::load::log::DataFile;
+use crate::load::log::{DataFile, Entry};
+use crate::load::snapshot::Snapshot;
+use crate::store::Store;
+use crate::transform::contract::Table;
 
 /// A lake under construction.
 pub(super) struct Lake {
     pub(super) folder: TempDir,
-    pub(super) published: Published,
+    entries: BTreeMap<(NaiveDate, String), Entry>,
 }
 
 pub(super) fn day(text: &str) -> NaiveDate {
@@ -29,32 +30,45 @@ pub(super) fn day(text: &str) -> NaiveDate {
 
 impl Lake {
     pub(super) fn new() -> Self {
-        Self { folder: TempDir::new().unwrap(), published: Published::nothing().unwrap() }
+        Self { folder: TempDir::new().unwrap(), entries: BTreeMap::new() }
     }
 
-    /// Publishes a day without rows; rows are added to it.
-    pub(super) fn publish(&mut self, dt: &str, pipeline: &str) {
-        self.published.days.entry(pipeline.into()).or_default().insert(day(dt));
+    fn entry(&mut self, dt: &str, pipeline: &str) -> &mut Entry {
+        let seq = self.entries.len() as u64 + 1;
+        self.entries.entry((day(dt), pipeline.to_owned())).or_insert_with(|| Entry {
+            seq,
+            pipeline: pipeline.into(),
+            dt: day(dt),
+            run_id: "0".into(),
+            attempt: 1,
+            picture: true,
+            published_at: DateTime::UNIX_EPOCH,
+            huopan_version: "0".into(),
+            contract_version: "1.0.0".into(),
+            tables: BTreeMap::new(),
+        })
     }
 
     /// Publishes `rows` of one table for a day; what a row does not say comes from `defaults`, else is null.
     pub(super) fn rows(&mut self, table: &str, dt: &str, pipeline: &str, rows: &[Value]) {
-        let columns = self.published.tables[table].schema.fields().iter().skip(2);
+        let contract = Table::ALL.into_iter().find(|known| known.name() == table).unwrap().file_schema().unwrap();
+        let columns = contract.fields().iter();
         let columns: Vec<_> = columns.map(|field| field.as_ref().clone().with_nullable(true)).collect();
         self.rows_with(table, dt, pipeline, rows, Arc::new(Schema::new(columns)));
     }
 
     /// As [`Lake::rows`], in a file that has only the columns of `file_schema`.
     pub(super) fn rows_with(&mut self, table: &str, dt: &str, pipeline: &str, rows: &[Value], file_schema: SchemaRef) {
-        self.publish(dt, pipeline);
-        let mut decoder = ReaderBuilder::new(Arc::clone(&file_schema)).build_decoder().unwrap();
+        let mut decoder =
+            ReaderBuilder::new(Arc::clone(&file_schema)).with_batch_size(rows.len()).build_decoder().unwrap();
         for row in rows {
             let mut full = defaults(table);
             full.as_object_mut().unwrap().extend(row.as_object().unwrap().clone());
             decoder.decode(full.to_string().as_bytes()).unwrap();
         }
         let batch = decoder.flush().unwrap().unwrap();
-        let number = self.published.tables[table].files.len();
+        assert_eq!(batch.num_rows(), rows.len());
+        let number = self.entry(dt, pipeline).tables.get(table).map_or(0, Vec::len);
         let path = format!("{table}/dt={dt}/pipeline={pipeline}/{number}.parquet");
         let target = self.folder.path().join(&path);
         fs::create_dir_all(target.parent().unwrap()).unwrap();
@@ -67,18 +81,18 @@ impl Lake {
             _ => json!({}),
         };
         let file = DataFile { path, bytes: fs::metadata(&target).unwrap().len(), rows: rows.len() as u64, stats };
-        let file = PublishedFile { dt: day(dt), pipeline: pipeline.into(), file: Arc::new(file) };
-        self.published.tables.get_mut(table).unwrap().files.push(file);
+        self.entry(dt, pipeline).tables.entry(table.into()).or_default().push(file);
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot::of(self.entries.values().cloned())
     }
 
     pub(super) fn session(&self) -> Session {
         let options = Options { target_partitions: Some(2), ..Options::default() };
-        Session::open(Arc::new(store(self.folder.path())), self.published.clone(), &options).unwrap()
+        let store = Store::open_existing(self.folder.path()).unwrap();
+        Session::open(&store, self.snapshot(), &options).unwrap()
     }
-}
-
-fn store(root: &Path) -> LocalFileSystem {
-    LocalFileSystem::new_with_prefix(root).unwrap()
 }
 
 fn defaults(table: &str) -> Value {

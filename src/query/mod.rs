@@ -1,6 +1,6 @@
 //! Query: SQL over exactly the files that the publish log names.
 //!
-//! * [`published`]: what is published, as plain values: days, files, schemas.
+//! * [`published`]: which days and files of the publish log a table shows.
 //! * [`table`]: one published table as DataFusion sees it.
 //! * [`catalog`]: tables and views by name, planned when they are first used.
 //! * [`views`]: the views, shipped as `schemas/views/*.sql`.
@@ -28,5 +28,5 @@ mod fixture;
 mod tests;
 
 pub use output::Format;
-pub use published::{Published, PublishedFile, TableFiles};
+pub use published::{Published, Selection};
 pub use session::{Answer, Options, Session};

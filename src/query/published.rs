@@ -1,46 +1,28 @@
-//! What is published, as plain values: the days of each pipeline, the files and schema of each table.
+//! Which files of the publish log's snapshot a table shows, and under which day.
 //!
 //! Invariant: "the day before" is always the previous *published* day of that pipeline, never the calendar's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
-use crate::base::Result;
-use crate::load::log::DataFile;
 use crate::load::snapshot::Snapshot;
-use crate::transform::contract::Table;
 
-/// A snapshot of the lake: whole publications across all tables.
+/// A snapshot of the lake, and its days at hand.
 #[derive(Debug, Clone, Default)]
 pub struct Published {
+    /// Whole publications across all tables.
+    pub snapshot: Snapshot,
     /// The days with a published picture, by pipeline.
     pub days: BTreeMap<String, BTreeSet<NaiveDate>>,
-    /// The tables by name.
-    pub tables: BTreeMap<String, TableFiles>,
 }
 
-/// One table: its columns and the files that hold it.
-#[derive(Debug, Clone)]
-pub struct TableFiles {
-    /// All columns; `dt` and `pipeline`, which the files do not hold, first.
-    pub schema: SchemaRef,
-    /// The files; none = an empty table.
-    pub files: Vec<PublishedFile>,
-}
-
-/// One Parquet file and the partition it belongs to.
-#[derive(Debug, Clone)]
-pub struct PublishedFile {
-    /// The day.
-    pub dt: NaiveDate,
-    /// The pipeline.
-    pub pipeline: Arc<str>,
-    /// Path, size, rows, statistics.
-    pub file: Arc<DataFile>,
+impl From<Snapshot> for Published {
+    fn from(snapshot: Snapshot) -> Self {
+        let days = |pipeline: &str| (pipeline.to_owned(), snapshot.published_days(pipeline).collect());
+        Self { days: snapshot.pipelines().map(days).collect(), snapshot }
+    }
 }
 
 /// Which published days a table shows. Each is a schema of the catalog.
@@ -84,38 +66,6 @@ impl Selection {
 }
 
 impl Published {
-    /// A lake in which nothing is published yet: every table of the contracts, empty.
-    ///
-    /// # Errors
-    /// Internal: an embedded contract is broken.
-    pub fn nothing() -> Result<Self> {
-        let mut tables = BTreeMap::new();
-        for table in Table::ALL {
-            tables.insert(table.name().to_owned(), TableFiles { schema: table.schema()?, files: Vec::new() });
-        }
-        Ok(Self { days: BTreeMap::new(), tables })
-    }
-
-    /// Everything a snapshot of the publish log names.
-    ///
-    /// # Errors
-    /// Internal: an embedded contract is broken.
-    pub fn of(snapshot: &Snapshot) -> Result<Self> {
-        let mut published = Self::nothing()?;
-        for pipeline in snapshot.pipelines() {
-            published.days.insert(pipeline.to_owned(), snapshot.published_days(pipeline).collect());
-        }
-        for table in Table::ALL {
-            let Some(files) = published.tables.get_mut(table.name()) else { continue };
-            files.files.extend(snapshot.files(table).into_iter().map(|file| PublishedFile {
-                dt: file.dt,
-                pipeline: file.pipeline.into(),
-                file: Arc::new(file.file.clone()),
-            }));
-        }
-        Ok(published)
-    }
-
     /// The `dt` under which the selection shows a file of `(dt, pipeline)`; `None` leaves it out.
     #[must_use]
     pub fn shown_dt(&self, selection: Selection, dt: NaiveDate, pipeline: &str) -> Option<NaiveDate> {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: read-only. Only queries run (`SELECT`, `WITH`, `VALUES`, `EXPLAIN`, `SHOW`, `DESCRIBE`).
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -14,12 +15,13 @@ use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
-use object_store::ObjectStore;
 
 use super::catalog::{LakeCatalog, Planner};
 use super::published::Published;
 use super::{error, functions};
 use crate::base::{Error, Result};
+use crate::load::snapshot::Snapshot;
+use crate::store::Store;
 
 /// The catalog's name, as `SHOW TABLES` prints it.
 pub const CATALOG: &str = "huopan";
@@ -67,17 +69,28 @@ impl std::fmt::Debug for Answer {
 }
 
 impl Session {
-    /// A session over `published`, whose files `lake` (rooted at the lake) serves.
+    /// A session over what is published now in the lake at `root`.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::base::Kind::Config) if there is no lake, `Storage` or `Data` if its publish log cannot be
+    /// read.
+    pub async fn at(root: &Path, options: &Options) -> Result<Self> {
+        let lake = Store::open_existing(root)?;
+        let snapshot = Snapshot::load(&lake).await?;
+        Self::open(&lake, snapshot, options)
+    }
+
+    /// A session over exactly the files that `snapshot` names.
     ///
     /// # Errors
     /// [`Kind::Internal`](crate::base::Kind::Internal) if DataFusion cannot be set up.
-    pub fn open(lake: Arc<dyn ObjectStore>, published: Published, options: &Options) -> Result<Self> {
+    pub fn open(lake: &Store, snapshot: Snapshot, options: &Options) -> Result<Self> {
         let store = ObjectStoreUrl::parse(STORE_URL).map_err(|cause| error::explain(cause, &[]))?;
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_limit(options.memory_bytes_max, 1.0)
             .build_arc()
             .map_err(|cause| error::explain(cause, &[]))?;
-        runtime.register_object_store(store.as_ref(), lake);
+        runtime.register_object_store(store.as_ref(), lake.object_store());
         let state = SessionStateBuilder::new_with_default_features()
             .with_config(config(options))
             .with_runtime_env(runtime)
@@ -85,7 +98,7 @@ impl Session {
         let context = SessionContext::new_with_state(state);
         let weak = context.state_weak_ref();
         let planner = Planner::new(move || weak.upgrade().map(|state| state.read().clone()));
-        let published = Arc::new(published);
+        let published = Arc::new(Published::from(snapshot));
         functions::register(&context, &published, &planner);
         context.register_catalog(CATALOG, Arc::new(LakeCatalog::new(published, store, planner)));
         Ok(Self { context })

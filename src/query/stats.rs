@@ -1,6 +1,7 @@
 //! Statistics of the publish log (Delta's form) as DataFusion's, so that files are skipped without being opened.
 //!
-//! Only integers, dates and short strings are taken: a statistic that may be rounded or cut is none.
+//! Integers, dates and texts are taken. A bound in the log is a value of the column or it is absent (`load::stats`), so
+//! it may answer `min` and `max`.
 
 use std::sync::Arc;
 
@@ -9,9 +10,6 @@ use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 
 use crate::load::log::DataFile;
-
-/// Delta writers may cut long strings; a value this short is whole.
-const STRING_BYTES_MAX: usize = 31;
 
 /// The statistics of one file over the file's columns (without partition columns).
 pub(super) fn of_file(file: &DataFile, file_schema: &Schema) -> Statistics {
@@ -48,14 +46,10 @@ fn scalar(value: &serde_json::Value, data_type: &DataType) -> Option<ScalarValue
             let day: chrono::NaiveDate = value.as_str()?.parse().ok()?;
             Some(super::table::date_scalar(day))
         }
-        DataType::Utf8View => short(value).map(|text| ScalarValue::Utf8View(Some(text.into()))),
-        DataType::Utf8 => short(value).map(|text| ScalarValue::Utf8(Some(text.into()))),
+        DataType::Utf8View => value.as_str().map(|text| ScalarValue::Utf8View(Some(text.into()))),
+        DataType::Utf8 => value.as_str().map(|text| ScalarValue::Utf8(Some(text.into()))),
         _ => None,
     }
-}
-
-fn short(value: &serde_json::Value) -> Option<&str> {
-    value.as_str().filter(|text| text.len() <= STRING_BYTES_MAX)
 }
 
 /// All files' statistics together; an empty list is an empty table.
@@ -73,15 +67,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn integers_and_short_strings_are_taken_and_cut_ones_are_not() {
-        let long = "2200733087881719-2200733087881719";
+    fn what_the_log_says_is_exact_and_what_it_omits_is_unknown() {
         let file = DataFile {
             path: "offers/x.parquet".into(),
             bytes: 10,
             rows: 3,
             stats: serde_json::json!({
                 "minValues": {"offer_id": 7, "shop_id": "b2b-1"},
-                "maxValues": {"offer_id": 9, "shop_id": long},
+                "maxValues": {"offer_id": 9},
                 "nullCount": {"shop_id": 1},
             }),
         };

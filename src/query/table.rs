@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, Date32Type, Field, Fields, Schema, SchemaRef};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, Result, ScalarValue, Statistics, project_schema};
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue, project_schema};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
 use datafusion::datasource::file_format::FileFormat;
@@ -30,9 +30,11 @@ use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectMeta;
 use object_store::path::Path;
 
-use super::published::{Published, PublishedFile, Selection, TableFiles};
+use super::published::{Published, Selection};
 use super::stats;
 use crate::load::log::DataFile;
+use crate::load::snapshot::PartitionFile;
+use crate::transform::contract::Table;
 
 /// A table over exactly the files of a snapshot.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub struct PublishedTable {
     /// As scans see it: partition columns last.
     scanned: TableSchema,
     files: Vec<TableFile>,
+    published: Arc<Published>,
+    table: Table,
     store: ObjectStoreUrl,
 }
 
@@ -49,7 +53,8 @@ pub struct PublishedTable {
 struct TableFile {
     /// One value per partition column.
     values: Vec<ScalarValue>,
-    file: Arc<DataFile>,
+    /// Its place among the table's files in the snapshot.
+    index: usize,
 }
 
 /// A day as DataFusion holds it.
@@ -60,9 +65,10 @@ pub fn date_scalar(day: NaiveDate) -> ScalarValue {
 
 impl PublishedTable {
     /// The part of `table` that `selection` shows, read through the object store registered as `store`.
-    #[must_use]
-    pub fn new(published: &Published, table: &TableFiles, selection: Selection, store: ObjectStoreUrl) -> Self {
-        const STORED_IN_PATH: usize = 2;
+    ///
+    /// # Errors
+    /// An embedded contract is broken.
+    pub fn new(published: &Arc<Published>, table: Table, selection: Selection, store: ObjectStoreUrl) -> Result<Self> {
         let mut partition_columns = vec![
             Arc::new(Field::new("dt", DataType::Date32, false)),
             Arc::new(Field::new("pipeline", DataType::Utf8, false)),
@@ -70,13 +76,16 @@ impl PublishedTable {
         if selection == Selection::Before {
             partition_columns.push(Arc::new(Field::new("previous_dt", DataType::Date32, false)));
         }
-        let data_columns: Fields = table.schema.fields().iter().skip(STORED_IN_PATH).map(as_read).collect();
+        let contract = table.file_schema().map_err(|error| DataFusionError::External(error.into()))?;
+        let data_columns: Fields = contract.fields().iter().map(as_read).collect();
         let schema = Schema::new(partition_columns.iter().chain(&data_columns).cloned().collect::<Fields>());
         let scanned = TableSchema::builder(Arc::new(Schema::new(data_columns)))
             .with_table_partition_cols(partition_columns)
             .build();
-        let files = table.files.iter().filter_map(|file| TableFile::shown(published, selection, file)).collect();
-        Self { schema: Arc::new(schema), scanned, files, store }
+        let files = published.snapshot.files(table);
+        let shown = |(index, file)| TableFile::shown(published, selection, index, file);
+        let files = files.into_iter().enumerate().filter_map(shown).collect();
+        Ok(Self { schema: Arc::new(schema), scanned, files, published: Arc::clone(published), table, store })
     }
 
     fn partition_columns(&self) -> usize {
@@ -117,31 +126,28 @@ impl PublishedTable {
         }
     }
 
-    fn partitioned_file(&self, file: &TableFile) -> Result<PartitionedFile> {
-        let location = Path::parse(&file.file.path)
-            .map_err(|error| datafusion::error::DataFusionError::ObjectStore(Box::new(error.into())))?;
+    fn partitioned_file(&self, values: &[ScalarValue], file: &DataFile) -> Result<PartitionedFile> {
+        let location = Path::parse(&file.path).map_err(|error| DataFusionError::ObjectStore(Box::new(error.into())))?;
         let meta = ObjectMeta {
             location,
             last_modified: chrono::DateTime::UNIX_EPOCH,
-            size: file.file.bytes,
+            size: file.bytes,
             e_tag: None,
             version: None,
         };
-        let stats = stats::of_file(&file.file, self.scanned.file_schema());
-        Ok(PartitionedFile::new_from_meta(meta)
-            .with_partition_values(file.values.clone())
-            .with_statistics(Arc::new(stats)))
+        let stats = stats::of_file(file, self.scanned.file_schema());
+        Ok(PartitionedFile::new_from_meta(meta).with_partition_values(values.to_vec()).with_statistics(Arc::new(stats)))
     }
 }
 
 impl TableFile {
-    fn shown(published: &Published, selection: Selection, file: &PublishedFile) -> Option<Self> {
-        let dt = published.shown_dt(selection, file.dt, &file.pipeline)?;
-        let mut values = vec![date_scalar(dt), ScalarValue::Utf8(Some(file.pipeline.to_string()))];
+    fn shown(published: &Published, selection: Selection, index: usize, file: PartitionFile<'_>) -> Option<Self> {
+        let dt = published.shown_dt(selection, file.dt, file.pipeline)?;
+        let mut values = vec![date_scalar(dt), ScalarValue::Utf8(Some(file.pipeline.to_owned()))];
         if selection == Selection::Before {
             values.push(date_scalar(file.dt));
         }
-        Some(Self { values, file: Arc::clone(&file.file) })
+        Some(Self { values, index })
     }
 }
 
@@ -166,10 +172,6 @@ impl TableProvider for PublishedTable {
         TableType::Base
     }
 
-    fn statistics(&self) -> Option<Statistics> {
-        None
-    }
-
     async fn scan(
         &self,
         state: &dyn Session,
@@ -181,7 +183,10 @@ impl TableProvider for PublishedTable {
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
         }
-        let files = files.into_iter().map(|file| self.partitioned_file(file)).collect::<Result<Vec<_>>>()?;
+        let published = self.published.snapshot.files(self.table);
+        let files = files.into_iter().filter_map(|file| Some((&file.values, published.get(file.index)?)));
+        let files = files.map(|(values, file)| self.partitioned_file(values, file.file));
+        let files = files.collect::<Result<Vec<_>>>()?;
         let all = stats::merged(files.iter().filter_map(|file| file.statistics.as_ref()), self.scanned.table_schema())?;
         let options = TableParquetOptions {
             global: state.config_options().execution.parquet.clone(),

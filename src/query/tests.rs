@@ -2,8 +2,8 @@ use serde_json::json;
 
 use super::fixture::{Lake, day};
 use super::output::{self, Format, Layout};
-use super::session::Session;
-use super::{runs, views};
+use super::session::{Options, Session};
+use super::{Published, runs, views};
 use crate::base::{Error, Kind};
 
 const MONDAY: &str = "2026-11-16";
@@ -130,10 +130,10 @@ mod published_table {
     #[tokio::test]
     async fn a_published_file_that_is_gone_is_named() {
         let lake = three_nights();
-        std::fs::remove_file(lake.folder.path().join("offers/dt=2026-11-20/pipeline=weekly/3.parquet")).unwrap();
+        std::fs::remove_file(lake.folder.path().join("offers/dt=2026-11-20/pipeline=weekly/0.parquet")).unwrap();
         let error = error(&lake.session(), "SELECT sum(price) FROM offers").await;
         assert_eq!(error.kind(), Kind::Storage);
-        assert!(error.to_string().contains("pipeline=weekly/3.parquet` is published but missing"), "{error}");
+        assert!(error.to_string().contains("pipeline=weekly/0.parquet` is published but missing"), "{error}");
     }
 
     #[tokio::test]
@@ -180,6 +180,7 @@ mod price_at {
             json!({"offer_id": 13, "unit": "公斤", "pieces_per_unit": null, "pack_source": "none",
                    "moq_status": "not_countable"}),
             json!({"offer_id": 14, "status": "off_sale"}),
+            json!({"offer_id": 15, "moq_status": "missing"}),
         ];
         let mut tiers = vec![
             tier(1, 1, 2, Some(99), "12.50"),
@@ -199,6 +200,8 @@ mod price_at {
             tier(12, 2, 2, None, "9.00"),
             tier(13, 1, 1, None, "3.00"),
             tier(14, 1, 1, None, "4.00"),
+            tier(15, 2, 2000, None, "7.00"),
+            tier(15, 1, 1000, Some(1999), "8.50"),
         ];
         for (no, min, max, price, piece_price) in
             [(1, 1, Some(4), "240.00", "10.000000"), (2, 5, None, "220.00", "9.166667")]
@@ -269,6 +272,7 @@ mod price_at {
     #[tokio::test]
     async fn below_the_minimum_shows_the_minimum_and_its_price() {
         check_offers(&ladders(), 500, "4", "4,,500,500,8.0000,,8.000000,1,false,1000,ok,below_moq\n").await;
+        check_offers(&ladders(), 500, "15", "15,,500,500,8.5000,,8.500000,1,false,1000,ok,below_moq\n").await;
         check_offers(&ladders(), 1, "1", "1,,1,1,12.5000,,12.500000,1,false,2,ok,below_moq\n").await;
     }
 
@@ -740,11 +744,33 @@ SELECT table_name, table_type FROM information_schema.tables WHERE table_schema 
     }
 
     #[tokio::test]
-    async fn every_published_day_is_kept_apart_by_as_of() {
+    async fn a_missing_lake_is_said_and_an_empty_folder_is_an_empty_lake() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let options = Options::default();
+        let error = Session::at(&folder.path().join("none"), &options).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Config);
+        assert!(error.to_string().starts_with("there is no lake at `"), "{error}");
+        let session = Session::at(folder.path(), &options).await.unwrap();
+        check(&session, "SELECT count(*) AS n FROM latest_offers", "n\n0\n").await;
+    }
+
+    #[tokio::test]
+    async fn a_query_that_needs_too_much_memory_is_stopped() {
+        let options = Options { memory_bytes_max: 100_000, target_partitions: Some(1) };
+        let store = crate::store::Store::open_existing(tempfile::TempDir::new().unwrap().path()).unwrap();
+        let session = Session::open(&store, Default::default(), &options).unwrap();
+        let sql =
+            "SELECT count(*) FROM generate_series(1, 200000) a(v) JOIN generate_series(1, 200000) b(v) ON a.v = b.v";
+        assert_eq!(error(&session, sql).await.to_string(), "the query needs more memory than it may use");
+    }
+
+    #[tokio::test]
+    async fn the_last_day_is_never_after_the_one_asked_for() {
         let mut lake = Lake::new();
         lake.rows("offers", MONDAY, "nightly", &[json!({"offer_id": 1})]);
-        assert_eq!(lake.published.last_day("nightly", day(FRIDAY)), Some(day(MONDAY)));
-        assert_eq!(lake.published.last_day("nightly", day("2026-11-15")), None);
+        let published = Published::from(lake.snapshot());
+        assert_eq!(published.last_day("nightly", day(FRIDAY)), Some(day(MONDAY)));
+        assert_eq!(published.last_day("nightly", day("2026-11-15")), None);
     }
 
     #[tokio::test]

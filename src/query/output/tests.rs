@@ -1,9 +1,6 @@
 use super::*;
 
-use std::sync::Arc;
-
-use crate::query::published::Published;
-use crate::query::session::{Options, Session};
+use crate::query::fixture::Lake;
 
 const ROWS: &str = "
 SELECT * FROM (VALUES
@@ -15,8 +12,7 @@ SELECT * FROM (VALUES
 ) AS t(offer_id, title, price, dt, fetched_at, is_complete)";
 
 async fn written(sql: &str, format: Format, layout: Layout) -> (String, Written) {
-    let store = Arc::new(object_store::memory::InMemory::new());
-    let session = Session::open(store, Published::default(), &Options::default()).unwrap();
+    let session = Lake::new().session();
     let mut bytes = Vec::new();
     let written = write(session.sql(sql).await.unwrap(), format, layout, &mut bytes).await.unwrap();
     (String::from_utf8(bytes).unwrap(), written)
@@ -133,8 +129,7 @@ async fn a_reader_that_leaves_is_no_failure() {
             Ok(())
         }
     }
-    let store = Arc::new(object_store::memory::InMemory::new());
-    let session = Session::open(store, Published::default(), &Options::default()).unwrap();
+    let session = Lake::new().session();
     let answer = session.sql("SELECT 1").await.unwrap();
     let written = write(answer, Format::Csv, Layout::default(), &mut Gone).await.unwrap();
     assert_eq!(written.end, End::ReaderGone);
