@@ -3,6 +3,7 @@
 pub mod count;
 pub mod fields;
 pub mod id;
+pub mod ladder;
 pub mod lex;
 pub mod number;
 pub mod pack;
