@@ -215,7 +215,8 @@ impl Reader<'_> {
             return Ok(parts.shape(self.steps));
         }
         let mut inner = raw.entries().filter(|(_, value)| {
-            matches!(value.kind(), Kind::Array | Kind::Object) || (raw.entries().nth(1).is_none() && !value.is_empty_value())
+            matches!(value.kind(), Kind::Array | Kind::Object)
+                || (raw.entries().nth(1).is_none() && !value.is_empty_value())
         });
         match (inner.next(), inner.next()) {
             (Some((_, value)), None) => self.value(value, nesting - 1),
@@ -292,11 +293,16 @@ impl Reader<'_> {
     fn step_text(&mut self, text: &str) -> Result<Part, DecimalError> {
         lex(text, self.units, self.lexemes);
         let lexemes = self.lexemes.as_slice();
-        let sign = |wanted: &[Sign]| lexemes.iter().position(|lexeme| wanted.iter().any(|sign| lexeme.token == Token::Sign(*sign)));
+        let sign = |wanted: &[Sign]| {
+            lexemes.iter().position(|lexeme| wanted.iter().any(|sign| lexeme.token == Token::Sign(*sign)))
+        };
         let (left, right) = if let Some(at) = sign(&[Sign::Colon]) {
             (&lexemes[..at], &lexemes[at + 1..])
-        } else if let Some(at) = sign(&[Sign::Yuan, Sign::Dollar]).or_else(|| sign(&[Sign::YuanWord]).map(|at| at.saturating_sub(1))) {
-            lexemes.split_at(at)
+        } else if let Some(at) =
+            sign(&[Sign::Yuan, Sign::Dollar]).or_else(|| sign(&[Sign::YuanWord]).map(|at| at.saturating_sub(1)))
+        {
+            // `2.88-25.65元` is a spread and no step that starts at 2.88.
+            lexemes.split_at(if ends_in_sign(&lexemes[..at]) { 0 } else { at })
         } else {
             // The last number is the price, if what stands before it is a whole pair of bounds.
             let last = lexemes.len().saturating_sub(1);
@@ -318,11 +324,8 @@ fn ends_in_sign(lexemes: &[Lexeme]) -> bool {
 
 fn part(bounds: Bounds, price: Price) -> Part {
     match price {
-        Price::One(price) if bounds.start.is_none() && bounds.end.is_some() => {
-            // `≤99` alone says where the step ends; from where is not stated.
-            let _ = price;
-            Part::Unreadable
-        }
+        // `≤99` alone says where the step ends; from where is not stated.
+        Price::One(_) if bounds.start.is_none() && bounds.end.is_some() => Part::Unreadable,
         Price::One(price) => Part::Step(Step { start: bounds.start, end: bounds.end, unit: bounds.unit, price }),
         Price::Spread { low, high } if bounds.start.is_none() => Part::Spread { low, high },
         Price::Missing => Part::NoPrice,
@@ -508,7 +511,10 @@ impl<'t> Pieces<'t> {
 
     /// Whether the comma at `at` of `self.rest` ends a step. `1,000:10.5,5,000:9` has one that does.
     fn splits(&self, at: usize, after: &str) -> bool {
-        if !after.trim_start().starts_with(|next: char| next.is_ascii_digit() || matches!(next, '０'..='９' | '≥' | '>')) {
+        if !after
+            .trim_start()
+            .starts_with(|next: char| next.is_ascii_digit() || matches!(next, '０'..='９' | '≥' | '>'))
+        {
             return false;
         }
         let before = &self.rest[..at];

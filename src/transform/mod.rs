@@ -1,7 +1,11 @@
 //! Transform: landed bytes → offers, tiers and SKUs → Arrow batches and quarantine. No I/O.
+//!
+//! The rules of WIRE §2, §3 and §5, each a small pure function: text is split into [`lex`]emes, from which
+//! [`quantity`], [`pack`], [`price`], [`count`] and [`ladder`] read their values; [`normalise`] joins them.
+
+pub mod fields;
 
 pub mod count;
-pub mod fields;
 pub mod id;
 pub mod ladder;
 pub mod lex;
@@ -12,6 +16,15 @@ pub mod quantity;
 pub mod rate;
 pub mod status;
 pub mod text;
+pub mod tiers;
 pub mod time;
 pub mod title;
 pub mod unit;
+
+pub mod normalise;
+pub mod offer;
+mod rules;
+mod units;
+
+pub use normalise::{Input, Rules, SkuSource, normalise};
+pub use offer::{Offer, Reject, RejectReason, Sku, Tier};

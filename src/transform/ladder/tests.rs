@@ -109,6 +109,7 @@ fn a_spread_of_sku_prices_is_no_ladder() {
     check(&[
         (r#""2.88-25.65""#, "spread 2.8800-25.6500"),
         (r#""¥2.88～¥25.65""#, "spread 2.8800-25.6500"),
+        (r#""2～25元""#, "spread 2.0000-25.0000"),
         (r#"["2.88-25.65"]"#, "spread 2.8800-25.6500"),
     ]);
 }
@@ -152,7 +153,10 @@ fn nothing_and_zero_are_missing_and_words_are_unparsable() {
 #[test]
 fn faults_are_flagged_in_their_order_and_never_sorted_into_shape() {
     check(&[
-        (r#"[{"price":"2.30","beginAmount":"3"},{"price":"20.52","beginAmount":"3"}]"#, "duplicate_start 3-:2.3 3-:20.52"),
+        (
+            r#"[{"price":"2.30","beginAmount":"3"},{"price":"20.52","beginAmount":"3"}]"#,
+            "duplicate_start 3-:2.3 3-:20.52",
+        ),
         ("[[10,5],[2,6],[10,4]]", "duplicate_start 10-:5 2-:6 10-:4"),
         ("[[100,5],[2,6]]", "unordered 100-:5 2-:6"),
         (r#""10-5:9""#, "unordered 10-5:9"),
@@ -187,7 +191,12 @@ fn a_price_that_does_not_fit_is_an_error() {
 fn the_unit_may_be_glued_to_either_bound() {
     let units = UnitTable::new(&BTreeMap::new());
     let pair = StatedUnit::Known(units.find("双").unwrap());
-    for text in [r#"[{"begin_num":"2","end_num":"59双","price":"1"}]"#, r#"[{"begin_num":"2双","price":"1"}]"#, r#""2双-59:1""#, r#""2-59双:1""#] {
+    for text in [
+        r#"[{"begin_num":"2","end_num":"59双","price":"1"}]"#,
+        r#"[{"begin_num":"2双","price":"1"}]"#,
+        r#""2双-59:1""#,
+        r#""2-59双:1""#,
+    ] {
         assert_eq!(steps(text).1[0].unit, pair, "{text}");
     }
     assert_eq!(steps(r#""2-59份:1""#).1[0].unit, StatedUnit::Unknown);
@@ -204,11 +213,14 @@ fn json_value() -> impl Strategy<Value = String> {
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[{}]", items.join(","))),
-            prop::collection::vec((prop::sample::select(vec!["price", "min", "max", "startQuantity", "x"]), inner), 0..4)
-                .prop_map(|items| {
-                    let items: Vec<_> = items.into_iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
-                    format!("{{{}}}", items.join(","))
-                }),
+            prop::collection::vec(
+                (prop::sample::select(vec!["price", "min", "max", "startQuantity", "x"]), inner),
+                0..4
+            )
+            .prop_map(|items| {
+                let items: Vec<_> = items.into_iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+                format!("{{{}}}", items.join(","))
+            }),
         ]
     })
 }
