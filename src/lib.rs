@@ -5,4 +5,5 @@ pub mod config;
 pub mod extract;
 pub mod land;
 pub mod load;
+pub mod plan;
 pub mod transform;
