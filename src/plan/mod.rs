@@ -129,4 +129,6 @@ pub fn work(pipeline: &Pipeline) -> Result<Work, PlanError> {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
