@@ -45,11 +45,14 @@
 //! * Secrets reach the signature and the wire, nothing else.
 
 pub mod base;
+pub mod cli;
 pub mod config;
 pub mod extract;
 pub mod land;
 pub mod load;
+pub mod plan;
 pub mod query;
+pub mod run;
 pub mod sim;
 pub mod store;
 pub mod transform;

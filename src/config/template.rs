@@ -71,6 +71,12 @@ impl Template {
         Ok(Self { parts })
     }
 
+    /// Its parts, in order: for callers that write them into a buffer of their own.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
     /// The names of its places, in order.
     pub fn places(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
