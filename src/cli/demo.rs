@@ -11,9 +11,9 @@ use clap::Args;
 use crate::base::time::beijing_day;
 use crate::base::{Clock, Error, Result, SystemClock};
 use crate::config::load_pipeline;
-use crate::load::log::Snapshot;
+use crate::load::Snapshot;
 use crate::query::output::Layout;
-use crate::query::{Format, Published, Session};
+use crate::query::{Format, Session};
 use crate::run::{Options, Outcome as Ended, Surroundings, run};
 use crate::sim::{self, Gateway, Sim};
 use crate::store::Store;
@@ -46,7 +46,8 @@ pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
     let cancel = cancelled_by_signals(talk);
     let sim = sim::start(sim::Options::default()).await?;
     say("This demo asks a gateway SIMULATED on this machine: no shop, offer or price below is real.\n")?;
-    let folder = tempfile::tempdir().map_err(|error| Error::storage("cannot create a temporary folder").caused_by(error))?;
+    let folder =
+        tempfile::tempdir().map_err(|error| Error::storage("cannot create a temporary folder").caused_by(error))?;
     let file = folder.path().join("demo.toml");
     std::fs::write(&file, pipeline_text(&sim, &arguments.lake)?)
         .map_err(|error| Error::storage(format!("cannot write `{}`", file.display())).caused_by(error))?;
@@ -97,7 +98,7 @@ fn pipeline_text(sim: &Sim, lake: &std::path::Path) -> Result<String> {
 /// What the tables answer, and what to type next.
 async fn compare(store: &Store, lake: &std::path::Path) -> Result<()> {
     let snapshot = Snapshot::load(store).await?;
-    let session = Session::open(store.object_store(), Published::of(&snapshot)?, &crate::query::Options::default())?;
+    let session = Session::open(store, snapshot, &crate::query::Options::default())?;
     let cheapest = format!(
         "select shop_name, title, units, unit_price, price_per_piece, moq_pieces from price_at({PIECES})
          where pipeline = 'demo' and buyable and title like '%{GOODS}%' order by price_per_piece limit 5"
@@ -115,7 +116,8 @@ async fn compare(store: &Store, lake: &std::path::Path) -> Result<()> {
          where pipeline = 'demo' and dt = (select max(dt) from shops where pipeline = 'demo') order by shop_id",
     )
     .await?;
-    let lake_option = if lake == std::path::Path::new("data/lake") { String::new() } else { format!(" --lake {}", lake.display()) };
+    let lake_option =
+        if lake == std::path::Path::new("data/lake") { String::new() } else { format!(" --lake {}", lake.display()) };
     let me = std::env::args_os().next().unwrap_or_default();
     let me = me.to_string_lossy();
     say(&format!(

@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 
 use crate::base::Result;
-use crate::load::log::Snapshot;
+use crate::load::Snapshot;
 use crate::transform::contract::Table;
 
 use super::target::Target;

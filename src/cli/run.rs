@@ -52,11 +52,8 @@ enum Until {
 
 pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
     let pipeline = check::load(&arguments.pipeline)?;
-    let options = Options {
-        dt: arguments.dt,
-        refresh: arguments.refresh,
-        until_landed: arguments.until == Until::Land,
-    };
+    let options =
+        Options { dt: arguments.dt, refresh: arguments.refresh, until_landed: arguments.until == Until::Land };
     let bars = Bars::new(talk);
     let around = Surroundings {
         clock: Arc::new(SystemClock),
@@ -127,7 +124,8 @@ pub(super) fn report_text(report: &Report) -> String {
     for shop in &report.shops {
         let name = shop.shop_name.as_deref().unwrap_or(&shop.shop_id);
         let official = shop.official_count.map_or_else(|| "?".to_owned(), |count| count.to_string());
-        let verdict = shop.incomplete_reason.as_deref().map_or("complete".to_owned(), |why| format!("INCOMPLETE: {why}"));
+        let verdict =
+            shop.incomplete_reason.as_deref().map_or("complete".to_owned(), |why| format!("INCOMPLETE: {why}"));
         text.push_str(&format!(
             "  {name}: {} of {official} offers, {} new, {} changed, {} delisted · {verdict}\n",
             shop.offer_count, shop.new_count, shop.changed_count, shop.delisted_count

@@ -12,9 +12,12 @@ use super::target::Target;
 
 /// `huopan runs`
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
   huopan runs                    the last runs: received → loaded, duplicates, quarantined; calls
-  huopan runs show 0198c2        one run with the completeness of its shops")]
+  huopan runs show 0198c2        one run with the completeness of its shops"
+)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,

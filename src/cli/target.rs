@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::base::{Error, Result};
-use crate::load::log::Snapshot;
-use crate::query::{Options, Published, Session};
+use crate::load::Snapshot;
+use crate::query::{Options, Session};
 use crate::store::Store;
 
 use super::{Environment, check};
@@ -35,7 +35,7 @@ impl Target {
     pub(super) async fn session(&self) -> Result<Session> {
         let store = self.store()?;
         let snapshot = Snapshot::load(&store).await?;
-        Session::open(store.object_store(), Published::of(&snapshot)?, &Options::default())
+        Session::open(&store, snapshot, &Options::default())
     }
 
     fn root(&self) -> Result<PathBuf> {

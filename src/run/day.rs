@@ -10,9 +10,8 @@ use crate::config::Pipeline;
 use crate::config::pipeline::OnIncomplete;
 use crate::extract::{Attempt, RunFacts};
 use crate::land::{SegmentRef, Zone};
-use crate::load::log::{DataFile, Entry, Snapshot};
-use crate::load::parquet::Target;
 use crate::load::publish::{self, Draft, Pictures, Published};
+use crate::load::{DataFile, Entry, Snapshot, Target};
 use crate::store::Store;
 use crate::transform::carry::Carrier;
 use crate::transform::chunk::{Chunk, Origin};
@@ -44,10 +43,8 @@ pub(super) async fn publish(
     around: &Surroundings<'_>,
 ) -> Result<Report> {
     let snapshot = Snapshot::load(store).await?;
-    let before = snapshot
-        .previous_dt(&pipeline.name, start.dt)
-        .and_then(|dt| snapshot.picture(&pipeline.name, dt))
-        .cloned();
+    let before =
+        snapshot.previous_dt(&pipeline.name, start.dt).and_then(|dt| snapshot.picture(&pipeline.name, dt)).cloned();
     let day = Day {
         pipeline: pipeline.clone(),
         store: store.clone(),
@@ -200,7 +197,10 @@ impl Day {
         let mut files = Files::new(&self.store, target(&self.pipeline, &self.start));
         files.picture(&picture)?;
         files.small(Table::Shops, &rows::shops(&run_id, &report.shops)?)?;
-        files.small(Table::Quarantine, &rows::quarantine(&run_id, &self.pipeline.gateway.name, &collected.quarantine)?)?;
+        files.small(
+            Table::Quarantine,
+            &rows::quarantine(&run_id, &self.pipeline.gateway.name, &collected.quarantine)?,
+        )?;
         files.small(Table::Calls, &rows::calls(&run_id, &collected.calls)?)?;
         files.raw_pages(self.segments.iter().map(|segment| read_segment(&self.store, segment)))?;
         files.small(Table::Runs, &rows::run(&self.run_row(&report))?)?;
@@ -291,9 +291,9 @@ fn hold(picture: &mut Picture<'_>, verdict: &Verdict, run_id: &str) -> Vec<Quara
 
 /// Reads a segment on a thread that may block.
 fn read_segment(store: &Store, segment: &SegmentRef) -> Result<Vec<Attempt>> {
-    let bytes = Handle::current().block_on(store.get(&segment.path))?.ok_or_else(|| {
-        Error::storage(format!("the landed segment `{}` is missing", segment.path))
-    })?;
+    let bytes = Handle::current()
+        .block_on(store.get(&segment.path))?
+        .ok_or_else(|| Error::storage(format!("the landed segment `{}` is missing", segment.path)))?;
     segment.decode(&bytes)
 }
 

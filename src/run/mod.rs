@@ -14,9 +14,6 @@ mod day;
 mod previous;
 mod write;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -27,11 +24,10 @@ use crate::base::time::beijing_day;
 use crate::base::{Clock, Error, Kind, Result, RunId};
 use crate::config::Pipeline;
 use crate::config::pipeline::Credential;
-use crate::extract::driver::{self, Job};
-use crate::extract::{Progress, RunFacts};
+use crate::extract::{self, Job, Progress, RunFacts};
 use crate::land::files::{Captures, FilesTarget};
 use crate::land::{self, Writer, WriterOptions, Zone};
-use crate::load::log::Snapshot;
+use crate::load::Snapshot;
 use crate::load::publish;
 use crate::store::{Store, describe_holder};
 use crate::transform::rows::ShopRow;
@@ -181,24 +177,20 @@ async fn attempt(
     Ok(Outcome::Published(vec![report]))
 }
 
-async fn extract(
-    pipeline: &Pipeline,
-    around: &Surroundings<'_>,
-    zone: &Zone,
-    start: &day::Start,
-) -> Result<RunFacts> {
+async fn extract(pipeline: &Pipeline, around: &Surroundings<'_>, zone: &Zone, start: &day::Start) -> Result<RunFacts> {
     let options = WriterOptions { run_id: start.run_id, first_number: 1, mask: mask(pipeline) };
     let writer = Writer::start(zone.clone(), options);
+    let run_id = start.run_id.to_string();
     let job = Job {
         pipeline,
-        run_id: start.run_id,
+        run_id: &run_id,
         clock: Arc::clone(&around.clock),
         sink: &writer,
         progress: around.progress,
         cancel: around.cancel.clone(),
         seed: around.seed,
     };
-    let extracted = driver::extract(job).await;
+    let extracted = extract::extract(job).await;
     // What has landed stays landed, also when the extraction failed.
     let closed = writer.close().await;
     let facts = extracted?;

@@ -8,8 +8,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 
 use crate::base::{Error, Result};
 use crate::extract::Attempt;
-use crate::load::log::DataFile;
-use crate::load::parquet::{TableWriter, Target, WriterOptions};
+use crate::load::{DataFile, TableWriter, Target, WriterOptions};
 use crate::store::Store;
 use crate::transform::contract::Table;
 use crate::transform::picture::Picture;
@@ -117,8 +116,7 @@ fn drain(mut writer: TableWriter, batches: &Receiver<RecordBatch>) -> Result<Vec
 /// A batch of a chunk in the columns of its table's file.
 fn with_run_id(batch: &RecordBatch, table: Table, run_id: &str) -> Result<RecordBatch> {
     let schema = table.file_schema()?;
-    let run_ids: ArrayRef =
-        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(run_id, batch.num_rows())));
+    let run_ids: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n(run_id, batch.num_rows())));
     let mut rest = batch.columns().iter().cloned();
     let columns = schema.fields().iter().map(|field| match field.name().as_str() {
         "run_id" => Ok(Arc::clone(&run_ids)),

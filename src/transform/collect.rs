@@ -167,10 +167,12 @@ impl<'p> Collector<'p> {
     fn keep_details(&mut self, attempts: &[Attempt]) {
         let Some(endpoint) = self.gateway.endpoints.get("sku") else { return };
         for Attempt { record, body: bytes } in attempts.iter().filter(|attempt| attempt.record.endpoint == "sku") {
-            let (Some(offer_id), Ok(json)) = (record.offer_id, body::to_json(bytes, record.content_type.as_deref())) else {
+            let (Some(offer_id), Ok(json)) = (record.offer_id, body::to_json(bytes, record.content_type.as_deref()))
+            else {
                 continue;
             };
-            let good = matches!(self.judge.judge(endpoint, record, body::parse(&json).as_ref().copied()), Judgement::Good);
+            let good =
+                matches!(self.judge.judge(endpoint, record, body::parse(&json).as_ref().copied()), Judgement::Good);
             if good {
                 let fetched_at = record.received_at.timestamp_micros();
                 let detail = Detail { sku_id: record.sku_id, json: json.into_owned(), fetched_at };
@@ -209,7 +211,9 @@ impl Collected {
             }
         }
         self.quarantined = self.quarantine.iter().filter(|row| row.stage == STAGE_OFFER).map(|_| 1).sum();
-        self.quarantine.sort_by(|a, b| (&a.shop_id, a.offer_id, &a.raw_ref, &a.record).cmp(&(&b.shop_id, b.offer_id, &b.raw_ref, &b.record)));
+        self.quarantine.sort_by(|a, b| {
+            (&a.shop_id, a.offer_id, &a.raw_ref, &a.record).cmp(&(&b.shop_id, b.offer_id, &b.raw_ref, &b.record))
+        });
         self.calls.sort_by_key(|call| call.number);
     }
 }
@@ -254,8 +258,7 @@ impl<'c> Worker<'c> {
             )));
         };
         let raw_ref = record.raw_ref();
-        let answer =
-            Answer { record, endpoint, raw_ref: &raw_ref, fetched_at: record.received_at.timestamp_micros() };
+        let answer = Answer { record, endpoint, raw_ref: &raw_ref, fetched_at: record.received_at.timestamp_micros() };
         let converted = body::to_json(&attempt.body, record.content_type.as_deref());
         let parsed = converted.as_ref().map_err(Clone::clone).and_then(|json| body::parse(json));
         let judgement = self.collector.judge.judge(endpoint, record, parsed.as_ref().copied());
@@ -297,7 +300,12 @@ impl<'c> Worker<'c> {
             Records::Empty => {}
             Records::Missing => {
                 self.collected.received += 1;
-                self.set_aside(answer, None, Reason::new("the answer holds no record where the definition looks"), raw.json());
+                self.set_aside(
+                    answer,
+                    None,
+                    Reason::new("the answer holds no record where the definition looks"),
+                    raw.json(),
+                );
             }
         }
         Ok(())
@@ -406,7 +414,13 @@ impl<'c> Worker<'c> {
         self.collected.quarantine.push(row);
     }
 
-    fn quarantine_row(&self, answer: Answer<'_>, offer_id: Option<i64>, reason: Reason, record: String) -> QuarantineRow {
+    fn quarantine_row(
+        &self,
+        answer: Answer<'_>,
+        offer_id: Option<i64>,
+        reason: Reason,
+        record: String,
+    ) -> QuarantineRow {
         QuarantineRow {
             shop_id: answer.record.shop_id.clone(),
             offer_id,
@@ -462,7 +476,11 @@ pub fn makes_offers(endpoint: &str) -> bool {
     !matches!(endpoint, "shop" | "count" | "categories" | "sku" | "time")
 }
 
-fn detail_fields<'a>(collector: &'a Collector<'_>, detail: &'a Detail, scratch: &mut Scratch<'a>) -> Option<SkuFields<'a>> {
+fn detail_fields<'a>(
+    collector: &'a Collector<'_>,
+    detail: &'a Detail,
+    scratch: &mut Scratch<'a>,
+) -> Option<SkuFields<'a>> {
     let endpoint = collector.gateway.endpoints.get("sku")?;
     match records(endpoint, body::parse(&detail.json).ok()?) {
         Records::Some(records) => records.first().map(|record| collector.finder.sku(*record, scratch)),
