@@ -65,6 +65,8 @@ pub struct OfferTruth {
     pub price: Option<String>,
     /// Channel price.
     pub channel_price: Option<String>,
+    /// Dropship price.
+    pub dropship_price: Option<String>,
     /// 0–3.
     pub quote_type: u8,
     /// Sale unit.
@@ -161,6 +163,10 @@ pub(super) fn of_offer(offer: &Offer, family: Family) -> OfferTruth {
     let ladder = offer.ladder.truth(family, fallback);
     let (stock_pieces, stock_status) = match counts::stock_truth(offer.stock_form, offer.stock) {
         _ if family == Family::Search => (None, "missing"),
+        // The official structure has numbers only.
+        Err("unparsable") if family == Family::Structured => {
+            (unit.pieces.map(|pieces| pieces * offer.stock), unit.reason)
+        }
         Ok(count) => (unit.pieces.map(|pieces| pieces * count), unit.reason),
         Err(status) => (None, status),
     };
@@ -175,6 +181,7 @@ pub(super) fn of_offer(offer: &Offer, family: Family) -> OfferTruth {
         is_on_sale: offer.is_on_sale,
         price: (family != Family::Structured).then(|| yuan(offer.headline_fen)),
         channel_price: offer.channel_fen.filter(|_| family == Family::Text).map(yuan),
+        dropship_price: offer.consign_fen.filter(|_| family == Family::Structured).map(yuan),
         quote_type: offer.quote_type,
         unit: unit.unit.map(str::to_owned),
         pieces_per_unit: unit.pieces,
@@ -190,7 +197,10 @@ pub(super) fn of_offer(offer: &Offer, family: Family) -> OfferTruth {
         stock_status: stock_status.to_owned(),
         sales_count,
         sales_is_lower_bound,
-        skus: offer.skus.iter().map(|sku| of_sku(sku, family)).collect(),
+        skus: if family == Family::Search { &[] } else { offer.skus.as_slice() }
+            .iter()
+            .map(|sku| of_sku(sku, family))
+            .collect(),
         modified_at: offer.modified_at,
     }
 }
