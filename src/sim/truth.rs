@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::offers::{Offer, Sku};
-use super::shapes::ladder::{Fallback, LadderForm, Step};
+use super::shapes::ladder::{Fallback, LadderForm, LadderTruth, Step};
 use super::shapes::{Family, counts, yuan};
 use super::world::{Day, Shop};
 
@@ -160,7 +160,13 @@ pub(super) fn of_offer(offer: &Offer, family: Family) -> OfferTruth {
     let moq = quantity.moq_truth(family, first_start);
     let from_quantity = if moq.source == "stated" { moq.quantity.unwrap_or(1) } else { 1 };
     let fallback = Fallback { from_quantity, channel: offer.channel_fen, headline: offer.headline_fen };
-    let ladder = offer.ladder.truth(family, fallback);
+    let has_sku_ladders = family == Family::Structured && offer.skus.iter().any(|sku| !sku.steps.is_empty());
+    let ladder = if has_sku_ladders {
+        // Whether the offer's own steps still count beside the SKUs' is left open.
+        LadderTruth { status: None, tiers: None, source: None }
+    } else {
+        offer.ladder.truth(family, fallback)
+    };
     let (stock_pieces, stock_status) = match counts::stock_truth(offer.stock_form, offer.stock) {
         _ if family == Family::Search => (None, "missing"),
         // The official structure has numbers only.

@@ -287,7 +287,7 @@ impl Quantity {
         let is_unreadable =
             matches!(self.form, Q::MultipleOnly | Q::Fraction | Q::Negotiable) && family == Family::Text;
         if is_unreadable {
-            return MoqTruth { status: "unparsable", ..missing };
+            return MoqTruth { status: "unparsable", source: "stated", ..missing };
         }
         let (quantity, source) = match (self.is_unstated(), first_start) {
             (true, None) => return missing,
