@@ -427,3 +427,36 @@ fn a_gbk_error_is_the_busy_envelope_in_gbk() {
     let (text, _, _) = encoding_rs::GBK.decode(&gbk.body);
     assert!(text.contains("系统繁忙") && text.contains("5002"));
 }
+
+/// What a reader of the official structure finds for the plainest offers, written apart from the truth's own code.
+#[test]
+fn the_truth_of_plain_offers_is_what_their_record_says() {
+    let desk = Desk::new(Options { mess_per_mille: 0, ..options() });
+    let world = desk.world(Gateway::ProductGet);
+    let mut checked = 0;
+    for truth in world.shops.iter().flat_map(|shop| &shop.offers) {
+        let id = truth.offer_id.to_string();
+        let params = [("method", "alibaba.product.get"), ("productId", id.as_str()), ("v", "2.0")];
+        let info = ask(&desk, unsigned(Gateway::ProductGet, "", &params)).1["productInfo"].clone();
+        let sale = &info["saleInfo"];
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        assert_eq!(truth.title.as_deref(), info["subject"].as_str());
+        assert_eq!(truth.unit.as_deref(), sale["unit"].as_str());
+        assert_eq!(truth.moq_pieces.map(|pieces| pieces.to_string()), Some(text(&sale["minOrderQuantity"])));
+        assert_eq!(truth.stock_pieces, sale["amountOnSale"].as_i64());
+        assert_eq!(truth.skus.len(), info["skuInfos"].as_array().map_or(0, Vec::len));
+        let Some(tiers) = &truth.tiers else {
+            assert!(truth.quote_type == 3 || sale["priceRanges"].is_null());
+            continue;
+        };
+        let ranges = sale["priceRanges"].as_array().expect("a list");
+        assert_eq!(tiers.len(), ranges.len());
+        for (tier, range) in tiers.iter().zip(ranges) {
+            assert_eq!(tier.min_quantity.to_string(), text(&range["startQuantity"]));
+            let price: f64 = text(&range["price"]).parse().expect("a number");
+            assert_eq!(tier.unit_price, format!("{price:.2}"));
+            checked += 1;
+        }
+    }
+    assert!(checked > 200);
+}

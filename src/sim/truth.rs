@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::offers::{Offer, Sku};
-use super::shapes::ladder::{Fallback, LadderForm, Step};
+use super::shapes::ladder::{Fallback, LadderForm, LadderTruth, Step};
 use super::shapes::{Family, counts, yuan};
 use super::world::{Day, Shop};
 
@@ -65,6 +65,8 @@ pub struct OfferTruth {
     pub price: Option<String>,
     /// Channel price.
     pub channel_price: Option<String>,
+    /// Dropship price.
+    pub dropship_price: Option<String>,
     /// 0–3.
     pub quote_type: u8,
     /// Sale unit.
@@ -158,9 +160,19 @@ pub(super) fn of_offer(offer: &Offer, family: Family) -> OfferTruth {
     let moq = quantity.moq_truth(family, first_start);
     let from_quantity = if moq.source == "stated" { moq.quantity.unwrap_or(1) } else { 1 };
     let fallback = Fallback { from_quantity, channel: offer.channel_fen, headline: offer.headline_fen };
-    let ladder = offer.ladder.truth(family, fallback);
+    let has_sku_ladders = family == Family::Structured && offer.skus.iter().any(|sku| !sku.steps.is_empty());
+    let ladder = if has_sku_ladders {
+        // Whether the offer's own steps still count beside the SKUs' is left open.
+        LadderTruth { status: None, tiers: None, source: None }
+    } else {
+        offer.ladder.truth(family, fallback)
+    };
     let (stock_pieces, stock_status) = match counts::stock_truth(offer.stock_form, offer.stock) {
         _ if family == Family::Search => (None, "missing"),
+        // The official structure has numbers only.
+        Err("unparsable") if family == Family::Structured => {
+            (unit.pieces.map(|pieces| pieces * offer.stock), unit.reason)
+        }
         Ok(count) => (unit.pieces.map(|pieces| pieces * count), unit.reason),
         Err(status) => (None, status),
     };
@@ -175,6 +187,7 @@ pub(super) fn of_offer(offer: &Offer, family: Family) -> OfferTruth {
         is_on_sale: offer.is_on_sale,
         price: (family != Family::Structured).then(|| yuan(offer.headline_fen)),
         channel_price: offer.channel_fen.filter(|_| family == Family::Text).map(yuan),
+        dropship_price: offer.consign_fen.filter(|_| family == Family::Structured).map(yuan),
         quote_type: offer.quote_type,
         unit: unit.unit.map(str::to_owned),
         pieces_per_unit: unit.pieces,
@@ -190,7 +203,10 @@ pub(super) fn of_offer(offer: &Offer, family: Family) -> OfferTruth {
         stock_status: stock_status.to_owned(),
         sales_count,
         sales_is_lower_bound,
-        skus: offer.skus.iter().map(|sku| of_sku(sku, family)).collect(),
+        skus: if family == Family::Search { &[] } else { offer.skus.as_slice() }
+            .iter()
+            .map(|sku| of_sku(sku, family))
+            .collect(),
         modified_at: offer.modified_at,
     }
 }

@@ -42,7 +42,7 @@ pub(in crate::sim) enum LadderForm {
     Yuan,
     /// `"30-99件:17.5；100件以上:16"`
     Words,
-    /// `"１０－９９：１２．５０"`
+    /// `"１０～９９：１２.５０"`
     FullWidth,
     /// One object where a list belongs.
     OneObject,

@@ -20,7 +20,7 @@ fn every_form_is_written_as_it_was_captured() {
         (LadderForm::Pairs, "[[2,12.5],[100,11.8],[1000,10.2]]"),
         (LadderForm::Number, "12.5"),
         (LadderForm::Words, r#""2-99件:12.50；100-999件:11.80；1000件以上:10.20""#),
-        (LadderForm::FullWidth, r#""２－９９：１２．５０；１００－９９９：１１．８０；>=１０００：１０．２０""#),
+        (LadderForm::FullWidth, r#""２～９９：１２.５０；１００～９９９：１１.８０；>=１０００：１０.２０""#),
         (LadderForm::OneObject, r#"{"price":12.5,"startQuantity":2}"#),
         (LadderForm::Spread, r#""10.20-12.50""#),
         (LadderForm::Absent, "(absent)"),

@@ -30,12 +30,12 @@ pub(super) fn yuan_number(fen: i64) -> Value {
     serde_json::from_str(&yuan(fen)).unwrap_or_else(|_| json!(fen / 100))
 }
 
-/// ASCII digits and signs in their full-width forms.
+/// Digits, colons and separators in their full-width forms.
 pub(super) fn full_width(text: &str) -> String {
     text.chars()
         .map(|c| match c {
-            '0'..='9' | '.' | ':' => char::from_u32(u32::from(c) + 0xfee0).unwrap_or(c),
-            '-' => '－',
+            '0'..='9' | ':' => char::from_u32(u32::from(c) + 0xfee0).unwrap_or(c),
+            '-' => '～',
             ';' => '；',
             other => other,
         })
@@ -82,7 +82,7 @@ mod tests {
     fn amounts_numerals_and_wide_digits_are_written_as_people_write_them() {
         assert_eq!(yuan(1205), "12.05");
         assert_eq!(yuan_number(2800).to_string(), "28.0");
-        assert_eq!(full_width("10-99:12.5"), "１０－９９：１２．５");
+        assert_eq!(full_width("10-99:12.5"), "１０～９９：１２.５");
         for (count, expected) in [
             (1, "一"),
             (2, "两"),

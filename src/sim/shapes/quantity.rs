@@ -190,7 +190,7 @@ impl Quantity {
             Q::Batch => {
                 fields.push(("unit", json!(self.piece_unit)));
                 fields.push(("sellunit", json!("手")));
-                fields.push(("batchNumber", json!(12)));
+                fields.push(("batchNumber", json!(self.pieces_priced())));
             }
             _ => fields.push(("unit", json!(self.sale_unit()))),
         }
@@ -271,7 +271,7 @@ impl Quantity {
             (_, Q::PackUnknown) => unknown(Some(unit), "none", "unknown_pack"),
             (_, Q::NotCountable | Q::Fraction) => unknown(Some(unit), "none", "not_countable"),
             (_, Q::PackInTitle) => known(unit, self.pack, "title"),
-            (_, Q::Batch) => known(unit, 12, "batch_number"),
+            (_, Q::Batch) => known(unit, self.pieces_priced(), "batch_number"),
             (Family::Structured, _) if self.is_pack() => known(unit, self.pack, "batch_number"),
             (Family::Text, _) if self.is_pack() => known(unit, self.pack, "moq_text"),
             _ => known(unit, self.pieces_priced(), "unit_table"),
@@ -287,7 +287,7 @@ impl Quantity {
         let is_unreadable =
             matches!(self.form, Q::MultipleOnly | Q::Fraction | Q::Negotiable) && family == Family::Text;
         if is_unreadable {
-            return MoqTruth { status: "unparsable", ..missing };
+            return MoqTruth { status: "unparsable", source: "stated", ..missing };
         }
         let (quantity, source) = match (self.is_unstated(), first_start) {
             (true, None) => return missing,
@@ -338,6 +338,14 @@ mod tests {
         let truth = quantity(Q::Absent).moq_truth(Family::Text, Some(7));
         assert_eq!((truth.quantity, truth.pieces, truth.source), (Some(7), Some(7), "ladder"));
         assert_eq!(quantity(Q::Absent).moq_truth(Family::Text, None).status, "missing");
+    }
+
+    #[test]
+    fn a_batch_is_priced_and_counted_in_the_same_pieces() {
+        let quantity = quantity(Q::Batch);
+        assert_eq!(quantity.pieces_priced(), 12);
+        assert!(quantity.flat().contains(&("batchNumber", json!(12))));
+        assert_eq!(quantity.unit_truth(Family::Text).pieces, Some(12));
     }
 
     #[test]
