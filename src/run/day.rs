@@ -14,7 +14,7 @@ use crate::load::publish::{self, Draft, Pictures, Published};
 use crate::load::{DataFile, Entry, Snapshot, Target};
 use crate::store::Store;
 use crate::transform::carry::Carrier;
-use crate::transform::chunk::{Chunk, Origin};
+use crate::transform::chunk::Origin;
 use crate::transform::collect::{Collected, Collector};
 use crate::transform::contract::Table;
 use crate::transform::picture::Picture;
@@ -112,7 +112,7 @@ async fn publish_ended(
     let (pipeline_, dt) = (pipeline.clone(), start.dt);
     let files = off_reactor(move || {
         let read = |segment: &SegmentRef| read_segment(&store_, segment);
-        let collected = Collector::new(&pipeline_, &run_id, dt, MEMORY_BYTES_MAX).collect(&segments, 1, read)?;
+        let collected = Collector::new(&pipeline_, dt, MEMORY_BYTES_MAX).collect(&segments, 1, read)?;
         if row.calls_used == 0 {
             row.calls_used = length(collected.calls.len());
         }
@@ -176,7 +176,7 @@ impl Day {
             let _guard = handle.enter();
             read_segment(&self.store, segment)
         };
-        let mut collector = Collector::new(&self.pipeline, &run_id, self.start.dt, MEMORY_BYTES_MAX);
+        let mut collector = Collector::new(&self.pipeline, self.start.dt, MEMORY_BYTES_MAX);
         let mut collected = collector.collect(&self.segments, threads, read)?;
         let skus_fetched = collector.fetches_skus();
 

@@ -47,7 +47,6 @@ pub struct Collector<'p> {
     judge: Judge<'p>,
     finder: Finder,
     rules: Rules,
-    run_id: &'p str,
     dt: NaiveDate,
     skus: SkuSource,
     from_files: bool,
@@ -90,7 +89,7 @@ pub struct Collected {
 impl<'p> Collector<'p> {
     /// Compiles the rules of a pipeline for one run.
     #[must_use]
-    pub fn new(pipeline: &'p Pipeline, run_id: &'p str, dt: NaiveDate, memory_bytes_max: usize) -> Self {
+    pub fn new(pipeline: &'p Pipeline, dt: NaiveDate, memory_bytes_max: usize) -> Self {
         let gateway = &pipeline.gateway;
         let details = pipeline.fetch.skus == FetchSkus::All && gateway.endpoints.contains_key("sku");
         let skus = match (details, gateway.offer.contains_key("skus")) {
@@ -103,7 +102,6 @@ impl<'p> Collector<'p> {
             judge: Judge::new(gateway),
             finder: Finder::new(gateway),
             rules: Rules::new(gateway, &pipeline.units),
-            run_id,
             dt,
             skus,
             from_files: pipeline.files.is_some(),
