@@ -27,9 +27,9 @@
 //!     assert xxhash.xxh3_128_hexdigest(body) == record["digest"]
 //! ```
 //!
-//! Why Zstandard at level −5: on pages of a portals listing it costs 53 µs of CPU per 40 KB page and halves them;
-//! LZ4 (lz4_flex, frames) costs 55–80 µs for the same size, Zstandard 1 takes 87 µs for a third of it, and the page's
-//! HTTP request itself costs 30 µs. The landing zone is kept for a run only; `raw_pages` packs harder.
+//! Why Zstandard at level −5: on pages of a portals listing it costs about 55 µs of CPU for 40 KB and leaves half;
+//! LZ4 frames (lz4_flex) leave as much for 55–80 µs, and Zstandard 1 leaves a third for 87 µs, while the HTTP request
+//! of such a page costs 30 µs. Segments live until the end of their run; `raw_pages` may pack harder.
 //!
 //! Invariant: bytes that differ in any bit from what was encoded are an error, never some of the records.
 

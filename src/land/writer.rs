@@ -78,8 +78,12 @@ impl Writer {
     /// The failure that kept an attempt from becoming durable.
     pub async fn close(&self) -> Result<()> {
         drop(self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let Some(committer) = self.committer.lock().await.take() else { return Ok(()) };
-        match committer.await {
+        let mut running = self.committer.lock().await;
+        let Some(committer) = running.as_mut() else { return Ok(()) };
+        // Taken only when it has ended: a caller that stops waiting must not abort it.
+        let outcome = committer.await;
+        *running = None;
+        match outcome {
             Ok(outcome) => outcome.map_err(|failure| failure.error()),
             Err(source) => Err(ended().caused_by(source)),
         }

@@ -116,7 +116,8 @@ impl Zone {
         Ok(Some(facts))
     }
 
-    /// Deletes the segments of a run, whose attempts the caller has folded into `raw_pages`. Its facts stay.
+    /// Deletes the segments of a run that has ended, whose attempts the caller has folded into `raw_pages`. Its facts
+    /// stay. The run cannot be continued after that: its numbers would start again.
     ///
     /// # Errors
     /// `Storage`; what is left can be deleted by another call.

@@ -5,10 +5,12 @@
 //!
 //! Invariant: a name that does not start with [`TEMPORARY_PREFIX`] belongs to a whole, synced file.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -67,12 +69,12 @@ pub(super) fn list(root: &Path, folder: &Path) -> Result<Vec<Meta>> {
     Ok(found)
 }
 
-pub(super) fn put(root: &Path, file: &Path, bytes: &[u8]) -> Result<()> {
-    write_then(root, file, bytes, |temporary| temporary.replace(file))
+pub(super) fn put(folders: &Folders, file: &Path, bytes: &[u8]) -> Result<()> {
+    write_then(folders, file, bytes, |temporary| temporary.replace(file))
 }
 
-pub(super) fn create(root: &Path, file: &Path, bytes: &[u8]) -> Result<Created> {
-    write_then(root, file, bytes, |temporary| temporary.link(file))
+pub(super) fn create(folders: &Folders, file: &Path, bytes: &[u8]) -> Result<Created> {
+    write_then(folders, file, bytes, |temporary| temporary.link(file))
 }
 
 pub(super) fn delete(file: &Path) -> Result<()> {
@@ -82,12 +84,40 @@ pub(super) fn delete(file: &Path) -> Result<()> {
     }
 }
 
-/// Creates the folders of `file` below `root`, so that they survive a power cut too.
-pub(super) fn create_parents(root: &Path, file: &Path) -> Result<()> {
-    let Some(folder) = file.parent().filter(|folder| !folder.is_dir()) else { return Ok(()) };
-    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| *folder != root && !folder.is_dir()).collect();
-    fs::create_dir_all(folder).map_err(|source| failed("write", file, source))?;
-    missing.iter().filter_map(|folder| folder.parent()).try_for_each(sync_folder)
+/// A lake's folders: which of them are known to survive a power cut.
+#[derive(Debug)]
+pub(super) struct Folders {
+    root: PathBuf,
+    synced: Mutex<HashSet<PathBuf>>,
+}
+
+impl Folders {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root, synced: Mutex::default() }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes the folder of `file` and returns it. Its entry, and that of every folder above it up to the root, is
+    /// synced once by each process, also when it was there: whoever made it may have died before syncing.
+    pub(super) fn prepare<'a>(&'a self, file: &'a Path) -> Result<&'a Path> {
+        let folder = file.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(|source| failed("write", file, source))?;
+        let synced = |folder: &Path| lock(&self.synced).contains(folder);
+        let below_root = folder.ancestors().take_while(|folder| *folder != self.root);
+        let unsynced: Vec<&Path> = below_root.take_while(|folder| !synced(folder)).collect();
+        for folder in unsynced.into_iter().rev() {
+            sync_folder(folder.parent().unwrap_or(&self.root))?;
+            lock(&self.synced).insert(folder.to_owned());
+        }
+        Ok(folder)
+    }
+}
+
+fn lock(synced: &Mutex<HashSet<PathBuf>>) -> MutexGuard<'_, HashSet<PathBuf>> {
+    synced.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The error of a file operation.
@@ -103,9 +133,13 @@ pub(super) fn failed(verb: &str, file: &Path, source: io::Error) -> Error {
     error.with_hint(hint).caused_by(source)
 }
 
-fn write_then<T>(root: &Path, file: &Path, bytes: &[u8], name: impl FnOnce(Temporary) -> io::Result<T>) -> Result<T> {
-    create_parents(root, file)?;
-    let folder = file.parent().unwrap_or(root);
+fn write_then<T>(
+    folders: &Folders,
+    file: &Path,
+    bytes: &[u8],
+    name: impl FnOnce(Temporary) -> io::Result<T>,
+) -> Result<T> {
+    let folder = folders.prepare(file)?;
     let temporary = Temporary::write(folder, bytes).map_err(|source| failed("write", file, source))?;
     let outcome = name(temporary).map_err(|source| failed("write", file, source))?;
     sync_folder(folder)?;

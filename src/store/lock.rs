@@ -13,7 +13,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use crate::base::time::BEIJING;
 use crate::base::{Error, Kind, Result};
 
-use super::local;
+use super::local::{self, Folders};
 
 /// A longer content is none of ours.
 const HOLDER_BYTES_MAX: u64 = 1024;
@@ -41,9 +41,9 @@ pub fn describe_holder(since: DateTime<Utc>) -> String {
     format!("process {} on {host} since {since}", std::process::id())
 }
 
-pub(super) fn take(root: &Path, path: &Path, pipeline: &str, holder: &str) -> Result<PipelineLock> {
+pub(super) fn take(folders: &Folders, path: &Path, pipeline: &str, holder: &str) -> Result<PipelineLock> {
     let failed = |source| local::failed("write", path, source);
-    local::create_parents(root, path)?;
+    folders.prepare(path)?;
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     let mut file = opened.map_err(failed)?;
     match file.try_lock() {

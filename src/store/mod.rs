@@ -33,7 +33,7 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Inner {
-    root: PathBuf,
+    folders: local::Folders,
     url: Url,
     object_store: Arc<dyn ObjectStore>,
 }
@@ -87,7 +87,7 @@ impl Store {
         let url = Url::from_directory_path(&root).map_err(|()| unusable("has no address"))?;
         let files = LocalFileSystem::new_with_prefix(&root);
         let object_store = Arc::new(files.map_err(|source| unusable("cannot be read").caused_by(source))?);
-        Ok(Self { inner: Arc::new(Inner { root, url, object_store }) })
+        Ok(Self { inner: Arc::new(Inner { folders: local::Folders::new(root), url, object_store }) })
     }
 
     /// Its address, with a `/` at the end.
@@ -99,7 +99,7 @@ impl Store {
     /// Its folder, absolute.
     #[must_use]
     pub fn root(&self) -> &Path {
-        &self.inner.root
+        self.inner.folders.root()
     }
 
     /// The same files for readers that want an object store; its paths start at the lake.
@@ -125,8 +125,8 @@ impl Store {
     pub async fn list(&self, folder: &str) -> Result<Vec<Meta>> {
         let folder = folder.trim_end_matches('/');
         let start = if folder.is_empty() { self.root().to_owned() } else { self.resolve(folder)? };
-        let root = self.root().to_owned();
-        blocking(move || local::list(&root, &start)).await
+        let inner = Arc::clone(&self.inner);
+        blocking(move || local::list(inner.folders.root(), &start)).await
     }
 
     /// Writes a whole file in place of the one that may be there. Durable when it returns; a reader sees
@@ -135,8 +135,8 @@ impl Store {
     /// # Errors
     /// `Storage` when it cannot be written, for example on a full disk.
     pub async fn put_durable(&self, path: &str, bytes: Bytes) -> Result<()> {
-        let (root, file) = (self.root().to_owned(), self.resolve(path)?);
-        blocking(move || local::put(&root, &file, &bytes)).await
+        let (inner, file) = (Arc::clone(&self.inner), self.resolve(path)?);
+        blocking(move || local::put(&inner.folders, &file, &bytes)).await
     }
 
     /// Writes a whole file unless there is one already. Of any number of concurrent callers, in any number of
@@ -145,8 +145,8 @@ impl Store {
     /// # Errors
     /// `Storage` when it cannot be written.
     pub async fn create(&self, path: &str, bytes: Bytes) -> Result<Created> {
-        let (root, file) = (self.root().to_owned(), self.resolve(path)?);
-        blocking(move || local::create(&root, &file, &bytes)).await
+        let (inner, file) = (Arc::clone(&self.inner), self.resolve(path)?);
+        blocking(move || local::create(&inner.folders, &file, &bytes)).await
     }
 
     /// Deletes a file; one that is not there counts as deleted. After a power cut it may be back.
@@ -165,8 +165,8 @@ impl Store {
     /// `Conflict`, saying who holds it; `Storage` when the lock file cannot be written.
     pub async fn lock(&self, pipeline: &str, holder: &str) -> Result<PipelineLock> {
         let file = self.resolve(&format!("_huopan/locks/{pipeline}.lock"))?;
-        let (root, pipeline, holder) = (self.root().to_owned(), pipeline.to_owned(), holder.to_owned());
-        blocking(move || lock::take(&root, &file, &pipeline, &holder)).await
+        let (inner, pipeline, holder) = (Arc::clone(&self.inner), pipeline.to_owned(), holder.to_owned());
+        blocking(move || lock::take(&inner.folders, &file, &pipeline, &holder)).await
     }
 
     /// The file a path stands for. A path that would leave the lake is a bug of the caller.

@@ -5,9 +5,10 @@ use chrono::TimeZone;
 
 use super::*;
 use crate::base::Kind;
-use crate::base::time::{BEIJING, ManualClock};
+use crate::base::time::{BEIJING, ManualClock, beijing_day};
 use crate::config::Pointer;
 use crate::config::pipeline::{DtFrom, Files};
+use crate::extract::Record;
 
 fn day(day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 11, day).unwrap()
@@ -224,31 +225,42 @@ fn run_of(dt: NaiveDate) -> RunId {
     RunId::new(DateTime::UNIX_EPOCH, [u8::try_from(dt.ordinal() % 200).unwrap(); 10])
 }
 
-#[tokio::test]
-async fn each_day_lands_in_its_own_zone_with_facts() {
+/// Lands 2400 answers, several batches, of `days` interleaved days.
+async fn check_days(days: u32) {
     let folder = Folder::new();
     let mut file = std::fs::File::create(folder.path("captures/x.jsonl")).unwrap();
-    for answer in 0..600_u32 {
-        // More days than are open at once, interleaved.
-        let (day, shop) = (1 + answer % 12, answer % 5);
+    for answer in 0..2400 {
+        let (day, shop) = (1 + answer % days, answer % 5);
         writeln!(file, r#"{{"shop":"s{shop}","at":"2026-11-{day:02} 08:00:00","body":{{"n":{answer}}}}}"#).unwrap();
     }
     let target = target(&folder);
     let captures = Captures::open(&folder.wrapped("captures", DtFrom::FetchedAt), day(22)).unwrap();
     let landed = land_files(captures, target.clone(), run_of).await.unwrap();
-    assert_eq!(landed.iter().map(|landed| landed.dt).collect::<Vec<_>>(), (1..=12).map(day).collect::<Vec<_>>());
+    assert_eq!(landed.iter().map(|landed| landed.dt).collect::<Vec<_>>(), (1..=days).map(day).collect::<Vec<_>>());
     for LandedDay { dt, run_id, facts } in &landed {
         let zone = Zone::new(target.store.clone(), "exports", *dt);
         assert_eq!(zone.read_facts(run_id).await.unwrap().as_ref(), Some(facts));
-        let (records, numbers): (Vec<_>, Vec<_>) =
-            zone.records(run_id).await.unwrap().into_iter().map(|record| (record.run_id, record.number)).unzip();
-        assert_eq!(numbers, (1..=50).collect::<Vec<_>>());
-        assert!(records.iter().all(|id| *id == run_id.to_string()));
         assert_eq!((facts.shops.len(), facts.calls_used), (5, 0));
-        assert!(facts.bytes_received > 50 * 7);
+        let records = zone.records(run_id).await.unwrap();
+        let numbers: Vec<_> = records.iter().map(|record| record.number).collect();
+        assert_eq!(numbers, (1..=i64::from(2400 / days)).collect::<Vec<_>>());
+        let of_the_day = |record: &Record| record.run_id == run_id.to_string() && beijing_day(record.sent_at) == *dt;
+        assert!(records.iter().all(of_the_day), "{dt}");
+        let bytes: u64 = records.iter().map(|record| record.body_bytes).sum();
+        assert_eq!(facts.bytes_received, i64::try_from(bytes).unwrap());
+        let segments = zone.segments(run_id).await.unwrap().len();
+        assert!(segments <= 8, "interleaved days share segments: {segments}");
     }
-    let segments = Zone::new(target.store, "exports", day(3)).segments(&landed[2].run_id).await.unwrap();
-    assert!(segments.len() <= 3, "interleaved days share segments: {}", segments.len());
+}
+
+#[tokio::test]
+async fn each_day_lands_in_its_own_zone_with_facts() {
+    check_days(4).await;
+}
+
+#[tokio::test]
+async fn more_days_than_are_open_at_once_land_the_same_way() {
+    check_days(u32::try_from(OPEN_DAYS_MAX).unwrap() + 4).await;
 }
 
 #[tokio::test]
@@ -262,4 +274,15 @@ async fn an_error_in_the_middle_leaves_no_facts() {
     assert!(error.to_string().contains("line 3001"), "{error}");
     let zone = Zone::new(target.store, "exports", day(19));
     assert_eq!(zone.read_facts(&run_of(day(19))).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_lake_that_cannot_be_written_stops_the_landing() {
+    let folder = Folder::new();
+    folder.write("captures/x.jsonl", "{\"n\":1}\n");
+    let target = target(&folder);
+    folder.write("lake/_huopan", "a file where the folder belongs");
+    let captures = Captures::open(&folder.files("captures"), day(22)).unwrap();
+    let error = land_files(captures, target, run_of).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Storage);
 }
