@@ -26,7 +26,7 @@ impl Store {
     /// `Storage` when it cannot be written.
     pub fn new_file(&self, folder: &str) -> Result<NewFile> {
         let folder = self.resolve(folder)?;
-        local::create_parents(self.root(), &folder.join("file"))?;
+        self.inner.folders.prepare(&folder.join("file"))?;
         let (temporary, file) = Temporary::create(&folder).map_err(|source| local::failed("write", &folder, source))?;
         Ok(NewFile { store: self.clone(), folder, temporary, file })
     }
