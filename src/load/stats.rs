@@ -12,7 +12,7 @@
 //! | boolean | only `nullCount` |
 //! | binary, list | nothing |
 //!
-//! Invariant: a bound is a value of the column or it is absent. Some readers answer `min` and `max` from bounds, so
+//! Invariant: a bound is a value of the column or it is absent. A reader may answer `min` and `max` from bounds, so
 //! shortened ones would be wrong answers, not only weak filters.
 //!
 //! Source: Delta protocol, "Per-file Statistics".

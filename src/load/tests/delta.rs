@@ -45,6 +45,12 @@ async fn many_pipelines_at_once_all_get_in() {
     for table in Table::ALL {
         let all: Vec<String> = (0..6).map(|n| format!("2026-11-20 p{n} {}", n + 1)).collect();
         assert_eq!(counts(store.root(), table).await, all.join("; "), "{table}");
+        let mut creations = 0;
+        for meta in store.list(&format!("{table}/_delta_log")).await.unwrap() {
+            let commit = store.get(&meta.path).await.unwrap().unwrap();
+            creations += String::from_utf8_lossy(&commit).matches("{\"metaData\":").count();
+        }
+        assert_eq!(creations, 1, "{table} keeps the identity it was created with");
     }
 }
 
@@ -122,7 +128,7 @@ async fn logs_get_checkpoints_and_stay_readable() {
 }
 
 #[tokio::test]
-async fn readers_that_answer_from_statistics_answer_right() {
+async fn the_least_and_greatest_values_are_right_for_a_delta_reader() {
     let (_folder, store) = lake();
     publish(&store, draft(&store, "a", day(20), 1, 300)).await;
     publish(&store, draft(&store, "a", day(21), 2, 200)).await;
