@@ -103,6 +103,7 @@ async fn load(store: &Store, table: Table) -> Result<DeltaTable> {
         let message = format!("the lake's path `{}` reads as percent-encoded", store.root().display());
         return Err(Error::config(message).with_hint("name a folder without `%` before two hexadecimal digits"));
     }
+    store.prepare_folder(table.name())?;
     let url = store.url().join(&format!("{table}/"));
     let url = url.map_err(|source| Error::internal(format!("`{table}` has no address")).caused_by(source))?;
     DeltaTable::try_from_url(url).await.map_err(|source| failed("read", table, source))

@@ -110,8 +110,9 @@ async fn publish_ended(
     }
     let (store_, target, run_id) = (store.clone(), target(pipeline, start), start.run_id.to_string());
     let (pipeline_, dt) = (pipeline.clone(), start.dt);
+    let runtime = Handle::current();
     let files = off_reactor(move || {
-        let read = |segment: &SegmentRef| read_segment(&store_, segment);
+        let read = |segment: &SegmentRef| read_segment(&runtime, &store_, segment);
         let collected = Collector::new(&pipeline_, dt, MEMORY_BYTES_MAX).collect(&segments, 1, read)?;
         if row.calls_used == 0 {
             row.calls_used = length(collected.calls.len());
@@ -171,11 +172,8 @@ impl Day {
     fn write(self) -> Result<(Report, BTreeMap<Table, Vec<DataFile>>)> {
         let run_id = self.start.run_id.to_string();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let handle = Handle::current();
-        let read = |segment: &SegmentRef| {
-            let _guard = handle.enter();
-            read_segment(&self.store, segment)
-        };
+        let runtime = Handle::current();
+        let read = |segment: &SegmentRef| read_segment(&runtime, &self.store, segment);
         let mut collector = Collector::new(&self.pipeline, self.start.dt, MEMORY_BYTES_MAX);
         let mut collected = collector.collect(&self.segments, threads, read)?;
         let skus_fetched = collector.fetches_skus();
@@ -202,7 +200,7 @@ impl Day {
             &rows::quarantine(&run_id, &self.pipeline.gateway.name, &collected.quarantine)?,
         )?;
         files.small(Table::Calls, &rows::calls(&run_id, &collected.calls)?)?;
-        files.raw_pages(self.segments.iter().map(|segment| read_segment(&self.store, segment)))?;
+        files.raw_pages(self.segments.iter().map(read))?;
         files.small(Table::Runs, &rows::run(&self.run_row(&report))?)?;
         Ok((report, files.files))
     }

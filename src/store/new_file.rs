@@ -20,6 +20,15 @@ pub struct NewFile {
 }
 
 impl Store {
+    /// Makes a folder of the lake, where the store has folders: some readers want it before the first file. Blocking.
+    ///
+    /// # Errors
+    /// `Storage` when it cannot be written.
+    pub fn prepare_folder(&self, folder: &str) -> Result<()> {
+        let folder = self.resolve(folder)?;
+        self.inner.folders.prepare(&folder.join("file")).map(|_| ())
+    }
+
     /// Begins a file in a folder of the lake. Blocking, as all that is done with it.
     ///
     /// # Errors

@@ -10,7 +10,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Datelike, NaiveDate};
 
@@ -142,21 +141,15 @@ impl<'p> Collector<'p> {
             }
             worker.finish()
         };
-        let all: Mutex<Result<Collected>> = Mutex::new(Ok(Collected::default()));
-        std::thread::scope(|scope| {
-            for _ in 0..threads.max(1) {
-                scope.spawn(|| {
-                    let part = work();
-                    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-                    match (&mut *all, part) {
-                        (Ok(all), Ok(part)) => all.add(part),
-                        (Ok(_), Err(error)) => *all = Err(error),
-                        (Err(_), _) => {}
-                    }
-                });
-            }
-        });
-        let mut collected = all.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+        let parts = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+            let joined = workers.into_iter().map(|worker| {
+                worker.join().unwrap_or_else(|_| Err(Error::internal("a thread that transforms answers panicked")))
+            });
+            joined.collect::<Result<Vec<Collected>>>()
+        })?;
+        let mut collected = Collected::default();
+        parts.into_iter().for_each(|part| collected.add(part));
         collected.settle();
         Ok(collected)
     }
