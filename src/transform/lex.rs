@@ -207,6 +207,14 @@ pub fn lex(text: &str, units: &UnitTable, out: &mut Vec<Lexeme>) {
         }
         let previous = out.last().filter(|last| last.end == at).map(|last| last.token);
         let (token, length) = one(rest, first, previous, units);
+        // 半打 without a number is one 半打.
+        if first == '半' && matches!(token, Token::Unit(_)) && !matches!(previous, Some(Token::Number(_))) {
+            let middle = at + first.len_utf8();
+            out.push(Lexeme { token: Token::Number(Some(Decimal::whole(1))), start: at, end: middle });
+            out.push(Lexeme { token, start: middle, end: at + length });
+            at += length;
+            continue;
+        }
         match out.last_mut() {
             Some(last) if token == Token::Word && last.token == Token::Word && last.end == at => last.end = at + length,
             _ => out.push(Lexeme { token, start: at, end: at + length }),
@@ -309,7 +317,8 @@ mod tests {
             ("10pcs/包", "10 pcs Slash 包"),
             ("5两", "5 两"),
             ("两打", "2 打"),
-            ("半打", "半打"),
+            ("半打", "1 半打"),
+            ("2半打", "2 半打"),
             ("一千克", "1 千克"),
             ("箱规 40本/件", "CartonSize 40 本 Slash 件"),
             ("RMB12", "Yuan 12"),
