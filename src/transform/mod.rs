@@ -21,6 +21,7 @@ pub mod time;
 pub mod title;
 pub mod unit;
 
+pub mod explain;
 pub mod normalise;
 pub mod offer;
 mod rules;

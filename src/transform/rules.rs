@@ -41,7 +41,7 @@ impl Rules {
     }
 
     /// Without anything of a definition but its default unit.
-    pub(super) fn of_units(default_unit: Option<&str>, units: &Units) -> Self {
+    pub(crate) fn of_units(default_unit: Option<&str>, units: &Units) -> Self {
         // A pack size makes a unit known that the table does not have.
         let mut pieces = units.pieces.clone();
         let known = UnitTable::new(&pieces);
