@@ -21,6 +21,7 @@ pub mod time;
 pub mod title;
 pub mod unit;
 
+mod assemble;
 pub mod explain;
 pub mod normalise;
 pub mod offer;

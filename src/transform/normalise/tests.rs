@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
-use crate::base::json;
+use crate::base::{Money, json};
 use crate::config::pipeline;
 
+use super::super::ladder::LadderStatus;
+use super::super::offer::{PriceSource, QuantityStatus};
 use super::*;
 
 mod laws;
