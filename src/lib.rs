@@ -1,8 +1,58 @@
 //! huopan (货盘): wholesale catalogues of 1688-style gateways, every night, as tables you can query.
+//!
+//! This page is the map. Read it, then the `mod.rs` of the stage you need: each is a contents page.
+//!
+//! ```text
+//! pipelines/*.toml  schemas/gateways/*.toml
+//!         │                 │
+//!       config ─► plan ─► extract ─► land ─► transform ─► load ─► query ─► cli
+//!                           ▲          │                   │
+//!                        gateway    raw responses       publish log + Delta tables
+//!                      (or sim, or files)
+//! ```
+//!
+//! # Values between stages
+//! A stage sees the values of the stage before it, never its insides:
+//! [`config::Pipeline`] → [`plan`] items → [`extract::Attempt`] → landed segments ([`land`]) →
+//! [`transform`] batches → [`load::log::Entry`] → rows.
+//!
+//! # Layers
+//! Imports point downwards only, and a test reads the `use` lines:
+//! `base ← config ← store ← plan ← extract ← land ← transform ← load ← query ← run ← cli`; [`sim`] imports [`base`] only,
+//! so that the simulated gateway cannot share a mistake with the extraction it tests.
+//!
+//! | module | job | pure? |
+//! |---|---|---|
+//! | [`base`] | errors, identifiers, money, JSON in place, secrets, the clock | yes |
+//! | [`config`] | pipelines and gateway definitions: text → validated values, every problem with its place | reads files |
+//! | [`store`] | the lake as an object store: durable puts, conditional creates, locks | no |
+//! | [`plan`] | a pipeline's work items | yes |
+//! | [`extract`] | request, sign, judge, page, pace, retry (pure); one driver and one HTTP file do | mostly |
+//! | [`land`] | every attempt's record and bytes, durable before they count; captured files land the same way | no |
+//! | [`transform`] | bytes → offers, tiers, SKUs → sorted chunks → the picture of a day | yes, but for spilling |
+//! | [`load`] | Parquet files, the publish log, Delta commits | no |
+//! | [`query`] | SQL over exactly the published files, views, functions, output formats | no |
+//! | [`run`] | joins the stages for one run | no |
+//! | [`sim`] | simulated gateways over one evolving world | no |
+//! | [`cli`] | the only code that prints | no |
+//!
+//! # Invariants
+//! * A call's answer is durable before anything uses it, and judged only from the landed bytes.
+//! * Received = loaded + duplicates + quarantined, checked at the end of each run.
+//! * Money goes from the JSON text to `Decimal128` without ever being a float; unknown is null with a reason.
+//! * The publish-log entry is the decision: files are written before it, Delta commits follow it, and an unfinished
+//!   publication is completed by whoever comes next.
+//! * Secrets reach the signature and the wire, nothing else.
 
 pub mod base;
+pub mod cli;
 pub mod config;
 pub mod extract;
 pub mod land;
 pub mod load;
+pub mod plan;
+pub mod query;
+pub mod run;
+pub mod sim;
+pub mod store;
 pub mod transform;

@@ -1,3 +1,12 @@
-//! huopan.
+//! huopan: arguments → runtime → exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Two TLS providers are linked; nothing may choose one by chance.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(huopan::cli::main(std::env::args_os())),
+        Err(_) => ExitCode::from(70),
+    }
+}

@@ -324,11 +324,10 @@ fn unicode_escape(bytes: &[u8]) -> (char, usize) {
         digits.and_then(|digits| u32::from_str_radix(digits, 16).ok())
     };
     let first = unit(1).unwrap_or(0xFFFD);
-    if (0xD800..0xDC00).contains(&first) && bytes.get(5..7) == Some(b"\\u") {
-        if let Some(second) = unit(7).filter(|second| (0xDC00..0xE000).contains(second)) {
-            let scalar = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
-            return (char::from_u32(scalar).unwrap_or(char::REPLACEMENT_CHARACTER), 11);
-        }
+    let second = if bytes.get(5..7) == Some(b"\\u") { unit(7) } else { None };
+    if let (0xD800..0xDC00, Some(second @ 0xDC00..0xE000)) = (first, second) {
+        let scalar = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+        return (char::from_u32(scalar).unwrap_or(char::REPLACEMENT_CHARACTER), 11);
     }
     (char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER), 5)
 }

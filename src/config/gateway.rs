@@ -20,7 +20,7 @@ pub struct Gateway {
     pub title: String,
     /// Where it has been seen to work, in one line.
     pub seen: String,
-    /// The base address; an endpoint's `path` is appended to it.
+    /// The base address; an endpoint's `path` is appended to it. Empty: the pipeline must name it.
     pub url: String,
     /// How parameters travel unless an endpoint says otherwise.
     pub http: Http,
@@ -40,7 +40,7 @@ pub struct Gateway {
     pub limits: Limits,
     /// How a shop in a pipeline becomes a shop id.
     pub shop: ShopRules,
-    /// By huopan's names: `shop`, `count`, `categories`, `listing`, `item`, `sku`, `time`.
+    /// By huopan's names: [`ENDPOINTS`]; others only name further shapes of captured answers.
     pub endpoints: BTreeMap<String, Endpoint>,
     /// Where an offer's canonical fields stand in a record.
     pub offer: Mapping,
@@ -53,6 +53,31 @@ pub struct Gateway {
     /// The file's text as it was read (what `gateways show` prints).
     pub text: String,
 }
+
+/// The endpoints a run asks.
+///
+/// | name | asked for | answer |
+/// |---|---|---|
+/// | `shop` | the id behind a shop's address | `one`, `shop_id` |
+/// | `count` | a shop's official number of offers | `total` |
+/// | `categories` | a shop's categories | `list`, `id` |
+/// | `listing` | one page of a shop's offers | `list`, `total` |
+/// | `item` | one offer | `one` |
+/// | `sku` | one SKU | `one` |
+/// | `time` | the gateway's clock: the connection test | |
+pub const ENDPOINTS: &[&str] = &["shop", "count", "categories", "listing", "item", "sku", "time"];
+
+/// What a parameter's template may hold beside the names of credentials.
+///
+/// | place | value |
+/// |---|---|
+/// | `now` | the moment of sending, as `time` writes it |
+/// | `format` | `json` or `xml`, as the pipeline asks |
+/// | `fields` | the endpoint's `fields`, joined by commas |
+/// | `shop_url`, `shop_id`, `offer_id`, `sku_id`, `category_id` | what is asked about |
+/// | `page`, `page_size` | the page asked for |
+pub const PLACES: &[&str] =
+    &["now", "format", "fields", "shop_url", "shop_id", "offer_id", "sku_id", "category_id", "page", "page_size"];
 
 /// How parameters travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +178,10 @@ pub enum Skip {
 pub struct Limits {
     /// Calls per Beijing day, by licence. Empty: no limit is known.
     pub calls_per_day: BTreeMap<String, u64>,
+    /// What `calls_per_day` counts.
+    pub quota_scope: QuotaScope,
+    /// How long a breach of the quota blocks.
+    pub quota_blocks: QuotaBlocks,
     /// Greatest number of calls at once.
     pub calls_in_flight: u32,
     /// Greatest number of calls sent in any one-second window.
@@ -169,6 +198,26 @@ pub struct Limits {
     pub body_bytes_max: u64,
     /// Attempts of one call, the first included.
     pub attempts_max: u32,
+}
+
+/// What a quota counts (S2's "单店日限30" leaves it open).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuotaScope {
+    /// All calls of an account.
+    Account,
+    /// The calls of an account to each endpoint.
+    Endpoint,
+    /// The calls of an account about each shop.
+    Shop,
+}
+
+/// How long a breach of a quota blocks an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuotaBlocks {
+    /// Until midnight in Beijing.
+    Midnight,
+    /// This many hours from the breach.
+    Hours(u32),
 }
 
 /// Rests of one worker, in seconds.
@@ -216,12 +265,52 @@ pub struct Endpoint {
     pub shop_id: Vec<Pointer>,
     /// Page parameters of a listing.
     pub page: Option<Paging>,
+    /// How a listing is narrowed to a span of time.
+    pub window: Option<Window>,
+    /// The parameter that narrows a listing to one category.
+    pub category: Option<String>,
+    /// How long an answer may be used again.
+    pub cache_hours: Option<u32>,
+}
+
+impl Endpoint {
+    /// The gateway's own name for it: its `method` parameter, else its path, else nothing.
+    #[must_use]
+    pub fn method(&self) -> String {
+        let method = self.params.iter().find(|(name, _)| name == "method").map(|(_, value)| value);
+        method.or(self.path.as_ref()).map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// Whether one of its own parameters, or its path, holds the place `{name}`.
+    #[must_use]
+    pub fn asks_for(&self, name: &str) -> bool {
+        self.params
+            .iter()
+            .map(|(_, value)| value)
+            .chain(&self.path)
+            .any(|text| text.places().any(|place| place == name))
+    }
+}
+
+/// How a listing is narrowed to a span of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// The parameter with the inclusive start.
+    pub start: String,
+    /// The parameter with the inclusive end, where the gateway has one.
+    pub end: Option<String>,
+    /// How both are written; `None`: as `{now}` is.
+    pub time: Option<TimeFormat>,
+    /// The canonical field they speak of.
+    pub field: String,
+    /// Parameters that are not sent together with a window.
+    pub drop: Vec<String>,
 }
 
 /// Page parameters of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paging {
-    /// The parameter with the page's number.
+    /// The parameter with the page's number. Empty: `{page}` and `{page_size}` stand inside other parameters.
     pub number: String,
     /// The first page's number.
     pub first: u32,
@@ -351,6 +440,10 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Retry, Self::Throttle, Self::Quota, Self::Auth, Self::Param, Self::Item, Self::Gone];
+
     /// Its name in definitions, tables and logs.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -1,5 +1,7 @@
 //! Texts with `{name}` places; `{{` and `}}` are braces.
 
+use std::fmt;
+
 /// A text with places to fill in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
@@ -69,6 +71,12 @@ impl Template {
         Ok(Self { parts })
     }
 
+    /// Its parts, in order: for callers that write them into a buffer of their own.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
     /// The names of its places, in order.
     pub fn places(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
@@ -90,6 +98,16 @@ impl Template {
     }
 }
 
+impl fmt::Display for Template {
+    /// The text as it is written in a definition.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Text(literal) => f.write_str(&literal.replace('{', "{{").replace('}', "}}")),
+            Part::Place(name) => write!(f, "{{{name}}}"),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +119,7 @@ mod tests {
         let value = |name: &str| Some(if name == "page" { "3" } else { "b2b-1" });
         assert_eq!(template.fill(value).unwrap(), r#"{"shop":"b2b-1","page":3}"#);
         assert_eq!(template.fill(|_| None), None);
+        assert_eq!(template.to_string(), r#"{{"shop":"{shop_id}","page":{page}}}"#);
     }
 
     #[test]

@@ -1,9 +1,37 @@
 //! Extract: ask the gateways, within their limits, and hand every attempt to a [`Sink`].
+//!
+//! Deciding is pure and lies in files of its own; [`driver`] joins them and is the only one that waits, [`http`] the
+//! only one that talks to the network:
+//!
+//! ```text
+//! schedule ─► request ─► pace ─► http ─► sink ─► body ─► judge ─► answer ─► schedule
+//!   page        sign             skew    (land)            └► retry
+//! ```
+//!
+//! Invariant: an attempt counts only once the sink has made it durable, and what is judged is what was kept.
 
+pub mod accounts;
+pub mod answer;
+pub mod body;
+mod call;
+pub mod driver;
 pub mod facts;
+pub mod http;
+pub mod judge;
+pub mod pace;
+pub mod page;
+pub mod progress;
 pub mod record;
+pub mod request;
+pub mod retry;
+pub mod schedule;
+pub mod sign;
+pub mod skew;
 
+pub use driver::{Job, extract};
 pub use facts::{RunFacts, ShopFacts};
+pub use judge::{Fault, Judge, Judgement, judge};
+pub use progress::{Event, Progress};
 pub use record::Record;
 
 use bytes::Bytes;
@@ -26,3 +54,6 @@ pub trait Sink: Send + Sync {
     /// Whatever keeps it from becoming durable: the run must stop.
     async fn land(&self, attempt: Attempt) -> crate::base::Result<Attempt>;
 }
+
+#[cfg(test)]
+mod testing;

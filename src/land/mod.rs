@@ -1,1 +1,15 @@
-//! Landing: every attempt's record and bytes, durable before anything uses them.
+//! Land: every attempt's record and bytes, durable before anything uses them.
+//!
+//! Takes [`Attempt`](crate::extract::Attempt)s from an extraction ([`Writer`]) or from captured files ([`files`]), and
+//! gives them back, on any machine, for resuming a run, for the tables and for replays ([`Zone`]).
+//!
+//! Invariant: what a gateway answered is kept byte for byte (known secrets apart), and never half-read.
+
+pub mod files;
+pub mod segment;
+mod writer;
+mod zone;
+
+pub use files::{LandedDay, land_files};
+pub use writer::{Landing, Writer, WriterOptions};
+pub use zone::{SegmentRef, Zone};

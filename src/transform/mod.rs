@@ -1,8 +1,15 @@
-//! Transform: landed bytes → offers, tiers and SKUs → Arrow batches and quarantine. No I/O.
+//! Transform: landed bytes → offers, tiers and SKUs → the picture of a day. No I/O but spilling.
 //!
-//! The rules of WIRE §2, §3 and §5, each a small pure function: text is split into [`lex`]emes, from which
-//! [`quantity`], [`pack`], [`price`], [`count`] and [`ladder`] read their values; [`normalise`] joins them.
+//! * Finding: [`decode`] finds the records of an answer and their canonical [`fields`].
+//! * The rules of normalisation, each a small pure function: text is split into [`lex`]emes, from which
+//!   [`quantity`], [`pack`], [`price`], [`count`] and [`ladder`] read their values; [`normalise`] joins them into an
+//!   [`offer`]; [`explain`] tells what they did.
+//! * Columns: [`contract`] says what the tables are, [`columns`] and [`rows`] build batches, [`hash`] tells what changed.
+//! * The day: [`collect`] runs it all over landed segments on several threads, into sorted [`chunk`]s; [`shops`] judges
+//!   completeness, [`carry`] brings rows of the picture before, [`picture`] merges all into three sorted tables.
 
+pub mod contract;
+pub mod decode;
 pub mod fields;
 
 pub mod count;
@@ -27,6 +34,16 @@ pub mod normalise;
 pub mod offer;
 mod rules;
 mod units;
+
+pub mod columns;
+pub mod hash;
+pub mod rows;
+
+pub mod carry;
+pub mod chunk;
+pub mod collect;
+pub mod picture;
+pub mod shops;
 
 pub use normalise::{Input, Rules, SkuSource, normalise};
 pub use offer::{Offer, Reject, RejectReason, Sku, Tier};

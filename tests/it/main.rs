@@ -1,1 +1,6 @@
+//! One binary for all integration tests; each topic is a module.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod layers;
+mod sim;

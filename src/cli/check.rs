@@ -1,0 +1,58 @@
+//! `huopan check`: everything that is wrong with a pipeline, at once.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::base::Result;
+use crate::config::{Color, Pipeline, load_pipeline};
+
+use super::{Environment, Outcome, written};
+
+/// `huopan check`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  huopan check pipelines/portals.toml")]
+pub(super) struct Arguments {
+    /// The pipeline's file
+    #[arg(value_name = "PIPELINE")]
+    pipeline: PathBuf,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<Outcome> {
+    match load_pipeline(&arguments.pipeline, &|name| Environment::get(name)) {
+        Ok(pipeline) => {
+            written(writeln!(std::io::stdout(), "{}", summary(&pipeline)))?;
+            Ok(Outcome::Done)
+        }
+        Err(problems) => {
+            let color = if std::io::stderr().is_terminal() { Color::Always } else { Color::Never };
+            let _ = write!(std::io::stderr(), "{}", problems.render(color));
+            Ok(Outcome::Code(1))
+        }
+    }
+}
+
+/// Loads a pipeline for a command that needs one.
+///
+/// # Errors
+/// All problems of the file, as one error.
+pub(super) fn load(path: &Path) -> Result<Pipeline> {
+    Ok(load_pipeline(path, &|name| Environment::get(name))?)
+}
+
+fn summary(pipeline: &Pipeline) -> String {
+    let what = match (&pipeline.files, pipeline.shops.len(), pipeline.items.len()) {
+        (Some(files), _, _) => format!("captured files ({})", files.paths.join(", ")),
+        (None, 0, items) => format!("{items} items"),
+        (None, shops, 0) => format!("{shops} shops"),
+        (None, shops, items) => format!("{shops} shops and {items} items"),
+    };
+    format!(
+        "{}: pipeline `{}` asks gateway `{}` for {what}, into {}",
+        pipeline.path.display(),
+        pipeline.name,
+        pipeline.gateway.name,
+        pipeline.lake.root.display()
+    )
+}

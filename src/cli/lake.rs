@@ -1,0 +1,52 @@
+//! `huopan lake`: what is published, for readers without Delta.
+
+use std::io::Write;
+
+use clap::{Args, Subcommand};
+
+use crate::base::Result;
+use crate::load::Snapshot;
+use crate::transform::contract::Table;
+
+use super::target::Target;
+use super::{Outcome, written};
+
+/// `huopan lake`
+#[derive(Debug, Args)]
+#[command(after_help = "Example, in DuckDB:
+  select * from read_parquet([…the lines of `huopan lake files offers`…], hive_partitioning = true)")]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The files of a table's published pictures, one path a line
+    Files {
+        /// The table
+        #[arg(value_parser = clap::builder::PossibleValuesParser::new(Table::ALL.map(Table::name)))]
+        table: String,
+        /// Paths relative to the lake
+        #[arg(long)]
+        relative: bool,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
+    let Command::Files { table, relative, target } = &arguments.command;
+    let store = target.store()?;
+    let snapshot = Snapshot::load(&store).await?;
+    let root = std::path::absolute(store.root()).unwrap_or_else(|_| store.root().to_owned());
+    let mut out = std::io::stdout().lock();
+    for file in snapshot.files(table.parse()?) {
+        let path = &file.file.path;
+        written(match relative {
+            true => writeln!(out, "{path}"),
+            false => writeln!(out, "{}", root.join(path).display()),
+        })?;
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,147 @@
+//! The command line: the only code that prints. stdout is data, stderr is talk.
+
+mod check;
+mod demo;
+mod lake;
+mod output;
+mod progress;
+mod run;
+mod runs;
+mod schema;
+mod sim;
+mod sql;
+mod target;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::base::{Error, Kind, Result};
+
+/// Wholesale catalogues of 1688-style gateways, every night, as tables you can query (货盘)
+#[derive(Debug, Parser)]
+#[command(
+    name = "huopan",
+    version,
+    propagate_version = true,
+    after_help = "Examples:
+  huopan demo                                      three simulated nights, then a price comparison
+  huopan check pipelines/portals.toml              everything wrong with a pipeline; no network
+  huopan run pipelines/portals.toml                tonight's run
+  huopan sql -c \"select * from price_at(500) limit 10\"
+  huopan runs                                      what the last runs received, loaded and set aside
+
+Exit codes: 0 done · 1 something must change · 2 usage · 3 finished, but a shop is incomplete · 70 a bug · 75 try again later"
+)]
+struct Arguments {
+    /// How to log to stderr
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Auto, help_heading = "Logging")]
+    log: LogFormat,
+    /// Log more (-v: what happens, -vv: every call)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Logging")]
+    verbose: u8,
+    /// Log errors only, show no progress
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Logging")]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How to log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// Text on a terminal, JSON lines otherwise
+    Auto,
+    /// Text
+    Text,
+    /// JSON lines
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run three simulated nights for four shops and compare their prices
+    Demo(demo::Arguments),
+    /// Say everything that is wrong with a pipeline, without the network
+    Check(check::Arguments),
+    /// Run a pipeline: extract, land, normalise, publish
+    Run(run::Arguments),
+    /// What runs received, loaded and set aside
+    Runs(runs::Arguments),
+    /// Ask the tables with SQL
+    Sql(sql::Arguments),
+    /// The tables' columns, types and meanings
+    Schema(schema::Arguments),
+    /// The published files, for readers without Delta
+    Lake(lake::Arguments),
+    /// Serve a simulated gateway on this machine
+    Sim(sim::Arguments),
+}
+
+/// The environment as a value, so that nothing below reads it on its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Environment;
+
+impl Environment {
+    /// A variable's value, where it is set and UTF-8.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn get(name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}
+
+/// Runs the command in `arguments` and says how it ended.
+pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let talk = output::Talk::start(arguments.log, arguments.verbose, arguments.quiet);
+    let result = match arguments.command {
+        Command::Demo(arguments) => demo::main(arguments, &talk).await,
+        Command::Check(arguments) => check::main(&arguments),
+        Command::Run(arguments) => run::main(arguments, &talk).await,
+        Command::Runs(arguments) => runs::main(&arguments).await,
+        Command::Sql(arguments) => sql::main(&arguments).await,
+        Command::Schema(arguments) => schema::main(&arguments),
+        Command::Lake(arguments) => lake::main(&arguments).await,
+        Command::Sim(arguments) => sim::main(arguments, &talk).await,
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Code(code)) => ExitCode::from(code),
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    /// With this exit code.
+    Code(u8),
+}
+
+/// Finished, but a shop is incomplete.
+const EXIT_INCOMPLETE: u8 = 3;
+/// Try again later.
+const EXIT_LATER: u8 = 75;
+
+/// Writing to stdout fails quietly when the reader has gone (`huopan sql … | head`).
+fn written(result: std::io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::new(Kind::Storage, "cannot write to standard output").caused_by(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,176 @@
+//! `huopan run`: one run of a pipeline.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+use clap::{Args, ValueEnum};
+use tokio_util::sync::CancellationToken;
+
+use crate::base::{Result, SystemClock};
+use crate::run::{Options, Outcome as Ended, Report, Surroundings, run};
+
+use super::output::Talk;
+use super::progress::Bars;
+use super::{EXIT_INCOMPLETE, EXIT_LATER, Outcome, check, written};
+
+/// `huopan run`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  huopan run pipelines/portals.toml                      today's run (Beijing day)
+  huopan run pipelines/portals.toml --refresh            fetch and publish today once more
+  huopan run pipelines/portals.toml --dt 2026-11-20      for a stated day
+
+Exit codes: 0 published · 1 something must change · 3 published, but incomplete · 75 try again later")]
+pub(super) struct Arguments {
+    /// The pipeline's file
+    #[arg(value_name = "PIPELINE")]
+    pipeline: PathBuf,
+    /// The day the run stands for [default: today in Beijing]
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    dt: Option<NaiveDate>,
+    /// Fetch and publish a day anew that is published
+    #[arg(long)]
+    refresh: bool,
+    /// Where to stop
+    #[arg(long, value_enum, default_value_t = Until::Publish)]
+    until: Until,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where a run stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Until {
+    /// After the answers have landed
+    Land,
+    /// After the tables are published
+    Publish,
+}
+
+pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
+    let pipeline = check::load(&arguments.pipeline)?;
+    let options =
+        Options { dt: arguments.dt, refresh: arguments.refresh, until_landed: arguments.until == Until::Land };
+    let bars = Bars::new(talk);
+    let around = Surroundings {
+        clock: Arc::new(SystemClock),
+        progress: &bars,
+        cancel: cancelled_by_signals(talk),
+        seed: rand::random(),
+    };
+    let ended = run(&pipeline, options, &around).await;
+    bars.clear();
+    let ended = ended?;
+    let mut out = std::io::stdout().lock();
+    written(if arguments.json { writeln!(out, "{}", json(&ended)) } else { write!(out, "{}", text(&ended)) })?;
+    Ok(exit(&ended))
+}
+
+/// Cancelled by the first SIGINT or SIGTERM.
+pub(super) fn cancelled_by_signals(talk: &Talk) -> CancellationToken {
+    let (token, talk) = (CancellationToken::new(), talk.clone());
+    let cancel = token.clone();
+    tokio::spawn(async move {
+        use tokio::signal::unix::{SignalKind, signal};
+        let Ok(mut terminated) = signal(SignalKind::terminate()) else { return };
+        tokio::select! {
+            result = tokio::signal::ctrl_c() => if result.is_err() { return },
+            _ = terminated.recv() => {}
+        }
+        talk.say("stopping: answers in flight are kept");
+        cancel.cancel();
+    });
+    token
+}
+
+fn exit(ended: &Ended) -> Outcome {
+    match ended {
+        Ended::AlreadyPublished { .. } | Ended::Landed { .. } => Outcome::Done,
+        Ended::Stopped { kind, .. } => Outcome::Code(kind.exit_code()),
+        Ended::Published(reports) if reports.iter().all(Report::is_complete) => Outcome::Done,
+        Ended::Published(_) => Outcome::Code(EXIT_INCOMPLETE),
+    }
+}
+
+const _: () = assert!(EXIT_LATER == 75, "`Kind::exit_code` and the command line agree");
+
+fn text(ended: &Ended) -> String {
+    match ended {
+        Ended::AlreadyPublished { dt } => {
+            format!("{dt} is published already: no call was made (`--refresh` fetches it once more)\n")
+        }
+        Ended::Landed { run_id, calls } => format!("run {run_id} landed {calls} calls; nothing is published\n"),
+        Ended::Stopped { dt, reason, .. } => format!("{dt} is not published: {reason}\n"),
+        Ended::Published(reports) => reports.iter().map(report_text).collect(),
+    }
+}
+
+/// One publication, with a line per shop.
+pub(super) fn report_text(report: &Report) -> String {
+    let mut text = format!(
+        "{}: published as number {} · received {} = loaded {} + duplicates {} + quarantined {} · carried {} · {} calls\n",
+        report.dt,
+        report.seq,
+        report.received,
+        report.loaded,
+        report.duplicates,
+        report.quarantined,
+        report.carried,
+        report.calls
+    );
+    for shop in &report.shops {
+        let name = shop.shop_name.as_deref().unwrap_or(&shop.shop_id);
+        let official = shop.official_count.map_or_else(|| "?".to_owned(), |count| count.to_string());
+        let verdict =
+            shop.incomplete_reason.as_deref().map_or("complete".to_owned(), |why| format!("INCOMPLETE: {why}"));
+        text.push_str(&format!(
+            "  {name}: {} of {official} offers, {} new, {} changed, {} delisted · {verdict}\n",
+            shop.offer_count, shop.new_count, shop.changed_count, shop.delisted_count
+        ));
+    }
+    if report.items_unanswered > 0 {
+        text.push_str(&format!("  INCOMPLETE: {} items were not answered\n", report.items_unanswered));
+    }
+    text
+}
+
+fn json(ended: &Ended) -> serde_json::Value {
+    use serde_json::json;
+    match ended {
+        Ended::AlreadyPublished { dt } => json!({"outcome": "already_published", "dt": dt}),
+        Ended::Landed { run_id, calls } => json!({"outcome": "landed", "run_id": run_id.to_string(), "calls": calls}),
+        Ended::Stopped { dt, reason, .. } => json!({"outcome": "stopped", "dt": dt, "reason": reason}),
+        Ended::Published(reports) => {
+            json!({"outcome": "published", "publications": reports.iter().map(report_json).collect::<Vec<_>>()})
+        }
+    }
+}
+
+fn report_json(report: &Report) -> serde_json::Value {
+    let shops = report.shops.iter().map(|shop| {
+        serde_json::json!({
+            "shop_id": shop.shop_id,
+            "official_count": shop.official_count,
+            "offer_count": shop.offer_count,
+            "is_complete": shop.incomplete_reason.is_none(),
+            "incomplete_reason": shop.incomplete_reason,
+        })
+    });
+    serde_json::json!({
+        "dt": report.dt,
+        "run_id": report.run_id.to_string(),
+        "publish_seq": report.seq,
+        "received": report.received,
+        "loaded": report.loaded,
+        "duplicates": report.duplicates,
+        "quarantined": report.quarantined,
+        "carried": report.carried,
+        "calls": report.calls,
+        "items_unanswered": report.items_unanswered,
+        "is_complete": report.is_complete(),
+        "shops": shops.collect::<Vec<_>>(),
+    })
+}

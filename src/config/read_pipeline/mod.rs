@@ -1,0 +1,153 @@
+//! Reads a pipeline: its file, the gateway it names, the lists and secrets it points to.
+//!
+//! Takes a path and an injected environment; gives a [`Pipeline`] or everything that is wrong with it.
+//!
+//! Invariant: only files named in the configuration are read, and no secret enters a message.
+
+mod accounts;
+mod lists;
+mod sections;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use super::diagnostics::{Diagnostics, Place, Problem, Report};
+use super::document::{self, Table};
+use super::gateway::Gateway;
+use super::pipeline::{OnIncomplete, Pipeline};
+use super::read_gateway;
+use super::reader::{Section, Text};
+
+/// Looks up an environment variable. Injected: this stage never reads the process's own.
+pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// Keys of the plan of record that this version does not read yet.
+const NOT_YET: NotYet = NotYet {
+    root: &["on_quota", "account_choice", "state", "alerts", "watches"],
+    account: &["proxy"],
+    fetch: &["listing", "full_days", "details"],
+    lake: &["raw_days", "endpoint", "region", "addressing", "allow_http"],
+};
+
+struct NotYet {
+    root: &'static [&'static str],
+    account: &'static [&'static str],
+    fetch: &'static [&'static str],
+    lake: &'static [&'static str],
+}
+
+/// What the parts of a pipeline are read with.
+struct Scope<'a> {
+    report: &'a Report,
+    env: &'a Environment<'a>,
+    /// The pipeline file's folder: relative paths start here.
+    folder: PathBuf,
+    /// `None` while the gateway itself could not be read.
+    gateway: Option<Gateway>,
+    /// Captured answers are loaded: nobody is asked.
+    files_only: bool,
+}
+
+/// Reads and checks a pipeline.
+///
+/// # Errors
+/// Everything that is wrong with the file and with what it names.
+pub fn load_pipeline(path: &Path, env: &Environment<'_>) -> Result<Pipeline, Diagnostics> {
+    let report = Report::default();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            let problem = Problem::new(format!("cannot read the pipeline `{}`: {error}", path.display()));
+            report.add(problem.help("name a pipeline file, `pipelines/portals.toml` for example"));
+            return report.finish(None);
+        }
+    };
+    let source = report.source(path.display().to_string(), text.clone());
+    report.private(source);
+    let Some(document) = document::parse(&report, source, &text) else { return report.finish(None) };
+    let place = Place { source, span: 0..0 };
+    let pipeline = whole(Section::new(&report, &document, &place), path, env);
+    report.finish(pipeline)
+}
+
+fn whole(mut root: Section<'_>, path: &Path, env: &Environment<'_>) -> Option<Pipeline> {
+    let report = root.report;
+    root.require("name", "the partition of every table: `name = \"nightly\"`");
+    root.require("gateway", "one of `huopan gateways list`, or a definition file: `gateway = \"portals\"`");
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let folder = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+    // Shown paths start where the user's do.
+    let shown_folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    let name = root.text("name").and_then(|name| read_gateway::checked_name(&root, name, "name"));
+    let named = root.text("gateway");
+    let read = named.and_then(|named| read_gateway::read(report, named, &shown_folder));
+    let url = root.text("url");
+    let gateway_hash = read.as_ref().map(|read| canonical(&read.document));
+    let mut scope = Scope {
+        report,
+        env,
+        folder,
+        gateway: read.and_then(|read| read.gateway),
+        files_only: root.table.get("files").is_some(),
+    };
+    address(&root, &mut scope, named, url);
+    let shops = lists::shops(&mut root, &scope);
+    let items = lists::items(&mut root, &scope);
+    lists::check_asked(&root, &scope);
+    let files = sections::files(&mut root, &scope);
+    let on_incomplete =
+        root.choice("on_incomplete", &[("publish", OnIncomplete::Publish), ("hold", OnIncomplete::Hold)]);
+    let accounts = accounts::accounts(&mut root, &scope);
+    let fetch = sections::fetch(&mut root, &scope);
+    let units = sections::units(&mut root, &scope);
+    let lake = sections::lake(&mut root, &scope);
+    let own = canonical(root.table);
+    root.finish_without(NOT_YET.root);
+    let lists = format!("{shops:?}{items:?}{units:?}");
+    let config_hash = xxhash_rust::xxh3::xxh3_64(format!("{own}\n{}\n{lists}", gateway_hash?).as_bytes());
+    Some(Pipeline {
+        name: name?,
+        gateway: scope.gateway?,
+        shops,
+        items,
+        files,
+        on_incomplete: on_incomplete.unwrap_or(OnIncomplete::Publish),
+        accounts,
+        fetch: fetch?,
+        units,
+        lake: lake?,
+        config_hash: format!("{config_hash:016x}"),
+        path: absolute,
+    })
+}
+
+fn canonical(table: &Table) -> String {
+    let mut text = String::new();
+    document::canonical(table, &mut text);
+    text
+}
+
+/// Puts the pipeline's `url` into the gateway, and sees to it that there is one where somebody is asked.
+fn address(root: &Section<'_>, scope: &mut Scope<'_>, named: Option<Text<'_>>, url: Option<Text<'_>>) {
+    let checked = url.map(|url| read_gateway::base_address(root, url));
+    let (Some(gateway), Some(named)) = (&mut scope.gateway, named) else { return };
+    if let Some(url) = checked.filter(|url| !url.is_empty()) {
+        gateway.url = url;
+    }
+    let joined = gateway.endpoints.values().any(|endpoint| endpoint.path.is_some());
+    if joined && !gateway.url.is_empty() && !gateway.url.ends_with('/') {
+        gateway.url.push('/');
+    }
+    if scope.files_only || url.is_some() {
+        return;
+    }
+    if gateway.credentials.is_empty() && gateway.params.is_empty() && gateway.url.is_empty() {
+        let problem = Problem::at(named.place, format!("gateway `{}` reads files and asks nobody", gateway.name));
+        scope.report.add(problem.help("add `[files]` with the `paths` of captured answers"));
+    } else if gateway.url.is_empty() {
+        let problem = Problem::at(named.place, format!("gateway `{}` has no address of its own", gateway.name));
+        scope.report.add(problem.help("add the one you were given: `url = \"https://…\"`"));
+    }
+}

@@ -1,0 +1,200 @@
+//! The smaller sections of a pipeline: files, fetch, units, lake.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use crate::config::diagnostics::Problem;
+use crate::config::document::{Entry, Value};
+use crate::config::gateway::Answer;
+use crate::config::pipeline::{DtFrom, Fetch, FetchSkus, Files, LakeConfig, Pack, Units};
+use crate::config::reader::{Section, Text, suggestion};
+
+use super::tables::{self, Columns, Row};
+use super::{NOT_YET, Scope};
+
+/// `[files]`.
+pub(super) fn files(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<Files> {
+    let mut section = root.section("files")?;
+    section.require("paths", "files, folders or globs: `paths = [\"../data/sample/*.jsonl\"]`");
+    let paths = section.texts("paths").into_iter().filter_map(|text| file_path(scope, text)).collect();
+    let endpoint = section.text("endpoint");
+    let pointer = |section: &mut Section<'_>, key| section.pointers(key).into_iter().next();
+    let files = Files {
+        paths,
+        endpoint: files_endpoint(scope, endpoint),
+        answer: pointer(&mut section, "answer"),
+        shop_id: pointer(&mut section, "shop_id"),
+        fetched_at: pointer(&mut section, "fetched_at"),
+        dt_from: section
+            .choice("dt_from", &[("run", DtFrom::Run), ("fetched_at", DtFrom::FetchedAt)])
+            .unwrap_or(DtFrom::Run),
+    };
+    section.finish();
+    Some(files)
+}
+
+/// An absolute path; one without wildcards must be there.
+fn file_path(scope: &Scope<'_>, text: Text<'_>) -> Option<String> {
+    let path = normal(&scope.folder.join(text.value));
+    if !text.value.contains(['*', '?', '[']) && !path.exists() {
+        let problem = Problem::at(text.place, format!("there is no file or folder `{}`", text.value));
+        scope.report.add(problem.help("the path is relative to this file"));
+        return None;
+    }
+    Some(path.to_string_lossy().into_owned())
+}
+
+/// The endpoint named, else `listing` where the gateway has it, else `item`.
+fn files_endpoint(scope: &Scope<'_>, named: Option<Text<'_>>) -> String {
+    let endpoints = scope.gateway.as_ref().map(|gateway| &gateway.endpoints);
+    let Some(text) = named else {
+        let listing = endpoints.is_some_and(|endpoints| endpoints.contains_key("listing"));
+        return if listing { "listing" } else { "item" }.to_owned();
+    };
+    if let (Some(gateway), Some(endpoints)) = (&scope.gateway, endpoints)
+        && !endpoints.contains_key(text.value)
+    {
+        let message = format!("gateway `{}` has no endpoint `{}`", gateway.name, text.value);
+        let names = endpoints.keys().map(String::as_str);
+        scope.report.add(Problem::at(text.place, message).help(suggestion(text.value, names)));
+    }
+    text.value.to_owned()
+}
+
+/// `[fetch]`.
+pub(super) fn fetch(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<Fetch> {
+    let gateway = scope.gateway.as_ref();
+    let mut fetch = Fetch {
+        skus: FetchSkus::Off,
+        answer: gateway.and_then(|gateway| gateway.answer.first().copied()).unwrap_or(Answer::Json),
+    };
+    let Some(mut section) = root.section("fetch") else { return Some(fetch) };
+    if let Some(text) = section.text("skus") {
+        fetch.skus = skus(&section, scope, text);
+    }
+    if let Some(answer) = section.choice("answer", &[("json", Answer::Json), ("xml", Answer::Xml)]) {
+        fetch.answer = answer;
+        if let (Some(gateway), Some(entry)) = (gateway, section.table.get("answer"))
+            && !gateway.answer.contains(&answer)
+        {
+            let message = format!("gateway `{}` does not answer in this format", gateway.name);
+            section.report.add(Problem::at(&entry.node.place, message).help("remove the line"));
+        }
+    }
+    section.finish_without(NOT_YET.fetch);
+    Some(fetch)
+}
+
+fn skus(section: &Section<'_>, scope: &Scope<'_>, text: Text<'_>) -> FetchSkus {
+    if matches!(text.value, "missing" | "changed") {
+        let problem = Problem::at(text.place, format!("`skus = \"{}\"` is not in this version", text.value));
+        section.report.add(problem.help("`off` or `all`"));
+        return FetchSkus::Off;
+    }
+    let skus = section.as_choice(text, "skus", &[("off", FetchSkus::Off), ("all", FetchSkus::All)]);
+    if let (Some(FetchSkus::All), Some(gateway)) = (skus, &scope.gateway)
+        && !gateway.endpoints.contains_key("sku")
+    {
+        let problem = Problem::at(text.place, format!("gateway `{}` cannot look up SKUs", gateway.name));
+        section.report.add(problem.help("`off`: what its answers hold about SKUs is loaded anyway"));
+    }
+    skus.unwrap_or(FetchSkus::Off)
+}
+
+/// `[units]`.
+pub(super) fn units(root: &mut Section<'_>, scope: &Scope<'_>) -> Units {
+    let Some(mut section) = root.section("units") else { return Units::default() };
+    let packs = section.text("packs_file").map(|file| packs(scope, file)).unwrap_or_default();
+    let pieces = section.section("pieces").map(|section| pieces(&section)).unwrap_or_default();
+    section.finish();
+    Units { packs, pieces }
+}
+
+fn pieces(section: &Section<'_>) -> BTreeMap<String, Option<u32>> {
+    let read = |entry: &Entry| {
+        if matches!(&entry.node.value, Value::Text(text) if text == "pack") {
+            return Some((entry.key.clone(), None));
+        }
+        if let Value::Text(text) = &entry.node.value {
+            let problem = Problem::at(&entry.node.place, format!("`{text}` is no number of pieces"));
+            section.report.add(problem.help("a number, or `\"pack\"`: only with a stated size"));
+            return None;
+        }
+        let pieces = section.as_integer(&entry.node, &entry.key, 1..=1_000_000)?;
+        Some((entry.key.clone(), u32::try_from(pieces).ok()))
+    };
+    section.table.entries.iter().filter_map(read).collect()
+}
+
+/// The most specific first: those of one offer, then those of a shop.
+fn packs(scope: &Scope<'_>, file: Text<'_>) -> Vec<Pack> {
+    let columns = Columns { all: &["shop_id", "offer_id", "unit", "pieces"], one_of: &["pieces"] };
+    let mut packs: Vec<Pack> = tables::read(scope, file, &columns).iter().filter_map(|row| pack(scope, row)).collect();
+    packs.sort_by_key(|pack| pack.offer_id.is_none());
+    packs
+}
+
+fn pack(scope: &Scope<'_>, row: &Row) -> Option<Pack> {
+    let given = |column| row.get(column).filter(|cell| !cell.value.is_empty());
+    for column in ["shop_id", "unit", "pieces"] {
+        if given(column).is_none() {
+            scope.report.add(Problem::at(&row.place, format!("this pack has no `{column}`")));
+        }
+    }
+    let number = |cell: Text<'_>, what: &str| {
+        let number = cell.value.parse::<i64>().ok().filter(|number| *number > 0);
+        if number.is_none() {
+            scope.report.add(Problem::at(cell.place, format!("`{}` is no {what}", cell.value)));
+        }
+        number
+    };
+    let offer_id = match given("offer_id") {
+        Some(cell) => Some(number(cell, "offer id")?),
+        None => None,
+    };
+    let cell = given("pieces")?;
+    let pieces = number(cell, "number of pieces")?;
+    let Ok(pieces) = u32::try_from(pieces) else {
+        scope.report.add(Problem::at(cell.place, format!("`{pieces}` pieces are too many")));
+        return None;
+    };
+    Some(Pack { shop_id: given("shop_id")?.value.to_owned(), offer_id, unit: given("unit")?.value.to_owned(), pieces })
+}
+
+/// `[lake]`; without it the lake beside the pipelines.
+pub(super) fn lake(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<LakeConfig> {
+    const DEFAULT: &str = "../data/lake";
+    let here = |path: &str| Some(LakeConfig { root: normal(&scope.folder.join(path)) });
+    let Some(mut section) = root.section("lake") else { return here(DEFAULT) };
+    let url = section.text("url");
+    section.finish_without(NOT_YET.lake);
+    let Some(url) = url else { return here(DEFAULT) };
+    let bad = |message: String, help: &str| {
+        scope.report.add(Problem::at(url.place, message).help(help));
+        None
+    };
+    match url.value.split_once("://") {
+        _ if url.value.trim().is_empty() => bad("`url` is empty".into(), "a local path: `url = \"../data/lake\"`"),
+        None => here(url.value),
+        Some(("file", path)) if path.starts_with('/') => here(path),
+        Some((scheme, _)) => bad(
+            format!("`{scheme}://` is no lake: local lakes only in this version"),
+            "a local path, relative to this file: `url = \"../data/lake\"`",
+        ),
+    }
+}
+
+/// The path without `.` and `..`, by its text alone.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            part => normal.push(part),
+        }
+    }
+    normal
+}

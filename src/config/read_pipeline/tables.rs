@@ -1,0 +1,167 @@
+//! Small CSV files named in a pipeline: UTF-8 or GBK, as spreadsheets save them.
+
+use std::ops::Range;
+
+use crate::config::diagnostics::{Place, Problem};
+use crate::config::reader::{Text, suggestion};
+
+use super::Scope;
+
+/// A list of shops or packs has no business being larger.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// One row: cells by column.
+pub(super) struct Row {
+    pub place: Place,
+    cells: Vec<Cell>,
+}
+
+struct Cell {
+    column: &'static str,
+    value: String,
+    place: Place,
+}
+
+impl Row {
+    /// The trimmed value of a column, where the file has it.
+    pub(super) fn get(&self, column: &str) -> Option<Text<'_>> {
+        let cell = self.cells.iter().find(|cell| cell.column == column)?;
+        Some(Text { value: &cell.value, place: &cell.place })
+    }
+}
+
+/// Which columns a file may have, and of which it needs at least one.
+pub(super) struct Columns {
+    pub all: &'static [&'static str],
+    pub one_of: &'static [&'static str],
+}
+
+/// A file's text, decoded, and its source number.
+pub(super) fn open(scope: &Scope<'_>, file: Text<'_>) -> Option<(usize, String)> {
+    let path = scope.folder.join(file.value);
+    let bad = |message: String, help: &str| {
+        scope.report.add(Problem::at(file.place, message).help(help));
+        None
+    };
+    let size = std::fs::metadata(&path).map(|metadata| metadata.len());
+    if matches!(size, Ok(size) if size > FILE_BYTES_MAX) {
+        return bad(format!("`{}` is larger than 64 MiB", file.value), "is this the right file?");
+    }
+    match std::fs::read(&path) {
+        Err(error) => bad(format!("cannot read `{}`: {error}", file.value), "the path is relative to this file"),
+        Ok(bytes) => match decode(&bytes) {
+            Some(text) => Some((scope.report.source(file.value, text.clone()), text)),
+            None => bad(format!("`{}` is neither UTF-8 nor GBK text", file.value), "save it as \"CSV UTF-8\""),
+        },
+    }
+}
+
+/// UTF-8 (a byte-order mark is dropped), else GBK.
+fn decode(bytes: &[u8]) -> Option<String> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if bytes.contains(&0) {
+        return None;
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Some(text.to_owned());
+    }
+    encoding_rs::GBK.decode_without_bom_handling_and_without_replacement(bytes).map(|text| text.into_owned())
+}
+
+/// The rows of a CSV file with a header; everything wrong with it is reported.
+pub(super) fn read(scope: &Scope<'_>, file: Text<'_>, columns: &Columns) -> Vec<Row> {
+    let Some((source, text)) = open(scope, file) else { return Vec::new() };
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+    let mut records = Vec::new();
+    for record in reader.records() {
+        match record {
+            Ok(record) if record.iter().all(|cell| cell.trim().is_empty()) => {}
+            Ok(record) => records.push(record),
+            Err(error) => scope.report.add(Problem::at(file.place, format!("`{}` is no CSV: {error}", file.value))),
+        }
+    }
+    let lines = Lines { source, text: &text };
+    let Some((header, records)) = records.split_first() else {
+        scope.report.add(Problem::at(file.place, format!("`{}` is empty", file.value)).help(needed(columns)));
+        return Vec::new();
+    };
+    let Some(header) = header_columns(scope, &lines, header, columns) else { return Vec::new() };
+    records.iter().filter_map(|record| row(scope, &lines, &header, record)).collect()
+}
+
+fn needed(columns: &Columns) -> String {
+    format!("the first line names the columns: `{}`", columns.all.join(","))
+}
+
+fn header_columns(
+    scope: &Scope<'_>,
+    lines: &Lines<'_>,
+    header: &csv::StringRecord,
+    columns: &Columns,
+) -> Option<Vec<&'static str>> {
+    let place = lines.place(header);
+    let mut found = Vec::with_capacity(header.len());
+    for name in header {
+        let name = name.trim();
+        match columns.all.iter().find(|column| column.eq_ignore_ascii_case(name)) {
+            Some(column) if found.contains(column) => {
+                scope.report.add(Problem::at(&place, format!("the column `{name}` is there twice")));
+            }
+            Some(column) => found.push(*column),
+            None => {
+                let problem = Problem::at(&lines.cell(&place, name), format!("unknown column `{name}`"));
+                scope.report.add(problem.help(suggestion(name, columns.all.iter().copied())));
+            }
+        }
+    }
+    let has_one = columns.one_of.iter().any(|column| found.contains(column));
+    if found.len() == header.len() && !has_one {
+        let wanted: Vec<_> = columns.one_of.iter().map(|column| format!("`{column}`")).collect();
+        let problem = Problem::at(&place, format!("the column {} is missing", wanted.join(" or ")));
+        scope.report.add(problem.help(needed(columns)));
+    }
+    (found.len() == header.len() && has_one).then_some(found)
+}
+
+fn row(scope: &Scope<'_>, lines: &Lines<'_>, header: &[&'static str], record: &csv::StringRecord) -> Option<Row> {
+    let place = lines.place(record);
+    if record.len() > header.len() {
+        let message = format!("this line has {} cells, the header {}", record.len(), header.len());
+        scope.report.add(Problem::at(&place, message).help("put quotes around a cell with a comma"));
+        return None;
+    }
+    let cell = |(column, value): (&&'static str, &str)| Cell {
+        column,
+        value: value.trim().to_owned(),
+        place: lines.cell(&place, value.trim()),
+    };
+    Some(Row { cells: header.iter().zip(record).map(cell).collect(), place })
+}
+
+struct Lines<'a> {
+    source: usize,
+    text: &'a str,
+}
+
+impl Lines<'_> {
+    /// The first line of a record.
+    fn place(&self, record: &csv::StringRecord) -> Place {
+        let start = record.position().and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or(0);
+        let rest = self.text.get(start..).unwrap_or("");
+        let start = start + (rest.len() - rest.trim_start_matches(['\r', '\n']).len());
+        let line = self.text.get(start..).unwrap_or("").lines().next().unwrap_or("");
+        Place { source: self.source, span: Range { start, end: start + line.len() } }
+    }
+
+    /// A cell on a line, found by its text; the line where that is not unique enough to be found.
+    fn cell(&self, line: &Place, value: &str) -> Place {
+        let at = self.text.get(line.span.clone()).filter(|_| !value.is_empty()).and_then(|text| text.find(value));
+        match at {
+            Some(at) => {
+                let start = line.span.start + at;
+                Place { source: line.source, span: start..start + value.len() }
+            }
+            None => line.clone(),
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Judging: is this answer good, and if not, what is to be done about it (WIRE §1 and §5 "Errors")?
+//!
+//! Takes the definition, the endpoint, the attempt's record and the parsed body; gives a [`Judgement`]. The same
+//! function judges during extraction and each time landed bytes are read again.
+//!
+//! | what came | judgement |
+//! |---|---|
+//! | no (whole) answer | retry |
+//! | "ban will last for N more seconds" | throttle for N when N ≤ 120, else quota |
+//! | sub-code, code (exact, then `prefix.*`), or a code inside the message, with an entry in the definition | its class |
+//! | HTTP 429, 频率 限流 frequency | throttle |
+//! | 额度 配额 次数 quota | quota |
+//! | 不存在 已下架 not exist | gone |
+//! | 权限 permission acl · 签名 sign | auth |
+//! | HTTP 5xx, broken or empty body | retry |
+//! | any other code, status, false success flag, or an answer without what was asked for | item: this item or page fails |
+//!
+//! Invariant: pure, and an answer is good only if it holds what the endpoint is asked for: never an empty page by mistake.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::base::json::{Pointers, Raw};
+use crate::config::gateway::{CodeRule, Endpoint, ErrorClass, ErrorRules, Gateway};
+
+use super::answer::{self, List};
+use super::body::{self, BodyError};
+use super::record::Record;
+use super::retry;
+
+/// Longer bans end the account's day (WIRE §5, TOP code 7).
+const BAN_SECONDS_MAX: u64 = 120;
+/// Letters of a gateway's message that are kept.
+const MESSAGE_CHARS: usize = 300;
+
+/// What an answer is.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judgement {
+    /// It holds what was asked for.
+    Good,
+    /// It does not.
+    Fault(Fault),
+}
+
+/// Why an answer is not good, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What to do. [`ErrorClass::Item`] means that this item or page fails.
+    pub class: ErrorClass,
+    /// The code it was classified by, else the first code in the answer.
+    pub code: Option<String>,
+    /// What the gateway said, or what was wrong.
+    pub message: String,
+    /// What the user can change.
+    pub hint: Option<String>,
+    /// How long the gateway wants us to wait.
+    pub wait: Option<Duration>,
+}
+
+impl Judgement {
+    /// The name of the class for logs and the `calls` table; a good answer is `good`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Judgement::Good => "good",
+            Judgement::Fault(fault) => fault.class.name(),
+        }
+    }
+}
+
+/// A gateway's error rules, compiled: one pass over an answer finds every code, message and flag.
+#[derive(Debug, Clone)]
+pub struct Judge<'g> {
+    gateway: &'g Gateway,
+    pointers: Pointers,
+}
+
+impl<'g> Judge<'g> {
+    /// Compiles the rules of a gateway.
+    #[must_use]
+    pub fn new(gateway: &'g Gateway) -> Self {
+        let rules = &gateway.errors;
+        let all = rules.sub_code.iter().chain(&rules.code).chain(&rules.message).chain(&rules.success);
+        Self { gateway, pointers: Pointers::new(all.map(|pointer| pointer.parts())) }
+    }
+
+    /// Judges the parsed body of one attempt.
+    pub fn judge(&self, endpoint: &Endpoint, record: &Record, json: Result<Raw<'_>, &BodyError>) -> Judgement {
+        if let Some(error) = &record.transport_error {
+            return Judgement::Fault(retry_fault(error.clone()));
+        }
+        let Some(status) = record.http_status else {
+            return Judgement::Fault(retry_fault("no answer arrived".to_owned()));
+        };
+        let mut found = vec![None; self.pointers.len()];
+        if let Ok(answer) = json {
+            self.pointers.capture(answer, &mut found);
+        }
+        let signs = Signs::new(&self.gateway.errors, &found, json.err());
+        let problem = match json {
+            Err(error) => Some(Problem::Broken(error.to_string())),
+            Ok(_) if !(200..300).contains(&status) => Some(Problem::Status),
+            Ok(_) if signs.failed(&self.gateway.errors) => Some(Problem::Stated),
+            Ok(answer) => missing(endpoint, answer),
+        };
+        let Some(problem) = problem else { return Judgement::Good };
+        let evidence = Evidence { rules: &self.gateway.errors, signs: &signs, record, status, problem: &problem };
+        Judgement::Fault(evidence.classify())
+    }
+
+    /// Judges the bytes of one attempt: decodes and parses them first.
+    pub fn judge_bytes(&self, endpoint: &Endpoint, record: &Record, body: &[u8]) -> Judgement {
+        let json = body::to_json(body, record.content_type.as_deref());
+        let parsed = json.as_ref().map_err(Clone::clone).and_then(|json| body::parse(json));
+        self.judge(endpoint, record, parsed.as_ref().map(|raw| *raw))
+    }
+}
+
+/// Judges the bytes of one attempt. For many answers of one gateway keep a [`Judge`].
+pub fn judge(gateway: &Gateway, endpoint: &Endpoint, record: &Record, body: &[u8]) -> Judgement {
+    Judge::new(gateway).judge_bytes(endpoint, record, body)
+}
+
+/// Why an answer is not good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Problem {
+    /// No document.
+    Broken(String),
+    /// The HTTP status.
+    Status,
+    /// The answer itself says so.
+    Stated,
+    /// A document that says nothing: `{}`, `[]`, `""`, `null`.
+    Empty,
+    /// A document without what was asked for.
+    Missing(String),
+}
+
+/// What an answer says about itself.
+struct Signs<'a> {
+    sub_codes: Vec<Cow<'a, str>>,
+    codes: Vec<Cow<'a, str>>,
+    messages: Vec<Cow<'a, str>>,
+    success: bool,
+}
+
+impl<'a> Signs<'a> {
+    fn new(rules: &ErrorRules, found: &[Option<Raw<'a>>], error: Option<&'a BodyError>) -> Self {
+        let mut rest = found;
+        let mut take = |count: usize| {
+            let (these, others) = rest.split_at(count.min(rest.len()));
+            rest = others;
+            these.iter().flatten().copied().filter(|value| !value.is_empty_value())
+        };
+        let (sub_codes, codes) = (take(rules.sub_code.len()), take(rules.code.len()));
+        let (messages, flags) = (take(rules.message.len()), take(rules.success.len()));
+        let mut messages: Vec<_> = messages.filter_map(Raw::text).collect();
+        if let Some(BodyError::Text(words)) = error {
+            messages.push(Cow::Borrowed(words));
+        }
+        Self {
+            sub_codes: sub_codes.filter_map(Raw::text).collect(),
+            codes: codes.filter_map(Raw::text).collect(),
+            messages,
+            success: flags.filter_map(Raw::text).all(|flag| flag.eq_ignore_ascii_case("true") || flag == "1"),
+        }
+    }
+
+    /// Whether the answer says that it is an error.
+    fn failed(&self, rules: &ErrorRules) -> bool {
+        let bad = |code: &Cow<'_, str>| !rules.ok.iter().any(|ok| ok == code.trim());
+        !self.success || self.codes.iter().any(bad) || self.sub_codes.iter().any(bad)
+    }
+}
+
+/// What the endpoint is asked for and the answer does not hold.
+fn missing(endpoint: &Endpoint, answer: Raw<'_>) -> Option<Problem> {
+    let absent =
+        |what: &str| Some(if answer.is_empty_value() { Problem::Empty } else { Problem::Missing(what.to_owned()) });
+    if !endpoint.list.is_empty() && answer::list(endpoint, answer) == List::Missing {
+        // A stated total shows that the page was answered: TOP-type services leave an empty list out.
+        return if answer::total(endpoint, answer).is_some() { None } else { absent("list") };
+    }
+    if !endpoint.one.is_empty() {
+        let Some(one) = answer::first(&endpoint.one, answer) else { return absent("record") };
+        if !endpoint.shop_id.is_empty() && answer::first(&endpoint.shop_id, one).and_then(Raw::text).is_none() {
+            return absent("shop id");
+        }
+    }
+    let only_total = endpoint.list.is_empty() && endpoint.one.is_empty() && !endpoint.total.is_empty();
+    if only_total && answer::total(endpoint, answer).is_none() {
+        return absent("total");
+    }
+    None
+}
+
+struct Evidence<'e> {
+    rules: &'e ErrorRules,
+    signs: &'e Signs<'e>,
+    record: &'e Record,
+    status: u16,
+    problem: &'e Problem,
+}
+
+impl Evidence<'_> {
+    fn classify(&self) -> Fault {
+        let mut fault = Fault {
+            class: ErrorClass::Item,
+            code: self.signs.sub_codes.first().or(self.signs.codes.first()).map(|code| code.trim().to_owned()),
+            message: self.message(),
+            hint: None,
+            wait: None,
+        };
+        let stated = self.record.retry_after.as_deref();
+        fault.wait = stated.and_then(|text| retry::retry_after(text, self.record.received_at));
+        if let Some(seconds) = self.texts().find_map(ban_seconds) {
+            fault.class = if seconds <= BAN_SECONDS_MAX { ErrorClass::Throttle } else { ErrorClass::Quota };
+            fault.wait = Some(Duration::from_secs(seconds));
+        } else if let Some((code, rule)) = self.rule() {
+            fault.class = rule.class;
+            fault.code = Some(code);
+            fault.hint.clone_from(&rule.hint);
+            fault.wait = fault.wait.or(rule.wait_seconds.map(Duration::from_secs));
+        } else {
+            (fault.class, fault.hint) = self.general();
+        }
+        fault
+    }
+
+    /// The definition's entry for the answer's codes: sub-codes first, exact before prefix, then codes inside messages.
+    fn rule(&self) -> Option<(String, &CodeRule)> {
+        let codes = self.signs.sub_codes.iter().chain(&self.signs.codes);
+        for code in codes {
+            let code = code.trim();
+            if let Some(rule) = self.rules.codes.get(code).or_else(|| longest_prefix(self.rules, code)) {
+                return Some((code.to_owned(), rule));
+            }
+        }
+        self.signs.messages.iter().find_map(|message| inside(self.rules, message))
+    }
+
+    /// The general rules of WIRE §5 "Errors", in their order.
+    fn general(&self) -> (ErrorClass, Option<String>) {
+        let says = |words: &[&str]| self.texts().any(|text| contains(text, words));
+        let says_token =
+            |token: &str| self.texts().any(|text| tokens(text).any(|(_, word)| word.eq_ignore_ascii_case(token)));
+        let signature = || Some("signature: check the secret, the account's app key and the clock".to_owned());
+        if self.status == 429 || says(&["频率", "限流", "frequency", "too many requests"]) {
+            (ErrorClass::Throttle, None)
+        } else if says(&["额度", "配额", "次数", "quota"]) {
+            (ErrorClass::Quota, None)
+        } else if says(&["不存在", "已下架", "not exist"]) {
+            (ErrorClass::Gone, None)
+        } else if says(&["权限", "permission"]) || says_token("acl") || self.texts().any(|text| text.contains("ACL"))
+        {
+            (ErrorClass::Auth, Some("permission: the account lacks the right to call this".to_owned()))
+        } else if says(&["签名", "signature"]) || says_token("sign") {
+            (ErrorClass::Auth, signature())
+        } else if self.status >= 500 || matches!(self.problem, Problem::Broken(_) | Problem::Empty) {
+            (ErrorClass::Retry, None)
+        } else if (300..400).contains(&self.status) {
+            (ErrorClass::Item, Some("redirects are not followed: correct the gateway's `url`".to_owned()))
+        } else {
+            (ErrorClass::Item, None)
+        }
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let signs = self.signs;
+        signs.messages.iter().chain(&signs.sub_codes).chain(&signs.codes).map(AsRef::as_ref)
+    }
+
+    fn message(&self) -> String {
+        let said = self.signs.messages.join("; ");
+        let said: String = said.trim().chars().take(MESSAGE_CHARS).collect();
+        match self.problem {
+            Problem::Broken(what) if said.is_empty() => format!("HTTP {}: {what}", self.status),
+            Problem::Empty => "the answer is empty".to_owned(),
+            Problem::Missing(what) if said.is_empty() => format!("the answer holds no {what} and no error"),
+            _ if said.is_empty() && self.signs.codes.is_empty() && self.signs.sub_codes.is_empty() => {
+                format!("HTTP {}", self.status)
+            }
+            _ => said,
+        }
+    }
+}
+
+fn retry_fault(message: String) -> Fault {
+    Fault { class: ErrorClass::Retry, code: None, message, hint: None, wait: None }
+}
+
+/// The entry `prefix.*` with the longest prefix of `code`.
+fn longest_prefix<'r>(rules: &'r ErrorRules, code: &str) -> Option<&'r CodeRule> {
+    let prefixes = rules.codes.iter().filter_map(|(name, rule)| Some((name.strip_suffix('*')?, rule)));
+    prefixes.filter(|(prefix, _)| code.starts_with(prefix)).max_by_key(|(prefix, _)| prefix.len()).map(|(_, rule)| rule)
+}
+
+/// Shorter codes (TOP's 7, 25) are too common as plain numbers to be searched for in messages.
+const CODE_INSIDE_MIN: usize = 3;
+
+/// The first word of a message that is a code with an entry.
+fn inside<'r>(rules: &'r ErrorRules, message: &str) -> Option<(String, &'r CodeRule)> {
+    let words = tokens(message).filter(|(_, word)| word.len() >= CODE_INSIDE_MIN);
+    words.map(|(_, word)| word).find_map(|word| {
+        let exact = rules.codes.get(word);
+        let rule = exact.or_else(|| word.contains('.').then(|| longest_prefix(rules, word)).flatten())?;
+        Some((word.to_owned(), rule))
+    })
+}
+
+/// The words of a text that could be codes: runs of ASCII letters, digits, `.`, `-`, `_`, without dots at their ends.
+fn tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let split = |char: char| !(char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | '_'));
+    text.split(split).map(|word| word.trim_matches(['.', '-'])).enumerate().filter(|(_, word)| !word.is_empty())
+}
+
+fn contains(text: &str, words: &[&str]) -> bool {
+    let lower = text.to_lowercase();
+    words.iter().any(|word| lower.contains(word))
+}
+
+/// N of "This ban will last for N more seconds".
+fn ban_seconds(text: &str) -> Option<u64> {
+    let lower = text.to_ascii_lowercase();
+    let (_, rest) = lower.split_once("ban will last for ")?;
+    let digits: &str = rest.split(|char: char| !char.is_ascii_digit()).next()?;
+    rest[digits.len()..].trim_start().starts_with("more second").then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+use super::*;
+use crate::extract::testing;
+use ErrorClass::{Auth, Gone, Item, Param, Quota, Retry, Throttle};
+
+fn judge_as(endpoint: &str, record: &Record, body: &str) -> Judgement {
+    let gateway = testing::gateway("");
+    judge(&gateway, &gateway.endpoints[endpoint], record, body.as_bytes())
+}
+
+fn class_of(judgement: &Judgement) -> Option<ErrorClass> {
+    match judgement {
+        Judgement::Good => None,
+        Judgement::Fault(fault) => Some(fault.class),
+    }
+}
+
+fn check(status: u16, body: &str, expected: Option<ErrorClass>) {
+    let judgement = judge_as("listing", &testing::record(status), body);
+    assert_eq!(class_of(&judgement), expected, "HTTP {status} {body}: {judgement:?}");
+}
+
+const PAGE: &str = r#"{"list_response":{"items":{"item":[{"item_id":1,"title":"频率 权限 签名 不存在"}]}}}"#;
+
+#[test]
+fn good_and_empty_pages_are_good_whatever_their_titles_say() {
+    check(200, PAGE, None);
+    check(200, r#"{"list_response":{"items":{"item":[]}}}"#, None);
+    check(200, r#"{"list_response":{"items":""}}"#, None);
+    check(200, &format!("{}{}", r#"{"error_code":"0000","success":"true","#, &PAGE[1..]), None);
+}
+
+#[test]
+fn every_code_table_of_the_families_is_read() {
+    check(200, r#"{"error_response":{"code":1001,"msg":"参数错误"}}"#, Some(Param));
+    check(200, r#"{"error_response":{"code":"10002","msg":"x"}}"#, Some(Auth));
+    check(200, r#"{"error_response":{"code":5002,"msg":"busy"}}"#, Some(Retry));
+    check(200, r#"{"error_response":{"code":429,"msg":"x"}}"#, Some(Throttle));
+    check(200, r#"{"error_response":{"code":15,"sub_code":"isv.invalid-permission"}}"#, Some(Auth));
+    check(200, r#"{"error_response":{"code":15,"sub_code":"isv.param-error"}}"#, Some(Param));
+    check(200, r#"{"error_response":{"code":15,"sub_code":"isp.top-remote-unknown-error"}}"#, Some(Retry));
+    check(200, r#"{"error_response":{"code":15,"sub_code":"isp.item-broken"}}"#, Some(Item));
+    check(200, r#"{"error_response":{"code":7,"sub_code":"isv.param-error"}}"#, Some(Param));
+    check(200, r#"{"error_response":{"code":25,"msg":"x"}}"#, Some(Auth));
+    check(
+        200,
+        r#"{"error_code":"gw.QosAppFrequencyLimit","error_message":"App call exceeds limited frequency"}"#,
+        Some(Throttle),
+    );
+    check(400, r#"{"error_code":"gw.APIACLDecline","error_message":"AppKey is not allowed(acl)"}"#, Some(Auth));
+    check(400, r#"{"error_code":"4013","error_message":"x"}"#, Some(Quota));
+}
+
+#[test]
+fn a_code_may_stand_only_inside_the_message() {
+    check(200, r#"{"error_response":{"msg":"错误码:5002,系统繁忙"}}"#, Some(Retry));
+    check(200, r#"{"error_response":{"code":"-1","msg":"[10002] invalid"}}"#, Some(Auth));
+    check(200, r#"{"error_response":{"code":"-1","msg":"gw.ParamMissing: offerId"}}"#, Some(Param));
+    // Numbers that are no codes: 7 and 25 are too short, 1100100 is another number.
+    check(200, r#"{"error_response":{"code":"-1","msg":"between 7 and 25 of 1100100"}}"#, Some(Item));
+}
+
+#[test]
+fn without_an_entry_the_general_rules_decide() {
+    for (message, class) in [
+        ("调用频率过高", Throttle),
+        ("接口限流", Throttle),
+        ("Frequency exceeded", Throttle),
+        ("额度不足", Quota),
+        ("配额已用完", Quota),
+        ("今日调用次数已达上限", Quota),
+        ("Quota exceeded", Quota),
+        ("商品不存在", Gone),
+        ("商品已下架", Gone),
+        ("Item does not exist", Gone),
+        ("没有权限", Auth),
+        ("Permission denied", Auth),
+        ("not allowed (acl)", Auth),
+        ("签名错误", Auth),
+        ("Invalid sign", Auth),
+        ("a new design for oracles", Item),
+        ("未知错误", Item),
+    ] {
+        check(200, &format!(r#"{{"error_response":{{"code":"99999","msg":"{message}"}}}}"#), Some(class));
+    }
+    check(400, r#"{"error_code":"gw.UnknownThing","error_message":"?"}"#, Some(Item));
+}
+
+#[test]
+fn a_false_success_flag_is_an_error_also_an_inner_one() {
+    for head in [
+        r#""success":false"#,
+        r#""success":"false""#,
+        r#""result":{"success":false}"#,
+        r#""result":{"result":{"success":"false"}}"#,
+    ] {
+        check(200, &format!("{{{head},{}", &PAGE[1..]), Some(Item));
+    }
+}
+
+#[test]
+fn a_ban_waits_as_long_as_it_says_or_ends_the_day() {
+    let ban = |seconds| {
+        let body = format!(
+            r#"{{"error_response":{{"code":7,"sub_code":"accesscontrol.limited-by-api-access-count","sub_msg":"This ban will last for {seconds} more seconds"}}}}"#
+        );
+        match judge_as("listing", &testing::record(200), &body) {
+            Judgement::Fault(fault) => (fault.class, fault.wait),
+            Judgement::Good => panic!("good"),
+        }
+    };
+    assert_eq!(ban(1), (Throttle, Some(Duration::from_secs(1))));
+    assert_eq!(ban(120), (Throttle, Some(Duration::from_secs(120))));
+    assert_eq!(ban(121), (Quota, Some(Duration::from_secs(121))));
+}
+
+#[test]
+fn the_wait_is_the_headers_else_the_definitions() {
+    let throttled = r#"{"error_code":"gw.QosAppFrequencyLimit"}"#;
+    let wait = |retry_after: Option<&str>| {
+        let record = Record { retry_after: retry_after.map(str::to_owned), ..testing::record(429) };
+        match judge_as("listing", &record, throttled) {
+            Judgement::Fault(fault) => fault.wait.map(|wait| wait.as_secs()),
+            Judgement::Good => panic!("good"),
+        }
+    };
+    assert_eq!(wait(Some("3")), Some(3));
+    assert_eq!(wait(Some("0")), Some(0));
+    assert_eq!(wait(Some("Fri, 20 Nov 2026 12:00:07 GMT")), Some(7));
+    assert_eq!(wait(None), Some(10));
+}
+
+#[test]
+fn what_does_not_arrive_whole_is_tried_again() {
+    let cut = Record { transport_error: Some("the body was cut".into()), ..testing::record(200) };
+    assert_eq!(class_of(&judge_as("listing", &cut, PAGE)), Some(Retry), "even if what arrived reads well");
+    let silent = Record { http_status: None, ..testing::record(200) };
+    assert_eq!(class_of(&judge_as("listing", &silent, "")), Some(Retry));
+    for body in ["", " ", "{", "{}", "[]", "null", "\"\"", "<html>权限</html>", &PAGE[..PAGE.len() - 3]] {
+        check(200, body, Some(Retry));
+    }
+    check(200, "请求频率过高", Some(Throttle));
+}
+
+#[test]
+fn an_answer_without_what_was_asked_for_fails_and_is_never_an_empty_page() {
+    check(200, r#"{"list_response":{"request_id":"1"}}"#, Some(Item));
+    check(200, r#"{"hello":"world"}"#, Some(Item));
+    let of = |endpoint: &str, body: &str| class_of(&judge_as(endpoint, &testing::record(200), body));
+    assert_eq!(of("item", r#"{"item_get_response":{"item":{}}}"#), Some(Item));
+    assert_eq!(of("item", r#"{"item":{"item_id":1}}"#), None);
+    assert_eq!(of("shop", r#"{"shop_get_response":{"shop":{"name":"x"}}}"#), Some(Item));
+    assert_eq!(of("shop", r#"{"shop_get_response":{"shop":{"member_id":"1"}}}"#), None);
+    assert_eq!(of("count", r#"{"count_response":{"total_count":"many"}}"#), Some(Item));
+    assert_eq!(of("count", r#"{"count_response":{"total_count":"0"}}"#), None);
+}
+
+#[test]
+fn every_status_with_every_kind_of_body_has_a_judgement() {
+    let bodies =
+        ["", "{", "{}", "busy", "<html/>", PAGE, r#"{"error_response":{"code":5002}}"#, r#"{"error_code":"gw.New"}"#];
+    for status in 100..600 {
+        for body in bodies {
+            let class = class_of(&judge_as("listing", &testing::record(status), body));
+            let expected = match (status, body) {
+                (_, r#"{"error_response":{"code":5002}}"#) => Some(Retry),
+                (200..300, PAGE) => None,
+                (429, _) => Some(Throttle),
+                (500.., _) => Some(Retry),
+                (_, "" | "{" | "busy" | "<html/>") => Some(Retry),
+                (200..300, "{}") => Some(Retry),
+                _ => Some(Item),
+            };
+            assert_eq!(class, expected, "HTTP {status} {body}");
+        }
+    }
+}
+
+#[test]
+fn every_collected_error_envelope_is_an_error_of_its_class() {
+    let Some(folder) = samples() else {
+        println!("skipped: HUOPAN_SAMPLES does not name the folder of captured answers");
+        return;
+    };
+    let text = std::fs::read_to_string(folder.join("70_error_envelopes_collected.json")).unwrap();
+    for envelope in serde_json::from_str::<Vec<serde_json::Value>>(&text).unwrap() {
+        let body = envelope["body"].to_string();
+        let expected = match envelope["body"]["error_code"].as_str().unwrap() {
+            "gw.QosAppFrequencyLimit" => Throttle,
+            "gw.APIACLDecline" | "gw.SignatureMissing" => Auth,
+            "gw.ParamMissing" => Param,
+            // These have entries in the definition of aop; the general rules only know that they are failures.
+            _ => Item,
+        };
+        for status in [200, 400] {
+            check(status, &body, Some(expected));
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "captured answers lie outside the project; only the environment knows where"
+)]
+fn samples() -> Option<std::path::PathBuf> {
+    std::env::var("HUOPAN_SAMPLES").ok().map(Into::into)
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_body_makes_it_panic(status in 100..600_u16, body: Vec<u8>) {
+        let gateway = testing::gateway("");
+        let _ = judge(&gateway, &gateway.endpoints["listing"], &testing::record(status), &body);
+    }
+}

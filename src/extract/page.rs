@@ -1,0 +1,396 @@
+//! Paging: which page of a listing to ask for next, when the listing has ended, and whether it is whole.
+//!
+//! A state machine without I/O. The driver asks [`Listing::next`] for a page to send (several may be in flight),
+//! reports what came back, and reads [`Listing::end`].
+//!
+//! | known | pages asked for |
+//! |---|---|
+//! | nothing yet | the first page, alone |
+//! | the total | as many as it needs, at once; more only while pages are as long as the first and records are missing |
+//! | no total | the next page after each full one, until one is short or empty |
+//!
+//! Nothing is asked past an empty page, nor past the last page the gateway serves: there it answers empty pages without
+//! an error, so a listing that needs more ends as [`End::Incomplete`] (WIRE §1 `portals`).
+//!
+//! Invariant: a listing ends as complete only when every page it needs was answered.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::config::gateway::Paging;
+
+/// No listing has more pages, whatever its gateway says.
+pub const PAGES_MAX: u32 = 100_000;
+
+/// The pages of one listing.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    paging: Paging,
+    total: Option<u64>,
+    /// The next page not yet asked for.
+    next: u32,
+    in_flight: BTreeSet<u32>,
+    /// Records on each page that was answered.
+    answered: BTreeMap<u32, usize>,
+    /// By the digest of a page's ids.
+    contents: BTreeMap<u64, u32>,
+    failed: BTreeMap<u32, String>,
+    seen: HashSet<u64>,
+}
+
+/// What a good page held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// A key of each record, the same wherever it appears.
+    pub keys: Vec<u64>,
+    /// The total that the page states, if it does.
+    pub total: Option<u64>,
+}
+
+/// How a listing ended.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// Every page it needs was answered.
+    Complete,
+    /// Why it does not hold everything.
+    Incomplete(String),
+}
+
+/// The gateway serves the same page under two numbers: it does not read the page parameter (WIRE §1: "a misspelt
+/// page parameter is ignored and page 1 is served for ever with HTTP 200").
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "pages {first} and {second} hold the same {records} records: the gateway does not read parameter `{parameter}`"
+)]
+pub struct Repeated {
+    /// The page answered first.
+    pub first: u32,
+    /// The page that repeats it.
+    pub second: u32,
+    /// Records on each.
+    pub records: usize,
+    /// The page parameter as the definition spells it.
+    pub parameter: String,
+}
+
+impl Listing {
+    /// A listing with nothing asked for yet. `total` may become known later.
+    #[must_use]
+    pub fn new(paging: Paging) -> Self {
+        Self {
+            next: paging.first,
+            paging,
+            total: None,
+            in_flight: BTreeSet::new(),
+            answered: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            seen: HashSet::new(),
+        }
+    }
+
+    /// The official count has arrived; it goes before what pages state.
+    pub fn counted(&mut self, total: u64) {
+        self.total = Some(total);
+    }
+
+    /// The total, as far as it is known.
+    #[must_use]
+    pub fn total(&self) -> Option<u64> {
+        self.total
+    }
+
+    /// Pages answered so far, and pages that the total needs, if it is known.
+    #[must_use]
+    pub fn progress(&self) -> (usize, Option<u32>) {
+        (self.answered.len(), self.needed())
+    }
+
+    /// Whether any page was asked for.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.next > self.paging.first
+    }
+
+    /// A page to send now; it counts as in flight until it is reported.
+    pub fn next(&mut self) -> Option<u32> {
+        let page = self.next;
+        if !self.wants(page) {
+            return None;
+        }
+        self.next += 1;
+        self.in_flight.insert(page);
+        Some(page)
+    }
+
+    /// A page was answered well.
+    ///
+    /// # Errors
+    /// [`Repeated`] when another page holds the same records.
+    pub fn answered(&mut self, number: u32, page: &Page) -> Result<(), Repeated> {
+        self.in_flight.remove(&number);
+        self.answered.insert(number, page.keys.len());
+        self.total = self.total.or(page.total);
+        // Past the stated end some gateways serve the last page again: that is an end, too.
+        let missing_before = self.total.is_none_or(|total| (self.seen.len() as u64) < total);
+        self.seen.extend(&page.keys);
+        if page.keys.is_empty() || !missing_before {
+            return Ok(());
+        }
+        match self.contents.insert(digest(&page.keys), number) {
+            Some(other) if other != number => Err(Repeated {
+                first: other,
+                second: number,
+                records: page.keys.len(),
+                parameter: self.paging.number.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// A page failed for good.
+    pub fn failed(&mut self, number: u32, reason: impl Into<String>) {
+        self.in_flight.remove(&number);
+        self.failed.insert(number, reason.into());
+    }
+
+    /// A page was not sent after all.
+    pub fn not_sent(&mut self, number: u32) {
+        self.failed(number, "not asked for");
+    }
+
+    /// How the listing ended; `None` while there is something to send or to wait for.
+    pub fn end(&self) -> Option<End> {
+        if !self.in_flight.is_empty() || self.wants(self.next) {
+            return None;
+        }
+        let incomplete = |reason| Some(End::Incomplete(reason));
+        if let Some((number, reason)) = self.failed.first_key_value() {
+            let more = match self.failed.len() - 1 {
+                0 => String::new(),
+                others => format!(" (and {others} more pages)"),
+            };
+            return incomplete(format!("page {number}: {reason}{more}"));
+        }
+        if self.next > self.last() && !self.at_end() {
+            let stated = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
+            let (last, size) = (self.last(), self.paging.size_max);
+            let seen = self.seen.len();
+            return incomplete(format!("{seen}{stated} offers listed: the rest is past page {last} × {size}"));
+        }
+        Some(End::Complete)
+    }
+
+    /// Whether this page should be sent, being the next one.
+    fn wants(&self, page: u32) -> bool {
+        if page > self.last() || self.ended_before(page) {
+            return false;
+        }
+        if page == self.paging.first {
+            return true;
+        }
+        match self.needed() {
+            Some(needed) if page - self.paging.first < needed => true,
+            // Beyond what is known to be there: one page at a time, and not after a page that failed.
+            _ => self.in_flight.is_empty() && self.failed.is_empty() && !self.at_end(),
+        }
+    }
+
+    /// Whether an empty page before this one shows that there is nothing here.
+    fn ended_before(&self, page: u32) -> bool {
+        self.answered.range(..page).any(|(_, records)| *records == 0)
+    }
+
+    /// Whether the last page answered shows that nothing follows.
+    fn at_end(&self) -> bool {
+        let Some((number, &records)) = self.answered.last_key_value() else { return false };
+        if records == 0 {
+            return true;
+        }
+        match self.total {
+            Some(total) if self.seen.len() as u64 >= total => true,
+            // A gateway may serve smaller pages than it is asked for: the first page shows its size.
+            Some(_) => {
+                let first = self.answered.get(&self.paging.first).copied().unwrap_or(0);
+                *number != self.paging.first && records < first
+            }
+            None => records < self.size(),
+        }
+    }
+
+    fn size(&self) -> usize {
+        usize::try_from(self.paging.size_max).unwrap_or(usize::MAX)
+    }
+
+    /// Pages that the total needs, at least one: an official count of 0 is checked against the first page.
+    fn needed(&self) -> Option<u32> {
+        let size = u64::from(self.paging.size_max.max(1));
+        self.total.map(|total| u32::try_from(total.div_ceil(size)).unwrap_or(u32::MAX).max(1))
+    }
+
+    fn last(&self) -> u32 {
+        let bound = self.paging.first.saturating_add(PAGES_MAX - 1);
+        self.paging.last.map_or(bound, |last| last.min(bound))
+    }
+}
+
+/// The same for the same records in any order.
+fn digest(keys: &[u64]) -> u64 {
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    let bytes: Vec<u8> = keys.iter().flat_map(|key| key.to_le_bytes()).collect();
+    xxh3_64(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paging(last: Option<u32>) -> Paging {
+        Paging { number: "pageNum".into(), first: 1, last, size: Some("pageSize".into()), size_max: 40 }
+    }
+
+    /// A gateway that holds `held` records and serves `served` a page up to page `last`.
+    #[derive(Clone, Copy)]
+    struct Shop {
+        held: u64,
+        served: u64,
+        last: Option<u32>,
+        stated: Option<u64>,
+    }
+
+    impl Shop {
+        fn page(self, number: u32) -> Page {
+            let start = u64::from(number - 1) * self.served;
+            let end = (start + self.served).min(self.held);
+            let beyond = self.last.is_some_and(|last| number > last);
+            Page { keys: if beyond { Vec::new() } else { (start..end).collect() }, total: self.stated }
+        }
+
+        /// Lists the shop with up to `workers` pages in flight; gives the end and the pages asked for.
+        fn list(self, counted: Option<u64>, workers: usize) -> (End, Vec<u32>) {
+            let mut listing = Listing::new(paging(self.last));
+            if let Some(total) = counted {
+                listing.counted(total);
+            }
+            let (mut asked, mut waiting) = (Vec::new(), std::collections::VecDeque::new());
+            loop {
+                while waiting.len() < workers {
+                    let Some(page) = listing.next() else { break };
+                    asked.push(page);
+                    waiting.push_back(page);
+                }
+                let Some(page) = waiting.pop_front() else { break };
+                listing.answered(page, &self.page(page)).unwrap();
+            }
+            (listing.end().expect("an end"), asked)
+        }
+    }
+
+    fn shop(held: u64) -> Shop {
+        Shop { held, served: 40, last: Some(50), stated: None }
+    }
+
+    #[test]
+    fn a_counted_listing_asks_for_exactly_the_pages_it_needs() {
+        for (held, pages) in [(0, 1), (1, 1), (40, 1), (41, 2), (80, 2), (2000, 50)] {
+            for workers in [1, 4, 100] {
+                let (end, asked) = shop(held).list(Some(held), workers);
+                assert_eq!((end, asked), (End::Complete, (1..=pages).collect()), "{held} records, {workers} workers");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_count_pages_follow_until_one_is_short_or_empty() {
+        assert_eq!(shop(0).list(None, 4), (End::Complete, vec![1]));
+        assert_eq!(shop(39).list(None, 4), (End::Complete, vec![1]));
+        assert_eq!(shop(40).list(None, 4), (End::Complete, vec![1, 2]));
+        assert_eq!(shop(90).list(None, 4), (End::Complete, vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn the_total_of_the_first_page_serves_as_the_count() {
+        let stated = Shop { stated: Some(90), ..shop(90) };
+        assert_eq!(stated.list(None, 4), (End::Complete, vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn more_than_the_gateway_serves_is_incomplete_and_never_silent() {
+        let reason = "2000 of 2001 offers listed: the rest is past page 50 × 40".to_owned();
+        assert_eq!(shop(2001).list(Some(2001), 4).0, End::Incomplete(reason));
+        let reason = "2000 offers listed: the rest is past page 50 × 40".to_owned();
+        assert_eq!(shop(5000).list(None, 4).0, End::Incomplete(reason.clone()));
+        assert_eq!(shop(2000).list(None, 4).0, End::Incomplete(reason), "a full last page means too many");
+        assert_eq!(shop(1999).list(None, 4).0, End::Complete);
+    }
+
+    #[test]
+    fn a_count_that_is_too_high_ends_at_the_short_page() {
+        assert_eq!(shop(75).list(Some(80), 1), (End::Complete, vec![1, 2]));
+        let (end, asked) = shop(40).list(Some(400), 1);
+        assert_eq!((end, asked), (End::Complete, vec![1, 2]), "nothing is asked past an empty page");
+    }
+
+    #[test]
+    fn smaller_pages_than_asked_for_are_followed_to_the_total() {
+        let clamped = Shop { served: 20, ..shop(100) };
+        assert_eq!(clamped.list(Some(100), 2), (End::Complete, vec![1, 2, 3, 4, 5]));
+    }
+
+    #[test]
+    fn a_page_that_repeats_names_the_page_parameter() {
+        let mut listing = Listing::new(paging(Some(50)));
+        listing.counted(100);
+        let page = shop(100).page(1);
+        let mut shuffled = page.clone();
+        shuffled.keys.reverse();
+        assert_eq!((listing.next(), listing.next()), (Some(1), Some(2)));
+        listing.answered(2, &page).unwrap();
+        let error = listing.answered(1, &shuffled).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "pages 2 and 1 hold the same 40 records: the gateway does not read parameter `pageNum`"
+        );
+    }
+
+    #[test]
+    fn a_failed_page_makes_the_listing_incomplete_and_the_others_are_still_asked_for() {
+        let mut listing = Listing::new(paging(Some(50)));
+        listing.counted(120);
+        assert_eq!(listing.next(), Some(1));
+        listing.failed(1, "busy");
+        assert_eq!(listing.next(), Some(2));
+        assert_eq!(listing.end(), None);
+        listing.answered(2, &shop(120).page(2)).unwrap();
+        assert_eq!(listing.next(), Some(3));
+        listing.answered(3, &shop(120).page(3)).unwrap();
+        assert_eq!(listing.end(), Some(End::Incomplete("page 1: busy".into())));
+    }
+
+    #[test]
+    fn an_unknown_end_is_not_looked_for_after_a_failed_page() {
+        let mut listing = Listing::new(paging(None));
+        assert_eq!(listing.next(), Some(1));
+        listing.failed(1, "busy");
+        assert_eq!(listing.next(), None);
+        assert_eq!(listing.end(), Some(End::Incomplete("page 1: busy".into())));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_listing_always_ends_and_is_complete_only_with_every_record(
+            held in 0..3000_u64, served in 1..=40_u64, workers in 1..8_usize, counted: bool,
+        ) {
+            let shop = Shop { held, served, last: Some(50), stated: None };
+            let (end, asked) = shop.list(counted.then_some(held), workers);
+            let listed: HashSet<u64> = asked.iter().flat_map(|page| shop.page(*page).keys).collect();
+            assert!(asked.len() <= 50);
+            if counted && end == End::Complete {
+                assert_eq!(listed.len() as u64, held);
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! A publication: the decision in the publish log, then the Delta commits; and the completion of an unfinished one.
+//!
+//! Invariant: what is decided is never undone. A crash after the decision leaves Delta tables behind the log until
+//! [`roll_forward`]; a crash before it leaves only files that nobody names.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use crate::base::{Error, Kind, Result};
+use crate::store::Store;
+use crate::transform::contract::{CONTRACT_VERSION, Table};
+
+use super::delta;
+use super::log::{self, Appended, DataFile, Entry};
+
+/// What is to be published. All files are durable already.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    /// The publication's number: [`next_seq`] after [`roll_forward`], under the pipeline's lock. Rows of `runs` carry it.
+    pub seq: u64,
+    /// The pipeline.
+    pub pipeline: String,
+    /// The day.
+    pub dt: NaiveDate,
+    /// The run.
+    pub run_id: String,
+    /// Its attempt of the day, from 1.
+    pub attempt: i32,
+    /// Whether the day's pictures are replaced.
+    pub pictures: Pictures,
+    /// The time of the decision.
+    pub published_at: DateTime<Utc>,
+    /// The files by table.
+    pub files: BTreeMap<Table, Vec<DataFile>>,
+}
+
+/// What a publication does to the pictures of its day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pictures {
+    /// The files are the whole picture; a table without files is empty that day.
+    Replace,
+    /// They stay: an attempt that failed or stopped only adds to the journals.
+    Keep,
+}
+
+/// The outcome of [`publish`].
+#[must_use]
+#[derive(Debug, Clone, PartialEq)]
+pub enum Published {
+    /// Decided, and in every Delta table.
+    Done(Publication),
+    /// Another run took the number; nothing was changed. Its entry is given.
+    Lost(Box<Entry>),
+}
+
+/// A finished publication.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Publication {
+    /// The log entry.
+    pub entry: Entry,
+    /// The tables that got their commit now; the others had it or had nothing to get.
+    pub committed: Vec<Table>,
+}
+
+/// The number of the pipeline's next publication.
+///
+/// # Errors
+/// `Storage` when the log cannot be listed.
+pub async fn next_seq(store: &Store, pipeline: &str) -> Result<u64> {
+    Ok(log::last_seq(store, pipeline).await? + 1)
+}
+
+/// Publishes: creates the log entry, which is the decision, then commits to each Delta table. Asked again with the
+/// same draft, it completes what is missing.
+///
+/// # Errors
+/// Before the decision (nothing is published): `Storage`, `Internal` for pictures among the files of an attempt that
+/// keeps them. After it (the day is published, huopan's readers see it): `Storage` or `Conflict` of a Delta commit,
+/// which the next start makes up for.
+pub async fn publish(store: &Store, draft: Draft) -> Result<Published> {
+    let entry = to_entry(draft)?;
+    // What keeps a table from being written should be known before the decision.
+    for table in Table::ALL {
+        delta::open(store, table).await?;
+    }
+    match log::append(store, &entry).await? {
+        Appended::Lost(decided) => Ok(Published::Lost(decided)),
+        Appended::Done => {
+            tracing::info!(pipeline = entry.pipeline, seq = entry.seq, dt = %entry.dt, "publication decided");
+            let committed = commit_all(store, &entry).await?;
+            Ok(Published::Done(Publication { entry, committed }))
+        }
+    }
+}
+
+/// Completes the publications of a pipeline whose Delta commits are missing, in their order. Call it under the
+/// pipeline's lock before anything is published. Gives the newest one that was completed; `None`: all were.
+///
+/// # Errors
+/// `Storage`, `Data` when an entry is missing or broken, `Conflict` of a Delta commit.
+pub async fn roll_forward(store: &Store, pipeline: &str) -> Result<Option<Publication>> {
+    let last = log::last_seq(store, pipeline).await?;
+    if last == 0 {
+        return Ok(None);
+    }
+    // `runs` gets its commit last: what it has, all tables have.
+    let runs = delta::open(store, Table::Runs).await?;
+    let done = delta::committed_seq(&runs, Table::Runs, pipeline).await?;
+    let mut newest = None;
+    for seq in done + 1..=last {
+        let Some(entry) = log::read(store, pipeline, seq).await? else {
+            return Err(Error::data(format!("the publish-log entry `{}` is missing", Entry::path(pipeline, seq))));
+        };
+        let committed = commit_all(store, &entry).await?;
+        tracing::warn!(pipeline, seq, "unfinished publication completed");
+        newest = Some(Publication { entry, committed });
+    }
+    Ok(newest)
+}
+
+async fn commit_all(store: &Store, entry: &Entry) -> Result<Vec<Table>> {
+    if let Some(name) = entry.tables.keys().find(|name| name.parse::<Table>().is_err()) {
+        let message = format!("publication {} of `{}` has the unknown table `{name}`", entry.seq, entry.pipeline);
+        return Err(Error::storage(message).with_hint("use the huopan that wrote it, or a newer one"));
+    }
+    let mut committed = Vec::new();
+    for table in Table::ALL {
+        match delta::commit(store, table, entry).await.map_err(|source| undone(entry, source))? {
+            delta::Committed::Done => committed.push(table),
+            delta::Committed::Already | delta::Committed::Nothing => {}
+        }
+    }
+    Ok(committed)
+}
+
+pub(super) fn to_entry(draft: Draft) -> Result<Entry> {
+    let picture = draft.pictures == Pictures::Replace;
+    if let Some(table) = draft.files.keys().find(|table| !picture && !table.is_journal()) {
+        return Err(Error::internal(format!("an attempt that keeps the pictures has files of `{table}`")));
+    }
+    let tables = draft.files.into_iter().map(|(table, files)| (table.name().to_owned(), files)).collect();
+    Ok(Entry {
+        seq: draft.seq,
+        pipeline: draft.pipeline,
+        dt: draft.dt,
+        run_id: draft.run_id,
+        attempt: draft.attempt,
+        picture,
+        published_at: draft.published_at,
+        huopan_version: env!("CARGO_PKG_VERSION").to_owned(),
+        contract_version: CONTRACT_VERSION.to_owned(),
+        tables,
+    })
+}
+
+/// The error of a publication that is decided and not in every Delta table.
+fn undone(entry: &Entry, source: Error) -> Error {
+    let kind = if source.kind() == Kind::Conflict { Kind::Conflict } else { Kind::Storage };
+    let message = format!("{} of `{}` is published, but not in every Delta table yet", entry.dt, entry.pipeline);
+    Error::new(kind, message).with_hint("the next run completes them before anything else").caused_by(source)
+}

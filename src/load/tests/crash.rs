@@ -1,0 +1,83 @@
+use super::super::log::{self, Appended, Entry};
+use super::super::publish::{next_seq, roll_forward, to_entry};
+use super::super::{Snapshot, delta};
+use super::*;
+
+/// Publishes a first time, then a second time up to (not including) the commit of table number `commits`.
+async fn crashed_after(store: &Store, commits: usize) -> Entry {
+    publish(store, draft(store, "a", day(20), 1, 2)).await;
+    let second = draft(store, "a", day(20), 2, 5);
+    let entry = to_entry(second).unwrap();
+    assert_eq!(log::append(store, &entry).await.unwrap(), Appended::Done);
+    for table in Table::ALL.into_iter().take(commits) {
+        assert_eq!(delta::commit(store, table, &entry).await.unwrap(), delta::Committed::Done);
+    }
+    entry
+}
+
+#[tokio::test]
+async fn a_crash_between_the_decision_and_any_delta_commit_is_made_up_for() {
+    let whole = {
+        let (_folder, store) = lake();
+        publish(&store, draft(&store, "a", day(20), 1, 2)).await;
+        publish(&store, draft(&store, "a", day(20), 2, 5)).await;
+        all_counts(store.root()).await
+    };
+    for commits in 0..=Table::ALL.len() {
+        let (_folder, store) = lake();
+        let entry = crashed_after(&store, commits).await;
+        let completed = roll_forward(&store, "a").await.unwrap();
+        let missing = &Table::ALL[commits..];
+        assert_eq!(completed.as_ref().map(|done| done.committed.as_slice()), (!missing.is_empty()).then_some(missing));
+        assert!(completed.is_none_or(|done| done.entry == entry));
+        assert_eq!(all_counts(store.root()).await, whole, "crashed after {commits} commits");
+        assert_eq!(roll_forward(&store, "a").await.unwrap(), None, "crashed after {commits} commits");
+    }
+}
+
+#[tokio::test]
+async fn the_decision_alone_is_what_huopans_own_readers_see() {
+    let (_folder, store) = lake();
+    let entry = crashed_after(&store, 0).await;
+    let snapshot = Snapshot::load(&store).await.unwrap();
+    let files: Vec<_> = snapshot.files(Table::Offers).iter().map(|found| found.file.clone()).collect();
+    assert_eq!(files, entry.files(Table::Offers));
+}
+
+#[tokio::test]
+async fn files_without_a_decision_are_nobodys() {
+    let (_folder, store) = lake();
+    publish(&store, draft(&store, "a", day(20), 1, 2)).await;
+    let before = all_counts(store.root()).await;
+    let orphan = draft(&store, "a", day(20), 2, 5);
+    assert_eq!(roll_forward(&store, "a").await.unwrap(), None);
+    assert_eq!(all_counts(store.root()).await, before);
+    assert_eq!(next_seq(&store, "a").await.unwrap(), 2);
+    // The run again: its files get other names, the orphans stay unread.
+    let again = draft(&store, "a", day(20), 2, 5);
+    assert_ne!(again.files[&Table::Offers][0].path, orphan.files[&Table::Offers][0].path);
+    publish(&store, again).await;
+    assert_eq!(counts(store.root(), Table::Offers).await, "2026-11-20 a 5");
+}
+
+#[tokio::test]
+async fn several_unfinished_publications_are_completed_in_their_order() {
+    let (_folder, store) = lake();
+    let entry = crashed_after(&store, 3).await;
+    let mut third = entry.clone();
+    third.seq = 3;
+    third.dt = day(21);
+    let files = draft(&store, "a", day(21), 3, 4).files;
+    third.tables = files.into_iter().map(|(table, files)| (table.name().to_owned(), files)).collect();
+    assert_eq!(log::append(&store, &third).await.unwrap(), Appended::Done);
+    assert_eq!(roll_forward(&store, "a").await.unwrap().map(|done| done.entry.seq), Some(3));
+    assert_eq!(counts(store.root(), Table::Offers).await, "2026-11-20 a 5; 2026-11-21 a 4");
+    assert_eq!(counts(store.root(), Table::Runs).await, "2026-11-20 a 7; 2026-11-21 a 4");
+}
+
+#[tokio::test]
+async fn a_lake_without_publications_has_nothing_to_complete() {
+    let (_folder, store) = lake();
+    assert_eq!(roll_forward(&store, "a").await.unwrap(), None);
+    assert_eq!(store.list("").await.unwrap(), [], "and nothing was created");
+}

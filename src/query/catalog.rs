@@ -1,0 +1,207 @@
+//! Tables and views by name. Nothing is planned before a query names it: a session costs what it uses.
+//!
+//! The catalog has one schema per [`Selection`] of days; only `public` is listed.
+//!
+//! Invariant: looking up a name does no I/O.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{BooleanArray, Date32Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Date32Type, Field, Schema};
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
+use datafusion::common::{DFSchema, DataFusionError, Result};
+use datafusion::datasource::{MemTable, TableType, ViewTable};
+use datafusion::execution::SessionState;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::{EmptyRelation, LogicalPlan};
+
+use super::published::{Published, Selection};
+use super::table::PublishedTable;
+use super::views;
+use crate::transform::contract::Table;
+
+/// The table of published days: `pipeline, dt, previous_dt, is_latest`.
+const DAYS: &str = "days";
+/// In `latest` and `as_of_…`: rows of offers that another pipeline fetched later.
+const SUPERSEDED: &str = "superseded";
+
+/// Plans SQL in the session a catalog belongs to.
+#[derive(Clone)]
+pub(super) struct Planner(Arc<dyn Fn() -> Option<SessionState> + Send + Sync>);
+
+impl Planner {
+    /// `state` gives the session's state, or nothing once the session is closed.
+    pub(super) fn new(state: impl Fn() -> Option<SessionState> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(state))
+    }
+
+    pub(super) async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
+        let state = (self.0)().ok_or_else(|| DataFusionError::Internal("the session is closed".into()))?;
+        state.create_logical_plan(sql).await
+    }
+}
+
+impl fmt::Debug for Planner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Planner")
+    }
+}
+
+/// The catalog `huopan`.
+#[derive(Debug)]
+pub(super) struct LakeCatalog {
+    source: Source,
+    schemas: Mutex<HashMap<Selection, Arc<LakeSchema>>>,
+}
+
+/// What every schema of the catalog is made from.
+#[derive(Debug, Clone)]
+struct Source {
+    published: Arc<Published>,
+    store: ObjectStoreUrl,
+    planner: Planner,
+}
+
+impl LakeCatalog {
+    pub(super) fn new(published: Arc<Published>, store: ObjectStoreUrl, planner: Planner) -> Self {
+        Self { source: Source { published, store, planner }, schemas: Mutex::default() }
+    }
+}
+
+impl CatalogProvider for LakeCatalog {
+    fn schema_names(&self) -> Vec<String> {
+        vec![Selection::All.schema_sql()]
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let selection = Selection::from_schema_name(name)?;
+        let mut schemas = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);
+        let schema = schemas.entry(selection).or_insert_with(|| {
+            Arc::new(LakeSchema { selection, source: self.source.clone(), planned: Mutex::default() })
+        });
+        Some(Arc::clone(schema) as Arc<dyn SchemaProvider>)
+    }
+}
+
+/// The tables over one selection of days; `public` has the views too.
+#[derive(Debug)]
+struct LakeSchema {
+    selection: Selection,
+    source: Source,
+    planned: Mutex<HashMap<String, Arc<dyn TableProvider>>>,
+}
+
+impl LakeSchema {
+    fn view(&self, name: &str) -> Option<&'static views::View> {
+        (self.selection == Selection::All).then(|| views::find(name)).flatten()
+    }
+
+    fn is_days(&self, name: &str) -> bool {
+        self.selection == Selection::All && name == DAYS
+    }
+
+    fn is_superseded(&self, name: &str) -> bool {
+        matches!(self.selection, Selection::Latest | Selection::AsOf(_)) && name == SUPERSEDED
+    }
+
+    async fn build(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let Source { published, store, planner } = &self.source;
+        if let Some(table) = contract(name) {
+            let table = PublishedTable::new(published, table, self.selection, store.clone())?;
+            return Ok(Some(Arc::new(table)));
+        }
+        if let Some(view) = self.view(name) {
+            let plan = planner.plan(view.sql).await.map_err(|error| error.context(format!("view `{name}`")))?;
+            return Ok(Some(Arc::new(ViewTable::new(plan, Some(view.sql.to_owned())))));
+        }
+        if self.is_days(name) {
+            return Ok(Some(Arc::new(days_table(published)?)));
+        }
+        if self.is_superseded(name) {
+            return self.superseded().await.map(Some);
+        }
+        Ok(None)
+    }
+
+    /// With one pipeline there is nothing to supersede: an empty relation, which the optimizer removes
+    /// together with the join on it.
+    async fn superseded(&self) -> Result<Arc<dyn TableProvider>> {
+        let sql = views::SUPERSEDED.replace("{day}", &self.selection.schema_sql());
+        let mut plan = self.source.planner.plan(&sql).await?;
+        if !self.source.published.shows_several_pipelines(self.selection) {
+            let schema = DFSchema::try_from(plan.schema().as_arrow().clone())?;
+            plan = LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema: Arc::new(schema) });
+        }
+        Ok(Arc::new(ViewTable::new(plan, Some(sql))))
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for LakeSchema {
+    fn table_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Table::ALL.iter().map(|table| table.name().to_owned()).collect();
+        if self.selection == Selection::All {
+            names.extend(views::VIEWS.iter().map(|view| view.name.to_owned()));
+            names.push(DAYS.to_owned());
+        }
+        names.sort_unstable();
+        names
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if let Some(found) = self.planned.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Ok(Some(Arc::clone(found)));
+        }
+        let built = self.build(name).await?;
+        if let Some(table) = &built {
+            let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
+            planned.insert(name.to_owned(), Arc::clone(table));
+        }
+        Ok(built)
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        let table_type = if self.view(name).is_some() { TableType::View } else { TableType::Base };
+        Ok(self.table_exist(name).then_some(table_type))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        contract(name).is_some() || self.view(name).is_some() || self.is_days(name) || self.is_superseded(name)
+    }
+}
+
+fn contract(name: &str) -> Option<Table> {
+    Table::ALL.into_iter().find(|table| table.name() == name)
+}
+
+fn days_table(published: &Published) -> Result<MemTable> {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("pipeline", DataType::Utf8, false),
+        Field::new("dt", DataType::Date32, false),
+        Field::new("previous_dt", DataType::Date32, true),
+        Field::new("is_latest", DataType::Boolean, false),
+    ]));
+    let (mut pipelines, mut dts, mut previous, mut latest) = (vec![], vec![], vec![], vec![]);
+    for (pipeline, days) in &published.days {
+        let mut before = None;
+        for day in days {
+            pipelines.push(pipeline.as_str());
+            dts.push(Date32Type::from_naive_date(*day));
+            previous.push(before.replace(*day).map(Date32Type::from_naive_date));
+            latest.push(days.last() == Some(day));
+        }
+    }
+    let batch = RecordBatch::try_new(
+        Arc::clone(&schema),
+        vec![
+            Arc::new(StringArray::from(pipelines)),
+            Arc::new(Date32Array::from(dts)),
+            Arc::new(Date32Array::from(previous)),
+            Arc::new(BooleanArray::from(latest)),
+        ],
+    )?;
+    MemTable::try_new(schema, vec![vec![batch]])
+}

@@ -1,0 +1,125 @@
+//! DataFusion's errors as ours: what the writer of the query must change, without the engine's noise.
+
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+
+use crate::base::text::nearest;
+use crate::base::{Error, Kind};
+
+/// The public error for `cause`; `tables` are the names a misspelt table is compared with.
+pub(super) fn explain(cause: DataFusionError, tables: &[String]) -> Error {
+    match cause {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => explain(*inner, tables),
+        DataFusionError::Collection(mut errors) if !errors.is_empty() => explain(errors.swap_remove(0), tables),
+        DataFusionError::Shared(shared) => explain_shared(shared.as_ref(), tables),
+        other => explain_root(other, tables),
+    }
+}
+
+/// A shared error can only be looked at: the kind and message of what it stands for.
+fn explain_shared(shared: &DataFusionError, tables: &[String]) -> Error {
+    match shared.find_root() {
+        DataFusionError::ObjectStore(cause) => storage(&cause.to_string()),
+        DataFusionError::ParquetError(cause) => storage(&cause.to_string()),
+        DataFusionError::ResourcesExhausted(_) => exhausted(),
+        DataFusionError::Plan(message) => plan(message, tables),
+        other => Error::new(kind(other), first_line(&other.strip_backtrace())),
+    }
+}
+
+fn explain_root(cause: DataFusionError, tables: &[String]) -> Error {
+    match &cause {
+        DataFusionError::SchemaError(error, _) => schema(error),
+        DataFusionError::Plan(message) => plan(message, tables),
+        DataFusionError::SQL(error, _) => {
+            let message = error.to_string();
+            let message = message.strip_prefix("sql parser error: ").unwrap_or(&message);
+            Error::config(format!("this is not SQL: {}", first_line(message)))
+        }
+        DataFusionError::NotImplemented(message) => Error::config(format!("not supported: {}", first_line(message))),
+        DataFusionError::ResourcesExhausted(_) => exhausted(),
+        DataFusionError::ObjectStore(error) => storage(&error.to_string()).caused_by(cause),
+        DataFusionError::ParquetError(error) => storage(&error.to_string()).caused_by(cause),
+        DataFusionError::ArrowError(error, _) => Error::new(kind(&cause), first_line(&error.to_string())),
+        other => {
+            let message = first_line(&other.strip_backtrace());
+            Error::new(kind(other), message).caused_by(cause)
+        }
+    }
+}
+
+fn kind(cause: &DataFusionError) -> Kind {
+    match cause {
+        DataFusionError::Internal(_) => Kind::Internal,
+        DataFusionError::IoError(_) | DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) => {
+            Kind::Storage
+        }
+        // Dividing by zero, a text that is no number: the query's own doing.
+        _ => Kind::Config,
+    }
+}
+
+fn exhausted() -> Error {
+    Error::config("the query needs more memory than it may use")
+        .with_hint("read fewer days or columns, or allow more memory")
+}
+
+/// Every layer below words it differently, but all say `location … not found`.
+fn storage(message: &str) -> Error {
+    let missing = message.split_once("location ").and_then(|(_, rest)| rest.split_once(" not found"));
+    match missing {
+        Some((file, _)) => Error::storage(format!("`{file}` is published but missing"))
+            .with_hint("`huopan lake verify` says what else is; `huopan replay` writes it again"),
+        None => Error::storage("a published file cannot be read"),
+    }
+}
+
+fn schema(error: &SchemaError) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let known = valid_fields.iter().map(|column| column.name.as_str());
+            let message = match &field.relation {
+                Some(table) => format!("`{}` has no column `{}`", table.table(), field.name),
+                None => format!("there is no column `{}`", field.name),
+            };
+            suggest(Error::config(message), &field.name, known)
+        }
+        SchemaError::AmbiguousReference { field } => {
+            Error::config(format!("the column `{}` is in several tables", field.name))
+                .with_hint("write the table before it: `o.offer_id`")
+        }
+        other => Error::config(first_line(&other.to_string())),
+    }
+}
+
+fn plan(message: &str, tables: &[String]) -> Error {
+    let unknown = message.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found"));
+    if let Some(full) = unknown {
+        let name = full.rsplit('.').next().unwrap_or(full);
+        let error = Error::config(format!("there is no table `{name}`"));
+        return suggest(error, name, tables.iter().map(String::as_str));
+    }
+    let message = message.strip_prefix("Error during planning: ").unwrap_or(message);
+    Error::config(first_line(message))
+}
+
+/// The nearest known name, else all of them while they are few.
+fn suggest<'a>(error: Error, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    const LISTED_MAX: usize = 30;
+    let known: Vec<&str> = known.collect();
+    match nearest(name, known.iter().copied()) {
+        Some(near) => error.with_hint(format!("did you mean `{near}`?")),
+        None if known.is_empty() || known.len() > LISTED_MAX => error,
+        None => error.with_hint(format!("known are: {}", known.join(", "))),
+    }
+}
+
+fn first_line(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    let mut letters = line.chars();
+    let is_word = line.chars().nth(1).is_some_and(char::is_lowercase);
+    match letters.next() {
+        Some(first) if is_word => first.to_lowercase().chain(letters).collect(),
+        _ => line.to_owned(),
+    }
+}

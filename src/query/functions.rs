@@ -1,0 +1,124 @@
+//! Table functions: SQL templates with checked arguments.
+//!
+//! * `price_at(pieces [, dt])`: what each offer costs when at least that many pieces are needed; with `dt`, as of that
+//!   day: the last day of each pipeline published for it or an earlier one.
+//! * `price_history(offer_id)`: every published day of one offer, one row per step.
+//!
+//! Invariant: only checked integers and dates are put into a template.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Date32Type;
+use chrono::NaiveDate;
+use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
+use datafusion::common::{DataFusionError, Result, ScalarValue, plan_err};
+use datafusion::datasource::ViewTable;
+use datafusion::logical_expr::Expr;
+use datafusion::prelude::SessionContext;
+use futures::FutureExt;
+
+use super::catalog::Planner;
+use super::published::{Published, Selection};
+use super::views;
+
+/// The most pieces `price_at` takes: far above any order, far below where totals could overflow.
+pub const PIECES_MAX: i64 = 1_000_000_000_000;
+
+/// Makes the functions known to a session.
+pub(super) fn register(context: &SessionContext, published: &Arc<Published>, planner: &Planner) {
+    let template = Template { planner: planner.clone() };
+    let price_at = PriceAt { published: Arc::clone(published), template: template.clone() };
+    context.register_udtf("price_at", Arc::new(price_at));
+    context.register_udtf("price_history", Arc::new(PriceHistory { template }));
+}
+
+#[derive(Debug)]
+struct PriceAt {
+    published: Arc<Published>,
+    template: Template,
+}
+
+impl TableFunctionImpl for PriceAt {
+    fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
+        const USAGE: &str = "price_at(pieces [, dt]), for example price_at(500) or price_at(500, '2026-11-20')";
+        let (pieces, day) = match args.exprs() {
+            [pieces] => (pieces, None),
+            [pieces, day] => (pieces, Some(day)),
+            _ => return plan_err!("`price_at` takes one or two arguments: {USAGE}"),
+        };
+        let pieces = match integer(pieces) {
+            Some(pieces) if (1..=PIECES_MAX).contains(&pieces) => pieces,
+            Some(pieces) => return plan_err!("`price_at` wants 1 to {PIECES_MAX} pieces, not {pieces}"),
+            None => return plan_err!("the pieces of `price_at` must be a whole number: {USAGE}"),
+        };
+        let selection = match day.map(date) {
+            None => Selection::Latest,
+            Some(Some(day)) => Selection::AsOf(self.published_by(day)?),
+            Some(None) => return plan_err!("the day of `price_at` must be a date: {USAGE}"),
+        };
+        self.template.plan(views::PRICE_AT, &[("{day}", selection.schema_sql()), ("{pieces}", pieces.to_string())])
+    }
+}
+
+impl PriceAt {
+    /// A day before the first publication is a slip, not an empty answer.
+    fn published_by(&self, day: NaiveDate) -> Result<NaiveDate> {
+        match self.published.first_day() {
+            Some(first) if day < first => {
+                plan_err!("nothing is published for {day} or before: the first day is {first}")
+            }
+            _ => Ok(day),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct PriceHistory {
+    template: Template,
+}
+
+impl TableFunctionImpl for PriceHistory {
+    fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
+        match args.exprs() {
+            [offer] => match integer(offer) {
+                Some(offer) => self.template.plan(views::PRICE_HISTORY, &[("{offer_id}", offer.to_string())]),
+                None => plan_err!("the offer id of `price_history` must be a whole number"),
+            },
+            _ => plan_err!("`price_history` takes one argument: price_history(offer_id)"),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Template {
+    planner: Planner,
+}
+
+impl Template {
+    /// DataFusion asks for the plan without `await`; planning here does no I/O, so it is done at the first poll.
+    fn plan(&self, template: &str, values: &[(&str, String)]) -> Result<Arc<dyn TableProvider>> {
+        let sql = values.iter().fold(template.to_owned(), |sql, (name, value)| sql.replace(name, value));
+        let plan = self.planner.plan(&sql).now_or_never();
+        let plan = plan.ok_or_else(|| DataFusionError::Internal("planning a function had to wait".into()))??;
+        Ok(Arc::new(ViewTable::new(plan, Some(sql))))
+    }
+}
+
+fn integer(expr: &Expr) -> Option<i64> {
+    let Expr::Literal(value, _) = expr else { return None };
+    match value {
+        ScalarValue::Int64(Some(value)) => Some(*value),
+        ScalarValue::Int32(Some(value)) => Some(i64::from(*value)),
+        ScalarValue::UInt64(Some(value)) => i64::try_from(*value).ok(),
+        _ => None,
+    }
+}
+
+fn date(expr: &Expr) -> Option<NaiveDate> {
+    let Expr::Literal(value, _) = expr else { return None };
+    match value {
+        ScalarValue::Date32(Some(days)) => Date32Type::to_naive_date_opt(*days),
+        ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => text.parse().ok(),
+        _ => None,
+    }
+}

@@ -1,0 +1,32 @@
+//! Query: SQL over exactly the files that the publish log names.
+//!
+//! * [`published`]: which days and files of the publish log a table shows.
+//! * [`table`]: one published table as DataFusion sees it.
+//! * [`catalog`]: tables and views by name, planned when they are first used.
+//! * [`views`]: the views, shipped as `schemas/views/*.sql`.
+//! * [`functions`]: `price_at(pieces [, dt])`, `price_history(offer_id)`.
+//! * [`session`]: SQL in, rows out, read-only.
+//! * [`runs`]: the funnel of each run.
+//! * [`output`]: rows as table, CSV, JSON, JSON lines or markdown.
+//!
+//! Invariant: nothing in here writes to the lake or reads a file that the publish log does not name.
+
+pub mod catalog;
+mod error;
+pub mod functions;
+pub mod output;
+pub mod published;
+pub mod runs;
+pub mod session;
+mod stats;
+pub mod table;
+pub mod views;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
+
+pub use output::Format;
+pub use published::{Published, Selection};
+pub use session::{Answer, Options, Session};

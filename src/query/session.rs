@@ -1,0 +1,198 @@
+//! SQL in, rows out: a DataFusion session over one snapshot of the lake.
+//!
+//! Invariant: read-only. Only queries run (`SELECT`, `WITH`, `VALUES`, `EXPLAIN`, `SHOW`, `DESCRIBE`).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::ParamValues;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::scalar::ScalarValue;
+use futures::StreamExt;
+
+use super::catalog::{LakeCatalog, Planner};
+use super::published::Published;
+use super::{error, functions};
+use crate::base::{Error, Result};
+use crate::load::snapshot::Snapshot;
+use crate::store::Store;
+
+/// The catalog's name, as `SHOW TABLES` prints it.
+pub const CATALOG: &str = "huopan";
+/// Under this address the lake's object store is known to DataFusion, whatever it really is.
+const STORE_URL: &str = "lake://lake/";
+
+/// What a session may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Memory for sorts, joins and aggregates of all queries of the session, in bytes; sorts and aggregates that need
+    /// more go through temporary files, joins end with an error. Default 1 GiB.
+    pub memory_bytes_max: usize,
+    /// Threads per query. Default: one per core.
+    pub target_partitions: Option<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { memory_bytes_max: 1 << 30, target_partitions: None }
+    }
+}
+
+/// A read-only session over one snapshot. Cheap to open: views are planned when first used.
+pub struct Session {
+    context: SessionContext,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+/// The rows of a query, as they are computed.
+pub struct Answer {
+    schema: SchemaRef,
+    batches: SendableRecordBatchStream,
+    tables: Arc<[String]>,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// A session over what is published now in the lake at `root`.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::base::Kind::Config) if there is no lake, `Storage` or `Data` if its publish log cannot be
+    /// read.
+    pub async fn at(root: &Path, options: &Options) -> Result<Self> {
+        let lake = Store::open_existing(root)?;
+        let snapshot = Snapshot::load(&lake).await?;
+        Self::open(&lake, snapshot, options)
+    }
+
+    /// A session over exactly the files that `snapshot` names.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`](crate::base::Kind::Internal) if DataFusion cannot be set up.
+    pub fn open(lake: &Store, snapshot: Snapshot, options: &Options) -> Result<Self> {
+        let store = ObjectStoreUrl::parse(STORE_URL).map_err(|cause| error::explain(cause, &[]))?;
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_limit(options.memory_bytes_max, 1.0)
+            .build_arc()
+            .map_err(|cause| error::explain(cause, &[]))?;
+        runtime.register_object_store(store.as_ref(), lake.object_store());
+        let state = SessionStateBuilder::new_with_default_features()
+            .with_config(config(options))
+            .with_runtime_env(runtime)
+            .build();
+        let context = SessionContext::new_with_state(state);
+        let weak = context.state_weak_ref();
+        let planner = Planner::new(move || weak.upgrade().map(|state| state.read().clone()));
+        let published = Arc::new(Published::from(snapshot));
+        functions::register(&context, &published, &planner);
+        context.register_catalog(CATALOG, Arc::new(LakeCatalog::new(published, store, planner)));
+        Ok(Self { context })
+    }
+
+    /// Runs one query.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::base::Kind::Config) for anything the writer of the query must change: syntax, an unknown
+    /// name (with the nearest known one), a statement that is no query.
+    pub async fn sql(&self, sql: &str) -> Result<Answer> {
+        self.run(sql, None).await
+    }
+
+    /// Runs one query with values for `$1`, `$2`, …
+    ///
+    /// # Errors
+    /// As [`Session::sql`].
+    pub async fn sql_with(&self, sql: &str, values: Vec<ScalarValue>) -> Result<Answer> {
+        self.run(sql, Some(ParamValues::from(values))).await
+    }
+
+    async fn run(&self, sql: &str, values: Option<ParamValues>) -> Result<Answer> {
+        let tables: Arc<[String]> = self.table_names().into();
+        let explain = |cause| error::explain(cause, &tables);
+        let queries_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let plan = self.context.state().create_logical_plan(sql).await.map_err(explain)?;
+        if queries_only.verify_plan(&plan).is_err() {
+            return Err(Error::config("only queries run here: the lake is read-only")
+                .with_hint("use SELECT, WITH, VALUES, EXPLAIN, SHOW or DESCRIBE"));
+        }
+        let mut frame = self.context.execute_logical_plan(plan).await.map_err(explain)?;
+        if let Some(values) = values {
+            frame = frame.with_param_values(values).map_err(explain)?;
+        }
+        let batches = frame.execute_stream().await.map_err(explain)?;
+        Ok(Answer { schema: batches.schema(), batches, tables })
+    }
+
+    /// Tables and views, sorted.
+    #[must_use]
+    pub fn table_names(&self) -> Vec<String> {
+        let catalog = self.context.catalog(CATALOG);
+        catalog.and_then(|catalog| catalog.schema("public")).map(|schema| schema.table_names()).unwrap_or_default()
+    }
+
+    /// The DataFusion session, for stages above that serve it over the wire.
+    #[must_use]
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+}
+
+fn config(options: &Options) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, "public")
+        .with_information_schema(true)
+        .with_parquet_bloom_filter_pruning(true)
+        .with_parquet_page_index_pruning(true);
+    if let Some(partitions) = options.target_partitions {
+        config = config.with_target_partitions(partitions.max(1));
+    }
+    let parquet = &mut config.options_mut().execution.parquet;
+    parquet.pushdown_filters = true;
+    parquet.reorder_filters = true;
+    config
+}
+
+impl Answer {
+    /// The columns.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The next rows; `None` after the last.
+    ///
+    /// # Errors
+    /// What went wrong while computing them.
+    pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let batch = self.batches.next().await.transpose();
+        batch.map_err(|cause| error::explain(cause, &self.tables))
+    }
+
+    /// All rows, for answers known to be small.
+    ///
+    /// # Errors
+    /// As [`Answer::next`].
+    pub async fn collect(mut self) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        while let Some(batch) = self.next().await? {
+            batches.push(batch);
+        }
+        Ok(batches)
+    }
+}

@@ -1,0 +1,66 @@
+//! The views and the bodies of the table functions: SQL, shipped as data in `schemas/views/`.
+//!
+//! Each file opens with a comment that says what its rows are, which columns need a word, and an example.
+
+/// One view for analysts.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// Its name in SQL.
+    pub name: &'static str,
+    /// Comment and query.
+    pub sql: &'static str,
+}
+
+macro_rules! view {
+    ($name:literal) => {
+        View { name: $name, sql: include_str!(concat!("../../schemas/views/", $name, ".sql")) }
+    };
+}
+
+/// All views, by name.
+pub const VIEWS: &[View] = &[
+    view!("delisted_offers"),
+    view!("latest_offers"),
+    view!("latest_price_tiers"),
+    view!("latest_skus"),
+    view!("moq_changes"),
+    view!("new_offers"),
+    view!("price_changes"),
+    view!("stock_outs"),
+];
+
+/// Rows that another pipeline fetched later; `{day}` is a schema of one day per pipeline.
+pub(super) const SUPERSEDED: &str = include_str!("../../schemas/views/superseded.sql");
+/// The body of `price_at`: `{day}`, `{pieces}`.
+pub(super) const PRICE_AT: &str = include_str!("../../schemas/views/price_at.sql");
+/// The body of `price_history`: `{offer_id}`.
+pub(super) const PRICE_HISTORY: &str = include_str!("../../schemas/views/price_history.sql");
+
+/// The view of that name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static View> {
+    VIEWS.iter().find(|view| view.name == name)
+}
+
+impl View {
+    /// The leading comment without its dashes: what the view says, for people.
+    #[must_use]
+    pub fn documentation(&self) -> String {
+        let lines = self.sql.lines().map_while(|line| line.strip_prefix("--"));
+        lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_view_says_what_it_is_and_shows_an_example() {
+        for view in VIEWS {
+            let text = view.documentation();
+            assert!(text.contains("Example:"), "{}: {text}", view.name);
+            assert!(text.contains(view.name), "{}: the example uses the view", view.name);
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! One landed day → files → publication.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use tokio::runtime::Handle;
+
+use crate::base::{Error, Kind, Result, RunId};
+use crate::config::Pipeline;
+use crate::config::pipeline::OnIncomplete;
+use crate::extract::{Attempt, RunFacts};
+use crate::land::{SegmentRef, Zone};
+use crate::load::publish::{self, Draft, Pictures, Published};
+use crate::load::{DataFile, Entry, Snapshot, Target};
+use crate::store::Store;
+use crate::transform::carry::Carrier;
+use crate::transform::chunk::Origin;
+use crate::transform::collect::{Collected, Collector};
+use crate::transform::contract::Table;
+use crate::transform::picture::Picture;
+use crate::transform::rows::{self, QuarantineRow, RunRow, RunStatus};
+use crate::transform::shops::{self, Fetched, Verdict};
+
+use super::write::Files;
+use super::{MEMORY_BYTES_MAX, Report, Surroundings, not_conserved, previous};
+
+/// What is fixed when an attempt starts.
+#[derive(Debug, Clone)]
+pub(super) struct Start {
+    pub(super) dt: NaiveDate,
+    pub(super) run_id: RunId,
+    pub(super) attempt: i32,
+    pub(super) started_at: DateTime<Utc>,
+}
+
+/// Transforms what has landed for a day and publishes it; the landed segments are folded into `raw_pages` by it.
+pub(super) async fn publish(
+    pipeline: &Pipeline,
+    store: &Store,
+    zone: &Zone,
+    start: &Start,
+    facts: RunFacts,
+    around: &Surroundings<'_>,
+) -> Result<Report> {
+    let snapshot = Snapshot::load(store).await?;
+    let before =
+        snapshot.previous_dt(&pipeline.name, start.dt).and_then(|dt| snapshot.picture(&pipeline.name, dt)).cloned();
+    let day = Day {
+        pipeline: pipeline.clone(),
+        store: store.clone(),
+        segments: zone.segments(&start.run_id).await?,
+        seq: publish::next_seq(store, &pipeline.name).await?,
+        finished_at: around.clock.now(),
+        start: start.clone(),
+        facts,
+        before,
+    };
+    let seq = day.seq;
+    let (report, files) = off_reactor(move || day.write()).await?;
+    decide(pipeline, store, start, seq, Pictures::Replace, files, around).await?;
+    zone.delete_segments(&start.run_id).await?;
+    Ok(report)
+}
+
+/// Records an attempt that stopped before its work was done.
+pub(super) async fn publish_stop(
+    pipeline: &Pipeline,
+    store: &Store,
+    start: &Start,
+    around: &Surroundings<'_>,
+    facts: &RunFacts,
+) -> Result<()> {
+    let ended = Ended { status: RunStatus::Stopped, error: facts.stopped.clone(), facts: Some(facts) };
+    publish_ended(pipeline, store, start, around, ended).await
+}
+
+/// Records an attempt that failed.
+pub(super) async fn publish_failure(
+    pipeline: &Pipeline,
+    store: &Store,
+    start: &Start,
+    around: &Surroundings<'_>,
+    error: &Error,
+) -> Result<()> {
+    let ended = Ended { status: RunStatus::Failed, error: Some(error.to_string()), facts: None };
+    publish_ended(pipeline, store, start, around, ended).await
+}
+
+/// How an attempt ended that published nothing.
+struct Ended<'a> {
+    status: RunStatus,
+    error: Option<String>,
+    facts: Option<&'a RunFacts>,
+}
+
+async fn publish_ended(
+    pipeline: &Pipeline,
+    store: &Store,
+    start: &Start,
+    around: &Surroundings<'_>,
+    ended: Ended<'_>,
+) -> Result<()> {
+    let zone = Zone::new(store.clone(), &pipeline.name, start.dt);
+    let segments = zone.segments(&start.run_id).await?;
+    let seq = publish::next_seq(store, &pipeline.name).await?;
+    let mut row = run_row(pipeline, start, seq, around.clock.now());
+    (row.status, row.error) = (ended.status, ended.error);
+    if let Some(facts) = ended.facts {
+        count_calls(&mut row, facts);
+    }
+    let (store_, target, run_id) = (store.clone(), target(pipeline, start), start.run_id.to_string());
+    let (pipeline_, dt) = (pipeline.clone(), start.dt);
+    let files = off_reactor(move || {
+        let read = |segment: &SegmentRef| read_segment(&store_, segment);
+        let collected = Collector::new(&pipeline_, dt, MEMORY_BYTES_MAX).collect(&segments, 1, read)?;
+        if row.calls_used == 0 {
+            row.calls_used = length(collected.calls.len());
+        }
+        let mut files = Files::new(&store_, target);
+        files.small(Table::Calls, &rows::calls(&run_id, &collected.calls)?)?;
+        files.small(Table::Runs, &rows::run(&row)?)?;
+        Ok(files.files)
+    })
+    .await?;
+    decide(pipeline, store, start, seq, Pictures::Keep, files, around).await
+}
+
+/// Makes the decision and the commits that follow from it.
+async fn decide(
+    pipeline: &Pipeline,
+    store: &Store,
+    start: &Start,
+    seq: u64,
+    pictures: Pictures,
+    files: BTreeMap<Table, Vec<DataFile>>,
+    around: &Surroundings<'_>,
+) -> Result<()> {
+    let draft = Draft {
+        seq,
+        pipeline: pipeline.name.clone(),
+        dt: start.dt,
+        run_id: start.run_id.to_string(),
+        attempt: start.attempt,
+        pictures,
+        published_at: around.clock.now(),
+        files,
+    };
+    match publish::publish(store, draft).await? {
+        Published::Done(_) => Ok(()),
+        Published::Lost(other) => Err(Error::new(
+            Kind::Conflict,
+            format!("run `{}` published as number {seq} of pipeline `{}` first", other.run_id, pipeline.name),
+        )
+        .with_hint("two runs of one pipeline must not share a lake without its lock; start this one again")),
+    }
+}
+
+/// Everything that turns landed segments into files, owned, for a thread that may block.
+struct Day {
+    pipeline: Pipeline,
+    store: Store,
+    segments: Vec<SegmentRef>,
+    seq: u64,
+    finished_at: DateTime<Utc>,
+    start: Start,
+    facts: RunFacts,
+    before: Option<Entry>,
+}
+
+impl Day {
+    fn write(self) -> Result<(Report, BTreeMap<Table, Vec<DataFile>>)> {
+        let run_id = self.start.run_id.to_string();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let handle = Handle::current();
+        let read = |segment: &SegmentRef| {
+            let _guard = handle.enter();
+            read_segment(&self.store, segment)
+        };
+        let mut collector = Collector::new(&self.pipeline, self.start.dt, MEMORY_BYTES_MAX);
+        let mut collected = collector.collect(&self.segments, threads, read)?;
+        let skus_fetched = collector.fetches_skus();
+
+        let before = previous::load(&self.store, self.before.as_ref())?;
+        let verdict = self.judge(&collected, &before, skus_fetched)?;
+        let mut chunks = std::mem::take(&mut collected.chunks);
+        let mut carrier = Carrier::new(&verdict.carried, &verdict.delisted);
+        previous::carry(&self.store, self.before.as_ref(), &mut carrier)?;
+        chunks.extend(carrier.finish()?);
+        let mut picture = Picture::new(&chunks)?;
+        let held = hold(&mut picture, &verdict, &run_id);
+
+        let report = self.report(&collected, &picture, &verdict, held.len());
+        if report.received != report.loaded + report.duplicates + report.quarantined {
+            return Err(not_conserved(&report));
+        }
+        collected.quarantine.extend(held);
+        let mut files = Files::new(&self.store, target(&self.pipeline, &self.start));
+        files.picture(&picture)?;
+        files.small(Table::Shops, &rows::shops(&run_id, &report.shops)?)?;
+        files.small(
+            Table::Quarantine,
+            &rows::quarantine(&run_id, &self.pipeline.gateway.name, &collected.quarantine)?,
+        )?;
+        files.small(Table::Calls, &rows::calls(&run_id, &collected.calls)?)?;
+        files.raw_pages(self.segments.iter().map(|segment| read_segment(&self.store, segment)))?;
+        files.small(Table::Runs, &rows::run(&self.run_row(&report))?)?;
+        Ok((report, files.files))
+    }
+
+    fn judge(&self, collected: &Collected, before: &shops::Previous, skus_fetched: bool) -> Result<Verdict> {
+        let fetched = Picture::new(&collected.chunks)?;
+        let mut quarantined: BTreeMap<Option<String>, i64> = BTreeMap::new();
+        for row in &collected.quarantine {
+            *quarantined.entry(row.shop_id.clone()).or_default() += 1;
+        }
+        let gateway = &self.pipeline.gateway;
+        let listings = match &self.pipeline.files {
+            Some(files) => gateway.endpoints.get(&files.endpoint).is_some_and(|endpoint| !endpoint.list.is_empty()),
+            None => !self.pipeline.shops.is_empty(),
+        };
+        Ok(shops::judge(
+            &Fetched {
+                gateway: &gateway.name,
+                facts: &self.facts,
+                completeness: &gateway.completeness,
+                skus_fetched,
+                winners: fetched.keys().collect(),
+                listed: &collected.listed,
+                totals: &collected.totals,
+                quarantined: &quarantined,
+                gone: &collected.gone,
+                listings,
+                hold: self.pipeline.on_incomplete == OnIncomplete::Hold,
+            },
+            before,
+        ))
+    }
+
+    fn report(&self, collected: &Collected, picture: &Picture<'_>, verdict: &Verdict, held: usize) -> Report {
+        let rows = |origin| length(picture.keys().filter(|key| key.origin == origin).count());
+        Report {
+            dt: self.start.dt,
+            run_id: self.start.run_id,
+            seq: self.seq,
+            received: collected.received,
+            loaded: rows(Origin::Fetched),
+            duplicates: picture.duplicates.iter().map(|count| count.records).sum(),
+            quarantined: collected.quarantined + length(held),
+            carried: rows(Origin::Carried),
+            calls: self.facts.calls_used,
+            items_unanswered: self.facts.items_unanswered.len(),
+            shops: verdict.shops.clone(),
+        }
+    }
+
+    fn run_row(&self, report: &Report) -> RunRow {
+        let mut row = run_row(&self.pipeline, &self.start, self.seq, self.finished_at);
+        count_calls(&mut row, &self.facts);
+        row.status = if report.is_complete() { RunStatus::Published } else { RunStatus::PublishedIncomplete };
+        row.received = report.received;
+        row.loaded = report.loaded;
+        row.duplicates = report.duplicates;
+        row.quarantined = report.quarantined;
+        row.carried = report.carried;
+        row
+    }
+}
+
+/// Takes the fetched rows of held shops out of the picture; they go to quarantine.
+fn hold(picture: &mut Picture<'_>, verdict: &Verdict, run_id: &str) -> Vec<QuarantineRow> {
+    let reason = |key: &crate::transform::chunk::Key| {
+        let shop = key.shop_id.as_deref().filter(|_| key.origin == Origin::Fetched);
+        shop.and_then(|shop| verdict.held.get(shop))
+    };
+    let held = picture.keys().filter_map(|key| {
+        reason(key).map(|reason| QuarantineRow {
+            shop_id: key.shop_id.as_deref().map(str::to_owned),
+            offer_id: Some(key.offer_id),
+            stage: "publish",
+            reason: format!("its shop is incomplete and held back: {reason}"),
+            field: None,
+            value: None,
+            raw_ref: format!("{run_id}/{}", key.number),
+            record: String::new(),
+        })
+    });
+    let held = held.collect();
+    picture.retain(|key| reason(key).is_none());
+    held
+}
+
+/// Reads a segment on a thread that may block.
+fn read_segment(store: &Store, segment: &SegmentRef) -> Result<Vec<Attempt>> {
+    let bytes = Handle::current()
+        .block_on(store.get(&segment.path))?
+        .ok_or_else(|| Error::storage(format!("the landed segment `{}` is missing", segment.path)))?;
+    segment.decode(&bytes)
+}
+
+async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|source| Err(Error::internal("transforming ended early").caused_by(source)))
+}
+
+fn target(pipeline: &Pipeline, start: &Start) -> Target {
+    Target { table: Table::Runs, dt: start.dt, pipeline: pipeline.name.clone(), run_id: start.run_id.to_string() }
+}
+
+fn run_row(pipeline: &Pipeline, start: &Start, seq: u64, finished_at: DateTime<Utc>) -> RunRow {
+    RunRow {
+        run_id: start.run_id.to_string(),
+        attempt: start.attempt,
+        status: RunStatus::Failed,
+        error: None,
+        started_at: start.started_at,
+        finished_at,
+        received: 0,
+        loaded: 0,
+        duplicates: 0,
+        quarantined: 0,
+        carried: 0,
+        calls_used: 0,
+        calls_saved: 0,
+        retries: 0,
+        throttles: 0,
+        bytes_received: 0,
+        quota_left: None,
+        publish_seq: i64::try_from(seq).ok(),
+        config_hash: pipeline.config_hash.clone(),
+    }
+}
+
+fn count_calls(row: &mut RunRow, facts: &RunFacts) {
+    row.calls_used = facts.calls_used;
+    row.retries = facts.retries;
+    row.throttles = facts.throttles;
+    row.bytes_received = facts.bytes_received;
+}
+
+fn length(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

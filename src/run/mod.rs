@@ -1,0 +1,256 @@
+//! Run: the one place that joins the stages, for one pipeline and one day (or, for captured files, the days in them).
+//!
+//! ```text
+//! lock ─► roll forward ─► extract (or files) ─► land ─► collect ─► judge ─► merge ─► files ─► entry ─► Delta ─► fold
+//! ```
+//!
+//! * [`day`]: one landed day → files → publication.
+//! * [`previous`]: what of the picture before goes on into today's.
+//! * [`write`]: batches → the files of all tables.
+//!
+//! Invariant: received = loaded + duplicates + quarantined, or nothing is published.
+
+mod day;
+mod previous;
+mod write;
+
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+use tokio_util::sync::CancellationToken;
+
+use crate::base::secret::Mask;
+use crate::base::time::beijing_day;
+use crate::base::{Clock, Error, Kind, Result, RunId};
+use crate::config::Pipeline;
+use crate::config::pipeline::Credential;
+use crate::extract::{self, Job, Progress, RunFacts};
+use crate::land::files::{Captures, FilesTarget};
+use crate::land::{self, Writer, WriterOptions, Zone};
+use crate::load::Snapshot;
+use crate::load::publish;
+use crate::store::{Store, describe_holder};
+use crate::transform::rows::ShopRow;
+
+/// Memory that decoded offers may take before they are sorted on disk.
+pub const MEMORY_BYTES_MAX: usize = 256 << 20;
+
+/// What a run takes from outside.
+pub struct Surroundings<'a> {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who listens.
+    pub progress: &'a dyn Progress,
+    /// Cancelled by a signal: answers in flight are landed, then the run stops.
+    pub cancel: CancellationToken,
+    /// For run ids and jitter.
+    pub seed: u64,
+}
+
+/// What to run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The day; default: today in Beijing.
+    pub dt: Option<NaiveDate>,
+    /// Fetch and publish a day anew that is published.
+    pub refresh: bool,
+    /// Stop after landing.
+    pub until_landed: bool,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The day is published already: nothing was asked for.
+    AlreadyPublished {
+        /// The day.
+        dt: NaiveDate,
+    },
+    /// Landed, as asked: nothing is published.
+    Landed {
+        /// The run.
+        run_id: RunId,
+        /// Calls made.
+        calls: i64,
+    },
+    /// Stopped before its work was done: nothing is published.
+    Stopped {
+        /// The day.
+        dt: NaiveDate,
+        /// Why.
+        reason: String,
+        /// Whether a later start can go on.
+        kind: Kind,
+    },
+    /// Published, a report per day.
+    Published(Vec<Report>),
+}
+
+/// What one publication holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The day.
+    pub dt: NaiveDate,
+    /// The run.
+    pub run_id: RunId,
+    /// Its number in the publish log.
+    pub seq: u64,
+    /// Records that should become offers.
+    pub received: i64,
+    /// Records that did.
+    pub loaded: i64,
+    /// Records that lost against another record of the same offer.
+    pub duplicates: i64,
+    /// Records set aside.
+    pub quarantined: i64,
+    /// Offers carried forward.
+    pub carried: i64,
+    /// Calls made.
+    pub calls: i64,
+    /// Single offers nobody answered for.
+    pub items_unanswered: usize,
+    /// Its shops.
+    pub shops: Vec<ShopRow>,
+}
+
+impl Report {
+    /// Whether everything asked for is proven complete.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.items_unanswered == 0 && self.shops.iter().all(|shop| shop.incomplete_reason.is_none())
+    }
+}
+
+/// Runs a pipeline.
+///
+/// # Errors
+/// Everything that keeps the run from publishing; an attempt that got as far as calling leaves a row in `runs`.
+pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_>) -> Result<Outcome> {
+    let store = Store::open(&pipeline.lake.root)?;
+    let _lock = store.lock(&pipeline.name, &describe_holder(around.clock.now())).await?;
+    publish::roll_forward(&store, &pipeline.name).await?;
+    if let Some(files) = &pipeline.files {
+        let captures = Captures::open(files, options.dt.unwrap_or_else(|| beijing_day(around.clock.now())))?;
+        return load_files(pipeline, options, around, &store, captures).await;
+    }
+    let dt = options.dt.unwrap_or_else(|| beijing_day(around.clock.now()));
+    let snapshot = Snapshot::load(&store).await?;
+    if snapshot.picture(&pipeline.name, dt).is_some() && !options.refresh {
+        return Ok(Outcome::AlreadyPublished { dt });
+    }
+    let start = day::Start {
+        dt,
+        run_id: new_run_id(around, dt),
+        attempt: snapshot.attempts(&pipeline.name, dt) + 1,
+        started_at: around.clock.now(),
+    };
+    match attempt(pipeline, options, around, &store, &start).await {
+        Err(error) => {
+            // The attempt's own failure is what the user needs to hear; a journal that cannot be written is logged.
+            if let Err(journal) = day::publish_failure(pipeline, &store, &start, around, &error).await {
+                tracing::error!(error = %journal, "cannot record the failed attempt in `runs`");
+            }
+            Err(error)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Extracts, lands and publishes one day.
+async fn attempt(
+    pipeline: &Pipeline,
+    options: Options,
+    around: &Surroundings<'_>,
+    store: &Store,
+    start: &day::Start,
+) -> Result<Outcome> {
+    let zone = Zone::new(store.clone(), &pipeline.name, start.dt);
+    let facts = extract(pipeline, around, &zone, start).await?;
+    if options.until_landed {
+        return Ok(Outcome::Landed { run_id: start.run_id, calls: facts.calls_used });
+    }
+    if let Some(reason) = facts.stopped.clone() {
+        day::publish_stop(pipeline, store, start, around, &facts).await?;
+        return Ok(Outcome::Stopped { dt: start.dt, reason, kind: Kind::Unavailable });
+    }
+    let report = day::publish(pipeline, store, &zone, start, facts, around).await?;
+    Ok(Outcome::Published(vec![report]))
+}
+
+async fn extract(pipeline: &Pipeline, around: &Surroundings<'_>, zone: &Zone, start: &day::Start) -> Result<RunFacts> {
+    let options = WriterOptions { run_id: start.run_id, first_number: 1, mask: mask(pipeline) };
+    let writer = Writer::start(zone.clone(), options);
+    let run_id = start.run_id.to_string();
+    let job = Job {
+        pipeline,
+        run_id: &run_id,
+        clock: Arc::clone(&around.clock),
+        sink: &writer,
+        progress: around.progress,
+        cancel: around.cancel.clone(),
+        seed: around.seed,
+    };
+    let extracted = extract::extract(job).await;
+    // What has landed stays landed, also when the extraction failed.
+    let closed = writer.close().await;
+    let facts = extracted?;
+    closed?;
+    zone.write_facts(&start.run_id, &facts).await?;
+    Ok(facts)
+}
+
+async fn load_files(
+    pipeline: &Pipeline,
+    options: Options,
+    around: &Surroundings<'_>,
+    store: &Store,
+    captures: Captures,
+) -> Result<Outcome> {
+    let target =
+        FilesTarget { store: store.clone(), pipeline: pipeline.name.clone(), clock: Arc::clone(&around.clock) };
+    let days = land::land_files(captures, target, |dt| new_run_id(around, dt)).await?;
+    let mut reports = Vec::new();
+    for landed in days {
+        let snapshot = Snapshot::load(store).await?;
+        let start = day::Start {
+            dt: landed.dt,
+            run_id: landed.run_id,
+            attempt: snapshot.attempts(&pipeline.name, landed.dt) + 1,
+            started_at: landed.facts.started_at,
+        };
+        let zone = Zone::new(store.clone(), &pipeline.name, landed.dt);
+        if options.until_landed {
+            return Ok(Outcome::Landed { run_id: landed.run_id, calls: 0 });
+        }
+        reports.push(day::publish(pipeline, store, &zone, &start, landed.facts, around).await?);
+    }
+    Ok(Outcome::Published(reports))
+}
+
+/// Everything of the accounts that must not land.
+fn mask(pipeline: &Pipeline) -> Mask {
+    let values = pipeline.accounts.iter().flat_map(|account| account.credentials.values());
+    Mask::new(values.filter_map(|credential| match credential {
+        Credential::Secret(secret) => Some(secret.clone()),
+        Credential::Plain(_) => None,
+    }))
+}
+
+/// Run ids of one process differ by day also when they start in the same millisecond.
+fn new_run_id(around: &Surroundings<'_>, dt: NaiveDate) -> RunId {
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+    let now = around.clock.now();
+    let salt = u64::try_from(now.timestamp_nanos_opt().unwrap_or_default()).unwrap_or_default();
+    let day = u64::try_from(chrono::Datelike::num_days_from_ce(&dt)).unwrap_or_default();
+    let mut bytes = [0; 10];
+    StdRng::seed_from_u64(around.seed ^ salt.rotate_left(17) ^ day).fill_bytes(&mut bytes);
+    RunId::new(now, bytes)
+}
+
+/// The error of a run whose records do not add up.
+fn not_conserved(report: &Report) -> Error {
+    Error::internal(format!(
+        "records do not add up: received {} ≠ loaded {} + duplicates {} + quarantined {}; nothing was published",
+        report.received, report.loaded, report.duplicates, report.quarantined
+    ))
+}

@@ -1,0 +1,77 @@
+//! What of the picture before goes on into today's.
+//!
+//! Takes the publish-log entry before; gives what completeness is judged against, and the rows that are carried on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use chrono::DateTime;
+
+use crate::base::{Error, Result};
+use crate::load::log::Entry;
+use crate::load::read::read;
+use crate::store::Store;
+use crate::transform::carry::Carrier;
+use crate::transform::contract::Table;
+use crate::transform::shops::{Previous, PreviousOffer};
+
+/// Reads what completeness is judged against.
+pub(super) fn load(store: &Store, entry: Option<&Entry>) -> Result<Previous> {
+    let mut previous = Previous::default();
+    let Some(entry) = entry else { return Ok(previous) };
+    previous.dt = Some(entry.dt);
+    read(store, entry, Table::Offers, Some(&["shop_id", "offer_id", "status", "content_hash"]), |batch| {
+        add_offers(&batch, &mut previous.offers)
+    })?;
+    read(store, entry, Table::Shops, Some(&["shop_id", "watermark_at"]), |batch| {
+        let (shops, times) = (text(&batch, "shop_id")?, column(&batch, "watermark_at")?);
+        let times = times.as_primitive::<TimestampMicrosecondType>();
+        for row in (0..batch.num_rows()).filter(|&row| times.is_valid(row)) {
+            if let Some(time) = DateTime::from_timestamp_micros(times.value(row)) {
+                previous.watermarks.insert(shops.value(row).to_owned(), time);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(previous)
+}
+
+/// Reads the rows that go on.
+pub(super) fn carry(store: &Store, entry: Option<&Entry>, carrier: &mut Carrier<'_>) -> Result<()> {
+    let Some(entry) = entry else { return Ok(()) };
+    if carrier.is_idle() {
+        return Ok(());
+    }
+    for table in [Table::Offers, Table::PriceTiers, Table::Skus] {
+        read(store, entry, table, None, |batch| carrier.take(table, &batch))?;
+    }
+    Ok(())
+}
+
+fn add_offers(batch: &RecordBatch, offers: &mut HashMap<i64, PreviousOffer>) -> Result<()> {
+    let (shops, statuses) = (text(batch, "shop_id")?, text(batch, "status")?);
+    let ids = column(batch, "offer_id")?.as_primitive::<Int64Type>();
+    let hashes = column(batch, "content_hash")?.as_primitive::<Int64Type>();
+    let mut shop: Option<Arc<str>> = None;
+    for row in 0..batch.num_rows() {
+        let name = shops.is_valid(row).then(|| shops.value(row));
+        if shop.as_deref() != name {
+            shop = name.map(Arc::from);
+        }
+        let delisted = statuses.value(row) == "delisted";
+        let offer = PreviousOffer { shop_id: shop.clone(), content_hash: hashes.value(row), delisted };
+        offers.insert(ids.value(row), offer);
+    }
+    Ok(())
+}
+
+fn column<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b dyn Array> {
+    let column = batch.column_by_name(name);
+    column.map(AsRef::as_ref).ok_or_else(|| Error::data(format!("a published file has no column `{name}`")))
+}
+
+fn text<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b arrow::array::StringArray> {
+    Ok(column(batch, name)?.as_string::<i32>())
+}

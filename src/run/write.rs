@@ -1,0 +1,145 @@
+//! Batches → the files of all tables of one run. Blocking: runs on threads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+
+use crate::base::{Error, Result};
+use crate::extract::Attempt;
+use crate::load::{DataFile, TableWriter, Target, WriterOptions};
+use crate::store::Store;
+use crate::transform::contract::Table;
+use crate::transform::picture::Picture;
+use crate::transform::rows::{self, RawPageRow};
+
+/// Batches that may wait for a table's writer.
+const WAITING_BATCHES: usize = 2;
+/// Bodies in one batch of `raw_pages`.
+const RAW_BATCH_BYTES: usize = 4 << 20;
+
+/// The files of one run, table by table.
+#[derive(Debug)]
+pub(super) struct Files<'a> {
+    pub(super) store: &'a Store,
+    pub(super) target: Target,
+    pub(super) files: BTreeMap<Table, Vec<DataFile>>,
+}
+
+impl<'a> Files<'a> {
+    /// None yet; `target`'s table does not matter.
+    pub(super) fn new(store: &'a Store, target: Target) -> Self {
+        Self { store, target, files: BTreeMap::new() }
+    }
+
+    fn writer(&self, table: Table) -> Result<TableWriter> {
+        TableWriter::new(self.store, Target { table, ..self.target.clone() }, WriterOptions::default())
+    }
+
+    /// Writes a small table: no file where there is no row.
+    pub(super) fn small(&mut self, table: Table, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() > 0 {
+            let mut writer = self.writer(table)?;
+            writer.write(batch)?;
+            self.files.insert(table, writer.finish()?);
+        }
+        Ok(())
+    }
+
+    /// Writes the three tables of a picture, each on a thread of its own.
+    pub(super) fn picture(&mut self, picture: &Picture<'_>) -> Result<()> {
+        const TABLES: [Table; 3] = [Table::Offers, Table::PriceTiers, Table::Skus];
+        let run_id = self.target.run_id.clone();
+        let written = std::thread::scope(|scope| -> Result<Vec<Vec<DataFile>>> {
+            let mut senders: Vec<SyncSender<RecordBatch>> = Vec::new();
+            let mut writers = Vec::new();
+            for table in TABLES {
+                let (sender, batches) = sync_channel(WAITING_BATCHES);
+                let writer = self.writer(table)?;
+                senders.push(sender);
+                writers.push(scope.spawn(move || drain(writer, &batches)));
+            }
+            let merged = picture.write(|rows| {
+                for ((sender, table), batch) in senders.iter().zip(TABLES).zip([rows.offers, rows.tiers, rows.skus]) {
+                    // A writer that has failed has hung up: its own error is the one to report.
+                    if sender.send(with_run_id(&batch, table, &run_id)?).is_err() {
+                        return Ok(());
+                    }
+                }
+                Ok(())
+            });
+            drop(senders);
+            let joined: Vec<_> = writers
+                .into_iter()
+                .map(|writer| writer.join().unwrap_or_else(|_| Err(Error::internal("a table's writer panicked"))))
+                .collect();
+            merged?;
+            joined.into_iter().collect()
+        })?;
+        self.files.extend(TABLES.into_iter().zip(written));
+        Ok(())
+    }
+
+    /// Folds landed answers into `raw_pages`, in the order of their numbers.
+    pub(super) fn raw_pages(&mut self, segments: impl Iterator<Item = Result<Vec<Attempt>>>) -> Result<()> {
+        let mut writer = self.writer(Table::RawPages)?;
+        let (mut waiting, mut bytes) = (Vec::new(), 0);
+        for attempts in segments {
+            for attempt in attempts? {
+                bytes += attempt.body.len();
+                waiting.extend(raw_page(attempt));
+                if bytes >= RAW_BATCH_BYTES {
+                    writer.write(&rows::raw_pages(&self.target.run_id, &waiting)?)?;
+                    waiting.clear();
+                    bytes = 0;
+                }
+            }
+        }
+        if !waiting.is_empty() {
+            writer.write(&rows::raw_pages(&self.target.run_id, &waiting)?)?;
+        }
+        self.files.insert(Table::RawPages, writer.finish()?);
+        Ok(())
+    }
+}
+
+fn drain(mut writer: TableWriter, batches: &Receiver<RecordBatch>) -> Result<Vec<DataFile>> {
+    for batch in batches {
+        if batch.num_rows() > 0 {
+            writer.write(&batch)?;
+        }
+    }
+    writer.finish()
+}
+
+/// A batch of a chunk in the columns of its table's file.
+fn with_run_id(batch: &RecordBatch, table: Table, run_id: &str) -> Result<RecordBatch> {
+    let schema = table.file_schema()?;
+    let run_ids: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n(run_id, batch.num_rows())));
+    let mut rest = batch.columns().iter().cloned();
+    let columns = schema.fields().iter().map(|field| match field.name().as_str() {
+        "run_id" => Ok(Arc::clone(&run_ids)),
+        name => rest.next().ok_or_else(|| Error::internal(format!("no column `{name}` for table `{table}`"))),
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    RecordBatch::try_new(schema, columns)
+        .map_err(|error| Error::internal(format!("wrong columns for table `{table}`")).caused_by(error))
+}
+
+/// The row of an attempt that was answered.
+fn raw_page(attempt: Attempt) -> Option<RawPageRow> {
+    let Attempt { record, body } = attempt;
+    Some(RawPageRow {
+        number: record.number,
+        request: serde_json::to_string(&record.request).unwrap_or_default(),
+        endpoint: record.endpoint,
+        shop_id: record.shop_id,
+        http_status: i16::try_from(record.http_status?).ok()?,
+        content_type: record.content_type,
+        redacted: record.redacted,
+        digest: record.digest,
+        body,
+        received_at: record.received_at,
+    })
+}

@@ -1,0 +1,151 @@
+//! Decode: the bytes of one response → the records in it, as slices of their canonical fields.
+//!
+//! Takes a gateway definition, compiled once; gives for each answer the records it holds, without copying.
+//!
+//! Invariant: every record of an answer is handed on, also one that is no object.
+
+use std::ops::Range;
+
+use crate::base::json::{Kind, Pointers, Raw};
+use crate::config::Gateway;
+use crate::config::gateway::{Endpoint, FieldSource, Mapping, OFFER_FIELDS, SKU_FIELDS};
+
+use super::fields::{OfferField, OfferFields, SkuFields};
+
+/// Finds records and their fields in a gateway's answers.
+#[derive(Debug)]
+pub struct Finder {
+    offer: Plan,
+    sku: Plan,
+}
+
+/// All pointers of a mapping, looked up in one pass over a record.
+#[derive(Debug)]
+struct Plan {
+    pointers: Pointers,
+    /// By field: which slots its pointers fill.
+    slots: Vec<Range<usize>>,
+}
+
+/// Room for one record's look-ups, reused from record to record.
+#[derive(Debug, Default)]
+pub struct Scratch<'a> {
+    found: Vec<Option<Raw<'a>>>,
+    /// The SKUs nested in the record looked at last.
+    pub skus: Vec<SkuFields<'a>>,
+}
+
+impl Plan {
+    fn new(mapping: &Mapping, names: &[&str]) -> Self {
+        let empty = FieldSource::default();
+        let sources: Vec<&FieldSource> = names.iter().map(|name| mapping.get(*name).unwrap_or(&empty)).collect();
+        let mut start = 0;
+        let slots = sources.iter().map(|source| {
+            let slots = start..start + source.at.len();
+            start = slots.end;
+            slots
+        });
+        let slots = slots.collect();
+        let pointers = Pointers::new(sources.iter().flat_map(|source| &source.at).map(|pointer| pointer.parts()));
+        Self { pointers, slots }
+    }
+
+    /// Per field the first value that is not empty.
+    fn find<'a, const N: usize>(&self, record: Raw<'a>, found: &mut Vec<Option<Raw<'a>>>) -> [Option<Raw<'a>>; N] {
+        found.resize(self.pointers.len(), None);
+        self.pointers.capture(record, found);
+        std::array::from_fn(|field| {
+            let slots = self.slots.get(field).cloned().unwrap_or_default();
+            found[slots].iter().flatten().find(|value| !value.is_empty_value()).copied()
+        })
+    }
+}
+
+impl Finder {
+    /// Compiles a definition's mappings.
+    #[must_use]
+    pub fn new(gateway: &Gateway) -> Self {
+        Self { offer: Plan::new(&gateway.offer, OFFER_FIELDS), sku: Plan::new(&gateway.sku, SKU_FIELDS) }
+    }
+
+    /// The fields of an offer's record; its nested SKUs are in `scratch.skus` after it.
+    pub fn offer<'a>(&self, record: Raw<'a>, scratch: &mut Scratch<'a>) -> OfferFields<'a> {
+        let fields = OfferFields(self.offer.find(record, &mut scratch.found));
+        scratch.skus.clear();
+        if let Some(nested) = fields.get(OfferField::Skus) {
+            for sku in nested_records(nested) {
+                let fields = SkuFields(self.sku.find(sku, &mut scratch.found));
+                scratch.skus.push(fields);
+            }
+        }
+        fields
+    }
+
+    /// The fields of a SKU's own answer.
+    pub fn sku<'a>(&self, record: Raw<'a>, scratch: &mut Scratch<'a>) -> SkuFields<'a> {
+        SkuFields(self.sku.find(record, &mut scratch.found))
+    }
+}
+
+/// The records of an answer.
+#[derive(Debug, Clone)]
+pub enum Records<'a> {
+    /// These.
+    Some(Vec<Raw<'a>>),
+    /// The answer says that there are none.
+    Empty,
+    /// None of the endpoint's pointers leads anywhere.
+    Missing,
+}
+
+/// Finds the records of `endpoint` in an answer (WIRE §1 "Answers": a list may be a list of page lists, a one-element
+/// list may be an object, an empty list may be `""` or `{}`).
+#[must_use]
+pub fn records<'a>(endpoint: &Endpoint, answer: Raw<'a>) -> Records<'a> {
+    let mut there = false;
+    for pointer in endpoint.list.iter().chain(&endpoint.one) {
+        let Some(value) = answer.get(pointer.parts()) else { continue };
+        // The whole answer is a list only where it is one: an envelope without a list is not a record.
+        if pointer.parts().is_empty() && value.kind() != Kind::Array && endpoint.one.is_empty() {
+            continue;
+        }
+        there = true;
+        if value.kind() == Kind::Null {
+            continue;
+        }
+        let mut records = Vec::new();
+        if !value.is_empty_value() {
+            flatten(value, &mut records);
+        }
+        return if records.is_empty() { Records::Empty } else { Records::Some(records) };
+    }
+    if there { Records::Empty } else { Records::Missing }
+}
+
+fn flatten<'a>(value: Raw<'a>, records: &mut Vec<Raw<'a>>) {
+    if value.kind() != Kind::Array {
+        records.push(value);
+        return;
+    }
+    for element in value.elements() {
+        flatten(element, records);
+    }
+}
+
+/// The SKU records in a list, in a single record, in a map from spec to record, or in a wrapper around any of these.
+fn nested_records(value: Raw<'_>) -> Vec<Raw<'_>> {
+    match value.kind() {
+        Kind::Array => value.elements().filter(|element| element.kind() == Kind::Object).collect(),
+        Kind::Object => {
+            let values: Vec<Raw<'_>> = value.entries().map(|(_, value)| value).collect();
+            match values.as_slice() {
+                [only] if matches!(only.kind(), Kind::Array) => nested_records(*only),
+                values if !values.is_empty() && values.iter().all(|value| value.kind() == Kind::Object) => {
+                    values.to_vec()
+                }
+                _ => vec![value],
+            }
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,194 @@
+use chrono::TimeZone;
+
+use super::super::chunk::Origin;
+use super::*;
+
+fn at(hour: u32) -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 11, 20, hour, 0, 0).unwrap()
+}
+
+fn key(shop: &str, offer_id: i64, content_hash: i64) -> Key {
+    Key {
+        shop_id: Some(shop.into()),
+        offer_id,
+        modified_at: 0,
+        fetched_at: 0,
+        number: 1,
+        position: 0,
+        content_hash,
+        origin: Origin::Fetched,
+        sku_complete: true,
+        price_complete: true,
+        moq_stated: true,
+    }
+}
+
+fn facts(shops: &[(&str, Option<i64>, Option<&str>)]) -> RunFacts {
+    RunFacts {
+        run_id: "r".into(),
+        shops: shops
+            .iter()
+            .map(|(id, official_count, reason)| ShopFacts {
+                shop_id: (*id).into(),
+                shop_name: None,
+                shop_url: None,
+                official_count: *official_count,
+                incomplete_reason: reason.map(str::to_owned),
+                calls_used: 3,
+                started_at: at(1),
+                finished_at: at(2),
+            })
+            .collect(),
+        items_unanswered: Vec::new(),
+        calls_used: 3,
+        retries: 0,
+        throttles: 0,
+        bytes_received: 0,
+        stopped: None,
+        started_at: at(1),
+        finished_at: at(2),
+    }
+}
+
+fn previous(offers: &[(&str, i64, i64)]) -> Previous {
+    let offer = |shop: &str, content_hash| PreviousOffer { shop_id: Some(shop.into()), content_hash, delisted: false };
+    Previous {
+        dt: NaiveDate::from_ymd_opt(2026, 11, 19),
+        offers: offers.iter().map(|(shop, id, hash)| (*id, offer(shop, *hash))).collect(),
+        watermarks: HashMap::from([("a".to_owned(), at(0))]),
+    }
+}
+
+/// A run to judge; each test changes what it is about.
+struct Case {
+    facts: RunFacts,
+    completeness: Completeness,
+    keys: Vec<Key>,
+    gone: HashSet<i64>,
+    listings: bool,
+    hold: bool,
+}
+
+impl Case {
+    fn new(facts: RunFacts, keys: Vec<Key>) -> Self {
+        let completeness = Completeness {
+            count: true,
+            sku: true,
+            price: true,
+            count_tolerance: 5,
+            sku_rate_min: 9_700,
+            price_rate_min: 9_700,
+        };
+        Self { facts, completeness, keys, gone: HashSet::new(), listings: true, hold: false }
+    }
+
+    fn judge(&self, previous: &Previous) -> Verdict {
+        let fetched = Fetched {
+            gateway: "portals",
+            facts: &self.facts,
+            completeness: &self.completeness,
+            skus_fetched: false,
+            winners: self.keys.iter().collect(),
+            listed: &BTreeMap::new(),
+            totals: &BTreeMap::new(),
+            quarantined: &BTreeMap::new(),
+            gone: &self.gone,
+            listings: self.listings,
+            hold: self.hold,
+        };
+        judge(&fetched, previous)
+    }
+}
+
+#[test]
+fn a_complete_shop_counts_new_and_changed_offers_and_delists_the_absent() {
+    let case = Case::new(facts(&[("a", Some(3), None)]), vec![key("a", 1, 1), key("a", 2, 9), key("a", 3, 3)]);
+    let verdict = case.judge(&previous(&[("a", 1, 1), ("a", 2, 2), ("a", 4, 4), ("gone-from-pipeline", 5, 5)]));
+    let shop = &verdict.shops[0];
+    assert_eq!((shop.offer_count, shop.new_count, shop.changed_count, shop.delisted_count), (3, 1, 1, 1));
+    assert_eq!((shop.incomplete_reason.as_deref(), shop.watermark_at), (None, Some(at(1))));
+    assert_eq!(verdict.delisted, HashSet::from([4]));
+    assert!(verdict.carried.is_empty());
+}
+
+#[test]
+fn an_incomplete_shop_carries_forward_delists_nothing_and_keeps_its_watermark() {
+    let case = Case::new(facts(&[("a", Some(3), Some("past page 50"))]), vec![key("a", 1, 1)]);
+    let verdict = case.judge(&previous(&[("a", 1, 1), ("a", 4, 4)]));
+    let shop = &verdict.shops[0];
+    assert_eq!((verdict.carried.clone(), verdict.delisted.clone()), (HashSet::from([4]), HashSet::new()));
+    assert_eq!((shop.offer_count, shop.carried_count, shop.watermark_at), (2, 1, Some(at(0))));
+}
+
+#[test]
+fn counts_may_differ_by_the_tolerance_and_an_unknown_count_is_not_complete() {
+    let check = |official, fetched: i64, reason: Option<&str>| {
+        let case = Case::new(facts(&[("a", official, None)]), (1..=fetched).map(|id| key("a", id, 0)).collect());
+        assert_eq!(case.judge(&Previous::default()).shops[0].incomplete_reason.as_deref(), reason);
+    };
+    check(Some(105), 100, None);
+    check(Some(95), 100, None);
+    check(Some(106), 100, Some("the official count is 106, fetched were 100 offers"));
+    check(Some(94), 100, Some("the official count is 94, fetched were 100 offers"));
+    check(None, 100, Some("the official count is unknown"));
+    check(Some(0), 0, None);
+}
+
+#[test]
+fn rates_are_judged_where_the_check_applies_only() {
+    let mut case = Case::new(facts(&[("a", Some(100), None)]), (1..=100).map(|id| key("a", id, 0)).collect());
+    case.keys.iter_mut().take(4).for_each(|key| key.price_complete = false);
+    case.keys.iter_mut().for_each(|key| key.sku_complete = false);
+    let shop = &case.judge(&Previous::default()).shops[0];
+    assert_eq!(
+        shop.incomplete_reason.as_deref(),
+        Some("96.00 % of the offers have a wholesale price, 97.00 % are needed")
+    );
+    assert_eq!((shop.sku_complete_rate, shop.price_complete_rate), (None, Some(9_600)));
+    case.completeness.price = false;
+    let shop = &case.judge(&Previous::default()).shops[0];
+    assert_eq!((shop.incomplete_reason.as_deref(), shop.price_complete_rate), (None, None));
+}
+
+#[test]
+fn no_price_and_no_moq_anywhere_is_a_missing_permission() {
+    let mut case = Case::new(facts(&[("a", Some(2), None)]), vec![key("a", 1, 0), key("a", 2, 0)]);
+    case.keys.iter_mut().for_each(|key| (key.price_complete, key.moq_stated) = (false, false));
+    let shop = &case.judge(&Previous::default()).shops[0];
+    assert!(shop.incomplete_reason.as_deref().unwrap().contains("B2B data permission"));
+}
+
+#[test]
+fn a_held_shop_keeps_its_last_rows_and_sets_the_new_ones_aside() {
+    let mut case =
+        Case::new(facts(&[("a", Some(9), None), ("b", Some(1), None)]), vec![key("a", 1, 7), key("b", 2, 0)]);
+    case.completeness.count_tolerance = 0;
+    case.hold = true;
+    let verdict = case.judge(&previous(&[("a", 1, 1), ("a", 4, 4)]));
+    assert_eq!(verdict.carried, HashSet::from([1, 4]));
+    assert_eq!(verdict.held.keys().collect::<Vec<_>>(), ["a"]);
+    let shop = &verdict.shops[0];
+    assert_eq!((shop.offer_count, shop.carried_count, shop.quarantined_count), (2, 2, 1));
+    assert!(shop.incomplete_reason.as_deref().unwrap().ends_with("held back, its last rows are kept"));
+    assert_eq!(verdict.shops[1].incomplete_reason, None);
+}
+
+#[test]
+fn of_single_offers_the_unanswered_are_carried_and_only_those_said_to_be_gone_are_delisted() {
+    let mut case = Case::new(facts(&[]), vec![key("a", 1, 1)]);
+    case.listings = false;
+    case.facts.items_unanswered = vec![2];
+    case.gone = HashSet::from([3]);
+    let verdict = case.judge(&previous(&[("a", 1, 1), ("a", 2, 2), ("a", 3, 3), ("a", 4, 4)]));
+    assert_eq!((verdict.carried, verdict.delisted), (HashSet::from([2]), HashSet::from([3])));
+    assert_eq!(verdict.shops[0].incomplete_reason.as_deref(), Some("1 of the items asked for were not answered"));
+}
+
+#[test]
+fn without_a_count_check_absence_proves_nothing() {
+    let mut case = Case::new(facts(&[]), vec![key("a", 1, 1)]);
+    case.completeness.count = false;
+    let verdict = case.judge(&previous(&[("a", 1, 1), ("a", 2, 2)]));
+    assert!(verdict.carried.is_empty() && verdict.delisted.is_empty());
+    assert_eq!(verdict.shops[0].incomplete_reason, None);
+}

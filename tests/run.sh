@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Installs what the tests need, then format, lints, docs, all tests and the readers nobody here wrote.
+#
+#   tests/run.sh             everything
+#   tests/run.sh --quick     format, lints and tests only: nothing is installed
+#
+# Build output goes to CARGO_TARGET_DIR (default: huopan/target in the user's cache directory), so that fresh
+# clones reuse it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+quick=no
+case "${1:-}" in
+    --quick) quick=yes ;;
+    "") ;;
+    *) echo "usage: tests/run.sh [--quick]" >&2; exit 2 ;;
+esac
+
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/huopan"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
+export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
+step() { printf '\n== %s\n' "$*"; }
+
+# ── what the tests need ─────────────────────────────
+[ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
+missing=()
+command -v cargo >/dev/null || { echo "missing: cargo (install Rust with rustup, see README)" >&2; exit 1; }
+command -v cc >/dev/null || missing+=(build-essential)
+if [ "$quick" = no ]; then
+    python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+fi
+if [ "${#missing[@]}" -gt 0 ]; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        step "installing ${missing[*]}"
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"
+    else
+        echo "missing: ${missing[*]} (sudo apt-get install ${missing[*]})" >&2
+        exit 1
+    fi
+fi
+for component in rustfmt clippy; do
+    cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$component"
+done
+
+# ── the project ─────────────────────────────────────
+step "format"
+cargo fmt --check
+step "lints"
+cargo clippy --locked --all-targets -- -D warnings
+step "tests"
+cargo test --locked
+step "docs"
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
