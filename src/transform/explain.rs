@@ -10,7 +10,7 @@ use crate::base::json::Raw;
 use super::fields::OfferField;
 use super::ladder::LadderStatus;
 use super::normalise::{Input, Rules, normalise};
-use super::offer::{MoqSource, Offer, PriceSource, QuantityStatus, Reject, UnitSource};
+use super::offer::{MoqSource, Offer, PriceSource, QuantityStatus, UnitSource};
 use super::pack::PackSource;
 
 /// Where one column comes from.
@@ -28,20 +28,22 @@ pub struct Step<'a> {
     pub value: String,
 }
 
-/// Explains one record.
-///
-/// # Errors
-/// [`Reject`] for a record that goes to quarantine.
-pub fn explain<'a>(input: &Input<'_, 'a>, rules: &Rules) -> Result<Vec<Step<'a>>, Reject> {
+/// Explains one record; of one that goes to quarantine, only why.
+#[must_use]
+pub fn explain<'a>(input: &Input<'_, 'a>, rules: &Rules) -> Vec<Step<'a>> {
     let mut offer = Offer::default();
-    normalise(input, rules, &mut offer)?;
     let mut told = Told { input, steps: Vec::new() };
+    if let Err(reject) = normalise(input, rules, &mut offer) {
+        let field = OfferField::ALL.iter().copied().find(|field| field.name() == reject.field);
+        told.add("quarantine", field, reject.reason.name(), reject.value);
+        return told.steps;
+    }
     texts(&mut told, &offer);
     prices(&mut told, &offer);
     quantities(&mut told, &offer);
     counters(&mut told, &offer);
     told.tiers(&offer);
-    Ok(told.steps)
+    told.steps
 }
 
 struct Told<'t, 'a> {
@@ -244,7 +246,7 @@ mod tests {
         fields.0[OfferField::Moq as usize] = raw("\"2箱起批\"");
         fields.0[OfferField::Ladder as usize] = raw("[[2,48],[10,36]]");
         let input = Input { offer: &fields, skus: &[], shop_id: Some("s"), sku_source: SkuSource::NotAsked };
-        let steps = explain(&input, &Rules::of_units(None, &Units::default())).unwrap();
+        let steps = explain(&input, &Rules::of_units(None, &Units::default()));
         let find = |column: &str| {
             let step = steps.iter().find(|step| step.column == column).unwrap();
             (step.field, step.bytes.map(Raw::json), step.rule, step.value.as_str())
@@ -261,5 +263,15 @@ mod tests {
         assert_eq!(find("shop_id"), (None, None, "the shop it was listed for", "s"));
         assert_eq!(find("price_tiers").3, "tier 1: 2–9 at 48.0000, 2.000000 a piece");
         assert_eq!(find("pack_source").3, "title");
+    }
+
+    #[test]
+    fn a_record_in_quarantine_tells_why() {
+        let mut fields = OfferFields::default();
+        fields.0[OfferField::OfferId as usize] = json::parse(b"\"PRODUCT-REAL\"").ok();
+        let input = Input { offer: &fields, skus: &[], shop_id: None, sku_source: SkuSource::NotAsked };
+        let steps = explain(&input, &Rules::of_units(None, &Units::default()));
+        let told: Vec<_> = steps.iter().map(|step| (step.column, step.field, step.rule)).collect();
+        assert_eq!(told, [("quarantine", Some(OfferField::OfferId), "id_invalid")]);
     }
 }
