@@ -76,6 +76,22 @@ fn holds(offer: &Offer<'_>) {
     }
 }
 
+#[test]
+fn what_one_record_states_is_not_remembered_for_the_next() {
+    let rules = rules(None);
+    let mut offer = Offer::default();
+    let mut show = |record: &'static str| {
+        let fields =
+            OfferFields(fields_of(json::parse(record.as_bytes()).unwrap(), crate::config::gateway::OFFER_FIELDS));
+        let input = Input { offer: &fields, skus: &[], shop_id: None, sku_source: SkuSource::NotAsked };
+        normalise(&input, &rules, &mut offer).unwrap();
+        (unit(&offer), tiers(&offer))
+    };
+    let stated = show(r#"{"offer_id":1,"unit":"箱","title":"24件/箱","ladder":[[1,24]]}"#);
+    assert_eq!(stated, ("箱 24 title".to_owned(), "single wholesale: 1-(24-)=24(1)".to_owned()));
+    assert_eq!(show(r#"{"offer_id":2,"unit":"箱"}"#), ("箱 - none".to_owned(), "missing none:".to_owned()));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
