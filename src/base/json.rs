@@ -43,7 +43,7 @@ pub enum Kind {
 /// The exact text of one valid JSON value, without surrounding white space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Raw<'a> {
-    bytes: &'a [u8],
+    text: &'a str,
 }
 
 /// Validates a whole document once.
@@ -51,23 +51,24 @@ pub struct Raw<'a> {
 /// # Errors
 /// [`JsonError`] with the offset of the first byte that is not UTF-8 or not JSON.
 pub fn parse(bytes: &[u8]) -> Result<Raw<'_>, JsonError> {
-    if let Err(error) = std::str::from_utf8(bytes) {
-        return Err(JsonError { offset: error.valid_up_to(), what: "not UTF-8" });
-    }
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => return Err(JsonError { offset: error.valid_up_to(), what: "not UTF-8" }),
+    };
     let start = skip_space(bytes, 0);
     let end = validate(bytes, start)?;
     let rest = skip_space(bytes, end);
     if rest != bytes.len() {
         return Err(JsonError { offset: rest, what: "text after the document" });
     }
-    Ok(Raw { bytes: &bytes[start..end] })
+    Ok(Raw { text: &text[start..end] })
 }
 
 impl<'a> Raw<'a> {
     /// Its type.
     #[must_use]
     pub fn kind(self) -> Kind {
-        match self.bytes.first() {
+        match self.text.as_bytes().first() {
             Some(b'{') => Kind::Object,
             Some(b'[') => Kind::Array,
             Some(b'"') => Kind::String,
@@ -80,13 +81,13 @@ impl<'a> Raw<'a> {
     /// Its exact bytes.
     #[must_use]
     pub fn bytes(self) -> &'a [u8] {
-        self.bytes
+        self.text.as_bytes()
     }
 
     /// Its exact text.
     #[must_use]
     pub fn json(self) -> &'a str {
-        std::str::from_utf8(self.bytes).unwrap_or_default()
+        self.text
     }
 
     /// The value at these pointer parts; numbers index arrays.
@@ -99,7 +100,7 @@ impl<'a> Raw<'a> {
     #[must_use]
     pub fn text(self) -> Option<Cow<'a, str>> {
         match self.kind() {
-            Kind::String => Some(unescape(&self.bytes[1..self.bytes.len() - 1])),
+            Kind::String => Some(unescape(&self.text[1..self.text.len() - 1])),
             Kind::Number | Kind::Bool => Some(Cow::Borrowed(self.json())),
             Kind::Null | Kind::Array | Kind::Object => None,
         }
@@ -108,21 +109,21 @@ impl<'a> Raw<'a> {
     /// The elements of an array; none of anything else.
     #[must_use]
     pub fn elements(self) -> Elements<'a> {
-        let bytes = if self.kind() == Kind::Array { self.bytes } else { b"[" };
-        Elements { bytes, at: 1 }
+        let text = if self.kind() == Kind::Array { self.text } else { "[" };
+        Elements { text, at: 1 }
     }
 
     /// Names and values of an object; none of anything else.
     #[must_use]
     pub fn entries(self) -> Entries<'a> {
-        let bytes = if self.kind() == Kind::Object { self.bytes } else { b"{" };
-        Entries { bytes, at: 1 }
+        let text = if self.kind() == Kind::Object { self.text } else { "{" };
+        Entries { text, at: 1 }
     }
 
     /// Null, `""`, `"null"`, `[]` or `{}`: how PHP-type services write "nothing".
     #[must_use]
     pub fn is_empty_value(self) -> bool {
-        match self.bytes {
+        match self.text.as_bytes() {
             b"null" | b"\"\"" | b"\"null\"" => true,
             [b'[', rest @ ..] | [b'{', rest @ ..] => matches!(rest.get(skip_space(rest, 0)), Some(b']' | b'}')),
             [b'"', middle @ .., b'"'] => middle.iter().all(u8::is_ascii_whitespace),
@@ -142,7 +143,7 @@ impl<'a> Raw<'a> {
 /// Iterates over an array.
 #[derive(Debug, Clone)]
 pub struct Elements<'a> {
-    bytes: &'a [u8],
+    text: &'a str,
     at: usize,
 }
 
@@ -151,29 +152,31 @@ impl<'a> Iterator for Elements<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Raw<'a>> {
-        let start = next_value(self.bytes, self.at)?;
-        self.at = skip_value(self.bytes, start);
-        Some(Raw { bytes: &self.bytes[start..self.at] })
+        let bytes = self.text.as_bytes();
+        let start = next_value(bytes, self.at)?;
+        self.at = skip_value(bytes, start);
+        Some(Raw { text: &self.text[start..self.at] })
     }
 }
 
 /// Iterates over an object.
 #[derive(Debug, Clone)]
 pub struct Entries<'a> {
-    bytes: &'a [u8],
+    text: &'a str,
     at: usize,
 }
 
 impl<'a> Entries<'a> {
     /// The next name, still escaped and without its quotes, and value.
     #[inline]
-    fn next_raw(&mut self) -> Option<(&'a [u8], Raw<'a>)> {
-        let name = next_value(self.bytes, self.at)?;
-        let colon = skip_space(self.bytes, skip_value(self.bytes, name));
-        let start = skip_space(self.bytes, colon + 1);
-        self.at = skip_value(self.bytes, start);
-        let name_end = skip_value(self.bytes, name);
-        Some((&self.bytes[name + 1..name_end - 1], Raw { bytes: &self.bytes[start..self.at] }))
+    fn next_raw(&mut self) -> Option<(&'a str, Raw<'a>)> {
+        let bytes = self.text.as_bytes();
+        let name = next_value(bytes, self.at)?;
+        let name_end = skip_value(bytes, name);
+        let colon = skip_space(bytes, name_end);
+        let start = skip_space(bytes, colon + 1);
+        self.at = skip_value(bytes, start);
+        Some((&self.text[name + 1..name_end - 1], Raw { text: &self.text[start..self.at] }))
     }
 }
 
@@ -269,14 +272,14 @@ impl Pointers {
         let mut entries = value.entries();
         while let Some((name, value)) = entries.next_raw() {
             let unescaped;
-            let name = if memchr::memchr(b'\\', name).is_some() {
+            let name = if memchr::memchr(b'\\', name.as_bytes()).is_some() {
                 unescaped = unescape(name);
-                unescaped.as_bytes()
+                &*unescaped
             } else {
                 name
             };
             let (before, after) = node.children.split_at(guess);
-            let hit = after.iter().chain(before).position(|(known, _)| known.as_bytes() == name);
+            let hit = after.iter().chain(before).position(|(known, _)| known == name);
             if let Some(offset) = hit {
                 let index = (guess + offset) % node.children.len();
                 guess = (index + 1) % node.children.len();
@@ -287,9 +290,8 @@ impl Pointers {
 }
 
 /// The text of a string's inside, escapes resolved.
-fn unescape(inside: &[u8]) -> Cow<'_, str> {
-    let text = std::str::from_utf8(inside).unwrap_or_default();
-    let Some(first) = memchr::memchr(b'\\', inside) else { return Cow::Borrowed(text) };
+fn unescape(text: &str) -> Cow<'_, str> {
+    let Some(first) = memchr::memchr(b'\\', text.as_bytes()) else { return Cow::Borrowed(text) };
     let mut out = String::with_capacity(text.len());
     out.push_str(&text[..first]);
     let mut rest = &text[first..];

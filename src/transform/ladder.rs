@@ -192,13 +192,12 @@ impl Reader<'_> {
 
     fn list(&mut self, raw: Raw<'_>) -> Result<Shape, DecimalError> {
         let mut parts = Parts::default();
-        let alone = raw.elements().nth(1).is_none();
         for element in raw.elements().filter(|element| !element.is_empty_value()) {
             let part = match element.kind() {
                 Kind::Object => self.members(element)?,
                 Kind::Array => self.pair(element)?,
                 Kind::String => self.step_text(&element.text().unwrap_or_default())?,
-                Kind::Number if alone => self.step_text(element.json())?,
+                Kind::Number if raw.elements().nth(1).is_none() => self.step_text(element.json())?,
                 _ => Part::Unreadable,
             };
             parts.add(part, self.steps);

@@ -98,102 +98,6 @@ pub enum Bound {
     Open,
 }
 
-/// Signs by their text; of two that start alike the longer stands first.
-const SIGNS: &[(&str, Sign)] = &[
-    (">=", Sign::AtLeast(Bound::Closed)),
-    ("≥", Sign::AtLeast(Bound::Closed)),
-    ("≧", Sign::AtLeast(Bound::Closed)),
-    (">", Sign::AtLeast(Bound::Open)),
-    ("＞", Sign::AtLeast(Bound::Open)),
-    ("<=", Sign::AtMost(Bound::Closed)),
-    ("≤", Sign::AtMost(Bound::Closed)),
-    ("≦", Sign::AtMost(Bound::Closed)),
-    ("<", Sign::AtMost(Bound::Open)),
-    ("＜", Sign::AtMost(Bound::Open)),
-    ("/", Sign::Slash),
-    ("／", Sign::Slash),
-    ("=", Sign::Equals),
-    ("＝", Sign::Equals),
-    (":", Sign::Colon),
-    ("：", Sign::Colon),
-    ("(", Sign::Open),
-    ("（", Sign::Open),
-    ("[", Sign::Open),
-    ("【", Sign::Open),
-    (")", Sign::Close),
-    ("）", Sign::Close),
-    ("]", Sign::Close),
-    ("】", Sign::Close),
-    ("~", Sign::Range),
-    ("～", Sign::Range),
-    ("〜", Sign::Range),
-    ("——", Sign::Range),
-    ("—", Sign::Range),
-    ("–", Sign::Range),
-    ("-", Sign::Range),
-    ("－", Sign::Range),
-    ("至", Sign::Range),
-    ("到", Sign::Range),
-    ("×", Sign::Times),
-    ("*", Sign::Times),
-    ("＊", Sign::Times),
-    ("+", Sign::Plus),
-    ("＋", Sign::Plus),
-    ("%", Sign::Percent),
-    ("％", Sign::Percent),
-    ("及以上", Sign::OrMore),
-    ("以上", Sign::OrMore),
-    ("起批", Sign::From),
-    ("起订", Sign::From),
-    ("起售", Sign::From),
-    ("起购", Sign::From),
-    ("起拿", Sign::From),
-    ("起", Sign::From),
-    ("的倍数", Sign::Multiple),
-    ("倍", Sign::Multiple),
-    ("¥", Sign::Yuan),
-    ("￥", Sign::Yuan),
-    ("$", Sign::Dollar),
-    ("元", Sign::YuanWord),
-    ("每", Sign::Each),
-    ("箱规", Sign::CartonSize),
-    ("箱装数", Sign::CartonSize),
-    ("装箱数量", Sign::CartonSize),
-    ("装箱数", Sign::CartonSize),
-    ("装箱量", Sign::CartonSize),
-    ("装", Sign::Packed),
-    ("数量", Sign::Filler),
-    ("含", Sign::Filler),
-    ("有", Sign::Filler),
-    ("共", Sign::Filler),
-    ("内", Sign::Filler),
-    ("大约", Sign::About),
-    ("约", Sign::About),
-    ("近", Sign::About),
-    ("全网", Sign::Platform),
-    ("已售", Sign::Sold),
-    ("成交", Sign::Sold),
-    ("销量", Sign::Sold),
-    ("售出", Sign::Sold),
-    (",", Sign::Comma),
-    ("，", Sign::Comma),
-    ("、", Sign::Comma),
-    (";", Sign::Comma),
-    ("；", Sign::Comma),
-    ("\n", Sign::Comma),
-];
-
-/// The bytes some sign starts with.
-const STARTS_SIGN: [bool; 256] = {
-    let mut flags = [false; 256];
-    let mut index = 0;
-    while index < SIGNS.len() {
-        flags[SIGNS[index].0.as_bytes()[0] as usize] = true;
-        index += 1;
-    }
-    flags
-};
-
 /// Splits `text` into `out`, which is cleared first.
 pub fn lex(text: &str, units: &UnitTable, out: &mut Vec<Lexeme>) {
     out.clear();
@@ -207,6 +111,14 @@ pub fn lex(text: &str, units: &UnitTable, out: &mut Vec<Lexeme>) {
         }
         let previous = out.last().filter(|last| last.end == at).map(|last| last.token);
         let (token, length) = one(rest, first, previous, units);
+        // 半打 without a number is one 半打.
+        if first == '半' && matches!(token, Token::Unit(_)) && !matches!(previous, Some(Token::Number(_))) {
+            let middle = at + first.len_utf8();
+            out.push(Lexeme { token: Token::Number(Some(Decimal::whole(1))), start: at, end: middle });
+            out.push(Lexeme { token, start: middle, end: at + length });
+            at += length;
+            continue;
+        }
         match out.last_mut() {
             Some(last) if token == Token::Word && last.token == Token::Word && last.end == at => last.end = at + length,
             _ => out.push(Lexeme { token, start: at, end: at + length }),
@@ -225,7 +137,7 @@ fn one(rest: &str, first: char, previous: Option<Token>, units: &UnitTable) -> (
     if let Some((unit, length)) = unit {
         // 箱规 and 箱装数 are words of their own.
         if first == '箱'
-            && let Some((sign, length)) = sign(rest)
+            && let Some((sign, length)) = sign(rest, first)
         {
             return (Token::Sign(sign), length);
         }
@@ -234,7 +146,7 @@ fn one(rest: &str, first: char, previous: Option<Token>, units: &UnitTable) -> (
     if let Some(found) = number::at_start(rest, units) {
         return (Token::Number(found.value), found.length);
     }
-    if let Some((sign, length)) = sign(rest) {
+    if let Some((sign, length)) = sign(rest, first) {
         return (Token::Sign(sign), length);
     }
     // 两 on its own: the weight.
@@ -244,12 +156,58 @@ fn one(rest: &str, first: char, previous: Option<Token>, units: &UnitTable) -> (
     (Token::Word, first.len_utf8())
 }
 
-fn sign(rest: &str) -> Option<(Sign, usize)> {
+/// The sign that starts `rest`, of two that start alike the longer, and its length in bytes.
+fn sign(rest: &str, first: char) -> Option<(Sign, usize)> {
     let bytes = rest.as_bytes();
-    if !STARTS_SIGN[usize::from(*bytes.first()?)] {
-        return None;
-    }
-    SIGNS.iter().find(|(text, _)| bytes.starts_with(text.as_bytes())).map(|(text, sign)| (*sign, text.len()))
+    let longer = |text: &str| bytes.starts_with(text.as_bytes());
+    let width = first.len_utf8();
+    let bound =
+        |closed: usize| if longer(">=") || longer("<=") { (Bound::Closed, closed) } else { (Bound::Open, width) };
+    let found = match first {
+        '>' | '＞' => (Sign::AtLeast(bound(2).0), bound(2).1),
+        '<' | '＜' => (Sign::AtMost(bound(2).0), bound(2).1),
+        '≥' | '≧' => (Sign::AtLeast(Bound::Closed), width),
+        '≤' | '≦' => (Sign::AtMost(Bound::Closed), width),
+        '/' | '／' => (Sign::Slash, width),
+        '=' | '＝' => (Sign::Equals, width),
+        ':' | '：' => (Sign::Colon, width),
+        '(' | '（' | '[' | '【' => (Sign::Open, width),
+        ')' | '）' | ']' | '】' => (Sign::Close, width),
+        '—' if longer("——") => (Sign::Range, 2 * width),
+        '~' | '～' | '〜' | '—' | '–' | '-' | '－' | '至' | '到' => (Sign::Range, width),
+        '×' | '*' | '＊' => (Sign::Times, width),
+        '+' | '＋' => (Sign::Plus, width),
+        '%' | '％' => (Sign::Percent, width),
+        '及' if longer("及以上") => (Sign::OrMore, 3 * width),
+        '以' if longer("以上") => (Sign::OrMore, 2 * width),
+        '起' if ["批", "订", "售", "购", "拿"].iter().any(|next| rest[width..].starts_with(next)) => {
+            (Sign::From, 2 * width)
+        }
+        '起' => (Sign::From, width),
+        '的' if longer("的倍数") => (Sign::Multiple, 3 * width),
+        '倍' => (Sign::Multiple, width),
+        '¥' | '￥' => (Sign::Yuan, width),
+        '$' => (Sign::Dollar, width),
+        '元' => (Sign::YuanWord, width),
+        '每' => (Sign::Each, width),
+        '箱' if longer("箱规") => (Sign::CartonSize, 2 * width),
+        '箱' if longer("箱装数") => (Sign::CartonSize, 3 * width),
+        '装' if longer("装箱数量") => (Sign::CartonSize, 4 * width),
+        '装' if longer("装箱数") || longer("装箱量") => (Sign::CartonSize, 3 * width),
+        '装' => (Sign::Packed, width),
+        '数' if longer("数量") => (Sign::Filler, 2 * width),
+        '含' | '有' | '共' | '内' => (Sign::Filler, width),
+        '大' if longer("大约") => (Sign::About, 2 * width),
+        '约' | '近' => (Sign::About, width),
+        '全' if longer("全网") => (Sign::Platform, 2 * width),
+        '已' if longer("已售") => (Sign::Sold, 2 * width),
+        '成' if longer("成交") => (Sign::Sold, 2 * width),
+        '销' if longer("销量") => (Sign::Sold, 2 * width),
+        '售' if longer("售出") => (Sign::Sold, 2 * width),
+        ',' | '，' | '、' | ';' | '；' | '\n' => (Sign::Comma, width),
+        _ => return None,
+    };
+    Some(found)
 }
 
 /// A run of letters: a unit (`pcs`), a currency, the `x` of `1x24`, else a word with the digits glued to it
@@ -309,7 +267,8 @@ mod tests {
             ("10pcs/包", "10 pcs Slash 包"),
             ("5两", "5 两"),
             ("两打", "2 打"),
-            ("半打", "半打"),
+            ("半打", "1 半打"),
+            ("2半打", "2 半打"),
             ("一千克", "1 千克"),
             ("箱规 40本/件", "CartonSize 40 本 Slash 件"),
             ("RMB12", "Yuan 12"),

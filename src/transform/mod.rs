@@ -2,7 +2,7 @@
 //!
 //! * Finding: [`decode`] finds the records of an answer and their canonical [`fields`].
 //! * The rules of normalisation, each a small pure function: text is split into [`lex`]emes, from which
-//!   [`quantity`], [`pack`], [`price`], [`count`] and [`ladder`] read their values; [`normalise`] joins them into an
+//!   [`quantity`], [`pack`], [`price`], [`count`] and [`ladder`] read their values; [`normalise`](mod@normalise) joins them into an
 //!   [`offer`]; [`explain`] tells what they did.
 //! * Columns: [`contract`] says what the tables are, [`columns`] and [`rows`] build batches, [`hash`] tells what changed.
 //! * The day: [`collect`] runs it all over landed segments on several threads, into sorted [`chunk`]s; [`shops`] judges
@@ -28,6 +28,8 @@ pub mod time;
 pub mod title;
 pub mod unit;
 
+mod assemble;
+pub mod explain;
 pub mod normalise;
 pub mod offer;
 mod rules;

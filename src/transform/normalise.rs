@@ -7,22 +7,21 @@
 
 use std::borrow::Cow;
 
-use crate::base::Money;
 use crate::base::json::{Kind, Raw};
 
+use super::assemble::{Context, Prices};
 use super::count::{self, CountBound};
-use super::fields::{OfferField, OfferFields, SkuField, SkuFields};
-use super::id::{self, AllRead};
-use super::ladder::{self, LadderStatus, Reader, Shape, Step};
+use super::fields::{OfferField, OfferFields, SkuFields};
+use super::id;
+use super::ladder::{Reader, Shape};
 use super::lex::{Lexeme, lex};
-use super::offer::{MoqSource, Offer, PriceSource, QuantityStatus, Reject, RejectReason, Scratch, Sku, Text, Tier};
-use super::pack::{self, Known, PackSource, Pieces, Statement};
+use super::offer::{Offer, Reject, RejectReason, Scratch, Text};
+use super::pack::{self, Known, PackSource, Statement};
 use super::price::{self, Price};
 use super::quantity::{self, Reading, StatedUnit, UNPARSABLE};
 pub use super::rules::Rules;
-use super::tiers::{self, Ladder, SaleUnit};
 use super::units::{self, Readings};
-use super::{rate, status, text, time, title};
+use super::{rate, status, text, tiers, time, title};
 
 /// Where an offer's SKU records come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +47,6 @@ pub struct Input<'i, 'a> {
     pub sku_source: SkuSource,
 }
 
-/// Stock figures that mean "plenty" (WIRE §2).
-const UNLIMITED: [i64; 2] = [2_147_483_647, 1_000_000_000];
-
 /// Normalises one record into `offer`, which is emptied first and may be used again.
 ///
 /// # Errors
@@ -74,7 +70,7 @@ fn offer_id(fields: &OfferFields<'_>) -> Result<i64, Reject> {
     }
 }
 
-fn reject(reason: RejectReason, field: &'static str, raw: Raw<'_>) -> Reject {
+pub(super) fn reject(reason: RejectReason, field: &'static str, raw: Raw<'_>) -> Reject {
     Reject { reason, field, value: raw.json().chars().take(200).collect() }
 }
 
@@ -204,7 +200,7 @@ fn counters(fields: &OfferFields<'_>, rules: &Rules, offer: &mut Offer<'_>, scra
 }
 
 /// Reads a price field; lists, objects and booleans are no prices.
-fn price_of(
+pub(super) fn price_of(
     raw: Option<Raw<'_>>,
     field: &'static str,
     rules: &Rules,
@@ -240,7 +236,7 @@ fn prices(
     Ok(headline)
 }
 
-fn read_ladder(
+pub(super) fn read_ladder(
     raw: Option<Raw<'_>>,
     field: &'static str,
     rules: &Rules,
@@ -252,12 +248,12 @@ fn read_ladder(
 }
 
 /// A quantity field: as received, and as read (`None`: there is nothing to read).
-struct Amount<'a> {
-    raw: Text<'a>,
-    reading: Option<Reading>,
+pub(super) struct Amount<'a> {
+    pub(super) raw: Text<'a>,
+    pub(super) reading: Option<Reading>,
 }
 
-fn amount<'a>(
+pub(super) fn amount<'a>(
     raw: Option<Raw<'a>>,
     source: PackSource,
     rules: &Rules,
@@ -278,268 +274,6 @@ fn amount<'a>(
         }
     };
     Amount { raw: Some(text), reading: Some(reading) }
-}
-
-/// What the tiers may be made of.
-struct Prices {
-    shape: Shape,
-    headline: Price,
-}
-
-/// The offer's units, once they are known.
-#[derive(Clone, Copy)]
-struct Context<'c> {
-    rules: &'c Rules,
-    known: Known<'c>,
-    sale: SaleUnit,
-}
-
-impl Context<'_> {
-    /// `value` of a unit in pieces, or why not.
-    fn in_pieces(&self, value: i64, unit: StatedUnit) -> (Option<i64>, QuantityStatus) {
-        let status = match self.sale.pieces_of(unit, &self.known) {
-            Pieces::Known { count, .. } => match value.checked_mul(count) {
-                Some(pieces) => return (Some(pieces), QuantityStatus::Ok),
-                None => QuantityStatus::Unparsable,
-            },
-            Pieces::UnknownPack => QuantityStatus::UnknownPack,
-            Pieces::Conflict => QuantityStatus::Conflict,
-            Pieces::NotCountable => QuantityStatus::NotCountable,
-            Pieces::UnknownUnit => QuantityStatus::UnknownUnit,
-        };
-        (None, status)
-    }
-
-    /// Absent: the first tier's start. Unreadable: null. A minimum of 0 is none.
-    fn moq(&self, reading: Option<Reading>, steps: &[Step], offer: &mut Offer<'_>) {
-        let first_start = steps.first().and_then(|step| step.start).filter(|start| *start > 0);
-        match (reading.filter(|reading| reading.value != Some(0)), first_start) {
-            (Some(Reading { value: Some(value), unit }), _) => {
-                offer.moq_source = MoqSource::Stated;
-                offer.moq_quantity = self.sale.quantity_of(value, unit, &self.known);
-                (offer.moq_pieces, offer.moq_status) = self.in_pieces(value, unit);
-            }
-            (Some(Reading { value: None, .. }), _) => {
-                offer.moq_source = MoqSource::Stated;
-                offer.moq_status = QuantityStatus::Unparsable;
-            }
-            (None, Some(start)) => {
-                offer.moq_source = MoqSource::Ladder;
-                offer.moq_quantity = Some(start);
-                (offer.moq_pieces, offer.moq_status) = self.in_pieces(start, StatedUnit::None);
-            }
-            (None, None) => {}
-        }
-    }
-
-    /// Sentinels are "plenty"; nothing is nothing in any unit.
-    fn stock(&self, reading: Option<Reading>) -> (Option<i64>, QuantityStatus) {
-        match reading {
-            None => (None, QuantityStatus::Missing),
-            Some(Reading { value: None, .. }) => (None, QuantityStatus::Unparsable),
-            Some(Reading { value: Some(value), .. }) if UNLIMITED.contains(&value) => (None, QuantityStatus::Unlimited),
-            Some(Reading { value: Some(0), .. }) => (Some(0), QuantityStatus::Ok),
-            Some(Reading { value: Some(value), unit }) => self.in_pieces(value, unit),
-        }
-    }
-
-    fn skus<'a>(&self, input: &Input<'_, 'a>, offer: &mut Offer<'a>, scratch: &mut Scratch) -> Result<(), Reject> {
-        for fields in input.skus {
-            let field = SkuField::SkuId;
-            let raw = fields.get(field);
-            match raw.and_then(id::read) {
-                Some(sku_id) if offer.skus.iter().any(|sku| sku.sku_id == sku_id) => {}
-                Some(sku_id) => {
-                    let sku = self.sku(sku_id, fields, scratch)?;
-                    offer.skus.push(sku);
-                }
-                None => offer.rejected_skus.push(match raw {
-                    Some(raw) => reject(RejectReason::IdInvalid, field.name(), raw),
-                    None => Reject { reason: RejectReason::IdMissing, field: field.name(), value: String::new() },
-                }),
-            }
-        }
-        let named = input.offer.get(OfferField::SkuIds);
-        let all_read = named.map_or(AllRead::Yes, |raw| id::read_list(raw, &mut offer.named_skus));
-        if offer.named_skus.is_empty() && named.is_none() {
-            offer.named_skus.extend(offer.skus.iter().map(|sku| sku.sku_id));
-        }
-        let has_row = |id: &i64| offer.skus.iter().any(|sku| sku.sku_id == *id);
-        let all_there = !offer.named_skus.is_empty()
-            && all_read == AllRead::Yes
-            && offer.rejected_skus.is_empty()
-            && offer.named_skus.iter().all(has_row);
-        offer.sku_complete = all_there || offer.quote_type == Some(0) || input.sku_source == SkuSource::NotAsked;
-        Ok(())
-    }
-
-    fn sku<'a>(&self, sku_id: i64, fields: &SkuFields<'a>, scratch: &mut Scratch) -> Result<Sku<'a>, Reject> {
-        let mut price = |field: SkuField| {
-            price_of(fields.get(field), field.name(), self.rules, &mut scratch.lexemes).map(Price::one)
-        };
-        let own = price(SkuField::Price)?;
-        let promotion_price = price(SkuField::PromotionPrice)?;
-        // Statements in a SKU's stock text come too late for the offer's packs; they are only kept from being read as stock.
-        let stock = amount(
-            fields.get(SkuField::Stock),
-            PackSource::StockText,
-            self.rules,
-            &mut scratch.stock_lexemes,
-            &mut Vec::new(),
-        );
-        let (stock_pieces, stock_status) = self.stock(stock.reading);
-        Ok(Sku {
-            sku_id,
-            spec: fields.get(SkuField::Spec).and_then(|raw| self.rules.spec.spec(raw)),
-            price: own,
-            promotion_price,
-            stock_raw: stock.raw,
-            stock_pieces,
-            stock_status,
-            cargo_number: fields.get(SkuField::CargoNumber).and_then(text::read),
-        })
-    }
-
-    /// Tiers from the ladder; else from the channel price, the headline price, the SKUs' prices.
-    fn tiers(
-        &self,
-        input: &Input<'_, '_>,
-        prices: &Prices,
-        offer: &mut Offer<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<(), Reject> {
-        let shape = prices.shape;
-        if let (Shape::Spread { low, high }, None) = (shape, offer.price) {
-            offer.price = Some(low);
-            offer.price_max = Some(high);
-        }
-        if let (Shape::Spread { high, .. }, None, Some(price)) = (shape, offer.price_max, offer.price) {
-            offer.price_max = Some(high).filter(|high| *high > price);
-        }
-        let of_skus = offer.quote_type == Some(3) || (offer.quote_type.is_none() && shape == Shape::Missing);
-        let sku_ladders = if of_skus { self.sku_ladders(input, offer, scratch)? } else { None };
-        if let Some(status) = sku_ladders {
-            offer.ladder_status = status;
-            offer.price_source = PriceSource::Sku;
-        } else if let Shape::Steps { left_out } = shape {
-            offer.ladder_status = ladder::judge(&scratch.steps, left_out);
-            offer.price_source = PriceSource::Wholesale;
-            self.append(&scratch.steps, PriceSource::Wholesale, offer);
-        } else {
-            offer.price_source = self.fall_back(prices, input, offer, scratch)?;
-            let spread = matches!(prices.headline, Price::Spread { .. }) && offer.channel_price.is_none();
-            offer.ladder_status = match tiers::fallback_status(shape, offer.price_source) {
-                LadderStatus::Single | LadderStatus::Missing if spread => LadderStatus::SkuSpread,
-                status => status,
-            };
-        }
-        offer.price_complete = offer.channel_price.is_some()
-            || matches!(offer.price_source, PriceSource::Wholesale | PriceSource::Channel)
-            || sku_ladders.is_some()
-            || offer.ladder_status == LadderStatus::SkuSpread;
-        let prices = offer.tiers.iter().filter_map(|tier| tier.piece_price);
-        offer.min_piece_price = prices.clone().min();
-        offer.max_piece_price = prices.max();
-        Ok(())
-    }
-
-    fn append(&self, steps: &[Step], source: PriceSource, offer: &mut Offer<'_>) {
-        let ladder = self.ladder(steps, None, source, offer.moq_quantity);
-        tiers::append(&ladder, &mut offer.tiers);
-    }
-
-    fn ladder<'s>(&self, steps: &'s [Step], sku_id: Option<i64>, source: PriceSource, moq: Option<i64>) -> Ladder<'s> {
-        Ladder { steps, moq: moq.unwrap_or(1), sku_id, source, pieces_per_unit: self.sale.pieces_per_unit() }
-    }
-
-    /// One tier from the MOQ for the first price there is; a spread gives each priced SKU its own.
-    fn fall_back(
-        &self,
-        prices: &Prices,
-        input: &Input<'_, '_>,
-        offer: &mut Offer<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<PriceSource, Reject> {
-        if !matches!(prices.shape, Shape::Spread { .. }) {
-            let channel = offer.channel_price.map(|price| (price, PriceSource::Channel));
-            if let Some((price, source)) = channel.or(prices.headline.one().map(|price| (price, PriceSource::Headline)))
-            {
-                self.append(&[tiers::one_price(price)], source, offer);
-                return Ok(source);
-            }
-        }
-        let before = offer.tiers.len();
-        for fields in input.skus {
-            if let Some((sku_id, price)) = self.sku_price(fields, scratch)? {
-                self.append_sku(&[tiers::one_price(price)], sku_id, offer);
-            }
-        }
-        Ok(if offer.tiers.len() > before { PriceSource::Sku } else { PriceSource::None })
-    }
-
-    fn append_sku(&self, steps: &[Step], sku_id: i64, offer: &mut Offer<'_>) {
-        if offer.tiers.last().is_some_and(|tier: &Tier| tier.sku_id == Some(sku_id))
-            || offer.tiers.iter().any(|tier| tier.sku_id == Some(sku_id))
-        {
-            return;
-        }
-        let ladder = self.ladder(steps, Some(sku_id), PriceSource::Sku, offer.moq_quantity);
-        tiers::append(&ladder, &mut offer.tiers);
-    }
-
-    /// A SKU's own price, else its channel price.
-    fn sku_price(&self, fields: &SkuFields<'_>, scratch: &mut Scratch) -> Result<Option<(i64, Money)>, Reject> {
-        let Some(sku_id) = fields.get(SkuField::SkuId).and_then(id::read) else { return Ok(None) };
-        let mut price = |field: SkuField| {
-            price_of(fields.get(field), field.name(), self.rules, &mut scratch.lexemes).map(Price::one)
-        };
-        let own = price(SkuField::Price)?;
-        let channel = price(SkuField::ChannelPrice)?;
-        Ok(own.or(channel).map(|price| (sku_id, price)))
-    }
-
-    /// The SKUs' own ladders (quote type 3); `None` where no SKU has a readable one. A SKU without one has its price.
-    fn sku_ladders(
-        &self,
-        input: &Input<'_, '_>,
-        offer: &mut Offer<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<Option<LadderStatus>, Reject> {
-        let mut status = None;
-        let mut later = false;
-        let own = scratch.steps.len();
-        for fields in input.skus {
-            let Some(sku_id) = fields.get(SkuField::SkuId).and_then(id::read) else { continue };
-            let shape = read_ladder(fields.get(SkuField::Ladder), SkuField::Ladder.name(), self.rules, scratch)?;
-            let readable = tiers::in_sale_units(&mut scratch.steps[own..], &self.sale, &self.known).is_some();
-            if let (Shape::Steps { left_out }, true) = (shape, readable) {
-                let judged = ladder::judge(&scratch.steps[own..], left_out);
-                status = Some(status.map_or(judged, |status| worse(status, judged)));
-                self.append_sku(&scratch.steps[own..], sku_id, offer);
-            } else {
-                later = true;
-            }
-            scratch.steps.truncate(own);
-        }
-        if status.is_some() && later {
-            for fields in input.skus {
-                if let Some((sku_id, price)) = self.sku_price(fields, scratch)? {
-                    self.append_sku(&[tiers::one_price(price)], sku_id, offer);
-                }
-            }
-        }
-        Ok(status)
-    }
-}
-
-/// Of two ladders' states the one to be told: the first fault, then several steps, then one.
-fn worse(one: LadderStatus, other: LadderStatus) -> LadderStatus {
-    let rank = |status| match status {
-        LadderStatus::Single => 2,
-        LadderStatus::Ok => 1,
-        _ => 0,
-    };
-    if (rank(one), one) <= (rank(other), other) { one } else { other }
 }
 
 #[cfg(test)]

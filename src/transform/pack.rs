@@ -234,7 +234,7 @@ impl Scan<'_> {
         (plain && self.closes(link)).then(|| self.hit([Some((Subject::SaleUnit, count, of)), None], at, link))
     }
 
-    /// `1箱=24件` `2箱=48件` `1箱=10包=240个` `1箱(24件)` `1箱/24件` `1箱装24件` `一包10个`.
+    /// `1箱=24件` `2箱=48件` `1箱=10包=240个` `1箱(24件)` `1箱/24件` `1箱装24件` `一包10个` `1包10片装`.
     fn one_pack_is(&self, at: usize) -> Option<Hit> {
         let (packs, pack) = (self.count(at)?, self.unit(at + 1)?);
         if self.is(at + 2, Sign::Equals) {
@@ -251,7 +251,8 @@ impl Scan<'_> {
             return None;
         }
         let (count, of) = self.amount(amount).filter(|(_, of)| *of != pack)?;
-        self.closes(amount + 2).then(|| self.hit([Some((Subject::Unit(pack), count, of)), None], at + 2, amount + 2))
+        let end = amount + 2 + usize::from(self.is(amount + 2, Sign::Packed));
+        self.closes(end).then(|| self.hit([Some((Subject::Unit(pack), count, of)), None], at + 2, end))
     }
 
     fn equation(&self, at: usize, packs: i64, pack: UnitId) -> Option<Hit> {
@@ -272,7 +273,8 @@ impl Scan<'_> {
         let pack = self.unit(at + 1)?;
         let amount = self.after_fillers(at + 2);
         let (count, of) = self.amount(amount).filter(|(_, of)| *of != pack)?;
-        self.closes(amount + 2).then(|| self.hit([Some((Subject::Unit(pack), count, of)), None], at, amount + 2))
+        let end = amount + 2 + usize::from(self.is(amount + 2, Sign::Packed));
+        self.closes(end).then(|| self.hit([Some((Subject::Unit(pack), count, of)), None], at, end))
     }
 
     /// `箱规24个`, and `箱规 40本/件`, where 件 is the carton: said of 箱, and of 件 for pipelines that declare it a pack.

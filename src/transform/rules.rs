@@ -32,6 +32,16 @@ impl Rules {
     /// From a gateway definition and the pipeline's `[units]`.
     #[must_use]
     pub fn new(gateway: &Gateway, units: &Units) -> Self {
+        Self {
+            repurchase_scale: gateway.offer.get("repurchase_rate").and_then(|source| source.scale),
+            attributes: pairs(&gateway.offer, "attributes"),
+            spec: pairs(&gateway.sku, "spec"),
+            ..Self::of_units(gateway.unit.as_deref(), units)
+        }
+    }
+
+    /// Without anything of a definition but its default unit.
+    pub(crate) fn of_units(default_unit: Option<&str>, units: &Units) -> Self {
         // A pack size makes a unit known that the table does not have.
         let mut pieces = units.pieces.clone();
         let known = UnitTable::new(&pieces);
@@ -46,13 +56,12 @@ impl Rules {
                 packs.entry(pack.shop_id.clone()).or_default().push(pack_of_shop);
             }
         }
-        let repurchase_scale = gateway.offer.get("repurchase_rate").and_then(|source| source.scale);
         Self {
             units: table,
-            default_unit: gateway.unit.clone(),
-            repurchase_scale,
-            attributes: pairs(&gateway.offer, "attributes"),
-            spec: pairs(&gateway.sku, "spec"),
+            default_unit: default_unit.map(str::to_owned),
+            repurchase_scale: None,
+            attributes: Pairs::default(),
+            spec: Pairs::default(),
             packs,
         }
     }

@@ -43,8 +43,25 @@ pub struct UnitId(u16);
 pub struct UnitTable {
     /// In byte order of the names, so that units with the same start stand together.
     entries: Vec<Entry>,
-    /// By first byte: the entries that may start with it.
-    by_first_byte: Box<[(u16, u16); 256]>,
+    /// By a hash of the first character: the entries that start with it.
+    by_first_character: Box<[Slot; SLOTS]>,
+}
+
+/// A place of an open-addressed table; empty where no entry is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    character: char,
+    from: u16,
+    to: u16,
+}
+
+const SLOTS: usize = 256;
+/// At most half the places are taken, so that a search ends soon.
+const FIRST_CHARACTERS_MAX: usize = SLOTS / 2;
+
+#[inline]
+fn slot_of(character: char) -> usize {
+    (u32::from(character).wrapping_mul(0x9E37_79B1) >> 24) as usize
 }
 
 #[derive(Debug, Clone)]
@@ -86,15 +103,42 @@ impl UnitTable {
             }
         }
         let entries: Vec<Entry> = units.into_iter().map(|(name, kind)| Entry { name, kind }).collect();
-        let mut by_first_byte = Box::new([(0, 0); 256]);
-        for (index, entry) in (0_u16..).zip(&entries) {
-            let range = &mut by_first_byte[usize::from(entry.name.as_bytes()[0])];
-            if range.1 == 0 {
-                range.0 = index;
+        let mut table = Self { entries, by_first_character: Box::new([Slot::default(); SLOTS]) };
+        table.index();
+        table
+    }
+
+    fn index(&mut self) {
+        let mut known = 0;
+        for (index, entry) in (0_u16..).zip(&self.entries) {
+            let Some(character) = entry.name.chars().next() else { continue };
+            let mut at = slot_of(character);
+            while self.by_first_character[at].to > 0 && self.by_first_character[at].character != character {
+                at = (at + 1) % SLOTS;
             }
-            range.1 = index + 1;
+            let slot = &mut self.by_first_character[at];
+            if slot.to == 0 {
+                if known == FIRST_CHARACTERS_MAX {
+                    continue;
+                }
+                known += 1;
+                *slot = Slot { character, from: index, to: index };
+            }
+            slot.to = index + 1;
         }
-        Self { entries, by_first_byte }
+    }
+
+    /// The entries that start with `character`: an empty slot if there are none.
+    #[inline]
+    fn slot(&self, character: char) -> Slot {
+        let mut at = slot_of(character);
+        loop {
+            let slot = self.by_first_character[at];
+            if slot.to == 0 || slot.character == character {
+                return slot;
+            }
+            at = (at + 1) % SLOTS;
+        }
     }
 
     /// The longest unit that `text` starts with, and its length in bytes.
@@ -102,7 +146,8 @@ impl UnitTable {
     #[must_use]
     pub fn at_start(&self, text: &str) -> Option<(UnitId, usize)> {
         let bytes = text.as_bytes();
-        let (from, to) = self.by_first_byte[usize::from(*bytes.first()?)];
+        let slot = self.slot(text.chars().next()?);
+        let (from, to) = (slot.from, slot.to);
         let mut best = None;
         for index in from..to {
             let name = self.entries[usize::from(index)].name.as_bytes();
