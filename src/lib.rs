@@ -6,4 +6,5 @@ pub mod extract;
 pub mod land;
 pub mod load;
 pub mod plan;
+pub mod sim;
 pub mod transform;

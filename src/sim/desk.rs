@@ -1,0 +1,242 @@
+//! Where calls are judged: verb, key, signature, time, token, limits, faults, then the answer.
+//!
+//! Synchronous, without HTTP: a [`Call`] goes in, a [`Reply`] comes out.
+//!
+//! Invariant: every call that arrives is journalled once, also one whose client went away.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+
+use super::answer::{Answer, Outcome};
+use super::faults::{Plan, spoil};
+use super::gateways::{Call, Context, Gateway, OddLists, Refusal, aop};
+use super::journal::{AccountStats, Entry, Journal, Stats};
+use super::limits::{Account, Meter};
+use super::offers::Recipe;
+use super::options::{Faults, Key, Options};
+use super::truth::{WorldTruth, of_world};
+use super::verify::{Scheme, Signed};
+use super::world::Day;
+use crate::base::time::{BEIJING, beijing_day};
+
+/// Longer requests are cut in the journal.
+const REQUEST_BYTES_MAX: usize = 500;
+
+/// The state of one simulator.
+#[derive(Debug)]
+pub(super) struct Desk {
+    options: Options,
+    day: RwLock<Arc<Day>>,
+    meter: Mutex<Meter>,
+    plan: Mutex<Plan>,
+    journal: Mutex<Journal>,
+}
+
+/// What to send, and when.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) answer: Answer,
+    pub(super) delay: Duration,
+}
+
+/// One call that has arrived and not yet left; leaving journals it.
+#[derive(Debug)]
+pub(super) struct Visit<'a> {
+    desk: &'a Desk,
+    account: Account,
+    entry: Entry,
+}
+
+impl Visit<'_> {
+    /// The call is answered like this.
+    pub(super) fn answered(&mut self, answer: &Answer) {
+        self.entry.outcome = answer.outcome;
+        self.entry.status = answer.status;
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        lock(&self.desk.meter).leave(&self.account);
+        lock(&self.desk.journal).record(self.entry.clone());
+    }
+}
+
+impl Desk {
+    pub(super) fn new(options: Options) -> Self {
+        let date = options.day.unwrap_or_else(|| beijing_day(options.clock.now()));
+        Self {
+            day: RwLock::new(Arc::new(build(&options, date))),
+            meter: Mutex::default(),
+            plan: Mutex::new(Plan::new(&options)),
+            journal: Mutex::new(Journal::new(options.journal_max)),
+            options,
+        }
+    }
+
+    /// The world as it stands.
+    pub(super) fn day(&self) -> Arc<Day> {
+        self.day.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Moves the world to another day. Calls in flight finish in the old one.
+    pub(super) fn set_day(&self, date: NaiveDate) {
+        let day = Arc::new(build(&self.options, date));
+        *self.day.write().unwrap_or_else(PoisonError::into_inner) = day;
+    }
+
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.options.clock.now()
+    }
+
+    pub(super) fn world(&self, gateway: Gateway) -> WorldTruth {
+        of_world(&self.day(), gateway.family())
+    }
+
+    pub(super) fn journal(&self, after: u64, limit: usize) -> Vec<Entry> {
+        lock(&self.journal).after(after, limit)
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let mut accounts: Vec<AccountStats> = lock(&self.meter)
+            .most()
+            .map(|((gateway, app_key), most)| AccountStats {
+                gateway: *gateway,
+                app_key: app_key.clone(),
+                calls: most.calls,
+                calls_per_second_max: most.per_second,
+                in_flight_max: most.in_flight,
+            })
+            .collect();
+        accounts.sort_by(|a, b| (a.gateway, &a.app_key).cmp(&(b.gateway, &b.app_key)));
+        Stats { accounts, ..lock(&self.journal).stats() }
+    }
+
+    /// A call has arrived.
+    pub(super) fn arrive(&self, call: &Call) -> Visit<'_> {
+        let now = self.now();
+        // Only known keys are counted apart, so that strangers cannot fill the memory.
+        let app_key = self.key(call).map_or_else(String::new, |key| key.app_key.clone());
+        let account = (call.gateway, app_key.clone());
+        let in_flight = lock(&self.meter).arrive(&account, now);
+        let mut request = call.request();
+        let cut =
+            (0..=REQUEST_BYTES_MAX.min(request.len())).rev().find(|&at| request.is_char_boundary(at)).unwrap_or(0);
+        request.truncate(cut);
+        let entry = Entry {
+            number: 0,
+            at: now,
+            gateway: call.gateway,
+            method: call.method(),
+            app_key,
+            page: call.page(),
+            request,
+            outcome: Outcome::Aborted,
+            status: 0,
+            in_flight,
+        };
+        Visit { desk: self, account, entry }
+    }
+
+    /// Judges a call that has arrived.
+    pub(super) fn reply(&self, call: &Call) -> Reply {
+        let now = self.now();
+        let at_least = Duration::from_millis(self.options.answer_millis);
+        if let Err(refusal) = self.check(call, now) {
+            return Reply { answer: call.gateway.refuse(call, &refusal), delay: at_least };
+        }
+        let fate = lock(&self.plan).next(call.identity());
+        let context = Context {
+            window_end: self.options.window_end,
+            odd_lists: if self.options.faults == Faults::None { OddLists::Never } else { OddLists::Sometimes },
+            now,
+        };
+        let answer = call
+            .gateway
+            .answer(call, &self.day(), &context)
+            .unwrap_or_else(|refusal| call.gateway.refuse(call, &refusal));
+        let answer = match &fate.fault {
+            Some(fault) => spoil(fault, call, answer, now),
+            None => answer,
+        };
+        Reply { answer, delay: at_least + fate.delay }
+    }
+
+    fn key(&self, call: &Call) -> Option<&Key> {
+        let app_key = call.app_key()?;
+        self.options.keys.iter().find(|key| key.app_key == app_key)
+    }
+
+    fn check(&self, call: &Call, now: DateTime<Utc>) -> Result<(), Refusal> {
+        if call.verb != call.gateway.verb() {
+            // A GET "loses parameters" (S0): the gateway sees none.
+            return Err(Refusal::Missing("method"));
+        }
+        let key = self.key(call).ok_or(Refusal::Key)?;
+        let scheme = self.scheme(call.gateway);
+        let given = call.get(scheme.parameter()).ok_or(Refusal::Unsigned)?;
+        let signed = Signed { secret: &key.app_secret, path: &call.path };
+        if given != scheme.signature(signed, &call.params) {
+            return Err(Refusal::Signature);
+        }
+        self.check_time(call, now)?;
+        if key.denied.contains(&call.gateway) {
+            return Err(Refusal::Permission);
+        }
+        let is_open = call.gateway != Gateway::Aop || call.method() == aop::CURRENT_TIME;
+        if !is_open && call.get("access_token") != Some(&self.options.access_token) {
+            return Err(Refusal::Token);
+        }
+        let limits = self.options.limits.get(&call.gateway).copied();
+        lock(&self.meter).admit(key, limits, (call.gateway, now))
+    }
+
+    fn scheme(&self, gateway: Gateway) -> Scheme {
+        match gateway {
+            Gateway::Portals => Scheme::Portals,
+            Gateway::ItemGet => Scheme::ItemGet,
+            Gateway::ProductGet => Scheme::ProductGet,
+            Gateway::ShopSearch => self.options.shop_search_scheme,
+            Gateway::Aop => Scheme::Aop,
+        }
+    }
+
+    /// The time stamp has the gateway's format and is near enough; only aop's is optional.
+    fn check_time(&self, call: &Call, now: DateTime<Utc>) -> Result<(), Refusal> {
+        let digits = |text: &str, count: usize| {
+            let all = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+            if all { text.parse::<i64>().ok() } else { None }
+        };
+        let text = match (call.gateway, call.get("timestamp"), call.get("_aop_timestamp")) {
+            (Gateway::Aop, _, None) => return Ok(()),
+            (Gateway::Aop, _, Some(text)) => text,
+            (_, Some(text), _) => text,
+            (_, None, _) => return Err(Refusal::Missing("timestamp")),
+        };
+        let at = match call.gateway {
+            Gateway::Portals | Gateway::Aop => digits(text, 13).and_then(DateTime::from_timestamp_millis),
+            Gateway::ProductGet => digits(text, 10).and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+            Gateway::ItemGet | Gateway::ShopSearch => NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S")
+                .ok()
+                .and_then(|local| local.and_local_timezone(BEIJING).single())
+                .map(|at| at.to_utc()),
+        };
+        let skew = (at.ok_or(Refusal::Time)? - now).num_seconds().abs();
+        if skew > self.options.skew_seconds_max { Err(Refusal::Time) } else { Ok(()) }
+    }
+}
+
+fn build(options: &Options, date: NaiveDate) -> Day {
+    let recipe = Recipe { seed: options.seed, mess_per_mille: options.mess_per_mille };
+    Day::build(recipe, &options.shop_sizes, date)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "desk_tests.rs"]
+mod tests;
