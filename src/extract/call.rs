@@ -402,8 +402,9 @@ fn gave_up(fault: &Fault, spent: Spent) -> String {
 
 /// The parameters that the message names, with what was sent; all of them when it names none.
 fn name_parameters(message: &str, request: &BTreeMap<String, String>) -> String {
-    let lower = message.to_lowercase();
-    let named: Vec<_> = request.iter().filter(|(name, _)| lower.contains(&name.to_lowercase())).collect();
+    let word = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let says = |name: &str| message.split(|char| !word(char)).any(|part| part.eq_ignore_ascii_case(name));
+    let named: Vec<_> = request.iter().filter(|(name, _)| says(name)).collect();
     let shown = if named.is_empty() { request.iter().collect() } else { named };
     shown.iter().map(|(name, value)| format!("`{name}={value}`")).collect::<Vec<_>>().join(", ")
 }
