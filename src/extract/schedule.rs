@@ -335,7 +335,7 @@ impl ShopState {
         }
         // The first page is needed whatever the count says; the others wait for it.
         if (self.counting == Step::Settled || !self.listing.has_begun())
-            && let Some(page) = self.listing.next()
+            && let Some(page) = self.listing.next_page()
         {
             return Some(Task::Page { shop, page });
         }

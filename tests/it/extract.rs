@@ -1,5 +1,7 @@
 //! Extraction with the built-in definitions against the simulator, which verifies signatures with code of its own.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails is a failed test")]
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
