@@ -271,6 +271,22 @@ async fn a_refused_signature_stops_the_run_with_the_definitions_hint() {
 }
 
 #[tokio::test]
+async fn calls_that_wait_for_another_try_end_with_the_run() {
+    let url = serve(|number, params| match params["method"].as_str() {
+        "listing" if number > 10 => ok(r#"{"error_response":{"code":10002,"msg":"no"}}"#),
+        "item" => status(503, ""),
+        _ => shop_of(100, params),
+    })
+    .await;
+    let mut pipeline = Pipeline { items: vec![1, 2], ..one_shop(&url) };
+    pipeline.gateway.limits.attempts_max = 1000;
+    pipeline.gateway.endpoints.get_mut("listing").unwrap().page.as_mut().unwrap().last = None;
+    let ran = run(&pipeline).await;
+    assert_eq!(ran.error().kind(), Kind::Denied);
+    assert!(ran.attempts.len() < 40, "{}", ran.attempts.len());
+}
+
+#[tokio::test]
 async fn a_refused_parameter_stops_the_run_and_is_named() {
     let url = serve(|_, params| match params["method"].as_str() {
         "listing" => ok(r#"{"error_response":{"code":1001,"msg":"invalid pageSize"}}"#),
