@@ -466,6 +466,18 @@ mod tests {
     }
 
     #[test]
+    fn pages_past_the_first_wait_for_the_count() {
+        let mut schedule = schedule(&["a"], &[], FetchSkus::Off);
+        let now = DateTime::UNIX_EPOCH;
+        tasks(&mut schedule);
+        schedule.settle(&Task::Page { shop: 0, page: 1 }, page(1..3, &[]), now).unwrap();
+        assert_eq!(tasks(&mut schedule), [], "the count may say that one page is all");
+        schedule.settle(&Task::Count { shop: 0 }, Outcome::Counted(2), now).unwrap();
+        assert_eq!(tasks(&mut schedule), []);
+        assert_eq!(schedule.finished(0).unwrap().incomplete_reason, None);
+    }
+
+    #[test]
     fn a_sku_is_asked_for_once_and_the_shop_is_finished_after_its_last() {
         let mut schedule = schedule(&["a"], &[], FetchSkus::All);
         let now = DateTime::UNIX_EPOCH;
@@ -473,7 +485,7 @@ mod tests {
         schedule.settle(&Task::Count { shop: 0 }, Outcome::Counted(2), now).unwrap();
         schedule.settle(&Task::Page { shop: 0, page: 1 }, page(1..3, &[7]), now).unwrap();
         let sku = Task::Sku { shop: Some(0), offer_id: 1, sku_id: 7 };
-        assert_eq!(tasks(&mut schedule), [sku.clone()]);
+        assert_eq!(tasks(&mut schedule), std::slice::from_ref(&sku));
         assert_eq!(schedule.finished(0), None);
         schedule.settle(&sku, Outcome::Refused("gone".into()), now).unwrap();
         assert_eq!(schedule.finished(0).unwrap().incomplete_reason, None);
