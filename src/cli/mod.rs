@@ -2,6 +2,8 @@
 
 mod check;
 mod demo;
+mod explain;
+mod gateways;
 mod lake;
 mod output;
 mod progress;
@@ -69,12 +71,16 @@ enum Command {
     Run(run::Arguments),
     /// What runs received, loaded and set aside
     Runs(runs::Arguments),
+    /// Where each value of an offer comes from: bytes, field, rule, value
+    Explain(explain::Arguments),
     /// Ask the tables with SQL
     Sql(sql::Arguments),
     /// The tables' columns, types and meanings
     Schema(schema::Arguments),
     /// The published files, for readers without Delta
     Lake(lake::Arguments),
+    /// Gateway definitions: list, show, check, sign
+    Gateways(gateways::Arguments),
     /// Serve a simulated gateway on this machine
     Sim(sim::Arguments),
 }
@@ -108,6 +114,8 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(arguments) => check::main(&arguments),
         Command::Run(arguments) => run::main(arguments, &talk).await,
         Command::Runs(arguments) => runs::main(&arguments).await,
+        Command::Explain(arguments) => explain::main(&arguments).await,
+        Command::Gateways(arguments) => gateways::main(&arguments),
         Command::Sql(arguments) => sql::main(&arguments).await,
         Command::Schema(arguments) => schema::main(&arguments),
         Command::Lake(arguments) => lake::main(&arguments).await,

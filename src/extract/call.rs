@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio_util::sync::CancellationToken;
 
 use crate::base::json::Raw;
 use crate::base::secret::Mask;
@@ -37,6 +38,8 @@ pub(super) struct Caller<'r> {
     pub(super) judge: Judge<'r>,
     pub(super) budget: Budget,
     pub(super) mask: Mask,
+    /// Set when nothing more may be sent: by a signal, or by an answer that stops the run.
+    pub(super) halt: CancellationToken,
     /// Locked for moments only, never across an await.
     pub(super) shared: &'r Mutex<Shared>,
 }
@@ -144,11 +147,11 @@ impl Caller<'_> {
         }
     }
 
-    /// Sleeps unless the run is cancelled first; whether it slept.
+    /// Sleeps unless the run is halted first; whether it slept.
     pub(super) async fn sleep(&self, time: Duration) -> bool {
         tokio::select! {
             biased;
-            () = self.job.cancel.cancelled() => false,
+            () = self.halt.cancelled() => false,
             () = tokio::time::sleep(time) => true,
         }
     }
@@ -157,7 +160,7 @@ impl Caller<'_> {
     async fn turn(&self) -> Result<Ticket, Option<String>> {
         let asked = tokio::time::Instant::now();
         loop {
-            if self.job.cancel.is_cancelled() {
+            if self.halt.is_cancelled() {
                 return Err(None);
             }
             let now = tokio::time::Instant::now();
@@ -175,9 +178,9 @@ impl Caller<'_> {
     /// Builds, sends and lands one attempt.
     async fn attempt(&self, task: &Task, values: &Values, ticket: &Ticket, number: u32) -> Result<Tried> {
         let job = self.job;
-        let offset = self.lock().skew.offset();
+        let skew = self.lock().skew;
         let sent_at = job.clock.now();
-        let request = self.build(task, values, ticket.account, sent_at + offset)?;
+        let request = self.build(task, values, ticket.account, skew.correct(sent_at))?;
         let sent = tokio::time::Instant::now();
         let exchange = self.http.send(&request).await;
         let latency = sent.elapsed();
@@ -208,7 +211,7 @@ impl Caller<'_> {
             redacted: false,
         };
         let kept = job.sink.land(Attempt { record, body: exchange.body }).await?;
-        Ok(Tried { kept, account: ticket.account, sent: sent.into_std(), offset })
+        Ok(Tried { kept, account: ticket.account, sent: sent.into_std(), offset: skew.offset() })
     }
 
     fn build(&self, task: &Task, values: &Values, account: usize, now: DateTime<Utc>) -> Result<Request> {
@@ -402,8 +405,9 @@ fn gave_up(fault: &Fault, spent: Spent) -> String {
 
 /// The parameters that the message names, with what was sent; all of them when it names none.
 fn name_parameters(message: &str, request: &BTreeMap<String, String>) -> String {
-    let lower = message.to_lowercase();
-    let named: Vec<_> = request.iter().filter(|(name, _)| lower.contains(&name.to_lowercase())).collect();
+    let word = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let says = |name: &str| message.split(|char| !word(char)).any(|part| part.eq_ignore_ascii_case(name));
+    let named: Vec<_> = request.iter().filter(|(name, _)| says(name)).collect();
     let shown = if named.is_empty() { request.iter().collect() } else { named };
     shown.iter().map(|(name, value)| format!("`{name}={value}`")).collect::<Vec<_>>().join(", ")
 }

@@ -80,6 +80,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         judge: Judge::new(gateway),
         budget: Budget::new(&gateway.limits),
         mask: mask(job.pipeline),
+        halt: job.cancel.child_token(),
         shared: &shared,
     };
     let mut run = Run { caller: &caller, schedule, error: None, stopped: None };
@@ -147,6 +148,10 @@ impl Run<'_> {
         loop {
             if caller.job.cancel.is_cancelled() {
                 self.stopped.get_or_insert_with(|| SIGNALLED.to_owned());
+            }
+            if self.error.is_some() {
+                // Calls that wait for another try are given up; answers in flight still arrive.
+                caller.halt.cancel();
             }
             while flights.len() < workers && self.error.is_none() && self.stopped.is_none() {
                 let Some((task, values)) = self.next() else { break };

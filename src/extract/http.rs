@@ -129,6 +129,7 @@ fn describe(error: reqwest::Error) -> String {
     } else {
         "the call failed"
     };
+    // The causes do not name it today; nothing promises that.
     let error = error.without_url();
     let mut text = String::from(what);
     let mut cause = error.source();

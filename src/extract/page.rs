@@ -1,6 +1,6 @@
 //! Paging: which page of a listing to ask for next, when the listing has ended, and whether it is whole.
 //!
-//! A state machine without I/O. The driver asks [`Listing::next`] for a page to send (several may be in flight),
+//! A state machine without I/O. The driver asks [`Listing::next_page`] for a page to send (several may be in flight),
 //! reports what came back, and reads [`Listing::end`].
 //!
 //! | known | pages asked for |
@@ -115,7 +115,7 @@ impl Listing {
     }
 
     /// A page to send now; it counts as in flight until it is reported.
-    pub fn next(&mut self) -> Option<u32> {
+    pub fn next_page(&mut self) -> Option<u32> {
         let page = self.next;
         if !self.wants(page) {
             return None;
@@ -278,7 +278,7 @@ mod tests {
             let (mut asked, mut waiting) = (Vec::new(), std::collections::VecDeque::new());
             loop {
                 while waiting.len() < workers {
-                    let Some(page) = listing.next() else { break };
+                    let Some(page) = listing.next_page() else { break };
                     asked.push(page);
                     waiting.push_back(page);
                 }
@@ -347,7 +347,7 @@ mod tests {
         let page = shop(100).page(1);
         let mut shuffled = page.clone();
         shuffled.keys.reverse();
-        assert_eq!((listing.next(), listing.next()), (Some(1), Some(2)));
+        assert_eq!((listing.next_page(), listing.next_page()), (Some(1), Some(2)));
         listing.answered(2, &page).unwrap();
         let error = listing.answered(1, &shuffled).unwrap_err();
         assert_eq!(
@@ -360,12 +360,12 @@ mod tests {
     fn a_failed_page_makes_the_listing_incomplete_and_the_others_are_still_asked_for() {
         let mut listing = Listing::new(paging(Some(50)));
         listing.counted(120);
-        assert_eq!(listing.next(), Some(1));
+        assert_eq!(listing.next_page(), Some(1));
         listing.failed(1, "busy");
-        assert_eq!(listing.next(), Some(2));
+        assert_eq!(listing.next_page(), Some(2));
         assert_eq!(listing.end(), None);
         listing.answered(2, &shop(120).page(2)).unwrap();
-        assert_eq!(listing.next(), Some(3));
+        assert_eq!(listing.next_page(), Some(3));
         listing.answered(3, &shop(120).page(3)).unwrap();
         assert_eq!(listing.end(), Some(End::Incomplete("page 1: busy".into())));
     }
@@ -373,9 +373,9 @@ mod tests {
     #[test]
     fn an_unknown_end_is_not_looked_for_after_a_failed_page() {
         let mut listing = Listing::new(paging(None));
-        assert_eq!(listing.next(), Some(1));
+        assert_eq!(listing.next_page(), Some(1));
         listing.failed(1, "busy");
-        assert_eq!(listing.next(), None);
+        assert_eq!(listing.next_page(), None);
         assert_eq!(listing.end(), Some(End::Incomplete("page 1: busy".into())));
     }
 

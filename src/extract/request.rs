@@ -287,7 +287,7 @@ impl<'a> Places<'a> {
             // A page number inside a JSON-valued parameter is a place of its template instead.
             let templated =
                 |place| call.endpoint.params.iter().any(|(_, text)| text.places().any(|name| name == place));
-            if !templated("page") {
+            if !paging.number.is_empty() && !templated("page") {
                 let value = Cow::Borrowed(page.as_str());
                 params.insert(&paging.number, Param { name: &paging.number, value, role: Role::Identity });
             }

@@ -335,7 +335,7 @@ impl ShopState {
         }
         // The first page is needed whatever the count says; the others wait for it.
         if (self.counting == Step::Settled || !self.listing.has_begun())
-            && let Some(page) = self.listing.next()
+            && let Some(page) = self.listing.next_page()
         {
             return Some(Task::Page { shop, page });
         }
@@ -419,5 +419,94 @@ impl ShopState {
             (Some(End::Complete), 0) => None,
             (Some(End::Complete), left) => Some(format!("{left} SKU details were not asked for: {stopped}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::testing;
+
+    fn schedule(shops: &[&str], items: &[i64], skus: FetchSkus) -> Schedule {
+        let gateway = testing::gateway("");
+        let paging = gateway.endpoints["listing"].page.clone().unwrap();
+        let mut pipeline = testing::pipeline(gateway);
+        pipeline.shops = shops.iter().map(|id| testing::shop(id)).collect();
+        pipeline.items = items.to_vec();
+        pipeline.fetch.skus = skus;
+        Schedule::new(crate::plan::work(&pipeline).unwrap(), &paging)
+    }
+
+    fn page(ids: std::ops::Range<i64>, sku_ids: &[i64]) -> Outcome {
+        let keys = ids.clone().map(|id| u64::try_from(id).unwrap()).collect();
+        Outcome::Page(
+            Page { keys, total: None },
+            ids.map(|offer_id| Named { offer_id, sku_ids: sku_ids.to_vec() }).collect(),
+        )
+    }
+
+    /// Every task that can be handed out now.
+    fn tasks(schedule: &mut Schedule) -> Vec<Task> {
+        std::iter::from_fn(|| schedule.next(DateTime::UNIX_EPOCH)).collect()
+    }
+
+    #[test]
+    fn a_shop_that_waits_lets_the_next_ones_go_ahead_and_items_come_last() {
+        let mut schedule = schedule(&["a", "b"], &[9], FetchSkus::Off);
+        let expected = [
+            Task::Count { shop: 0 },
+            Task::Page { shop: 0, page: 1 },
+            Task::Count { shop: 1 },
+            Task::Page { shop: 1, page: 1 },
+            Task::Item { offer_id: 9 },
+        ];
+        assert_eq!(tasks(&mut schedule), expected);
+        schedule.settle(&Task::Count { shop: 0 }, Outcome::Counted(5), DateTime::UNIX_EPOCH).unwrap();
+        assert_eq!(tasks(&mut schedule), [Task::Page { shop: 0, page: 2 }, Task::Page { shop: 0, page: 3 }]);
+    }
+
+    #[test]
+    fn pages_past_the_first_wait_for_the_count() {
+        let mut schedule = schedule(&["a"], &[], FetchSkus::Off);
+        let now = DateTime::UNIX_EPOCH;
+        tasks(&mut schedule);
+        schedule.settle(&Task::Page { shop: 0, page: 1 }, page(1..3, &[]), now).unwrap();
+        assert_eq!(tasks(&mut schedule), [], "the count may say that one page is all");
+        schedule.settle(&Task::Count { shop: 0 }, Outcome::Counted(2), now).unwrap();
+        assert_eq!(tasks(&mut schedule), []);
+        assert_eq!(schedule.finished(0).unwrap().incomplete_reason, None);
+    }
+
+    #[test]
+    fn a_sku_is_asked_for_once_and_the_shop_is_finished_after_its_last() {
+        let mut schedule = schedule(&["a"], &[], FetchSkus::All);
+        let now = DateTime::UNIX_EPOCH;
+        tasks(&mut schedule);
+        schedule.settle(&Task::Count { shop: 0 }, Outcome::Counted(2), now).unwrap();
+        schedule.settle(&Task::Page { shop: 0, page: 1 }, page(1..3, &[7]), now).unwrap();
+        let sku = Task::Sku { shop: Some(0), offer_id: 1, sku_id: 7 };
+        assert_eq!(tasks(&mut schedule), std::slice::from_ref(&sku));
+        assert_eq!(schedule.finished(0), None);
+        schedule.settle(&sku, Outcome::Refused("gone".into()), now).unwrap();
+        assert_eq!(schedule.finished(0).unwrap().incomplete_reason, None);
+    }
+
+    #[test]
+    fn every_shop_and_item_of_the_plan_is_in_the_facts_whenever_the_run_ends() {
+        let all = schedule(&["a", "b"], &[1, 2], FetchSkus::Off);
+        let (shops, items) = all.facts(DateTime::UNIX_EPOCH, Some("quota"));
+        let reasons: Vec<_> = shops.iter().map(|shop| shop.incomplete_reason.as_deref()).collect();
+        assert_eq!((reasons, items), (vec![Some("not listed: quota"); 2], vec![1, 2]));
+        let mut half = schedule(&["a"], &[1], FetchSkus::All);
+        let now = DateTime::UNIX_EPOCH;
+        tasks(&mut half);
+        half.settle(&Task::Item { offer_id: 1 }, Outcome::NotSent, now).unwrap();
+        half.settle(&Task::Count { shop: 0 }, Outcome::Counted(2), now).unwrap();
+        half.settle(&Task::Page { shop: 0, page: 1 }, page(1..3, &[7, 8]), now).unwrap();
+        tasks(&mut half);
+        half.settle(&Task::Sku { shop: Some(0), offer_id: 1, sku_id: 8 }, Outcome::NotSent, now).unwrap();
+        let (shops, items) = half.facts(now, Some("quota"));
+        let reason = shops[0].incomplete_reason.as_deref();
+        assert_eq!((reason, items), (Some("1 SKU details were not asked for: quota"), vec![1]));
     }
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::base::Secret;
 use crate::config::gateway::{
     Algorithm, Answer, CodeRule, Completeness, CredentialSpec, Endpoint, ErrorClass, ErrorRules, FieldSource, Gateway,
-    Http, Limits, Paging, Pause, ShopRules, Sign, Skip, TimeFormat, ValueEncoding,
+    Http, Limits, Paging, Pause, QuotaBlocks, QuotaScope, ShopRules, Sign, Skip, TimeFormat, ValueEncoding,
 };
 use crate::config::pipeline::{Account, Credential, Fetch, FetchSkus, LakeConfig, OnIncomplete, Shop, Units};
 use crate::config::{Pipeline, Pointer, Template};
@@ -24,6 +24,8 @@ pub fn template(text: &str) -> Template {
 pub fn limits() -> Limits {
     Limits {
         calls_per_day: BTreeMap::new(),
+        quota_scope: QuotaScope::Account,
+        quota_blocks: QuotaBlocks::Midnight,
         calls_in_flight: 4,
         calls_per_second: None,
         pause: Pause { success: 0.0, failure: 0.0, throttle: 0.0 },
@@ -48,6 +50,9 @@ pub fn endpoint(name: &str) -> Endpoint {
         id: Vec::new(),
         shop_id: Vec::new(),
         page: None,
+        window: None,
+        category: None,
+        cache_hours: None,
     }
 }
 

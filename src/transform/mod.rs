@@ -42,6 +42,7 @@ pub mod rows;
 pub mod carry;
 pub mod chunk;
 pub mod collect;
+pub mod inspect;
 pub mod picture;
 pub mod shops;
 

@@ -1,1 +1,407 @@
+//! The driver against real HTTP: a server in the same process answers what each test says.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::base::SystemClock;
+use crate::base::time::ManualClock;
+use crate::config::Gateway;
+use crate::config::pipeline::{Account, FetchSkus, Shop};
+use crate::extract::progress::Silent;
+use crate::extract::{Attempt, testing};
+
+type Params = BTreeMap<String, String>;
+
+/// One answer of the test's gateway.
+#[derive(Clone, Default)]
+struct Answer {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+    /// The connection breaks after the body.
+    cut: bool,
+}
+
+fn ok(body: impl Into<String>) -> Answer {
+    Answer { status: 200, body: body.into(), ..Answer::default() }
+}
+
+fn status(status: u16, body: &str) -> Answer {
+    Answer { status, ..ok(body) }
+}
+
+/// A gateway on localhost; `answer` gets the number of the call, from 0, and its parameters.
+async fn serve(answer: impl Fn(usize, &Params) -> Answer + Send + Sync + 'static) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (answer, calls) = (Arc::new(answer), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
+    let app = axum::Router::new().fallback(move |request: axum::extract::Request| {
+        let (answer, calls) = (Arc::clone(&answer), Arc::clone(&calls));
+        async move {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            let form = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
+            let both = [query.as_bytes(), b"&", &form].concat();
+            let params: Params = url::form_urlencoded::parse(&both).into_owned().collect();
+            let number = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let Answer { status, headers, body, cut } = answer(number, &params);
+            let mut response = axum::response::Response::builder().status(status);
+            for (name, value) in headers {
+                response = response.header(name, value);
+            }
+            let chunks = futures::stream::unfold(0, move |step| {
+                let body = body.clone();
+                async move {
+                    if step == 0 {
+                        return Some((Ok(Bytes::from(body)), 1));
+                    }
+                    // What was written leaves before the connection breaks.
+                    for _ in 0..100 {
+                        tokio::task::yield_now().await;
+                    }
+                    (cut && step == 1).then(|| (Err(std::io::Error::other("cut")), 2))
+                }
+            });
+            response.body(axum::body::Body::from_stream(chunks)).unwrap()
+        }
+    });
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    url
+}
+
+/// Keeps attempts in memory.
+#[derive(Default)]
+struct Memory {
+    attempts: Mutex<Vec<Attempt>>,
+    /// Cancelled once this many attempts are landed.
+    cancel_after: Option<(usize, CancellationToken)>,
+}
+
+#[async_trait::async_trait]
+impl Sink for Memory {
+    async fn land(&self, mut attempt: Attempt) -> Result<Attempt> {
+        let mut attempts = self.attempts.lock().unwrap();
+        attempt.record.number = attempts.len() as i64 + 1;
+        attempts.push(attempt.clone());
+        if let Some((after, cancel)) = &self.cancel_after
+            && attempts.len() >= *after
+        {
+            cancel.cancel();
+        }
+        Ok(attempt)
+    }
+}
+
+struct Ran {
+    facts: Result<RunFacts>,
+    attempts: Vec<Attempt>,
+}
+
+impl Ran {
+    fn facts(&self) -> &RunFacts {
+        self.facts.as_ref().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn error(&self) -> &Error {
+        self.facts.as_ref().expect_err("an error")
+    }
+
+    /// What is left of the shop's pages: the reason for the first shop.
+    fn reason(&self) -> Option<&str> {
+        self.facts().shops[0].incomplete_reason.as_deref()
+    }
+
+    fn endpoints(&self) -> Vec<&str> {
+        self.attempts.iter().map(|attempt| attempt.record.endpoint.as_str()).collect()
+    }
+}
+
+async fn run(pipeline: &Pipeline) -> Ran {
+    run_with(pipeline, Memory::default(), CancellationToken::new(), Arc::new(SystemClock)).await
+}
+
+async fn run_with(pipeline: &Pipeline, sink: Memory, cancel: CancellationToken, clock: Arc<dyn Clock>) -> Ran {
+    let job = Job { pipeline, run_id: "run", clock, sink: &sink, progress: &Silent, cancel, seed: 1 };
+    let facts = extract(job).await;
+    Ran { facts, attempts: sink.attempts.into_inner().unwrap() }
+}
+
+fn one_shop(url: &str) -> Pipeline {
+    Pipeline { shops: vec![testing::shop("b2b-1")], ..testing::pipeline(testing::gateway(url)) }
+}
+
+fn one_worker(mut gateway: Gateway) -> Gateway {
+    gateway.limits.calls_in_flight = 1;
+    gateway
+}
+
+fn item(id: u64) -> String {
+    format!(r#"{{"item_id":{id},"skuIds":"{id}1,{id}2"}}"#)
+}
+
+/// A shop of `held` offers, in pages of 2, as the definition of [`testing::gateway`] reads it.
+fn shop_of(held: u64, params: &Params) -> Answer {
+    match params.get("method").map(String::as_str) {
+        Some("shop") => ok(r#"{"shop_get_response":{"shop":{"member_id":"b2b-resolved"}}}"#),
+        Some("count") => ok(format!(r#"{{"count_response":{{"total_count":"{held}"}}}}"#)),
+        Some("listing") => {
+            let page: u64 = params["pageNum"].parse().unwrap();
+            let items: Vec<_> = ((page - 1) * 2 + 1..=(page * 2).min(held)).map(item).collect();
+            ok(format!(r#"{{"list_response":{{"items":{{"item":[{}]}}}}}}"#, items.join(",")))
+        }
+        Some("sku") => ok(format!(r#"{{"sku_get_response":{{"sku":{{"sku_id":{}}}}}}}"#, params["sku_id"])),
+        Some("item") => ok(format!(r#"{{"item":{}}}"#, item(params["item_id"].parse().unwrap()))),
+        other => panic!("method {other:?}"),
+    }
+}
+
+fn is_page(params: &Params, page: &str) -> bool {
+    params.get("pageNum").is_some_and(|number| number == page)
+}
+
+#[tokio::test]
+async fn a_shop_is_resolved_counted_listed_and_its_skus_asked_for() {
+    let url = serve(|_, params| shop_of(5, params)).await;
+    let mut pipeline = one_shop(&url);
+    pipeline.shops = vec![Shop { id: None, url: Some("https://shop1.1688.com".into()), name: Some("one".into()) }];
+    pipeline.fetch.skus = FetchSkus::All;
+    let ran = run(&pipeline).await;
+    let shop = &ran.facts().shops[0];
+    assert_eq!((shop.shop_id.as_str(), shop.official_count, ran.reason()), ("b2b-resolved", Some(5), None));
+    assert_eq!(shop.calls_used, 1 + 1 + 3 + 10);
+    let skus: Vec<_> = ran.attempts.iter().filter(|attempt| attempt.record.endpoint == "sku").collect();
+    assert_eq!(skus.len(), 10);
+    assert!(skus.iter().all(|sku| sku.record.offer_id == sku.record.sku_id.map(|id| id / 10)));
+    assert!(skus.iter().all(|sku| sku.record.shop_id.as_deref() == Some("b2b-resolved")));
+    let secrets = ["test123secret", "sign", "timestamp", "app_key"];
+    let records =
+        serde_json::to_string(&ran.attempts.iter().map(|attempt| &attempt.record).collect::<Vec<_>>()).unwrap();
+    assert!(secrets.iter().all(|secret| !records.contains(secret)), "{records}");
+}
+
+#[tokio::test]
+async fn items_are_asked_for_one_by_one_and_gone_or_refused_ones_are_answers() {
+    let url = serve(|_, params| match params["item_id"].as_str() {
+        "2" => ok(r#"{"error_response":{"code":"77","msg":"商品不存在"}}"#),
+        "3" => ok(r#"{"error_response":{"code":"77","msg":"?"}}"#),
+        "4" => status(503, "busy"),
+        _ => shop_of(0, params),
+    })
+    .await;
+    let ran = run(&Pipeline { items: vec![1, 2, 3, 4, 5], ..testing::pipeline(testing::gateway(&url)) }).await;
+    assert_eq!(ran.facts().items_unanswered, [4]);
+    assert_eq!((ran.facts().calls_used, ran.facts().retries), (4 + 3, 2));
+}
+
+#[tokio::test]
+async fn a_busy_gateway_is_asked_again_and_every_attempt_is_landed() {
+    let url = serve(|number, params| if number == 0 { status(502, "") } else { shop_of(3, params) }).await;
+    let ran = run(&Pipeline { gateway: one_worker(testing::gateway(&url)), ..one_shop(&url) }).await;
+    assert_eq!(ran.reason(), None);
+    assert_eq!((ran.facts().calls_used, ran.facts().retries), (4, 1));
+    let tries: Vec<_> =
+        ran.attempts.iter().map(|attempt| (attempt.record.http_status, attempt.record.attempt)).collect();
+    assert_eq!(tries, [(Some(502), 1), (Some(200), 2), (Some(200), 1), (Some(200), 1)]);
+    assert_eq!(ran.facts().bytes_received, ran.attempts.iter().map(|attempt| attempt.body.len() as i64).sum::<i64>());
+}
+
+#[tokio::test]
+async fn a_throttle_with_retry_after_zero_is_tried_again_without_spinning() {
+    let url = serve(|_, params| match is_page(params, "2") {
+        true => Answer { headers: vec![("retry-after", "0".into())], ..status(429, "{}") },
+        false => shop_of(6, params),
+    })
+    .await;
+    let ran = run(&one_shop(&url)).await;
+    assert_eq!(ran.facts().throttles, 3);
+    let reason = ran.reason().unwrap();
+    assert!(reason.starts_with("page 2: ") && reason.contains("after 3 attempts"), "{reason}");
+    assert!(
+        ran.attempts
+            .iter()
+            .filter(|attempt| attempt.record.page == Some(2))
+            .all(|attempt| attempt.record.retry_after.is_some())
+    );
+    assert_eq!(
+        ran.endpoints().iter().filter(|endpoint| **endpoint == "listing").count(),
+        5,
+        "the other pages are listed"
+    );
+}
+
+#[tokio::test]
+async fn a_cut_body_is_landed_as_far_as_it_came_and_asked_for_again() {
+    let url = serve(|number, params| match number {
+        0 => Answer { cut: true, ..ok(r#"{"count_resp"#) },
+        _ => shop_of(1, params),
+    })
+    .await;
+    let ran = run(&Pipeline { gateway: one_worker(testing::gateway(&url)), ..one_shop(&url) }).await;
+    assert_eq!(ran.reason(), None);
+    let cut = &ran.attempts[0];
+    assert_eq!(&cut.body[..], br#"{"count_resp"#);
+    assert_eq!(cut.record.http_status, Some(200));
+    assert!(cut.record.transport_error.as_deref().unwrap().starts_with("the body was cut"), "{:?}", cut.record);
+}
+
+#[tokio::test]
+async fn a_body_past_the_limit_is_cut_and_counts_as_broken() {
+    let url = serve(|_, _| ok("[".repeat(5000))).await;
+    let mut pipeline = one_shop(&url);
+    pipeline.gateway.limits.body_bytes_max = 1000;
+    let ran = run(&pipeline).await;
+    assert_eq!(ran.error().kind(), Kind::Unavailable);
+    assert!(ran.attempts.iter().all(|attempt| attempt.body.len() == 1000));
+    assert!(ran.error().to_string().contains("longer than 1000 bytes"), "{}", ran.error());
+}
+
+#[tokio::test]
+async fn a_refused_signature_stops_the_run_with_the_definitions_hint() {
+    let url = serve(|_, _| ok(r#"{"error_response":{"code":10002,"msg":"Invalid signature"}}"#)).await;
+    let pipeline = Pipeline { gateway: one_worker(testing::gateway(&url)), ..one_shop(&url) };
+    let ran = run(&pipeline).await;
+    assert_eq!(ran.error().kind(), Kind::Denied);
+    assert_eq!(
+        ran.error().to_string(),
+        "gateway `test` refuses account `main` at endpoint `count`: `10002` Invalid signature"
+    );
+    assert_eq!(ran.error().hint(), Some("copy the secret again"));
+    assert_eq!(ran.attempts.len(), 1, "nothing more is spent");
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_another_try_end_with_the_run() {
+    let url = serve(|number, params| match params["method"].as_str() {
+        "listing" if number > 10 => ok(r#"{"error_response":{"code":10002,"msg":"no"}}"#),
+        "item" => status(503, ""),
+        _ => shop_of(100, params),
+    })
+    .await;
+    let mut pipeline = Pipeline { items: vec![1, 2], ..one_shop(&url) };
+    pipeline.gateway.limits.attempts_max = 1000;
+    pipeline.gateway.endpoints.get_mut("listing").unwrap().page.as_mut().unwrap().last = None;
+    let ran = run(&pipeline).await;
+    assert_eq!(ran.error().kind(), Kind::Denied);
+    assert!(ran.attempts.len() < 40, "{}", ran.attempts.len());
+}
+
+#[tokio::test]
+async fn a_refused_parameter_stops_the_run_and_is_named() {
+    let url = serve(|_, params| match params["method"].as_str() {
+        "listing" => ok(r#"{"error_response":{"code":1001,"msg":"invalid pageSize"}}"#),
+        _ => shop_of(3, params),
+    })
+    .await;
+    let ran = run(&one_shop(&url)).await;
+    assert_eq!((ran.error().kind(), ran.error().hint()), (Kind::Config, Some("sent: `pageSize=2`")));
+}
+
+#[tokio::test]
+async fn a_shop_past_the_page_cap_is_incomplete_and_says_so() {
+    let url = serve(|_, params| shop_of(11, params)).await;
+    let ran = run(&one_shop(&url)).await;
+    assert_eq!(ran.reason(), Some("10 of 11 offers listed: the rest is past page 5 × 2"));
+    assert_eq!(ran.facts().stopped, None);
+}
+
+#[tokio::test]
+async fn a_page_parameter_that_is_not_read_stops_the_run_with_its_name() {
+    let url = serve(|_, params| {
+        let mut params = params.clone();
+        params.entry("pageNum".into()).and_modify(|page| *page = "1".into());
+        shop_of(6, &params)
+    })
+    .await;
+    let ran = run(&one_shop(&url)).await;
+    assert_eq!(ran.error().kind(), Kind::Config);
+    assert!(ran.error().to_string().contains("does not read parameter `pageNum`"), "{}", ran.error());
+}
+
+#[tokio::test]
+async fn a_failed_count_leaves_the_listing_to_its_pages() {
+    let url = serve(|_, params| match params["method"].as_str() {
+        "count" => status(500, ""),
+        _ => shop_of(5, params),
+    })
+    .await;
+    let ran = run(&one_shop(&url)).await;
+    assert_eq!((ran.reason(), ran.facts().shops[0].official_count), (None, None));
+}
+
+#[tokio::test]
+async fn a_signal_lands_what_is_in_flight_and_sends_nothing_more() {
+    let url = serve(|_, params| shop_of(10, params)).await;
+    let cancel = CancellationToken::new();
+    let sink = Memory { cancel_after: Some((3, cancel.clone())), ..Memory::default() };
+    let pipeline = Pipeline { items: (1..=100).collect(), ..one_shop(&url) };
+    let ran = run_with(&pipeline, sink, cancel, Arc::new(SystemClock)).await;
+    assert_eq!(ran.facts().stopped.as_deref(), Some(SIGNALLED));
+    assert!((3..=2 + 4).contains(&ran.attempts.len()), "{:?}", ran.endpoints());
+    assert_eq!(ran.facts().calls_used, ran.attempts.len() as i64, "what was sent is landed");
+    assert!(ran.reason().is_some());
+    let asked = ran.attempts.iter().filter(|attempt| attempt.record.endpoint == "item").count();
+    assert_eq!(ran.facts().items_unanswered.len() + asked, 100);
+}
+
+#[tokio::test]
+async fn accounts_are_drained_in_order_and_the_run_stops_when_none_is_left() {
+    let url = serve(|_, params| match params["app_key"].as_str() {
+        "second" => ok(r#"{"error_code":"4013","error_message":"over quota"}"#),
+        _ => shop_of(10, params),
+    })
+    .await;
+    let mut second = testing::account("second");
+    second.credentials.insert("app_key".into(), Credential::Plain("second".into()));
+    let first = Account { calls_per_day: Some(3), ..testing::account("first") };
+    let gateway = one_worker(testing::gateway(&url));
+    let ran = run(&Pipeline { accounts: vec![first, second], gateway, ..one_shop(&url) }).await;
+    let accounts: Vec<_> = ran.attempts.iter().map(|attempt| attempt.record.account.as_str()).collect();
+    assert_eq!(accounts, ["first", "first", "first", "second"]);
+    let stopped = ran.facts().stopped.as_deref().unwrap();
+    assert!(
+        stopped.contains("`first`: its calls per day") && stopped.contains("`second`: `4013` over quota"),
+        "{stopped}"
+    );
+    assert!(ran.reason().unwrap().starts_with("listed up to page 2: no account has calls left"), "{:?}", ran.reason());
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_not_there_is_an_outage_without_secrets_in_its_message() {
+    let mut pipeline = one_shop("http://127.0.0.1:1/");
+    pipeline.shops = (0..50).map(|id| testing::shop(&id.to_string())).collect();
+    let ran = run(&pipeline).await;
+    assert_eq!(ran.error().kind(), Kind::Unavailable);
+    let text = ran.error().to_string();
+    assert!(
+        text.contains("times in a row: cannot connect") && !text.contains("sign=") && !text.contains("1000000"),
+        "{text}"
+    );
+    assert!(ran.attempts.len() < 50, "it is noticed early: {}", ran.attempts.len());
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed() {
+    let url =
+        serve(|_, _| Answer { headers: vec![("location", "http://127.0.0.1:1/".into())], ..status(302, "{\"a\":1}") })
+            .await;
+    let ran = run(&one_shop(&url)).await;
+    assert!(ran.reason().unwrap().contains("HTTP 302"), "{:?}", ran.reason());
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_corrected_by_the_gateways_date() {
+    // The server refuses a time stamp that is off, as the gateways do; its `Date` is the real time.
+    let url = serve(|_, params| {
+        let stamp: i64 = params["timestamp"].parse().unwrap();
+        match (SystemClock.now().timestamp_millis() - stamp).abs() > 180_000 {
+            true => ok(r#"{"error_response":{"code":10002,"msg":"timestamp"}}"#),
+            false => shop_of(3, params),
+        }
+    })
+    .await;
+    let clock = Arc::new(ManualClock::new(testing::at("2020-01-01T00:00:00Z")));
+    let ran = run_with(&one_shop(&url), Memory::default(), CancellationToken::new(), clock).await;
+    assert_eq!(ran.reason(), None);
+    assert!(ran.facts().retries >= 1, "{:?}", ran.facts());
+}
