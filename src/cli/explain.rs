@@ -57,7 +57,13 @@ pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
     let mut out = std::io::stdout().lock();
     let head = format!(
         "offer {} · {} · pipeline {} · gateway {} · answer {} (endpoint {}, {})\n",
-        arguments.offer, row.dt, row.pipeline, row.gateway, row.raw_ref, attempt.record.endpoint, attempt.record.received_at
+        arguments.offer,
+        row.dt,
+        row.pipeline,
+        row.gateway,
+        row.raw_ref,
+        attempt.record.endpoint,
+        attempt.record.received_at
     );
     written(if arguments.json {
         writeln!(out, "{}", lines_json(&inspected))
@@ -106,10 +112,9 @@ async fn find_answer(session: &Session, row: &Row) -> Result<Attempt> {
          from raw_pages where run_id = $1 and number = $2";
     let values = vec![ScalarValue::Utf8(Some(run_id.to_owned())), ScalarValue::Int64(Some(number))];
     let batches = session.sql_with(query, values).await?.collect().await?;
-    let found = first_row(&batches).ok_or_else(|| {
-        Error::data(format!("the answer `{}` is no longer kept in `raw_pages`", row.raw_ref))
-    })?;
-    let body = found.column_by_name("body").map(|column| bytes(column)).unwrap_or_default();
+    let found = first_row(&batches)
+        .ok_or_else(|| Error::data(format!("the answer `{}` is no longer kept in `raw_pages`", row.raw_ref)))?;
+    let body = found.column_by_name("body").map(bytes).unwrap_or_default();
     let received_at = found
         .column_by_name("received_at")
         .and_then(|column| column.as_primitive_opt::<arrow::datatypes::TimestampMicrosecondType>())
@@ -185,7 +190,10 @@ pub(super) fn lines_text(inspected: &Inspected) -> String {
         if shown.len() < bytes.len() {
             shown.push('…');
         }
-        text.push_str(&format!("{:<22} = {}\n{:<25}{from}  {shown}\n{:<25}{}\n", line.column, line.value, "", "", line.rule));
+        text.push_str(&format!(
+            "{:<22} = {}\n{:<25}{from}  {shown}\n{:<25}{}\n",
+            line.column, line.value, "", "", line.rule
+        ));
     }
     text
 }
@@ -214,7 +222,9 @@ fn text(batch: &RecordBatch, name: &str) -> Option<String> {
 
 fn bytes(column: &arrow::array::ArrayRef) -> Bytes {
     match arrow::compute::cast(column, &arrow::datatypes::DataType::Binary) {
-        Ok(column) => column.as_binary_opt::<i32>().map(|column| Bytes::copy_from_slice(column.value(0))).unwrap_or_default(),
+        Ok(column) => {
+            column.as_binary_opt::<i32>().map(|column| Bytes::copy_from_slice(column.value(0))).unwrap_or_default()
+        }
         Err(_) => Bytes::new(),
     }
 }

@@ -200,7 +200,8 @@ fn signature(arguments: &Sign) -> Result<Outcome> {
     let mut params = Vec::new();
     for param in &arguments.params {
         let (name, value) = param.split_once('=').ok_or_else(|| {
-            Error::config("a parameter is not written as `name=value`").with_hint("quote values that hold spaces or `&`")
+            Error::config("a parameter is not written as `name=value`")
+                .with_hint("quote values that hold spaces or `&`")
         })?;
         if !rules.unsigned.iter().any(|unsigned| unsigned == name) && sign::kept(rules.skip, Some(value)).is_some() {
             params.push((name, value));
@@ -212,7 +213,8 @@ fn signature(arguments: &Sign) -> Result<Outcome> {
         params.iter().map(|(name, value)| (*name, if is_secret(name) { sign::MASKED } else { value })).collect();
     let wrong = |error: sign::SignError| Error::config("the definition's `[sign]` cannot be used").caused_by(error);
     let text = sign::masked_text(rules, Signable { path: &arguments.path, params: &masked }).map_err(wrong)?;
-    let signature = sign::signature(rules, &secret, Signable { path: &arguments.path, params: &params }).map_err(wrong)?;
+    let signature =
+        sign::signature(rules, &secret, Signable { path: &arguments.path, params: &params }).map_err(wrong)?;
     written(writeln!(std::io::stdout(), "text to sign: {text}\n{}: {signature}", rules.into))?;
     Ok(Outcome::Done)
 }

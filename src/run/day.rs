@@ -287,11 +287,10 @@ fn hold(picture: &mut Picture<'_>, verdict: &Verdict, run_id: &str) -> Vec<Quara
     held
 }
 
-/// Reads a segment on a thread that may block.
-fn read_segment(store: &Store, segment: &SegmentRef) -> Result<Vec<Attempt>> {
-    let bytes = Handle::current()
-        .block_on(store.get(&segment.path))?
-        .ok_or_else(|| Error::storage(format!("the landed segment `{}` is missing", segment.path)))?;
+/// Reads a segment on a thread that may block, which need not be one of the runtime's.
+fn read_segment(runtime: &Handle, store: &Store, segment: &SegmentRef) -> Result<Vec<Attempt>> {
+    let bytes = runtime.block_on(store.get(&segment.path))?;
+    let bytes = bytes.ok_or_else(|| Error::storage(format!("the landed segment `{}` is missing", segment.path)))?;
     segment.decode(&bytes)
 }
 

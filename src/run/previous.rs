@@ -25,8 +25,12 @@ pub(super) fn load(store: &Store, entry: Option<&Entry>) -> Result<Previous> {
     read(store, entry, Table::Offers, Some(&["shop_id", "offer_id", "status", "content_hash"]), |batch| {
         add_offers(&batch, &mut previous.offers)
     })?;
-    read(store, entry, Table::Shops, Some(&["shop_id", "watermark_at"]), |batch| {
-        let (shops, times) = (text(&batch, "shop_id")?, column(&batch, "watermark_at")?);
+    read(store, entry, Table::Shops, Some(&["shop_id", "shop_url", "watermark_at"]), |batch| {
+        let (shops, urls) = (text(&batch, "shop_id")?, text(&batch, "shop_url")?);
+        for row in (0..batch.num_rows()).filter(|&row| urls.is_valid(row)) {
+            previous.ids_by_url.insert(urls.value(row).to_owned(), shops.value(row).to_owned());
+        }
+        let times = column(&batch, "watermark_at")?;
         let times = times.as_primitive::<TimestampMicrosecondType>();
         for row in (0..batch.num_rows()).filter(|&row| times.is_valid(row)) {
             if let Some(time) = DateTime::from_timestamp_micros(times.value(row)) {

@@ -5,6 +5,7 @@
 //!
 //! Invariant: an offer is called delisted only where the listing is proven complete or the gateway says so.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ pub struct Previous {
     pub offers: HashMap<i64, PreviousOffer>,
     /// Its shops' watermarks.
     pub watermarks: HashMap<String, DateTime<Utc>>,
+    /// Its shops' ids by the address the pipeline names them with.
+    pub ids_by_url: HashMap<String, String>,
 }
 
 /// One offer of the picture before.
@@ -89,8 +92,9 @@ pub fn judge(fetched: &Fetched<'_>, previous: &Previous) -> Verdict {
         }
     }
     for facts in &fetched.facts.shops {
+        let facts = known_shop(facts, previous);
         let keys = by_shop.remove(facts.shop_id.as_str()).unwrap_or_default();
-        verdict.shops.push(shop_row(fetched, previous, facts, &keys));
+        verdict.shops.push(shop_row(fetched, previous, &facts, &keys));
     }
     for (shop_id, keys) in by_shop {
         let facts = found_shop(fetched, shop_id);
@@ -101,6 +105,15 @@ pub fn judge(fetched: &Fetched<'_>, previous: &Previous) -> Verdict {
     }
     carry(fetched, previous, &mut verdict);
     verdict
+}
+
+/// A shop whose address could not be resolved today stands under its address: it keeps the id it had before, so that
+/// its rows are carried forward.
+fn known_shop<'f>(facts: &'f ShopFacts, previous: &Previous) -> Cow<'f, ShopFacts> {
+    match previous.ids_by_url.get(&facts.shop_id) {
+        Some(shop_id) => Cow::Owned(ShopFacts { shop_id: shop_id.clone(), ..facts.clone() }),
+        None => Cow::Borrowed(facts),
+    }
 }
 
 /// A shop that only the answers name.

@@ -56,6 +56,7 @@ fn previous(offers: &[(&str, i64, i64)]) -> Previous {
         dt: NaiveDate::from_ymd_opt(2026, 11, 19),
         offers: offers.iter().map(|(shop, id, hash)| (*id, offer(shop, *hash))).collect(),
         watermarks: HashMap::from([("a".to_owned(), at(0))]),
+        ids_by_url: HashMap::from([("https://a.example".to_owned(), "a".to_owned())]),
     }
 }
 
@@ -191,4 +192,12 @@ fn without_a_count_check_absence_proves_nothing() {
     let verdict = case.judge(&previous(&[("a", 1, 1), ("a", 2, 2)]));
     assert!(verdict.carried.is_empty() && verdict.delisted.is_empty());
     assert_eq!(verdict.shops[0].incomplete_reason, None);
+}
+
+#[test]
+fn a_shop_that_cannot_be_resolved_today_keeps_its_id_and_its_rows() {
+    let case = Case::new(facts(&[("https://a.example", None, Some("the shop cannot be resolved"))]), Vec::new());
+    let verdict = case.judge(&previous(&[("a", 1, 1)]));
+    assert_eq!(verdict.shops[0].shop_id, "a");
+    assert_eq!(verdict.carried, HashSet::from([1]));
 }
