@@ -112,8 +112,8 @@ async fn compare(store: &Store, lake: &std::path::Path) -> Result<()> {
     say("\nWas every shop complete?\n")?;
     show(
         &session,
-        "select dt, shop_id, official_count, offer_count, is_complete, incomplete_reason from shops
-         where pipeline = 'demo' and dt = (select max(dt) from shops where pipeline = 'demo') order by shop_id",
+        "select dt, shop_name, official_count, offer_count, is_complete, incomplete_reason from shops
+         where pipeline = 'demo' and dt = (select max(dt) from shops where pipeline = 'demo') order by shop_name",
     )
     .await?;
     let lake_option =

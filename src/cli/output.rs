@@ -30,10 +30,11 @@ impl Talk {
             bars.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         }
         let level = match (quiet, verbose) {
-            (true, _) => "error",
-            (false, 0) => "warn,huopan=warn",
-            (false, 1) => "warn,huopan=info",
-            (false, _) => "info,huopan=debug",
+            // What the Delta kernel finds missing it also returns: a table's first open is no error.
+            (true, _) => "error,buoyant_kernel=off",
+            (false, 0) => "warn,buoyant_kernel=off",
+            (false, 1) => "warn,buoyant_kernel=off,huopan=info",
+            (false, _) => "info,buoyant_kernel=off,huopan=debug",
         };
         let filter = super::Environment::get("HUOPAN_LOG").unwrap_or_else(|| level.to_owned());
         let builder = tracing_subscriber::fmt()

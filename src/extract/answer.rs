@@ -27,8 +27,10 @@ pub fn list<'a>(endpoint: &Endpoint, answer: Raw<'a>) -> List<'a> {
     let mut found = List::Missing;
     for pointer in &endpoint.list {
         match answer.get(pointer.parts()) {
+            // The whole answer is the list only where it is one: an envelope is no record.
+            Some(value) if pointer.parts().is_empty() && value.kind() != Kind::Array => {}
             Some(value) if !value.is_empty_value() => return List::Records(value),
-            Some(_) => found = List::Empty,
+            Some(_) => return List::Empty,
             None if empty_above(pointer, answer) => found = List::Empty,
             None => {}
         }

@@ -225,6 +225,7 @@ impl Day {
                 winners: fetched.keys().collect(),
                 listed: &collected.listed,
                 totals: &collected.totals,
+                shop_names: &collected.shop_names,
                 quarantined: &quarantined,
                 gone: &collected.gone,
                 listings,

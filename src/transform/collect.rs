@@ -9,6 +9,7 @@
 //! `received`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::{DateTime, Datelike, NaiveDate};
@@ -78,6 +79,8 @@ pub struct Collected {
     pub listed: BTreeMap<Option<String>, i64>,
     /// Totals that answers state, per shop.
     pub totals: BTreeMap<String, i64>,
+    /// The shops' names as offers state them.
+    pub shop_names: BTreeMap<String, String>,
     /// Single offers that the gateway says are gone.
     pub gone: HashSet<i64>,
     /// Single offers refused as items, until another answer of theirs is good.
@@ -186,6 +189,7 @@ impl Collected {
             let known = self.totals.entry(shop).or_insert(total);
             *known = total.max(*known);
         }
+        self.shop_names.extend(part.shop_names);
         self.gone.extend(part.gone);
         self.refused.extend(part.refused);
         self.answered.extend(part.answered);
@@ -343,8 +347,9 @@ impl<'c> Worker<'c> {
             hashes,
         };
         self.builder.append(offer, &origin);
+        let shop_id = offer.shop_id.as_deref().map(|shop| self.shop(shop, offer.shop_name.as_deref()));
         self.keys.push(Key {
-            shop_id: offer.shop_id.as_deref().map(|shop| self.shop(shop)),
+            shop_id,
             offer_id: offer.offer_id,
             modified_at: offer.modified_at.unwrap_or(i64::MIN),
             fetched_at: answer.fetched_at,
@@ -359,11 +364,16 @@ impl<'c> Worker<'c> {
         offer.shop_id.as_deref().map(str::to_owned)
     }
 
-    /// The shop's name, shared with the row before where it is the same.
-    fn shop(&self, shop: &str) -> std::sync::Arc<str> {
+    /// The shop's id, shared with the row before where it is the same.
+    fn shop(&mut self, shop: &str, name: Option<&str>) -> Arc<str> {
         match self.keys.last().and_then(|key| key.shop_id.as_ref()) {
-            Some(last) if **last == *shop => std::sync::Arc::clone(last),
-            _ => shop.into(),
+            Some(last) if **last == *shop => Arc::clone(last),
+            _ => {
+                if let Some(name) = name.filter(|_| !self.collected.shop_names.contains_key(shop)) {
+                    self.collected.shop_names.insert(shop.to_owned(), name.to_owned());
+                }
+                shop.into()
+            }
         }
     }
 

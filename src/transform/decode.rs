@@ -9,6 +9,7 @@ use std::ops::Range;
 use crate::base::json::{Kind, Pointers, Raw};
 use crate::config::Gateway;
 use crate::config::gateway::{Endpoint, FieldSource, Mapping, OFFER_FIELDS, SKU_FIELDS};
+use crate::extract::answer::{self, List};
 
 use super::fields::{OfferField, OfferFields, SkuFields};
 
@@ -98,37 +99,17 @@ pub enum Records<'a> {
     Missing,
 }
 
-/// Finds the records of `endpoint` in an answer (WIRE §1 "Answers": a list may be a list of page lists, a one-element
-/// list may be an object, an empty list may be `""` or `{}`).
+/// Finds the records of `endpoint` in an answer, as the extraction that paged through it did.
 #[must_use]
 pub fn records<'a>(endpoint: &Endpoint, answer: Raw<'a>) -> Records<'a> {
-    let mut there = false;
-    for pointer in endpoint.list.iter().chain(&endpoint.one) {
-        let Some(value) = answer.get(pointer.parts()) else { continue };
-        // The whole answer is a list only where it is one: an envelope without a list is not a record.
-        if pointer.parts().is_empty() && value.kind() != Kind::Array && endpoint.one.is_empty() {
-            continue;
-        }
-        there = true;
-        if value.kind() == Kind::Null {
-            continue;
-        }
-        let mut records = Vec::new();
-        if !value.is_empty_value() {
-            flatten(value, &mut records);
-        }
-        return if records.is_empty() { Records::Empty } else { Records::Some(records) };
+    match answer::list(endpoint, answer) {
+        List::Records(value) => return Records::Some(answer::records(value).collect()),
+        List::Empty => return Records::Empty,
+        List::Missing => {}
     }
-    if there { Records::Empty } else { Records::Missing }
-}
-
-fn flatten<'a>(value: Raw<'a>, records: &mut Vec<Raw<'a>>) {
-    if value.kind() != Kind::Array {
-        records.push(value);
-        return;
-    }
-    for element in value.elements() {
-        flatten(element, records);
+    match answer::first(&endpoint.one, answer) {
+        Some(value) => Records::Some(answer::records(value).collect()),
+        None => Records::Missing,
     }
 }
 

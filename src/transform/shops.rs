@@ -58,6 +58,8 @@ pub struct Fetched<'a> {
     pub listed: &'a BTreeMap<Option<String>, i64>,
     /// Totals that the answers themselves state, where the facts have none.
     pub totals: &'a BTreeMap<String, i64>,
+    /// The shops' names as offers state them.
+    pub shop_names: &'a BTreeMap<String, String>,
     /// Records set aside per shop.
     pub quarantined: &'a BTreeMap<Option<String>, i64>,
     /// Single offers that the gateway says are gone.
@@ -150,7 +152,7 @@ fn shop_row(fetched: &Fetched<'_>, previous: &Previous, facts: &ShopFacts, keys:
     ShopRow {
         gateway: fetched.gateway.to_owned(),
         shop_id: facts.shop_id.clone(),
-        shop_name: facts.shop_name.clone(),
+        shop_name: facts.shop_name.clone().or_else(|| fetched.shop_names.get(&facts.shop_id).cloned()),
         shop_url: facts.shop_url.clone(),
         official_count,
         listed_count: count(fetched.listed),

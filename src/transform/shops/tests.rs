@@ -92,6 +92,7 @@ impl Case {
             winners: self.keys.iter().collect(),
             listed: &BTreeMap::new(),
             totals: &BTreeMap::new(),
+            shop_names: &BTreeMap::new(),
             quarantined: &BTreeMap::new(),
             gone: &self.gone,
             listings: self.listings,
