@@ -20,7 +20,7 @@ use crate::config::gateway::{Endpoint, ErrorClass};
 use crate::config::pipeline::FetchSkus;
 use crate::config::{Gateway, Pipeline};
 use crate::extract::judge::{Fault, Judge, Judgement};
-use crate::extract::{Attempt, Record, body};
+use crate::extract::{Attempt, Record, answer, body};
 
 use super::chunk::{Chunk, Key, Origin as RowOrigin};
 use super::columns::{Builder, Origin};
@@ -275,7 +275,8 @@ impl<'c> Worker<'c> {
     }
 
     fn answer(&mut self, answer: Answer<'_>, raw: Raw<'_>) -> Result<()> {
-        let listing = !answer.endpoint.list.is_empty();
+        // Of a listing, what it says there is in all.
+        let total = (!answer.endpoint.list.is_empty()).then(|| answer::total(answer.endpoint, raw));
         if let Some(offer_id) = answer.record.offer_id {
             self.collected.answered.insert(offer_id);
         }
@@ -286,9 +287,8 @@ impl<'c> Worker<'c> {
                 for (position, record) in records.into_iter().enumerate() {
                     self.collected.received += 1;
                     let shop = self.offer(answer, position, record, &mut scratch, &mut offer);
-                    if listing {
-                        *self.collected.listed.entry(shop.clone()).or_default() += 1;
-                        self.total(answer, raw, shop);
+                    if let Some(total) = total {
+                        self.count_listed(shop, total);
                     }
                 }
             }
@@ -377,13 +377,16 @@ impl<'c> Worker<'c> {
         }
     }
 
-    fn total(&mut self, answer: Answer<'_>, raw: Raw<'_>, shop: Option<String>) {
-        let stated = answer.endpoint.total.iter().find_map(|pointer| raw.get(pointer.parts()));
-        let total = stated.and_then(Raw::text).and_then(|text| text.trim().parse::<i64>().ok());
-        if let (Some(shop), Some(total)) = (shop, total) {
-            let known = self.collected.totals.entry(shop).or_insert(total);
-            *known = total.max(*known);
+    fn count_listed(&mut self, shop: Option<String>, total: Option<u64>) {
+        if let (Some(shop), Some(total)) = (&shop, total.and_then(|total| i64::try_from(total).ok())) {
+            match self.collected.totals.get_mut(shop) {
+                Some(known) => *known = total.max(*known),
+                None => {
+                    self.collected.totals.insert(shop.clone(), total);
+                }
+            }
         }
+        *self.collected.listed.entry(shop).or_default() += 1;
     }
 
     /// An answer that is an error: of a single offer it decides, of a listing the extraction has already judged.
