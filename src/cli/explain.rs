@@ -172,6 +172,7 @@ pub(super) fn describe(inspection: &Inspection) -> String {
         ),
         Inspection::NoRecords => "no record stands where the definition looks".to_owned(),
         Inspection::Empty => "an empty list".to_owned(),
+        Inspection::Records(records) if records.len() == 1 => "1 record".to_owned(),
         Inspection::Records(records) => format!("{} records", records.len()),
     }
 }
@@ -186,7 +187,8 @@ pub(super) fn lines_text(inspected: &Inspected) -> String {
             (None, Some(field)) => format!("({field})"),
             (None, None) => "-".to_owned(),
         };
-        let bytes = line.bytes.as_deref().unwrap_or("-");
+        // Pretty-printed JSON would break the alignment.
+        let bytes = line.bytes.as_deref().unwrap_or("-").split_whitespace().collect::<Vec<_>>().join(" ");
         let mut shown: String = bytes.chars().take(BYTES_SHOWN).collect();
         if shown.len() < bytes.len() {
             shown.push('…');
