@@ -139,7 +139,7 @@ fn texts<'a>(input: &Input<'_, 'a>, rules: &Rules, offer: &mut Offer<'a>) {
     offer.detail_url = read(OfferField::DetailUrl);
     offer.video_url = read(OfferField::VideoUrl);
     if let Some(raw) = field(OfferField::ImageUrls) {
-        text::read_urls(raw, &mut offer.image_urls);
+        text::read_urls(raw, &rules.image_urls, &mut offer.image_urls);
     }
     offer.image_url = read(OfferField::ImageUrl).or_else(|| offer.image_urls.first().cloned());
     offer.quote_type = field(OfferField::QuoteType)
