@@ -4,4 +4,5 @@
 
 mod extract;
 mod layers;
+mod samples;
 mod sim;
