@@ -166,7 +166,8 @@ fn shop_row(fetched: &Fetched<'_>, previous: &Previous, facts: &ShopFacts, keys:
         quarantined_count: count(fetched.quarantined),
         sku_complete_rate: sku_rate,
         price_complete_rate: price_rate,
-        watermark_at: if reason.is_none() { Some(facts.started_at) } else { old_watermark },
+        // Only a listing of the whole shop says that nothing before its start was missed.
+        watermark_at: if reason.is_none() && fetched.listings { Some(facts.started_at) } else { old_watermark },
         incomplete_reason: reason,
         calls_used: facts.calls_used,
         started_at: facts.started_at,
