@@ -19,7 +19,7 @@ use crate::transform::collect::{Collected, Collector};
 use crate::transform::contract::Table;
 use crate::transform::picture::Picture;
 use crate::transform::rows::{self, QuarantineRow, RunRow, RunStatus};
-use crate::transform::shops::{self, Fetched, Verdict};
+use crate::transform::shops::{self, Fetched, Listings, Verdict};
 
 use super::write::Files;
 use super::{MEMORY_BYTES_MAX, Report, Surroundings, not_conserved, previous};
@@ -212,9 +212,11 @@ impl Day {
             *quarantined.entry(row.shop_id.clone()).or_default() += 1;
         }
         let gateway = &self.pipeline.gateway;
-        let listings = match &self.pipeline.files {
-            Some(files) => gateway.endpoints.get(&files.endpoint).is_some_and(|endpoint| !endpoint.list.is_empty()),
-            None => !self.pipeline.shops.is_empty(),
+        let captured = self.pipeline.files.as_ref().and_then(|files| gateway.endpoints.get(&files.endpoint));
+        let listings = match captured {
+            None => Listings::Named,
+            Some(endpoint) if endpoint.list.is_empty() => Listings::None,
+            Some(_) => Listings::All,
         };
         Ok(shops::judge(
             &Fetched {

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod days;
 mod extract;
 mod layers;
+mod run;
 mod sim;
+mod support;
+mod truth;
