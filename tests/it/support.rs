@@ -208,12 +208,8 @@ pub(crate) fn item_lines(world: &WorldTruth) -> String {
 
 /// Runs a pipeline.
 pub(crate) async fn attempt(pipeline: &Pipeline, options: RunOptions) -> Result<Outcome> {
-    let around = Surroundings {
-        clock: Arc::new(SystemClock),
-        progress: &Silent,
-        cancel: CancellationToken::new(),
-        seed: 7,
-    };
+    let around =
+        Surroundings { clock: Arc::new(SystemClock), progress: &Silent, cancel: CancellationToken::new(), seed: 7 };
     run(pipeline, options, &around).await
 }
 

@@ -152,15 +152,15 @@ pub(crate) async fn compare(place: &Place, night: Night<'_>) {
         };
         let mut differ = differences(&claims(night, shop, offer), row);
         let own = offer.tiers.iter().map(|tiers| (NULL.to_owned(), tiers));
-        let skus = offer.skus.iter().filter(|sku| !sku.tiers.is_empty()).map(|sku| (sku.sku_id.to_string(), &sku.tiers));
+        let skus =
+            offer.skus.iter().filter(|sku| !sku.tiers.is_empty()).map(|sku| (sku.sku_id.to_string(), &sku.tiers));
         for (sku_id, tiers) in own.chain(skus) {
             let found = ladders.get(&(id.clone(), sku_id.clone())).map_or(&[][..], Vec::as_slice);
             if found.len() != tiers.len() {
                 differ.push(format!("{} steps of SKU {sku_id} instead of {}", found.len(), tiers.len()));
             }
-            differ.extend(
-                tier_claims(offer, tiers).iter().zip(found).flat_map(|(claims, row)| differences(claims, row)),
-            );
+            differ
+                .extend(tier_claims(offer, tiers).iter().zip(found).flat_map(|(claims, row)| differences(claims, row)));
         }
         wrong.extend(differ.into_iter().map(|line| format!("{id}: {line}")));
     }
