@@ -14,12 +14,12 @@ use crate::load::publish::{self, Draft, Pictures, Published};
 use crate::load::{DataFile, Entry, Snapshot, Target};
 use crate::store::Store;
 use crate::transform::carry::Carrier;
-use crate::transform::chunk::Origin;
+use crate::transform::chunk::{Key, Origin};
 use crate::transform::collect::{Collected, Collector};
 use crate::transform::contract::Table;
 use crate::transform::picture::Picture;
 use crate::transform::rows::{self, QuarantineRow, RunRow, RunStatus};
-use crate::transform::shops::{self, Fetched, Verdict};
+use crate::transform::shops::{self, Fetched, Listings, Verdict};
 
 use super::write::Files;
 use super::{MEMORY_BYTES_MAX, Report, Surroundings, not_conserved, previous};
@@ -184,8 +184,9 @@ impl Day {
         let mut carrier = Carrier::new(&verdict.carried, &verdict.delisted);
         previous::carry(&self.store, self.before.as_ref(), &mut carrier)?;
         chunks.extend(carrier.finish()?);
-        let mut picture = Picture::new(&chunks)?;
-        let held = hold(&mut picture, &verdict, &run_id);
+        let is_held = |key: &Key| key.shop_id.as_deref().is_some_and(|shop| verdict.held.contains_key(shop));
+        let picture = Picture::without(&chunks, is_held)?;
+        let held = held_rows(&picture, &verdict, &run_id);
 
         let report = self.report(&collected, &picture, &verdict, held.len());
         if report.received != report.loaded + report.duplicates + report.quarantined {
@@ -212,9 +213,11 @@ impl Day {
             *quarantined.entry(row.shop_id.clone()).or_default() += 1;
         }
         let gateway = &self.pipeline.gateway;
-        let listings = match &self.pipeline.files {
-            Some(files) => gateway.endpoints.get(&files.endpoint).is_some_and(|endpoint| !endpoint.list.is_empty()),
-            None => !self.pipeline.shops.is_empty(),
+        let captured = self.pipeline.files.as_ref().and_then(|files| gateway.endpoints.get(&files.endpoint));
+        let listings = match captured {
+            None => Listings::Named,
+            Some(endpoint) if endpoint.list.is_empty() => Listings::None,
+            Some(_) => Listings::All,
         };
         Ok(shops::judge(
             &Fetched {
@@ -265,27 +268,22 @@ impl Day {
     }
 }
 
-/// Takes the fetched rows of held shops out of the picture; they go to quarantine.
-fn hold(picture: &mut Picture<'_>, verdict: &Verdict, run_id: &str) -> Vec<QuarantineRow> {
-    let reason = |key: &crate::transform::chunk::Key| {
-        let shop = key.shop_id.as_deref().filter(|_| key.origin == Origin::Fetched);
-        shop.and_then(|shop| verdict.held.get(shop))
-    };
-    let held = picture.keys().filter_map(|key| {
-        reason(key).map(|reason| QuarantineRow {
-            shop_id: key.shop_id.as_deref().map(str::to_owned),
+/// What was fetched of held shops goes to quarantine.
+fn held_rows(picture: &Picture<'_>, verdict: &Verdict, run_id: &str) -> Vec<QuarantineRow> {
+    let row = |key: &&Key| {
+        let shop_id = key.shop_id.as_deref()?;
+        Some(QuarantineRow {
+            shop_id: Some(shop_id.to_owned()),
             offer_id: Some(key.offer_id),
             stage: "publish",
-            reason: format!("its shop is incomplete and held back: {reason}"),
+            reason: format!("its shop is incomplete and held back: {}", verdict.held.get(shop_id)?),
             field: None,
             value: None,
             raw_ref: format!("{run_id}/{}", key.number),
             record: String::new(),
         })
-    });
-    let held = held.collect();
-    picture.retain(|key| reason(key).is_none());
-    held
+    };
+    picture.set_aside.iter().filter_map(row).collect()
 }
 
 /// Reads a segment on a thread that may block, which need not be one of the runtime's.

@@ -34,6 +34,8 @@ pub struct Picture<'c> {
     order: Vec<Place>,
     /// Fetched records that lost against another record of the same offer.
     pub duplicates: Vec<DuplicateCount>,
+    /// Fetched records that would count but were set aside, by offer.
+    pub set_aside: Vec<&'c Key>,
 }
 
 /// Duplicates of one shop.
@@ -52,6 +54,15 @@ impl<'c> Picture<'c> {
     /// # Errors
     /// [`crate::base::Kind::Internal`] past 2³² rows in a chunk.
     pub fn new(chunks: &'c [Chunk]) -> Result<Self> {
+        Self::without(chunks, |_| false)
+    }
+
+    /// The same, but fetched records that are `held` are set aside once they have won against their duplicates: a
+    /// carried or delisted record of their offer stands in their place.
+    ///
+    /// # Errors
+    /// As [`Picture::new`].
+    pub fn without(chunks: &'c [Chunk], held: impl Fn(&Key) -> bool) -> Result<Self> {
         let mut places = Vec::with_capacity(chunks.iter().map(|chunk| chunk.keys.len()).sum());
         for (chunk_index, chunk) in chunks.iter().enumerate() {
             let chunk_index = u32::try_from(chunk_index).map_err(|_| Error::internal("too many chunks"))?;
@@ -60,7 +71,7 @@ impl<'c> Picture<'c> {
                 places.push(Place { chunk: chunk_index, row });
             }
         }
-        let key = |place: &Place| &chunks[place.chunk as usize].keys[place.row as usize];
+        let key = |place: &Place| -> &'c Key { &chunks[place.chunk as usize].keys[place.row as usize] };
         places.sort_unstable_by(|a, b| {
             let (a, b) = (key(a), key(b));
             a.offer_id.cmp(&b.offer_id).then_with(|| rank(b).cmp(&rank(a)))
@@ -68,12 +79,20 @@ impl<'c> Picture<'c> {
         let mut lost: HashMap<Option<&str>, i64> = HashMap::new();
         places.dedup_by(|loser, winner| {
             let (loser, winner) = (key(loser), key(winner));
-            let same = loser.offer_id == winner.offer_id;
-            if same && loser.origin == Origin::Fetched {
+            let same = loser.offer_id == winner.offer_id && loser.origin == Origin::Fetched;
+            if same {
                 *lost.entry(loser.shop_id.as_deref()).or_default() += 1;
             }
             same
         });
+        let mut set_aside = Vec::new();
+        places.retain(|place| {
+            let key = key(place);
+            let is_held = key.origin == Origin::Fetched && held(key);
+            set_aside.extend(is_held.then_some(key));
+            !is_held
+        });
+        places.dedup_by_key(|place| key(place).offer_id);
         let mut duplicates: Vec<_> = lost
             .into_iter()
             .map(|(shop_id, records)| DuplicateCount { shop_id: shop_id.map(str::to_owned), records })
@@ -83,18 +102,12 @@ impl<'c> Picture<'c> {
             let (a, b) = (key(a), key(b));
             (&a.shop_id, a.offer_id).cmp(&(&b.shop_id, b.offer_id))
         });
-        Ok(Self { chunks, order: places, duplicates })
+        Ok(Self { chunks, order: places, duplicates, set_aside })
     }
 
     /// The keys of the picture's rows, in table order.
     pub fn keys(&self) -> impl Iterator<Item = &'c Key> {
         self.order.iter().map(|place| &self.chunks[place.chunk as usize].keys[place.row as usize])
-    }
-
-    /// Leaves out the offers of which `keep` is false.
-    pub fn retain(&mut self, keep: impl Fn(&Key) -> bool) {
-        let chunks = self.chunks;
-        self.order.retain(|place| keep(&chunks[place.chunk as usize].keys[place.row as usize]));
     }
 
     /// How many offers it has.

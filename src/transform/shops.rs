@@ -64,10 +64,22 @@ pub struct Fetched<'a> {
     pub quarantined: &'a BTreeMap<Option<String>, i64>,
     /// Single offers that the gateway says are gone.
     pub gone: &'a HashSet<i64>,
-    /// The records come from listings of whole shops (else from single offers).
-    pub listings: bool,
+    /// Which shops were listed.
+    pub listings: Listings,
     /// Incomplete shops keep their last rows.
     pub hold: bool,
+}
+
+/// Which shops' records come from listings of the whole shop; the others' are single offers, which are complete when
+/// each is answered, gone or set aside: counts and rates say nothing about them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listings {
+    /// Those that the facts name: the pipeline asked for them.
+    Named,
+    /// Every shop that is found.
+    All,
+    /// None.
+    None,
 }
 
 /// What becomes of shops and of the rows of the picture before.
@@ -93,20 +105,41 @@ pub fn judge(fetched: &Fetched<'_>, previous: &Previous) -> Verdict {
             by_shop.entry(shop_id).or_default().push(key);
         }
     }
+    let mut listed = HashSet::new();
     for facts in &fetched.facts.shops {
         let facts = known_shop(facts, previous);
         let keys = by_shop.remove(facts.shop_id.as_str()).unwrap_or_default();
-        verdict.shops.push(shop_row(fetched, previous, &facts, &keys));
+        let shop = if fetched.listings == Listings::None { Shop::Single(&facts) } else { Shop::Listed(&facts) };
+        listed.extend(shop.listed_id());
+        verdict.shops.push(shop_row(fetched, previous, shop, &keys));
     }
     for (shop_id, keys) in by_shop {
         let facts = found_shop(fetched, shop_id);
-        verdict.shops.push(shop_row(fetched, previous, &facts, &keys));
+        let shop = if fetched.listings == Listings::All { Shop::Listed(&facts) } else { Shop::Single(&facts) };
+        listed.extend(shop.listed_id());
+        verdict.shops.push(shop_row(fetched, previous, shop, &keys));
     }
     if fetched.hold {
         hold(&mut verdict, previous);
     }
-    carry(fetched, previous, &mut verdict);
+    carry(fetched, previous, &listed, &mut verdict);
     verdict
+}
+
+/// A shop, and how its records came.
+#[derive(Debug, Clone, Copy)]
+enum Shop<'f> {
+    Listed(&'f ShopFacts),
+    Single(&'f ShopFacts),
+}
+
+impl Shop<'_> {
+    fn listed_id(self) -> Option<String> {
+        match self {
+            Shop::Listed(facts) => Some(facts.shop_id.clone()),
+            Shop::Single(_) => None,
+        }
+    }
 }
 
 /// A shop whose address could not be resolved today stands under its address: it keeps the id it had before, so that
@@ -133,18 +166,21 @@ fn found_shop(fetched: &Fetched<'_>, shop_id: &str) -> ShopFacts {
     }
 }
 
-fn shop_row(fetched: &Fetched<'_>, previous: &Previous, facts: &ShopFacts, keys: &[&Key]) -> ShopRow {
+fn shop_row(fetched: &Fetched<'_>, previous: &Previous, shop: Shop<'_>, keys: &[&Key]) -> ShopRow {
+    let (Shop::Listed(facts) | Shop::Single(facts)) = shop;
+    let is_listed = matches!(shop, Shop::Listed(_));
     let shop = Some(facts.shop_id.clone());
     let count = |map: &BTreeMap<Option<String>, i64>| map.get(&shop).copied().unwrap_or(0);
     let completeness = fetched.completeness;
     let share = |complete: fn(&Key) -> bool| rate(keys.iter().filter(|key| complete(key)).count(), keys.len());
-    let sku_rate = (completeness.sku && fetched.skus_fetched).then(|| share(|key| key.sku_complete)).flatten();
-    let price_rate = completeness.price.then(|| share(|key| key.price_complete)).flatten();
+    let checks_skus = is_listed && completeness.sku && fetched.skus_fetched;
+    let sku_rate = checks_skus.then(|| share(|key| key.sku_complete)).flatten();
+    let price_rate = (is_listed && completeness.price).then(|| share(|key| key.price_complete)).flatten();
     let official_count = facts.official_count.or_else(|| fetched.totals.get(&facts.shop_id).copied());
     let reason = facts
         .incomplete_reason
         .clone()
-        .or_else(|| wrong_count(fetched, official_count, keys.len()))
+        .or_else(|| if is_listed { wrong_count(completeness, official_count, keys.len()) } else { None })
         .or_else(|| low_price_rate(completeness, price_rate, keys))
         .or_else(|| low_rate("SKU data", sku_rate, completeness.sku_rate_min));
     let before = |key: &&&Key| previous.offers.get(&key.offer_id).filter(|offer| !offer.delisted);
@@ -176,14 +212,14 @@ fn shop_row(fetched: &Fetched<'_>, previous: &Previous, facts: &ShopFacts, keys:
 }
 
 /// The count check: official count against distinct offers fetched.
-fn wrong_count(fetched: &Fetched<'_>, official_count: Option<i64>, offers: usize) -> Option<String> {
-    if !fetched.completeness.count || !fetched.listings {
+fn wrong_count(completeness: &Completeness, official_count: Option<i64>, offers: usize) -> Option<String> {
+    if !completeness.count {
         return None;
     }
     let Some(official) = official_count else {
         return Some("the official count is unknown".to_owned());
     };
-    let tolerance = i64::try_from(fetched.completeness.count_tolerance).unwrap_or(i64::MAX);
+    let tolerance = i64::try_from(completeness.count_tolerance).unwrap_or(i64::MAX);
     let off = (official - length(offers)).abs();
     (off > tolerance).then(|| format!("the official count is {official}, fetched were {offers} offers"))
 }
@@ -222,7 +258,7 @@ fn hold(verdict: &mut Verdict, previous: &Previous) {
 }
 
 /// Decides about every offer of the picture before that was not fetched.
-fn carry(fetched: &Fetched<'_>, previous: &Previous, verdict: &mut Verdict) {
+fn carry(fetched: &Fetched<'_>, previous: &Previous, listed: &HashSet<String>, verdict: &mut Verdict) {
     let seen: HashSet<i64> = fetched
         .winners
         .iter()
@@ -234,10 +270,10 @@ fn carry(fetched: &Fetched<'_>, previous: &Previous, verdict: &mut Verdict) {
         verdict.shops.iter_mut().map(|shop| (shop.shop_id.clone(), shop)).collect();
     for (&offer_id, offer) in previous.offers.iter().filter(|(id, offer)| !offer.delisted && !seen.contains(id)) {
         let mut shop = offer.shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id));
-        let proven = fetched.listings && fetched.completeness.count;
         let (carried, delisted) = match &shop {
-            Some(shop) if fetched.listings || verdict.held.contains_key(&shop.shop_id) => {
-                (shop.incomplete_reason.is_some(), shop.incomplete_reason.is_none() && proven)
+            Some(shop) if listed.contains(&shop.shop_id) || verdict.held.contains_key(&shop.shop_id) => {
+                let complete = shop.incomplete_reason.is_none();
+                (!complete, complete && fetched.completeness.count)
             }
             _ => (unanswered.contains(&offer_id), fetched.gone.contains(&offer_id)),
         };

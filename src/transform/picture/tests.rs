@@ -131,3 +131,16 @@ fn counts_that_do_not_add_up_are_our_bug() {
     let rows = Rows { tiers: offers.slice(0, 0), skus: offers.slice(0, 0), offers };
     assert!(Chunk::new(&rows, Vec::new()).is_err());
 }
+
+#[test]
+fn what_is_held_gives_way_to_what_is_carried_and_still_counts_its_duplicates() {
+    let fetched =
+        [(1, 10, 1, 1, 0, Origin::Fetched), (1, 10, 2, 2, 0, Origin::Fetched), (2, 30, 1, 1, 0, Origin::Fetched)];
+    let carried = [(1, 10, 0, 3, 0, Origin::Carried), (1, 20, 0, 1, 0, Origin::Carried)];
+    let chunks = [chunk(1, &fetched), chunk(2, &carried)];
+    let picture = Picture::without(&chunks, |key| key.shop_id.as_deref() == Some("shop-1")).unwrap();
+    assert_eq!(rows(&picture), (vec![10, 20, 30], vec![10, 10, 10, 20, 30], Vec::new()));
+    let aside: Vec<_> = picture.set_aside.iter().map(|key| (key.offer_id, key.modified_at)).collect();
+    assert_eq!(aside, [(10, 2)]);
+    assert_eq!(picture.duplicates, [DuplicateCount { shop_id: Some("shop-1".to_owned()), records: 1 }]);
+}

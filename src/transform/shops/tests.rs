@@ -66,7 +66,7 @@ struct Case {
     completeness: Completeness,
     keys: Vec<Key>,
     gone: HashSet<i64>,
-    listings: bool,
+    listings: Listings,
     hold: bool,
 }
 
@@ -80,7 +80,7 @@ impl Case {
             sku_rate_min: 9_700,
             price_rate_min: 9_700,
         };
-        Self { facts, completeness, keys, gone: HashSet::new(), listings: true, hold: false }
+        Self { facts, completeness, keys, gone: HashSet::new(), listings: Listings::All, hold: false }
     }
 
     fn judge(&self, previous: &Previous) -> Verdict {
@@ -178,12 +178,24 @@ fn a_held_shop_keeps_its_last_rows_and_sets_the_new_ones_aside() {
 #[test]
 fn of_single_offers_the_unanswered_are_carried_and_only_those_said_to_be_gone_are_delisted() {
     let mut case = Case::new(facts(&[]), vec![key("a", 1, 1)]);
-    case.listings = false;
+    case.listings = Listings::Named;
     case.facts.items_unanswered = vec![2];
     case.gone = HashSet::from([3]);
     let verdict = case.judge(&previous(&[("a", 1, 1), ("a", 2, 2), ("a", 3, 3), ("a", 4, 4)]));
     assert_eq!((verdict.carried, verdict.delisted), (HashSet::from([2]), HashSet::from([3])));
     assert_eq!(verdict.shops[0].incomplete_reason.as_deref(), Some("1 of the items asked for were not answered"));
+}
+
+#[test]
+fn beside_a_listed_shop_single_offers_of_another_are_complete_without_count_and_rates() {
+    let mut case = Case::new(facts(&[("a", Some(1), None)]), vec![key("a", 1, 1), key("b", 2, 2)]);
+    case.listings = Listings::Named;
+    case.keys[1].price_complete = false;
+    let verdict = case.judge(&previous(&[("a", 1, 1), ("a", 4, 4), ("b", 2, 2), ("b", 3, 3)]));
+    let reasons: Vec<_> = verdict.shops.iter().map(|shop| shop.incomplete_reason.as_deref()).collect();
+    assert_eq!(reasons, [None, None]);
+    assert_eq!(verdict.shops[1].price_complete_rate, None);
+    assert_eq!((verdict.carried, verdict.delisted), (HashSet::new(), HashSet::from([4])));
 }
 
 #[test]

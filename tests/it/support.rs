@@ -1,0 +1,266 @@
+//! What the tests of whole runs share: simulators, pipelines as users write them, rows as text, the built binary.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails is a failed test")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use chrono::NaiveDate;
+use huopan::base::{Result, SystemClock};
+use huopan::config::{Pipeline, load_pipeline};
+use huopan::extract::progress::Silent;
+use huopan::query::Session;
+use huopan::run::{Options as RunOptions, Outcome, Report, Surroundings, run};
+use huopan::sim::{Gateway, Options, Sim, WorldTruth};
+use huopan::store::Store;
+use tokio_util::sync::CancellationToken;
+
+/// The value of a missing one in [`Row`].
+pub(crate) const NULL: &str = "∅";
+/// One row: column → value as text.
+pub(crate) type Row = BTreeMap<String, String>;
+/// The tables that a day's publication replaces.
+pub(crate) const PICTURES: [&str; 5] = ["offers", "price_tiers", "skus", "shops", "quarantine"];
+
+/// A day of November 2026.
+pub(crate) fn day(number: u32) -> NaiveDate {
+    NaiveDate::from_ymd_opt(2026, 11, number).unwrap()
+}
+
+/// A simulator without limits and slow answers.
+pub(crate) fn quick() -> Options {
+    Options {
+        day: Some(day(20)),
+        limits: BTreeMap::new(),
+        shop_sizes: vec![60, 45],
+        slow_millis_max: 0,
+        ..Options::default()
+    }
+}
+
+/// A folder of its own with a pipeline's files and the lake it fills.
+#[derive(Debug)]
+pub(crate) struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn lake(&self) -> PathBuf {
+        self.path().join("lake")
+    }
+
+    /// Writes a file and gives its path.
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// Writes a pipeline on a simulated gateway as users write it, but without the gateway's rests.
+    pub(crate) fn pipeline_file(&self, sim: &Sim, gateway: Gateway, lines: &str) -> PathBuf {
+        self.pipeline_file_at(&sim.url(gateway), gateway, lines)
+    }
+
+    /// As [`Place::pipeline_file`], on any address.
+    pub(crate) fn pipeline_file_at(&self, url: &str, gateway: Gateway, lines: &str) -> PathBuf {
+        let name = gateway.name();
+        let definition = format!("{name}-at-once.toml");
+        self.write(
+            &definition,
+            format!(
+                "extends = \"{name}\"\nname = \"{name}\"\n[limits]\ncalls_per_second = 1000\n\
+                 pause_seconds = {{ success = 0, failure = 0, throttle = 0 }}\n"
+            ),
+        );
+        let licence = match gateway {
+            Gateway::Portals => "licence = \"paid\"",
+            Gateway::ItemGet => "licence = \"company\"",
+            _ => "",
+        };
+        let token = if gateway == Gateway::Aop { ", access_token = \"env:TOKEN\"" } else { "" };
+        self.write(
+            "pipeline.toml",
+            format!(
+                r#"name = "test"
+gateway = "./{definition}"
+url = "{url}"
+{lines}
+[[accounts]]
+name = "main"
+credentials = {{ app_key = "sim-app", app_secret = "env:SECRET"{token} }}
+calls_per_day = 3000
+{licence}
+[lake]
+url = "lake"
+"#
+            ),
+        )
+    }
+
+    /// The pipeline itself.
+    pub(crate) fn pipeline(&self, sim: &Sim, gateway: Gateway, lines: &str) -> Pipeline {
+        load(&self.pipeline_file(sim, gateway, lines))
+    }
+
+    /// Every shop of the simulated world.
+    pub(crate) fn shops(&self, sim: &Sim, gateway: Gateway) -> Pipeline {
+        self.pipeline(sim, gateway, &shop_lines(&sim.world(gateway)))
+    }
+
+    /// The rows of a query over what is published, in the query's order.
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<Row> {
+        let session = Session::at(&self.lake(), &huopan::query::Options::default()).await.unwrap();
+        let answer = session.sql(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        answer.collect().await.unwrap().iter().flat_map(rows_of).collect()
+    }
+
+    /// The only value of a query.
+    pub(crate) async fn value(&self, sql: &str) -> String {
+        let mut rows = self.rows(sql).await;
+        assert_eq!(rows.len(), 1, "{sql}");
+        rows.swap_remove(0).into_values().next().unwrap()
+    }
+
+    /// What a day's pictures say, without what differs from run to run: ids of the run, times of the fetch.
+    pub(crate) async fn content(&self, dt: NaiveDate) -> BTreeMap<&'static str, Vec<Row>> {
+        let mut content = BTreeMap::new();
+        for table in PICTURES {
+            let mut rows = self.rows(&format!("select * from {table} where dt = '{dt}'")).await;
+            for row in &mut rows {
+                for column in
+                    ["run_id", "raw_ref", "fetched_at", "started_at", "finished_at", "watermark_at", "calls_used"]
+                {
+                    row.remove(column);
+                }
+            }
+            rows.sort();
+            content.insert(table, rows);
+        }
+        content
+    }
+
+    /// Rows per table as a reader of the Delta tables, who knows nothing of the publish log, counts them.
+    pub(crate) async fn delta_counts(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for table in huopan::transform::contract::Table::ALL {
+            let url = url::Url::from_directory_path(self.lake().join(table.name())).unwrap();
+            let delta = deltalake_core::open_table(url).await.unwrap();
+            let adds = delta.snapshot().unwrap().add_actions_table(true).unwrap();
+            let rows = adds.column_by_name("num_records").unwrap();
+            let rows = arrow::compute::cast(rows, &arrow::datatypes::DataType::Int64).unwrap();
+            let rows = arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(&rows).clone();
+            counts.insert(table.name().to_owned(), usize::try_from(rows.iter().flatten().sum::<i64>()).unwrap());
+        }
+        counts
+    }
+
+    /// Rows per table as huopan counts them.
+    pub(crate) async fn counts(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for table in huopan::transform::contract::Table::ALL {
+            let count = self.value(&format!("select count(*) from {table}")).await;
+            counts.insert(table.name().to_owned(), count.parse().unwrap());
+        }
+        counts
+    }
+
+    /// Every file below the lake.
+    pub(crate) fn lake_files(&self) -> Vec<PathBuf> {
+        let entries = walkdir::WalkDir::new(self.lake()).into_iter().map(|entry| entry.unwrap());
+        entries.filter(|entry| entry.file_type().is_file()).map(|entry| entry.into_path()).collect()
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        Store::open(&self.lake()).unwrap()
+    }
+}
+
+/// Loads a pipeline with the simulator's secrets.
+pub(crate) fn load(path: &Path) -> Pipeline {
+    let env = |name: &str| Some(if name == "TOKEN" { "sim-token" } else { "sim-secret" }.to_owned());
+    load_pipeline(path, &env).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// The line that names every shop of the world.
+pub(crate) fn shop_lines(world: &WorldTruth) -> String {
+    let ids: Vec<String> = world.shops.iter().map(|shop| format!("\"{}\"", shop.shop_id)).collect();
+    format!("shops = [{}]", ids.join(", "))
+}
+
+/// The line that names every offer of the world, off sale or not.
+pub(crate) fn item_lines(world: &WorldTruth) -> String {
+    let offers = world.shops.iter().flat_map(|shop| &shop.offers);
+    let ids: Vec<String> = offers.map(|offer| format!("\"{}\"", offer.offer_id)).collect();
+    format!("items = [{}]", ids.join(", "))
+}
+
+/// Runs a pipeline.
+pub(crate) async fn attempt(pipeline: &Pipeline, options: RunOptions) -> Result<Outcome> {
+    let around =
+        Surroundings { clock: Arc::new(SystemClock), progress: &Silent, cancel: CancellationToken::new(), seed: 7 };
+    run(pipeline, options, &around).await
+}
+
+/// Runs a pipeline for a day, published or not.
+pub(crate) async fn publish(pipeline: &Pipeline, dt: NaiveDate) -> Report {
+    let options = RunOptions { dt: Some(dt), refresh: true, until_landed: false };
+    match attempt(pipeline, options).await.unwrap_or_else(|error| panic!("{error}: {:?}", error.hint())) {
+        Outcome::Published(mut reports) if reports.len() == 1 => reports.swap_remove(0),
+        other => panic!("not published: {other:?}"),
+    }
+}
+
+/// A batch as rows of text.
+pub(crate) fn rows_of(batch: &RecordBatch) -> Vec<Row> {
+    let options = FormatOptions::default().with_null(NULL);
+    let schema = batch.schema();
+    let columns: Vec<_> = schema
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, column)| (field.name().clone(), ArrayFormatter::try_new(column.as_ref(), &options).unwrap()))
+        .collect();
+    let row = |row| columns.iter().map(|(name, values)| (name.clone(), values.value(row).to_string())).collect();
+    (0..batch.num_rows()).map(row).collect()
+}
+
+/// How a command of the built binary ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs the built binary with the simulator's secrets and nothing else in its environment.
+pub(crate) async fn huopan(folder: &Path, arguments: &[&str]) -> Ended {
+    huopan_with(folder, arguments, &[("SECRET", "sim-secret"), ("TOKEN", "sim-token")]).await
+}
+
+/// Runs the built binary with this environment.
+pub(crate) async fn huopan_with(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Ended {
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_huopan"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .envs(env.iter().copied())
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
