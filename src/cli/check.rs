@@ -27,7 +27,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<Outcome> {
         }
         Err(problems) => {
             let color = if std::io::stderr().is_terminal() { Color::Always } else { Color::Never };
-            let _ = write!(std::io::stderr(), "{}", problems.render(color));
+            let _ = writeln!(std::io::stderr(), "{}", problems.render(color).trim_end());
             Ok(Outcome::Code(1))
         }
     }
