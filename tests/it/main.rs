@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod bytes;
 mod crash;
 mod days;
 mod extract;
+mod files;
 mod layers;
 mod run;
+mod shipped;
 mod sim;
 mod support;
 mod truth;
