@@ -51,3 +51,25 @@ step "tests"
 cargo test --locked
 step "docs"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
+
+# ── readers that nobody here wrote ──────────────────
+[ "$quick" = no ] || exit 0
+step "readers"
+huopan="$CARGO_TARGET_DIR/debug/huopan"
+venv="$cache/readers"
+if ! cmp -s tests/readers-requirements.txt "$venv/installed.txt"; then
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/readers-requirements.txt
+    cp tests/readers-requirements.txt "$venv/installed.txt"
+fi
+work="$(mktemp -d)"
+"$huopan" sim --listen 127.0.0.1:0 > "$work/sim.txt" &
+sim=$!
+trap 'kill "$sim" 2>/dev/null; rm -rf "$work"' EXIT
+for _ in $(seq 100); do grep -q '^shops:' "$work/sim.txt" && break; sleep 0.1; done
+address="$(grep -o '127\.0\.0\.1:[0-9]*' "$work/sim.txt" | head -n 1)"
+mkdir "$work/pipelines"
+sed "s/127\.0\.0\.1:1688/$address/; s#\.\./data/lake#$work/lake#" pipelines/product-get.toml > "$work/pipelines/product-get.toml"
+"$huopan" demo --lake "$work/lake" > "$work/demo.txt"
+HUOPAN_APP_SECRET=sim-secret "$huopan" run "$work/pipelines/product-get.toml"
+"$venv/bin/python" tests/readers.py "$huopan" "$work/lake"

@@ -20,7 +20,7 @@ use crate::store::Store;
 
 use super::output::Talk;
 use super::progress::Bars;
-use super::run::{cancelled_by_signals, report_text};
+use super::run::{STOPPING, cancelled_by_signals, report_text};
 use super::sql::print;
 use super::{Outcome, written};
 
@@ -43,7 +43,7 @@ const GOODS: &str = "304不锈钢保温杯500ml";
 
 pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
     let started = Instant::now();
-    let cancel = cancelled_by_signals(talk);
+    let cancel = cancelled_by_signals(talk, STOPPING);
     let sim = sim::start(sim::Options::default()).await?;
     say("This demo asks a gateway SIMULATED on this machine: no shop, offer or price below is real.\n")?;
     let folder =

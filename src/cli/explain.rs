@@ -83,8 +83,8 @@ struct Row {
 }
 
 async fn find_row(session: &Session, arguments: &Arguments) -> Result<Row> {
-    let query = "select cast(dt as varchar) as dt, pipeline, gateway, raw_ref, shop_id from offers
-         where offer_id = $1 and ($2 is null or dt = $2) order by offers.dt desc, fetched_at desc limit 1";
+    let query = "select cast(dt as varchar) as day, pipeline, gateway, raw_ref, shop_id from offers
+         where offer_id = $1 and ($2 is null or dt = $2) order by dt desc, fetched_at desc limit 1";
     let dt = arguments.dt.map(|dt| (dt - DateTime::UNIX_EPOCH.date_naive()).num_days());
     let values = vec![
         ScalarValue::Int64(Some(arguments.offer)),
@@ -97,7 +97,7 @@ async fn find_row(session: &Session, arguments: &Arguments) -> Result<Row> {
             .with_hint("`huopan sql -c \"select * from quarantine\"` shows what could not be loaded")
     })?;
     Ok(Row {
-        dt: text(row, "dt").unwrap_or_default(),
+        dt: text(row, "day").unwrap_or_default(),
         pipeline: text(row, "pipeline").unwrap_or_default(),
         gateway: text(row, "gateway").unwrap_or_default(),
         raw_ref: text(row, "raw_ref").unwrap_or_default(),
@@ -164,13 +164,15 @@ fn inspect_row(gateway: &Gateway, units: &Units, attempt: &Attempt, offer: i64) 
 pub(super) fn describe(inspection: &Inspection) -> String {
     match inspection {
         Inspection::Fault(fault) => format!(
-            "an error answer, class {}: {}{}",
+            "an error answer, class {}: {}{}{}",
             fault.class.name(),
             fault.message,
-            fault.code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default()
+            fault.code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default(),
+            fault.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default()
         ),
         Inspection::NoRecords => "no record stands where the definition looks".to_owned(),
         Inspection::Empty => "an empty list".to_owned(),
+        Inspection::Records(records) if records.len() == 1 => "1 record".to_owned(),
         Inspection::Records(records) => format!("{} records", records.len()),
     }
 }
@@ -185,7 +187,8 @@ pub(super) fn lines_text(inspected: &Inspected) -> String {
             (None, Some(field)) => format!("({field})"),
             (None, None) => "-".to_owned(),
         };
-        let bytes = line.bytes.as_deref().unwrap_or("-");
+        // Pretty-printed JSON would break the alignment.
+        let bytes = line.bytes.as_deref().unwrap_or("-").split_whitespace().collect::<Vec<_>>().join(" ");
         let mut shown: String = bytes.chars().take(BYTES_SHOWN).collect();
         if shown.len() < bytes.len() {
             shown.push('…');

@@ -138,7 +138,7 @@ fn check(arguments: &Check) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Tries the endpoints that give offers, the usual ones first.
+/// Tries the endpoints that give offers, the usual ones first; where none finds records, the first one's view counts.
 fn inspect_sample<'g>(gateway: &'g Gateway, asked: Option<&str>, body: Vec<u8>) -> Result<(&'g Endpoint, Inspection)> {
     let attempt = sample_attempt(body);
     if let Some(name) = asked {
@@ -151,15 +151,15 @@ fn inspect_sample<'g>(gateway: &'g Gateway, asked: Option<&str>, body: Vec<u8>) 
     }
     let usual = ["listing", "item"].into_iter().filter_map(|name| gateway.endpoints.get(name));
     let others = gateway.endpoints.values().filter(|endpoint| !matches!(endpoint.name.as_str(), "listing" | "item"));
-    let mut best = None;
+    let mut others_say = None;
     for endpoint in usual.chain(others).filter(|endpoint| makes_offers(&endpoint.name)) {
         let inspection = inspect(gateway, endpoint, &Units::default(), &attempt, None);
-        if matches!(&inspection, Inspection::Records(_) | Inspection::Fault(_)) {
+        if matches!(&inspection, Inspection::Records(_)) {
             return Ok((endpoint, inspection));
         }
-        best.get_or_insert((endpoint, inspection));
+        others_say.get_or_insert((endpoint, inspection));
     }
-    best.ok_or_else(|| Error::config(format!("gateway `{}` has no endpoint that gives offers", gateway.name)))
+    others_say.ok_or_else(|| Error::config(format!("gateway `{}` has no endpoint that gives offers", gateway.name)))
 }
 
 fn sample_attempt(body: Vec<u8>) -> Attempt {

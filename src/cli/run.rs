@@ -41,6 +41,9 @@ pub(super) struct Arguments {
     json: bool,
 }
 
+/// What the user hears when a signal stops a run.
+pub(super) const STOPPING: &str = "stopping: answers in flight are kept";
+
 /// Where a run stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Until {
@@ -58,7 +61,7 @@ pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
     let around = Surroundings {
         clock: Arc::new(SystemClock),
         progress: &bars,
-        cancel: cancelled_by_signals(talk),
+        cancel: cancelled_by_signals(talk, STOPPING),
         seed: rand::random(),
     };
     let ended = run(&pipeline, options, &around).await;
@@ -69,8 +72,8 @@ pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
     Ok(exit(&ended))
 }
 
-/// Cancelled by the first SIGINT or SIGTERM.
-pub(super) fn cancelled_by_signals(talk: &Talk) -> CancellationToken {
+/// Cancelled by the first SIGINT or SIGTERM, which is answered with `farewell`.
+pub(super) fn cancelled_by_signals(talk: &Talk, farewell: &'static str) -> CancellationToken {
     let (token, talk) = (CancellationToken::new(), talk.clone());
     let cancel = token.clone();
     tokio::spawn(async move {
@@ -80,7 +83,7 @@ pub(super) fn cancelled_by_signals(talk: &Talk) -> CancellationToken {
             result = tokio::signal::ctrl_c() => if result.is_err() { return },
             _ = terminated.recv() => {}
         }
-        talk.say("stopping: answers in flight are kept");
+        talk.say(farewell);
         cancel.cancel();
     });
     token

@@ -86,7 +86,7 @@ pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
         page.push_str(&format!("  {:<28} {}  {} offers\n", shop.shop_id, shop.shop_url, shop.on_sale));
     }
     written(write!(std::io::stdout(), "{page}"))?;
-    cancelled_by_signals(talk).cancelled().await;
+    cancelled_by_signals(talk, "the simulator stops").cancelled().await;
     sim.shutdown().await?;
     Ok(Outcome::Done)
 }

@@ -334,7 +334,7 @@ pub struct FieldSource {
     pub scale: Option<Scale>,
     /// For a list of name-value records (`attributes`, `spec`): where the name stands in each.
     pub name: Vec<Pointer>,
-    /// … and the value.
+    /// … and the value; for a list of picture records (`image_urls`): where the address stands in each.
     pub value: Vec<Pointer>,
 }
 

@@ -205,9 +205,10 @@ struct Evidence<'e> {
 
 impl Evidence<'_> {
     fn classify(&self) -> Fault {
+        let mut codes = self.signs.sub_codes.iter().chain(&self.signs.codes).map(|code| code.trim().to_owned());
         let mut fault = Fault {
             class: ErrorClass::Item,
-            code: self.signs.sub_codes.first().or(self.signs.codes.first()).map(|code| code.trim().to_owned()),
+            code: codes.find(|code| !self.rules.ok.contains(code)),
             message: self.message(),
             hint: None,
             wait: None,
@@ -278,6 +279,8 @@ impl Evidence<'_> {
             Problem::Broken(what) if said.is_empty() => format!("HTTP {}: {what}", self.status),
             Problem::Empty => "the answer is empty".to_owned(),
             Problem::Missing(what) if said.is_empty() => format!("the answer holds no {what} and no error"),
+            // A reseller's `success` is not why the answer is of no use.
+            Problem::Missing(what) => format!("the answer holds no {what} and says: {said}"),
             _ if said.is_empty() && self.signs.codes.is_empty() && self.signs.sub_codes.is_empty() => {
                 format!("HTTP {}", self.status)
             }

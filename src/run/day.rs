@@ -14,8 +14,8 @@ use crate::load::publish::{self, Draft, Pictures, Published};
 use crate::load::{DataFile, Entry, Snapshot, Target};
 use crate::store::Store;
 use crate::transform::carry::Carrier;
-use crate::transform::chunk::{Key, Origin};
-use crate::transform::collect::{Collected, Collector};
+use crate::transform::chunk::{Chunk, Key, Origin};
+use crate::transform::collect::{Collected, Collector, STAGE_SKU};
 use crate::transform::contract::Table;
 use crate::transform::picture::Picture;
 use crate::transform::rows::{self, QuarantineRow, RunRow, RunStatus};
@@ -209,7 +209,7 @@ impl Day {
     fn judge(&self, collected: &Collected, before: &shops::Previous, skus_fetched: bool) -> Result<Verdict> {
         let fetched = Picture::new(&collected.chunks)?;
         let mut quarantined: BTreeMap<Option<String>, i64> = BTreeMap::new();
-        for row in &collected.quarantine {
+        for row in collected.quarantine.iter().filter(|row| row.stage != STAGE_SKU) {
             *quarantined.entry(row.shop_id.clone()).or_default() += 1;
         }
         let gateway = &self.pipeline.gateway;
@@ -230,6 +230,8 @@ impl Day {
                 totals: &collected.totals,
                 shop_names: &collected.shop_names,
                 quarantined: &quarantined,
+                set_aside: &collected.set_aside,
+                distinct: &distinct_offers(&collected.chunks),
                 gone: &collected.gone,
                 listings,
                 hold: self.pipeline.on_incomplete == OnIncomplete::Hold,
@@ -284,6 +286,19 @@ fn held_rows(picture: &Picture<'_>, verdict: &Verdict, run_id: &str) -> Vec<Quar
         })
     };
     picture.set_aside.iter().filter_map(row).collect()
+}
+
+/// Distinct offers per shop.
+fn distinct_offers(chunks: &[Chunk]) -> BTreeMap<String, i64> {
+    let keys = chunks.iter().flat_map(|chunk| &chunk.keys);
+    let mut offers: Vec<(&str, i64)> = keys.filter_map(|key| Some((key.shop_id.as_deref()?, key.offer_id))).collect();
+    offers.sort_unstable();
+    offers.dedup();
+    let mut distinct = BTreeMap::new();
+    for same_shop in offers.chunk_by(|a, b| a.0 == b.0) {
+        distinct.insert(same_shop[0].0.to_owned(), length(same_shop.len()));
+    }
+    distinct
 }
 
 /// Reads a segment on a thread that may block, which need not be one of the runtime's.

@@ -20,7 +20,7 @@ use crate::config::gateway::{Endpoint, ErrorClass};
 use crate::config::pipeline::FetchSkus;
 use crate::config::{Gateway, Pipeline};
 use crate::extract::judge::{Fault, Judge, Judgement};
-use crate::extract::{Attempt, Record, body};
+use crate::extract::{Attempt, Record, answer, body};
 
 use super::chunk::{Chunk, Key, Origin as RowOrigin};
 use super::columns::{Builder, Origin};
@@ -38,7 +38,12 @@ const CHUNK_OFFERS: usize = 32_768;
 /// The stage of records that never became offers.
 const STAGE_OFFER: &str = "transform";
 /// The stage of SKUs that could not be loaded beside their offer: no records of their own in the account of a run.
-const STAGE_SKU: &str = "transform_sku";
+pub const STAGE_SKU: &str = "transform_sku";
+
+/// More of a record's text is not repeated in `quarantine`: `raw_ref` leads to all of it.
+const RECORD_BYTES_MAX: usize = 64 << 10;
+/// A thread that has set aside this much text keeps only the places of further records.
+const RECORDS_BYTES_MAX: usize = 64 << 20;
 
 /// What to transform, and how.
 #[derive(Debug)]
@@ -83,6 +88,8 @@ pub struct Collected {
     pub shop_names: BTreeMap<String, String>,
     /// Single offers that the gateway says are gone.
     pub gone: HashSet<i64>,
+    /// Offers that were set aside under a readable id.
+    pub set_aside: HashSet<i64>,
     /// Single offers refused as items, until another answer of theirs is good.
     refused: BTreeMap<i64, QuarantineRow>,
     answered: HashSet<i64>,
@@ -191,6 +198,7 @@ impl Collected {
         }
         self.shop_names.extend(part.shop_names);
         self.gone.extend(part.gone);
+        self.set_aside.extend(part.set_aside);
         self.refused.extend(part.refused);
         self.answered.extend(part.answered);
     }
@@ -202,6 +210,7 @@ impl Collected {
         for (offer_id, row) in std::mem::take(&mut self.refused) {
             if !answered.contains(&offer_id) {
                 self.received += 1;
+                self.set_aside.insert(offer_id);
                 self.quarantine.push(row);
             }
         }
@@ -220,6 +229,8 @@ struct Worker<'c> {
     builder: Builder,
     keys: Vec<Key>,
     hasher: Hasher,
+    /// Bytes of records set aside so far.
+    record_bytes: usize,
     collected: Collected,
 }
 
@@ -240,6 +251,7 @@ impl<'c> Worker<'c> {
             builder: Builder::default(),
             keys: Vec::new(),
             hasher: Hasher::default(),
+            record_bytes: 0,
             collected: Collected::default(),
         }
     }
@@ -275,7 +287,8 @@ impl<'c> Worker<'c> {
     }
 
     fn answer(&mut self, answer: Answer<'_>, raw: Raw<'_>) -> Result<()> {
-        let listing = !answer.endpoint.list.is_empty();
+        // Of a listing, what it says there is in all.
+        let total = (!answer.endpoint.list.is_empty()).then(|| answer::total(answer.endpoint, raw));
         if let Some(offer_id) = answer.record.offer_id {
             self.collected.answered.insert(offer_id);
         }
@@ -286,13 +299,17 @@ impl<'c> Worker<'c> {
                 for (position, record) in records.into_iter().enumerate() {
                     self.collected.received += 1;
                     let shop = self.offer(answer, position, record, &mut scratch, &mut offer);
-                    if listing {
-                        *self.collected.listed.entry(shop.clone()).or_default() += 1;
-                        self.total(answer, raw, shop);
+                    if let Some(total) = total {
+                        self.count_listed(shop, total);
                     }
                 }
             }
-            Records::Empty => {}
+            Records::Empty => {
+                // A shop that says it has no offers has said how many it has.
+                if let (Some(shop), Some(total)) = (&answer.record.shop_id, total) {
+                    self.count_total(shop, total);
+                }
+            }
             Records::Missing => {
                 self.collected.received += 1;
                 self.set_aside(
@@ -332,11 +349,16 @@ impl<'c> Worker<'c> {
             return answer.record.shop_id.clone();
         }
         for reject in offer.rejected_skus.drain(..) {
-            let row = self.quarantine_row(answer, id, Reason::of(reject), record.json().to_owned());
+            let text = reject.value.clone();
+            let row = self.quarantine_row(answer, id, Reason::of(reject), &text);
             self.collected.quarantine.push(QuarantineRow { stage: STAGE_SKU, ..row });
         }
         let skus_fetched_at: Vec<(i64, i64)> =
             answers.iter().filter_map(|detail| Some((detail.sku_id?, detail.fetched_at))).collect();
+        if let (Some(shop), false) = (&answer.record.shop_id, answer.endpoint.list.is_empty()) {
+            // What a shop's listing holds is that shop's, under the id it was asked for with.
+            offer.shop_id = Some(shop.as_str().into());
+        }
         let hashes = self.hasher.hash(offer);
         let origin = Origin {
             gateway: &collector.gateway.name,
@@ -377,12 +399,20 @@ impl<'c> Worker<'c> {
         }
     }
 
-    fn total(&mut self, answer: Answer<'_>, raw: Raw<'_>, shop: Option<String>) {
-        let stated = answer.endpoint.total.iter().find_map(|pointer| raw.get(pointer.parts()));
-        let total = stated.and_then(Raw::text).and_then(|text| text.trim().parse::<i64>().ok());
-        if let (Some(shop), Some(total)) = (shop, total) {
-            let known = self.collected.totals.entry(shop).or_insert(total);
-            *known = total.max(*known);
+    fn count_listed(&mut self, shop: Option<String>, total: Option<u64>) {
+        if let Some(shop) = &shop {
+            self.count_total(shop, total);
+        }
+        *self.collected.listed.entry(shop).or_default() += 1;
+    }
+
+    fn count_total(&mut self, shop: &str, total: Option<u64>) {
+        let Some(total) = total.and_then(|total| i64::try_from(total).ok()) else { return };
+        match self.collected.totals.get_mut(shop) {
+            Some(known) => *known = total.max(*known),
+            None => {
+                self.collected.totals.insert(shop.to_owned(), total);
+            }
         }
     }
 
@@ -399,7 +429,7 @@ impl<'c> Worker<'c> {
                 self.collected.gone.insert(offer_id);
             }
             (ErrorClass::Item | ErrorClass::Param, Some(offer_id)) => {
-                let row = self.quarantine_row(answer, Some(offer_id), Reason::new(reason(fault)), text());
+                let row = self.quarantine_row(answer, Some(offer_id), Reason::new(reason(fault)), &text());
                 self.collected.refused.insert(offer_id, row);
             }
             _ if self.collector.from_files => {
@@ -411,17 +441,21 @@ impl<'c> Worker<'c> {
     }
 
     fn set_aside(&mut self, answer: Answer<'_>, offer_id: Option<i64>, reason: Reason, record: &str) {
-        let row = self.quarantine_row(answer, offer_id, reason, record.to_owned());
+        self.collected.set_aside.extend(offer_id);
+        let row = self.quarantine_row(answer, offer_id, reason, record);
         self.collected.quarantine.push(row);
     }
 
     fn quarantine_row(
-        &self,
+        &mut self,
         answer: Answer<'_>,
         offer_id: Option<i64>,
         reason: Reason,
-        record: String,
+        record: &str,
     ) -> QuarantineRow {
+        let room = RECORDS_BYTES_MAX.saturating_sub(self.record_bytes).min(RECORD_BYTES_MAX);
+        let record = &record[..record.floor_char_boundary(room)];
+        self.record_bytes += record.len();
         QuarantineRow {
             shop_id: answer.record.shop_id.clone(),
             offer_id,
@@ -430,7 +464,7 @@ impl<'c> Worker<'c> {
             field: reason.field.map(str::to_owned),
             value: reason.value,
             raw_ref: answer.raw_ref.to_owned(),
-            record,
+            record: record.to_owned(),
         }
     }
 

@@ -130,3 +130,67 @@ fn nested_records(value: Raw<'_>) -> Vec<Raw<'_>> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::json;
+    use crate::config::load_gateway;
+    use crate::transform::fields::SkuField;
+
+    /// The ids and prices of the SKUs in `{"skus": …}`.
+    fn check(skus: &str, expected: &[(&str, &str)]) {
+        let gateway = load_gateway("onebound", std::path::Path::new(".")).unwrap();
+        let text = format!(r#"{{"num_iid":1,"skus":{skus}}}"#);
+        let mut scratch = Scratch::default();
+        Finder::new(&gateway).offer(json::parse(text.as_bytes()).unwrap(), &mut scratch);
+        let found: Vec<(String, String)> = scratch
+            .skus
+            .iter()
+            .map(|sku| {
+                let text = |field| sku.get(field).and_then(Raw::text).unwrap_or_default().into_owned();
+                (text(SkuField::SkuId), text(SkuField::Price))
+            })
+            .collect();
+        let found: Vec<(&str, &str)> = found.iter().map(|(id, price)| (id.as_str(), price.as_str())).collect();
+        assert_eq!(found, expected, "{skus}");
+    }
+
+    #[test]
+    fn skus_stand_in_lists_in_maps_from_spec_to_record_in_wrappers_or_alone() {
+        check(r#"{"sku":[{"sku_id":1,"price":2},{"sku_id":3,"price":4}]}"#, &[("1", "2"), ("3", "4")]);
+        check(r#"{"sku":{"sku_id":1,"price":2}}"#, &[("1", "2")]);
+        check(r#"{"sku":{"红":{"sku_id":1,"price":2},"蓝":{"sku_id":3,"price":4}}}"#, &[("1", "2"), ("3", "4")]);
+        check(r#"{"sku":[]}"#, &[]);
+        check(r#"{"sku":""}"#, &[]);
+        check(r#"{"sku":[null,7]}"#, &[]);
+    }
+
+    #[test]
+    fn the_first_pointer_whose_value_is_not_empty_counts() {
+        let gateway = load_gateway("tmapi", std::path::Path::new(".")).unwrap();
+        let title = &gateway.offer["title"];
+        assert!(title.at.len() > 1, "the definition has a fallback for the title");
+        let mut scratch = Scratch::default();
+        let finder = Finder::new(&gateway);
+        let raw = json::parse(r#"{"title_origin":"","title":"保温杯"}"#.as_bytes()).unwrap();
+        let found = finder.offer(raw, &mut scratch).get(OfferField::Title).unwrap();
+        assert_eq!(found.text().unwrap(), "保温杯");
+    }
+
+    #[test]
+    fn an_answer_without_a_list_is_not_an_empty_list_and_its_envelope_is_no_record() {
+        let gateway = load_gateway("tmapi", std::path::Path::new(".")).unwrap();
+        let listing = &gateway.endpoints["listing"];
+        let count = |text: &str| match records(listing, json::parse(text.as_bytes()).unwrap()) {
+            Records::Some(records) => i32::try_from(records.len()).unwrap(),
+            Records::Empty => 0,
+            Records::Missing => -1,
+        };
+        assert_eq!(count(r#"{"code":200,"data":{"items":[{"item_id":1},{"item_id":2}]}}"#), 2);
+        assert_eq!(count(r#"{"code":200,"data":{"items":[]}}"#), 0);
+        assert_eq!(count(r#"{"code":200,"msg":"ok"}"#), -1);
+        assert_eq!(count(r#"[{"item_id":1}]"#), 1);
+        assert_eq!(count(r#"[[{"item_id":1}],[{"item_id":2},{"item_id":3}]]"#), 3);
+    }
+}

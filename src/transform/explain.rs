@@ -148,7 +148,7 @@ fn source_rule(source: PriceSource) -> &'static str {
         PriceSource::Channel => "no ladder: the channel price",
         PriceSource::Sku => "the SKUs' own prices",
         PriceSource::Headline => "neither ladder nor channel price: the headline price",
-        PriceSource::None => "no price anywhere",
+        PriceSource::None => "no price that holds for a tier",
     }
 }
 

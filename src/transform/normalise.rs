@@ -139,7 +139,7 @@ fn texts<'a>(input: &Input<'_, 'a>, rules: &Rules, offer: &mut Offer<'a>) {
     offer.detail_url = read(OfferField::DetailUrl);
     offer.video_url = read(OfferField::VideoUrl);
     if let Some(raw) = field(OfferField::ImageUrls) {
-        text::read_urls(raw, &mut offer.image_urls);
+        text::read_urls(raw, &rules.image_urls, &mut offer.image_urls);
     }
     offer.image_url = read(OfferField::ImageUrl).or_else(|| offer.image_urls.first().cloned());
     offer.quote_type = field(OfferField::QuoteType)
@@ -214,7 +214,7 @@ pub(super) fn price_of(
     price::read(&text, &rules.units, lexemes).map_err(|_| reject(RejectReason::TooLarge, field, raw))
 }
 
-/// Fills the price columns and returns the headline price as stated.
+/// Fills the price columns and returns the headline price as stated: a greatest price beside it makes it a spread.
 fn prices(
     fields: &OfferFields<'_>,
     rules: &Rules,
@@ -233,7 +233,10 @@ fn prices(
     offer.channel_price = read(OfferField::ChannelPrice)?.one();
     offer.dropship_price = read(OfferField::DropshipPrice)?.low();
     offer.retail_price = read(OfferField::RetailPrice)?.low();
-    Ok(headline)
+    Ok(match (headline, offer.price_max) {
+        (Price::One(low), Some(high)) => Price::Spread { low, high },
+        _ => headline,
+    })
 }
 
 pub(super) fn read_ladder(

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::config::Pointer;
 use crate::config::gateway::{Gateway, Mapping, Scale};
 use crate::config::pipeline::Units;
 
@@ -17,6 +18,8 @@ pub struct Rules {
     pub(super) repurchase_scale: Option<Scale>,
     pub(super) attributes: Pairs,
     pub(super) spec: Pairs,
+    /// Where the address stands in a picture's record.
+    pub(super) image_urls: Vec<Pointer>,
     /// The pipeline's pack sizes by shop.
     packs: HashMap<String, Vec<ConfiguredPack>>,
 }
@@ -36,6 +39,7 @@ impl Rules {
             repurchase_scale: gateway.offer.get("repurchase_rate").and_then(|source| source.scale),
             attributes: pairs(&gateway.offer, "attributes"),
             spec: pairs(&gateway.sku, "spec"),
+            image_urls: pairs(&gateway.offer, "image_urls").value,
             ..Self::of_units(gateway.unit.as_deref(), units)
         }
     }
@@ -62,6 +66,7 @@ impl Rules {
             repurchase_scale: None,
             attributes: Pairs::default(),
             spec: Pairs::default(),
+            image_urls: Vec::new(),
             packs,
         }
     }

@@ -62,6 +62,10 @@ pub struct Fetched<'a> {
     pub shop_names: &'a BTreeMap<String, String>,
     /// Records set aside per shop.
     pub quarantined: &'a BTreeMap<Option<String>, i64>,
+    /// Offers that an answer held but that were set aside: they are there, whatever they say.
+    pub set_aside: &'a HashSet<i64>,
+    /// Distinct offers per shop, also those that another shop's record won.
+    pub distinct: &'a BTreeMap<String, i64>,
     /// Single offers that the gateway says are gone.
     pub gone: &'a HashSet<i64>,
     /// Which shops were listed.
@@ -106,8 +110,7 @@ pub fn judge(fetched: &Fetched<'_>, previous: &Previous) -> Verdict {
         }
     }
     let mut listed = HashSet::new();
-    for facts in &fetched.facts.shops {
-        let facts = known_shop(facts, previous);
+    for facts in asked_shops(fetched.facts, previous) {
         let keys = by_shop.remove(facts.shop_id.as_str()).unwrap_or_default();
         let shop = if fetched.listings == Listings::None { Shop::Single(&facts) } else { Shop::Listed(&facts) };
         listed.extend(shop.listed_id());
@@ -142,6 +145,26 @@ impl Shop<'_> {
     }
 }
 
+/// The shops that were asked for, each once: two addresses may lead to one shop.
+fn asked_shops(facts: &RunFacts, previous: &Previous) -> Vec<ShopFacts> {
+    let mut shops: Vec<ShopFacts> = Vec::with_capacity(facts.shops.len());
+    for facts in &facts.shops {
+        let facts = known_shop(facts, previous);
+        match shops.iter_mut().find(|shop| shop.shop_id == facts.shop_id) {
+            None => shops.push(facts.into_owned()),
+            Some(known) => {
+                known.calls_used += facts.calls_used;
+                known.finished_at = known.finished_at.max(facts.finished_at);
+                known.official_count = known.official_count.or(facts.official_count);
+                if facts.incomplete_reason.is_none() {
+                    known.incomplete_reason = None;
+                }
+            }
+        }
+    }
+    shops
+}
+
 /// A shop whose address could not be resolved today stands under its address: it keeps the id it had before, so that
 /// its rows are carried forward.
 fn known_shop<'f>(facts: &'f ShopFacts, previous: &Previous) -> Cow<'f, ShopFacts> {
@@ -171,6 +194,7 @@ fn shop_row(fetched: &Fetched<'_>, previous: &Previous, shop: Shop<'_>, keys: &[
     let is_listed = matches!(shop, Shop::Listed(_));
     let shop = Some(facts.shop_id.clone());
     let count = |map: &BTreeMap<Option<String>, i64>| map.get(&shop).copied().unwrap_or(0);
+    let distinct = fetched.distinct.get(&facts.shop_id).copied().unwrap_or(0);
     let completeness = fetched.completeness;
     let share = |complete: fn(&Key) -> bool| rate(keys.iter().filter(|key| complete(key)).count(), keys.len());
     let checks_skus = is_listed && completeness.sku && fetched.skus_fetched;
@@ -180,7 +204,13 @@ fn shop_row(fetched: &Fetched<'_>, previous: &Previous, shop: Shop<'_>, keys: &[
     let reason = facts
         .incomplete_reason
         .clone()
-        .or_else(|| if is_listed { wrong_count(completeness, official_count, keys.len()) } else { None })
+        .or_else(|| {
+            if is_listed {
+                wrong_count(completeness, official_count, distinct + count(fetched.quarantined))
+            } else {
+                None
+            }
+        })
         .or_else(|| low_price_rate(completeness, price_rate, keys))
         .or_else(|| low_rate("SKU data", sku_rate, completeness.sku_rate_min));
     let before = |key: &&&Key| previous.offers.get(&key.offer_id).filter(|offer| !offer.delisted);
@@ -202,7 +232,8 @@ fn shop_row(fetched: &Fetched<'_>, previous: &Previous, shop: Shop<'_>, keys: &[
         quarantined_count: count(fetched.quarantined),
         sku_complete_rate: sku_rate,
         price_complete_rate: price_rate,
-        watermark_at: if reason.is_none() { Some(facts.started_at) } else { old_watermark },
+        // Only a listing of the whole shop says that nothing before its start was missed.
+        watermark_at: if reason.is_none() && is_listed { Some(facts.started_at) } else { old_watermark },
         incomplete_reason: reason,
         calls_used: facts.calls_used,
         started_at: facts.started_at,
@@ -210,8 +241,8 @@ fn shop_row(fetched: &Fetched<'_>, previous: &Previous, shop: Shop<'_>, keys: &[
     }
 }
 
-/// The count check: official count against distinct offers fetched.
-fn wrong_count(completeness: &Completeness, official_count: Option<i64>, offers: usize) -> Option<String> {
+/// The count check: official count against distinct offers fetched, those set aside included.
+fn wrong_count(completeness: &Completeness, official_count: Option<i64>, offers: i64) -> Option<String> {
     if !completeness.count {
         return None;
     }
@@ -219,7 +250,7 @@ fn wrong_count(completeness: &Completeness, official_count: Option<i64>, offers:
         return Some("the official count is unknown".to_owned());
     };
     let tolerance = i64::try_from(completeness.count_tolerance).unwrap_or(i64::MAX);
-    let off = (official - length(offers)).abs();
+    let off = (official - offers).abs();
     (off > tolerance).then(|| format!("the official count is {official}, fetched were {offers} offers"))
 }
 
@@ -272,9 +303,13 @@ fn carry(fetched: &Fetched<'_>, previous: &Previous, listed: &HashSet<String>, v
         let (carried, delisted) = match &shop {
             Some(shop) if listed.contains(&shop.shop_id) || verdict.held.contains_key(&shop.shop_id) => {
                 let complete = shop.incomplete_reason.is_none();
-                (!complete, complete && fetched.completeness.count)
+                let there = fetched.set_aside.contains(&offer_id);
+                (!complete || there, complete && !there && fetched.completeness.count)
             }
-            _ => (unanswered.contains(&offer_id), fetched.gone.contains(&offer_id)),
+            _ => (
+                unanswered.contains(&offer_id) || fetched.set_aside.contains(&offer_id),
+                fetched.gone.contains(&offer_id),
+            ),
         };
         if carried {
             verdict.carried.insert(offer_id);

@@ -27,13 +27,14 @@ pub fn read_joined(raw: Raw<'_>) -> Option<Cow<'_, str>> {
     Some(parts.fold(first, |joined, part| Cow::Owned(format!("{joined} {part}"))))
 }
 
-/// Every text of a list, of a list of `{url: …}`, or of a text with commas, into `out`.
-pub fn read_urls<'a>(raw: Raw<'a>, out: &mut Vec<Cow<'a, str>>) {
+/// Every text of a list, of a list of records (where `at` says, else `{url: …}`), or of a text with commas, into `out`.
+pub fn read_urls<'a>(raw: Raw<'a>, at: &[Pointer], out: &mut Vec<Cow<'a, str>>) {
     match raw.kind() {
         Kind::Array => {
             for element in raw.elements() {
+                let stated = || at.iter().find_map(|pointer| element.get(pointer.parts()).and_then(raw_text));
                 let inner = || element.entries().map(|(_, value)| value).filter(|value| value.kind() == Kind::String);
-                out.extend(raw_text(element).or_else(|| inner().find_map(raw_text)));
+                out.extend(raw_text(element).or_else(stated).or_else(|| inner().find_map(raw_text)));
             }
         }
         _ => match raw_text(raw) {
@@ -164,9 +165,13 @@ mod tests {
     fn pictures_come_in_lists_objects_and_texts() {
         for text in [r#"["a","b"]"#, r#"[{"url":"a"},{"id":1,"url":"b"}]"#, r#""a,b""#, r#""a;b;""#] {
             let mut out = Vec::new();
-            read_urls(raw(text), &mut out);
+            read_urls(raw(text), &[], &mut out);
             assert_eq!(out, ["a", "b"], "{text}");
         }
+        let mut out = Vec::new();
+        let sizes = r#"[{"small":"s","full":"a"},{"small":"b"}]"#;
+        read_urls(raw(sizes), &[Pointer::parse("/full").unwrap()], &mut out);
+        assert_eq!(out, ["a", "b"], "the stated size, else the first there is");
     }
 
     #[test]

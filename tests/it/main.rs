@@ -9,6 +9,7 @@ mod extract;
 mod files;
 mod layers;
 mod run;
+mod samples;
 mod shipped;
 mod sim;
 mod support;

@@ -14,6 +14,8 @@ use crate::config::reader::{Section, Text, suggestion};
 const SCALED: &[&str] = &["repurchase_rate"];
 /// Fields that may be lists of name-value records.
 const NAMED: &[&str] = &["attributes", "spec"];
+/// Fields that may be lists of records with one value that counts.
+const VALUED: &[&str] = &["attributes", "spec", "image_urls"];
 
 /// `[offer]` and `[sku]`.
 pub(super) fn mappings(root: &mut Section<'_>) -> (Mapping, Mapping) {
@@ -56,7 +58,7 @@ fn field_source(section: &Section<'_>, entry: &Entry) -> Option<FieldSource> {
             None
         },
         name: if NAMED.contains(&entry.key.as_str()) { inner.pointers("name") } else { Vec::new() },
-        value: if NAMED.contains(&entry.key.as_str()) { inner.pointers("value") } else { Vec::new() },
+        value: if VALUED.contains(&entry.key.as_str()) { inner.pointers("value") } else { Vec::new() },
     };
     inner.finish();
     Some(source)

@@ -51,6 +51,16 @@ fn every_code_table_of_the_families_is_read() {
 }
 
 #[test]
+fn a_word_of_success_is_not_told_as_the_reason() {
+    let body = r#"{"error_code":"0000","error_message":"success","data":null}"#;
+    let Judgement::Fault(fault) = judge_as("listing", &testing::record(200), body) else { panic!("it holds no list") };
+    assert_eq!(
+        (fault.class, fault.code, fault.message.as_str()),
+        (Item, None, "the answer holds no list and says: success")
+    );
+}
+
+#[test]
 fn a_code_may_stand_only_inside_the_message() {
     check(200, r#"{"error_response":{"msg":"错误码:5002,系统繁忙"}}"#, Some(Retry));
     check(200, r#"{"error_response":{"code":"-1","msg":"[10002] invalid"}}"#, Some(Auth));

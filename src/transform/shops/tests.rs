@@ -66,6 +66,7 @@ struct Case {
     completeness: Completeness,
     keys: Vec<Key>,
     gone: HashSet<i64>,
+    set_aside: HashSet<i64>,
     listings: Listings,
     hold: bool,
 }
@@ -80,10 +81,22 @@ impl Case {
             sku_rate_min: 9_700,
             price_rate_min: 9_700,
         };
-        Self { facts, completeness, keys, gone: HashSet::new(), listings: Listings::All, hold: false }
+        Self {
+            facts,
+            completeness,
+            keys,
+            gone: HashSet::new(),
+            set_aside: HashSet::new(),
+            listings: Listings::All,
+            hold: false,
+        }
     }
 
     fn judge(&self, previous: &Previous) -> Verdict {
+        let mut distinct = BTreeMap::new();
+        for key in &self.keys {
+            *distinct.entry(key.shop_id.as_deref().unwrap().to_owned()).or_default() += 1;
+        }
         let fetched = Fetched {
             gateway: "portals",
             facts: &self.facts,
@@ -94,6 +107,8 @@ impl Case {
             totals: &BTreeMap::new(),
             shop_names: &BTreeMap::new(),
             quarantined: &BTreeMap::new(),
+            set_aside: &self.set_aside,
+            distinct: &distinct,
             gone: &self.gone,
             listings: self.listings,
             hold: self.hold,
@@ -213,4 +228,21 @@ fn a_shop_that_cannot_be_resolved_today_keeps_its_id_and_its_rows() {
     let verdict = case.judge(&previous(&[("a", 1, 1)]));
     assert_eq!(verdict.shops[0].shop_id, "a");
     assert_eq!(verdict.carried, HashSet::from([1]));
+}
+
+#[test]
+fn an_offer_that_was_listed_but_set_aside_is_carried_forward_and_not_delisted() {
+    let mut case = Case::new(facts(&[("a", Some(2), None)]), vec![key("a", 1, 1)]);
+    case.set_aside = HashSet::from([2]);
+    let verdict = case.judge(&previous(&[("a", 1, 1), ("a", 2, 2)]));
+    assert_eq!((verdict.carried, verdict.delisted), (HashSet::from([2]), HashSet::new()));
+    assert_eq!(verdict.shops[0].incomplete_reason, None);
+}
+
+#[test]
+fn a_shop_named_twice_has_one_row() {
+    let twice = facts(&[("a", Some(1), None), ("https://a.example", None, Some("not resolved"))]);
+    let verdict = Case::new(twice, vec![key("a", 1, 1)]).judge(&previous(&[]));
+    assert_eq!(verdict.shops.len(), 1);
+    assert_eq!((verdict.shops[0].calls_used, verdict.shops[0].incomplete_reason.as_deref()), (6, None));
 }

@@ -348,6 +348,21 @@ fn a_spread_gives_each_priced_sku_a_tier_from_the_moq() {
     assert_eq!(tiers(&headline), "sku_spread sku: [1]1-(1-)=2.88(2.88)");
 }
 
+/// Capture 13 has `price`, `price_min` and `price_max` and no ladder: one offer with several prices has no one tier.
+#[test]
+fn a_headline_price_and_a_greatest_price_beside_it_are_a_spread() {
+    let offer = run(r#"{"price":"41.0","price_max":"138.0","moq":"2"}"#);
+    assert_eq!(tiers(&offer), "sku_spread none:");
+    assert_eq!((offer.price.map(Money::units), offer.price_max.map(Money::units)), (Some(410_000), Some(1_380_000)));
+    assert!(offer.price_complete);
+    let of_skus = run(r#"{"unit":"件","price":"41.0","price_max":"138.0","skus":[{"sku_id":1,"price":"41"}]}"#);
+    assert_eq!(tiers(&of_skus), "sku_spread sku: [1]1-(1-)=41(41)");
+    let same = run(r#"{"unit":"件","price":"41.0","price_max":"41.00"}"#);
+    assert_eq!(tiers(&same), "single headline: 1-(1-)=41(41)");
+    let ladder = run(r#"{"unit":"件","price":"25.90","price_max":"29.89","ladder":[[1,"29.89"],[100,"25.90"]]}"#);
+    assert_eq!(tiers(&ladder), "ok wholesale: 1-99(1-99)=29.89(29.89) 100-(100-)=25.9(25.9)");
+}
+
 #[test]
 fn a_ladder_with_a_headline_spread_is_still_a_ladder() {
     let offer = run(r#"{"unit":"件","price":"25.90-29.89","ladder":[[1,"29.89"],[100,"25.90"]]}"#);
