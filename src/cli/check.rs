@@ -1,12 +1,12 @@
 //! `huopan check`: everything that is wrong with a pipeline, at once.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::base::Result;
-use crate::config::{Color, Pipeline, load_pipeline};
+use crate::config::{Pipeline, load_pipeline};
 
 use super::{Environment, Outcome, written};
 
@@ -20,17 +20,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<Outcome> {
-    match load_pipeline(&arguments.pipeline, &|name| Environment::get(name)) {
-        Ok(pipeline) => {
-            written(writeln!(std::io::stdout(), "{}", summary(&pipeline)))?;
-            Ok(Outcome::Done)
-        }
-        Err(problems) => {
-            let color = if std::io::stderr().is_terminal() { Color::Always } else { Color::Never };
-            let _ = writeln!(std::io::stderr(), "{}", problems.render(color).trim_end());
-            Ok(Outcome::Code(1))
-        }
-    }
+    let pipeline = load(&arguments.pipeline)?;
+    written(writeln!(std::io::stdout(), "{}", summary(&pipeline)))?;
+    Ok(Outcome::Done)
 }
 
 /// Loads a pipeline for a command that needs one.

@@ -238,5 +238,8 @@ fn secret(reference: &str) -> Result<String> {
                 .with_hint("write `env:NAME` or `file:PATH`"));
         }
     };
-    Ok(value.trim().to_owned())
+    match value.trim() {
+        "" => Err(Error::config(format!("the secret at `{reference}` is empty"))),
+        value => Ok(value.to_owned()),
+    }
 }

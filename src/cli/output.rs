@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::base::Error;
+use crate::config::{Color, Diagnostics};
 
 use super::LogFormat;
 
@@ -101,11 +102,16 @@ impl Drop for Line<'_> {
     }
 }
 
-/// An error with its causes and its hint.
+/// An error with its causes and its hint; of a configuration each problem with its place.
 pub(super) fn error(error: &Error) {
     let mut stderr = std::io::stderr().lock();
-    let _ = writeln!(stderr, "error: {error}");
     let mut source = std::error::Error::source(error);
+    if let Some(problems) = source.and_then(|source| source.downcast_ref::<Diagnostics>()) {
+        let color = if stderr.is_terminal() { Color::Always } else { Color::Never };
+        let _ = writeln!(stderr, "{}", problems.render(color));
+        return;
+    }
+    let _ = writeln!(stderr, "error: {error}");
     while let Some(cause) = source {
         let _ = writeln!(stderr, "  caused by: {cause}");
         source = cause.source();

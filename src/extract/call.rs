@@ -275,7 +275,7 @@ impl Caller<'_> {
         let record = &tried.kept.record;
         let now = tokio::time::Instant::now().into_std();
         let shared = &mut *self.lock();
-        tracing::debug!(endpoint = record.endpoint, class = fault.class.name(), message = fault.message, "fault");
+        tracing::debug!(endpoint = record.endpoint, class = fault.class.name(), reason = fault.message, "fault");
         match fault.class {
             ErrorClass::Retry | ErrorClass::Throttle => {
                 if fault.class == ErrorClass::Throttle {

@@ -118,10 +118,12 @@ impl Http {
     }
 }
 
-/// The chain of causes in one line, without the address: its query holds secrets.
+/// The chain of causes in one line, without the address but for its host: its query holds secrets.
 fn describe(error: reqwest::Error) -> String {
+    let host = error.url().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
+    let host = host.map(|(host, port)| format!(" to `{host}:{port}`")).unwrap_or_default();
     let what = if error.is_connect() {
-        "cannot connect"
+        &format!("cannot connect{host}")
     } else if error.is_timeout() {
         "timed out"
     } else if error.is_body() || error.is_decode() {

@@ -1,7 +1,7 @@
 //! When offers come, move and go.
 //!
 //! A shop has a fixed number of places; each is held by one offer for a life of [`LIFE_DAYS`], off sale in its last
-//! days, then by a new one with another id.
+//! days, then by a new one with another id. A few places are held for good, so that a file can name their offers.
 //!
 //! Invariant: looking back from a date always ends, and at the same day whichever date one looks from.
 
@@ -12,6 +12,10 @@ use crate::base::time::BEIJING;
 
 /// Days from one offer in a place to the next.
 const LIFE_DAYS: i64 = 150;
+/// The first places of the first shop: their offers never leave.
+const KEPT_PLACES: usize = 4;
+/// When those offers came: 2025-01-01.
+const KEPT_SINCE: i64 = 20_089;
 
 /// Where an offer stands.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +39,10 @@ impl Life {
     pub(super) fn of(seed: u64, place: Place, date: NaiveDate) -> Self {
         let slot_key = mix(seed, &[20, place.shop as u64, place.slot as u64]);
         let day = date.signed_duration_since(NaiveDate::default()).num_days();
+        if place.shop == 0 && place.slot < KEPT_PLACES {
+            let key = mix(slot_key, &[0]);
+            return Self { key, place, generation: 0, born: KEPT_SINCE, off_sale_day: i64::MAX, day };
+        }
         let phase = i64::try_from(slot_key % LIFE_DAYS.unsigned_abs()).unwrap_or(0);
         let generation = (day + phase).div_euclid(LIFE_DAYS);
         let born = generation * LIFE_DAYS - phase;

@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod bytes;
 mod crash;
 mod days;
 mod extract;
+mod files;
 mod layers;
 mod run;
 mod samples;
+mod shipped;
 mod sim;
 mod support;
 mod truth;
