@@ -31,7 +31,6 @@ fn said(place: &Place, ended: &Ended) -> String {
 }
 
 /// What `check` and `run` say of the right pipeline with one part replaced: both the same, on stderr, with exit 1.
-#[track_caller]
 async fn spoilt(change: (&str, &str), env: &[(&str, &str)], expected: &str) {
     let place = Place::new();
     assert!(RIGHT.contains(change.0), "{}", change.0);
