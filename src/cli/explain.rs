@@ -51,7 +51,7 @@ pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
             let pipeline = check::load(path)?;
             (pipeline.gateway, pipeline.units)
         }
-        None => (load_gateway(&row.gateway, std::path::Path::new("."))?, Units::default()),
+        None => (load_gateway(&row.gateway, std::path::Path::new(""))?, Units::default()),
     };
     let inspected = inspect_row(&gateway, &units, &attempt, arguments.offer)?;
     let mut out = std::io::stdout().lock();

@@ -113,7 +113,7 @@ fn show(name: &str) -> Result<Outcome> {
 }
 
 fn check(arguments: &Check) -> Result<Outcome> {
-    let gateway = load_gateway(&arguments.gateway, Path::new("."))?;
+    let gateway = load_gateway(&arguments.gateway, Path::new(""))?;
     let mut out = std::io::stdout().lock();
     let Some(sample) = &arguments.sample else {
         let endpoints: Vec<&str> = gateway.endpoints.keys().map(String::as_str).collect();
@@ -192,7 +192,7 @@ fn sample_attempt(body: Vec<u8>) -> Attempt {
 }
 
 fn signature(arguments: &Sign) -> Result<Outcome> {
-    let gateway = load_gateway(&arguments.gateway, Path::new("."))?;
+    let gateway = load_gateway(&arguments.gateway, Path::new(""))?;
     let rules = gateway.sign.as_ref().ok_or_else(|| {
         Error::config(format!("gateway `{}` signs nothing: its credentials travel as parameters", gateway.name))
     })?;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod bytes;
+mod cli;
 mod crash;
 mod days;
 mod extract;

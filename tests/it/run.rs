@@ -78,7 +78,7 @@ async fn a_shop_search_listing_equals_the_world() {
 async fn faults_change_nothing_in_the_tables() {
     let mut contents = Vec::new();
     for faults in [Faults::None, Faults::Light, Faults::Heavy] {
-        let options = Options { faults, shop_sizes: vec![25, 15], ..messy() };
+        let options = Options { faults, shop_sizes: vec![25, 15], ..quick() };
         let (sim, place) = (sim::start(options).await.unwrap(), Place::new());
         let lines = format!("{}\n[fetch]\nskus = \"all\"", shop_lines(&sim.world(Gateway::Portals)));
         publish(&place.pipeline(&sim, Gateway::Portals, &lines), day(20)).await;
