@@ -1,0 +1,75 @@
+//! The account of what was collected, added up over threads.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::transform::chunk::Chunk;
+use crate::transform::rows::{CallRow, QuarantineRow};
+
+use super::STAGE_OFFER;
+
+/// What became of the records.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// The offers, sorted within each chunk.
+    pub chunks: Vec<Chunk>,
+    /// Records set aside.
+    pub quarantine: Vec<QuarantineRow>,
+    /// One row per call.
+    pub calls: Vec<CallRow>,
+    /// Records that should become offers.
+    pub received: i64,
+    /// Rows of `quarantine` that are such records.
+    pub quarantined: i64,
+    /// Listing records per shop.
+    pub listed: BTreeMap<Option<String>, i64>,
+    /// Totals that answers state, per shop.
+    pub totals: BTreeMap<String, i64>,
+    /// The shops' names as offers state them.
+    pub shop_names: BTreeMap<String, String>,
+    /// Single offers that the gateway says are gone.
+    pub gone: HashSet<i64>,
+    /// Offers that were set aside under a readable id.
+    pub set_aside: HashSet<i64>,
+    /// Single offers refused as items, until another answer of theirs is good.
+    pub(super) refused: BTreeMap<i64, QuarantineRow>,
+    pub(super) answered: HashSet<i64>,
+}
+
+impl Collected {
+    pub(super) fn add(&mut self, part: Collected) {
+        self.chunks.extend(part.chunks);
+        self.quarantine.extend(part.quarantine);
+        self.calls.extend(part.calls);
+        self.received += part.received;
+        for (shop, count) in part.listed {
+            *self.listed.entry(shop).or_default() += count;
+        }
+        for (shop, total) in part.totals {
+            let known = self.totals.entry(shop).or_insert(total);
+            *known = total.max(*known);
+        }
+        self.shop_names.extend(part.shop_names);
+        self.gone.extend(part.gone);
+        self.set_aside.extend(part.set_aside);
+        self.refused.extend(part.refused);
+        self.answered.extend(part.answered);
+    }
+
+    /// Brings the parts of several threads into an order that does not depend on them.
+    pub(super) fn settle(&mut self) {
+        let answered = std::mem::take(&mut self.answered);
+        self.gone.retain(|offer_id| !answered.contains(offer_id));
+        for (offer_id, row) in std::mem::take(&mut self.refused) {
+            if !answered.contains(&offer_id) {
+                self.received += 1;
+                self.set_aside.insert(offer_id);
+                self.quarantine.push(row);
+            }
+        }
+        self.quarantined = self.quarantine.iter().filter(|row| row.stage == STAGE_OFFER).map(|_| 1).sum();
+        self.quarantine.sort_by(|a, b| {
+            (&a.shop_id, a.offer_id, &a.raw_ref, &a.record).cmp(&(&b.shop_id, b.offer_id, &b.raw_ref, &b.record))
+        });
+        self.calls.sort_by_key(|call| call.number);
+    }
+}

@@ -1,0 +1,349 @@
+//! One thread's share: attempt by attempt into chunks and an account.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Datelike, NaiveDate};
+
+use crate::base::json::Raw;
+use crate::base::{Error, Result};
+use crate::config::gateway::{Endpoint, ErrorClass};
+use crate::extract::judge::{Fault, Judgement};
+use crate::extract::{Attempt, Record, answer, body};
+use crate::transform::chunk::{Chunk, Key, Origin as RowOrigin};
+use crate::transform::columns::{Builder, Origin};
+use crate::transform::decode::{Records, Scratch, records};
+use crate::transform::fields::{OfferField, SkuFields};
+use crate::transform::hash::Hasher;
+use crate::transform::id;
+use crate::transform::normalise::{Input, SkuSource, normalise};
+use crate::transform::offer::{MoqSource, Offer, Reject};
+use crate::transform::rows::{CallRow, QuarantineRow};
+
+use super::{Collected, Collector, Detail, STAGE_OFFER, STAGE_SKU, makes_offers};
+
+/// Offers in a chunk before it is sorted and set aside.
+const CHUNK_OFFERS: usize = 32_768;
+/// More of a record's text is not repeated in `quarantine`: `raw_ref` leads to all of it.
+const RECORD_BYTES_MAX: usize = 64 << 10;
+/// A thread that has set aside this much text keeps only the places of further records.
+const RECORDS_BYTES_MAX: usize = 64 << 20;
+
+/// One thread's share.
+pub(super) struct Worker<'c> {
+    collector: &'c Collector<'c>,
+    budget: usize,
+    builder: Builder,
+    keys: Vec<Key>,
+    hasher: Hasher,
+    /// Bytes of records set aside so far.
+    record_bytes: usize,
+    collected: Collected,
+}
+
+/// Where the records of one answer come from.
+#[derive(Clone, Copy)]
+struct Answer<'a> {
+    record: &'a Record,
+    endpoint: &'a Endpoint,
+    raw_ref: &'a str,
+    fetched_at: i64,
+}
+
+impl<'c> Worker<'c> {
+    pub(super) fn new(collector: &'c Collector<'c>, budget: usize) -> Self {
+        Self {
+            collector,
+            budget,
+            builder: Builder::default(),
+            keys: Vec::new(),
+            hasher: Hasher::default(),
+            record_bytes: 0,
+            collected: Collected::default(),
+        }
+    }
+
+    pub(super) fn attempt(&mut self, attempt: &Attempt) -> Result<()> {
+        let record = &attempt.record;
+        let Some(endpoint) = self.collector.gateway.endpoints.get(&record.endpoint) else {
+            return Err(Error::data(format!(
+                "a landed answer is of endpoint `{}`, which gateway `{}` does not have",
+                record.endpoint, self.collector.gateway.name
+            )));
+        };
+        let raw_ref = record.raw_ref();
+        let answer = Answer { record, endpoint, raw_ref: &raw_ref, fetched_at: record.received_at.timestamp_micros() };
+        let converted = body::to_json(&attempt.body, record.content_type.as_deref());
+        let parsed = converted.as_ref().map_err(Clone::clone).and_then(|json| body::parse(json));
+        let judgement = self.collector.judge.judge(endpoint, record, parsed.as_ref().copied());
+        if !self.collector.from_files {
+            self.collected.calls.push(call_row(record, &judgement));
+        }
+        if !makes_offers(&endpoint.name) {
+            return Ok(());
+        }
+        match (judgement, parsed.ok()) {
+            (Judgement::Good, Some(raw)) => self.answer(answer, raw)?,
+            (Judgement::Good, None) => {}
+            (Judgement::Fault(fault), _) => self.fault(answer, &fault, &attempt.body),
+        }
+        if self.builder.len() >= CHUNK_OFFERS {
+            self.close_chunk()?;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, answer: Answer<'_>, raw: Raw<'_>) -> Result<()> {
+        // Of a listing, what it says there is in all.
+        let total = (!answer.endpoint.list.is_empty()).then(|| answer::total(answer.endpoint, raw));
+        if let Some(offer_id) = answer.record.offer_id {
+            self.collected.answered.insert(offer_id);
+        }
+        match records(answer.endpoint, raw) {
+            Records::Some(records) => {
+                let mut scratch = Scratch::default();
+                let mut offer = Offer::default();
+                for (position, record) in records.into_iter().enumerate() {
+                    self.collected.received += 1;
+                    let shop = self.offer(answer, position, record, &mut scratch, &mut offer);
+                    if let Some(total) = total {
+                        self.count_listed(shop, total);
+                    }
+                }
+            }
+            Records::Empty => {
+                // A shop that says it has no offers has said how many it has.
+                if let (Some(shop), Some(total)) = (&answer.record.shop_id, total) {
+                    self.count_total(shop, total);
+                }
+            }
+            Records::Missing => {
+                self.collected.received += 1;
+                self.set_aside(
+                    answer,
+                    None,
+                    Reason::new("the answer holds no record where the definition looks"),
+                    raw.json(),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Normalises one record and appends it; gives back the shop it belongs to.
+    fn offer<'a>(
+        &mut self,
+        answer: Answer<'a>,
+        position: usize,
+        record: Raw<'a>,
+        scratch: &mut Scratch<'a>,
+        offer: &mut Offer<'a>,
+    ) -> Option<String>
+    where
+        'c: 'a,
+    {
+        let collector = self.collector;
+        let fields = collector.finder.offer(record, scratch);
+        let id = fields.get(OfferField::OfferId).and_then(id::read);
+        let answers = id.and_then(|id| collector.details.get(&id)).map_or(&[][..], Vec::as_slice);
+        let details: Vec<SkuFields<'a>> =
+            answers.iter().filter_map(|detail| detail_fields(collector, detail, scratch)).collect();
+        let skus = if collector.skus == SkuSource::Calls { &details } else { &scratch.skus };
+        let input =
+            Input { offer: &fields, skus, shop_id: answer.record.shop_id.as_deref(), sku_source: collector.skus };
+        if let Err(reject) = normalise(&input, &collector.rules, offer) {
+            self.set_aside(answer, id, Reason::of(reject), record.json());
+            return answer.record.shop_id.clone();
+        }
+        for reject in offer.rejected_skus.drain(..) {
+            let text = reject.value.clone();
+            let row = self.quarantine_row(answer, id, Reason::of(reject), &text);
+            self.collected.quarantine.push(QuarantineRow { stage: STAGE_SKU, ..row });
+        }
+        let skus_fetched_at: Vec<(i64, i64)> =
+            answers.iter().filter_map(|detail| Some((detail.sku_id?, detail.fetched_at))).collect();
+        if let (Some(shop), false) = (&answer.record.shop_id, answer.endpoint.list.is_empty()) {
+            // What a shop's listing holds is that shop's, under the id it was asked for with.
+            offer.shop_id = Some(shop.as_str().into());
+        }
+        let hashes = self.hasher.hash(offer);
+        let origin = Origin {
+            gateway: &collector.gateway.name,
+            fetched_at: answer.fetched_at,
+            skus_fetched_at: &skus_fetched_at,
+            observed_dt: days(collector.dt),
+            raw_ref: answer.raw_ref,
+            hashes,
+        };
+        self.builder.append(offer, &origin);
+        let shop_id = offer.shop_id.as_deref().map(|shop| self.shop(shop, offer.shop_name.as_deref()));
+        self.keys.push(Key {
+            shop_id,
+            offer_id: offer.offer_id,
+            modified_at: offer.modified_at.unwrap_or(i64::MIN),
+            fetched_at: answer.fetched_at,
+            number: answer.record.number,
+            position: u32::try_from(position).unwrap_or(u32::MAX),
+            content_hash: hashes.content,
+            origin: RowOrigin::Fetched,
+            sku_complete: offer.sku_complete,
+            price_complete: offer.price_complete,
+            moq_stated: offer.moq_source == MoqSource::Stated,
+        });
+        offer.shop_id.as_deref().map(str::to_owned)
+    }
+
+    /// The shop's id, shared with the row before where it is the same.
+    fn shop(&mut self, shop: &str, name: Option<&str>) -> Arc<str> {
+        match self.keys.last().and_then(|key| key.shop_id.as_ref()) {
+            Some(last) if **last == *shop => Arc::clone(last),
+            _ => {
+                if let Some(name) = name.filter(|_| !self.collected.shop_names.contains_key(shop)) {
+                    self.collected.shop_names.insert(shop.to_owned(), name.to_owned());
+                }
+                shop.into()
+            }
+        }
+    }
+
+    fn count_listed(&mut self, shop: Option<String>, total: Option<u64>) {
+        if let Some(shop) = &shop {
+            self.count_total(shop, total);
+        }
+        *self.collected.listed.entry(shop).or_default() += 1;
+    }
+
+    fn count_total(&mut self, shop: &str, total: Option<u64>) {
+        let Some(total) = total.and_then(|total| i64::try_from(total).ok()) else { return };
+        match self.collected.totals.get_mut(shop) {
+            Some(known) => *known = total.max(*known),
+            None => {
+                self.collected.totals.insert(shop.to_owned(), total);
+            }
+        }
+    }
+
+    /// An answer that is an error: of a single offer it decides, of a listing the extraction has already judged.
+    fn fault(&mut self, answer: Answer<'_>, fault: &Fault, bytes: &[u8]) {
+        let record = answer.record;
+        let text = || String::from_utf8_lossy(bytes).into_owned();
+        let reason = |fault: &Fault| match &fault.code {
+            Some(code) => format!("{}: {} ({code})", fault.class.name(), fault.message),
+            None => format!("{}: {}", fault.class.name(), fault.message),
+        };
+        match (fault.class, record.offer_id) {
+            (ErrorClass::Gone, Some(offer_id)) => {
+                self.collected.gone.insert(offer_id);
+            }
+            (ErrorClass::Item | ErrorClass::Param, Some(offer_id)) => {
+                let row = self.quarantine_row(answer, Some(offer_id), Reason::new(reason(fault)), &text());
+                self.collected.refused.insert(offer_id, row);
+            }
+            _ if self.collector.from_files => {
+                self.collected.received += 1;
+                self.set_aside(answer, record.offer_id, Reason::new(reason(fault)), &text());
+            }
+            _ => {}
+        }
+    }
+
+    fn set_aside(&mut self, answer: Answer<'_>, offer_id: Option<i64>, reason: Reason, record: &str) {
+        self.collected.set_aside.extend(offer_id);
+        let row = self.quarantine_row(answer, offer_id, reason, record);
+        self.collected.quarantine.push(row);
+    }
+
+    fn quarantine_row(
+        &mut self,
+        answer: Answer<'_>,
+        offer_id: Option<i64>,
+        reason: Reason,
+        record: &str,
+    ) -> QuarantineRow {
+        let room = RECORDS_BYTES_MAX.saturating_sub(self.record_bytes).min(RECORD_BYTES_MAX);
+        let record = &record[..record.floor_char_boundary(room)];
+        self.record_bytes += record.len();
+        QuarantineRow {
+            shop_id: answer.record.shop_id.clone(),
+            offer_id,
+            stage: STAGE_OFFER,
+            reason: reason.reason,
+            field: reason.field.map(str::to_owned),
+            value: reason.value,
+            raw_ref: answer.raw_ref.to_owned(),
+            record: record.to_owned(),
+        }
+    }
+
+    fn close_chunk(&mut self) -> Result<()> {
+        if self.builder.is_empty() {
+            return Ok(());
+        }
+        let rows = self.builder.finish()?;
+        let chunk = Chunk::new(&rows, std::mem::take(&mut self.keys))?;
+        self.collected.chunks.push(chunk);
+        let held: usize = self.collected.chunks.iter().map(Chunk::memory_bytes).sum();
+        if held > self.budget {
+            self.collected.chunks.iter_mut().try_for_each(Chunk::spill)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<Collected> {
+        self.close_chunk()?;
+        Ok(self.collected)
+    }
+}
+
+/// Why a record is set aside.
+struct Reason {
+    reason: String,
+    field: Option<&'static str>,
+    value: Option<String>,
+}
+
+impl Reason {
+    fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), field: None, value: None }
+    }
+
+    fn of(reject: Reject) -> Self {
+        Self { reason: reject.reason.name().to_owned(), field: Some(reject.field), value: Some(reject.value) }
+    }
+}
+
+fn detail_fields<'a>(
+    collector: &'a Collector<'_>,
+    detail: &'a Detail,
+    scratch: &mut Scratch<'a>,
+) -> Option<SkuFields<'a>> {
+    let endpoint = collector.gateway.endpoints.get("sku")?;
+    match records(endpoint, body::parse(&detail.json).ok()?) {
+        Records::Some(records) => records.first().map(|record| collector.finder.sku(*record, scratch)),
+        Records::Empty | Records::Missing => None,
+    }
+}
+
+fn days(dt: NaiveDate) -> i32 {
+    dt.num_days_from_ce() - DateTime::UNIX_EPOCH.date_naive().num_days_from_ce()
+}
+
+fn call_row(record: &Record, judgement: &Judgement) -> CallRow {
+    CallRow {
+        number: record.number,
+        account: record.account.clone(),
+        endpoint: record.endpoint.clone(),
+        shop_id: record.shop_id.clone(),
+        offer_id: record.offer_id,
+        page: record.page.and_then(|page| i32::try_from(page).ok()),
+        attempt: record.attempt,
+        class: match judgement {
+            Judgement::Good => "ok",
+            Judgement::Fault(fault) => fault.class.name(),
+        },
+        http_status: record.http_status.and_then(|status| i16::try_from(status).ok()),
+        wait_ms: record.wait_ms,
+        latency_ms: record.latency_ms,
+        bytes: i64::try_from(record.body_bytes).unwrap_or(i64::MAX),
+        sent_at: record.sent_at,
+    }
+}
