@@ -7,9 +7,10 @@
 --                         that start, or where an earlier step's stated range covers the units too, the dearest
 --   price_per_piece       that step's piece price
 --   total                 units x unit_price; null where it cannot be bought so
---   buyable               false below the minimum: then unit_price is the price at the minimum
+--   buyable               false below the minimum: then unit_price is the price at the minimum;
+--                         null where a minimum is stated that cannot be read as pieces (`unknown_moq`)
 --   moq_pieces            the least that can be bought: the greater of the stated minimum and the first step
---   reason                null if buyable; else `below_moq`, `off_sale`, `delisted`, `no_price` (no step at all), or why
+--   reason                null if buyable; else `below_moq`, `off_sale`, `delisted`, `no_price` (no step at all), `unknown_moq`, or why
 --                         pieces are not known (then all figures are null): `unknown_unit`, `unknown_pack`,
 --                         `not_countable`, `conflict`
 -- Example: SELECT shop_name, title, price_per_piece, total FROM price_at(500) WHERE buyable ORDER BY price_per_piece
@@ -65,6 +66,7 @@ judged AS (
               WHEN c.unit_price IS NULL THEN 'no_price'
               WHEN n.status <> 'on_sale' THEN n.status
               WHEN n.units * n.pack < greatest(n.moq_pieces, c.first_quantity * n.pack) THEN 'below_moq'
+              WHEN n.moq_status NOT IN ('ok', 'missing') THEN 'unknown_moq'
          END AS reason
   FROM needs AS n
   LEFT JOIN chosen AS c ON c.pipeline = n.pipeline AND c.offer_id = n.offer_id
@@ -77,6 +79,6 @@ SELECT dt, pipeline, shop_id, shop_name, offer_id, sku_id, title, unit, CAST(pac
        CASE WHEN pack IS NOT NULL THEN piece_price END AS price_per_piece,
        currency,
        CASE WHEN pack IS NOT NULL THEN tier_no END AS tier_no,
-       reason IS NULL AS buyable,
+       CASE WHEN reason = 'unknown_moq' THEN NULL ELSE reason IS NULL END AS buyable,
        least_pieces AS moq_pieces, ladder_status, reason, detail_url
 FROM judged

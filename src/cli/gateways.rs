@@ -25,7 +25,7 @@ use super::{Environment, Outcome, written};
   huopan gateways list
   huopan gateways show portals > mine.toml
   huopan gateways check mine.toml --sample answer.json
-  huopan gateways sign portals app_key=1 method=alibaba.shop.get timestamp=1700000000000 --secret env:S")]
+  huopan gateways sign portals app_key=1 method=alibaba.shop.get timestamp=1700000000000 app_secret=env:S")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -68,12 +68,12 @@ struct Check {
 struct Sign {
     /// A definition's file, or the name of a built-in one
     gateway: String,
-    /// The parameters as they are sent: name=value
+    /// The parameters as they are sent: name=value; the signing secret's as name=env:NAME or name=file:PATH
     #[arg(value_name = "NAME=VALUE")]
     params: Vec<String>,
-    /// The secret that signs: env:NAME or file:PATH
-    #[arg(long, value_name = "REFERENCE", default_value = "env:HUOPAN_APP_SECRET")]
-    secret: String,
+    /// The secret that signs: env:NAME or file:PATH [default: env:HUOPAN_APP_SECRET]
+    #[arg(long, value_name = "REFERENCE")]
+    secret: Option<String>,
     /// The path, for gateways that sign it (param2/1/system/currentTime/APPKEY)
     #[arg(long, default_value = "")]
     path: String,
@@ -196,17 +196,22 @@ fn signature(arguments: &Sign) -> Result<Outcome> {
     let rules = gateway.sign.as_ref().ok_or_else(|| {
         Error::config(format!("gateway `{}` signs nothing: its credentials travel as parameters", gateway.name))
     })?;
-    let secret = secret(&arguments.secret)?;
+    let mut reference = arguments.secret.as_deref().unwrap_or("env:HUOPAN_APP_SECRET");
     let mut params = Vec::new();
     for param in &arguments.params {
         let (name, value) = param.split_once('=').ok_or_else(|| {
             Error::config("a parameter is not written as `name=value`")
                 .with_hint("quote values that hold spaces or `&`")
         })?;
+        if name == rules.secret {
+            reference = value;
+            continue;
+        }
         if !rules.unsigned.iter().any(|unsigned| unsigned == name) && sign::kept(rules.skip, Some(value)).is_some() {
             params.push((name, value));
         }
     }
+    let secret = secret(reference)?;
     params.sort_unstable();
     let is_secret = |name: &str| gateway.credentials.iter().any(|spec| spec.secret && spec.name == name);
     let masked: Vec<(&str, &str)> =
@@ -229,7 +234,7 @@ fn secret(reference: &str) -> Result<String> {
         Some(("file", path)) => std::fs::read_to_string(path)
             .map_err(|error| Error::config(format!("cannot read the secret's file `{path}`")).caused_by(error))?,
         _ => {
-            return Err(Error::config("`--secret` takes a reference, never the secret itself")
+            return Err(Error::config("the secret is named by a reference, never written itself")
                 .with_hint("write `env:NAME` or `file:PATH`"));
         }
     };

@@ -72,7 +72,8 @@ pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
     Ok(exit(&ended))
 }
 
-/// Cancelled by the first SIGINT or SIGTERM, which is answered with `farewell`.
+/// Cancelled by the first SIGINT or SIGTERM, which is answered with `farewell`; the second ends
+/// the process at once: what has landed stays, the next start goes on from there.
 pub(super) fn cancelled_by_signals(talk: &Talk, farewell: &'static str) -> CancellationToken {
     let (token, talk) = (CancellationToken::new(), talk.clone());
     let cancel = token.clone();
@@ -85,6 +86,12 @@ pub(super) fn cancelled_by_signals(talk: &Talk, farewell: &'static str) -> Cance
         }
         talk.say(farewell);
         cancel.cancel();
+        // Who asks twice does not want to wait.
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminated.recv() => {}
+        }
+        std::process::exit(i32::from(EXIT_LATER));
     });
     token
 }
@@ -103,7 +110,7 @@ const _: () = assert!(EXIT_LATER == 75, "`Kind::exit_code` and the command line 
 fn text(ended: &Ended) -> String {
     match ended {
         Ended::AlreadyPublished { dt } => {
-            format!("{dt} is published already: no call was made (`--refresh` fetches it once more)\n")
+            format!("{dt} is published already: nothing was done (`--refresh` does it once more)\n")
         }
         Ended::Landed { run_id, calls } => format!("run {run_id} landed {calls} calls; nothing is published\n"),
         Ended::Stopped { dt, reason, .. } => format!("{dt} is not published: {reason}\n"),

@@ -23,6 +23,8 @@ pub(super) struct Arguments {
     command: Option<Command>,
     #[command(flatten)]
     list: List,
+    #[command(flatten)]
+    target: Target,
 }
 
 #[derive(Debug, Subcommand)]
@@ -41,8 +43,6 @@ struct List {
     /// How to write the rows
     #[arg(long, value_enum, default_value_t = FormatName::Table)]
     format: FormatName,
-    #[command(flatten)]
-    target: Target,
 }
 
 #[derive(Debug, Args)]
@@ -52,26 +52,24 @@ struct Show {
     /// How to write the rows
     #[arg(long, value_enum, default_value_t = FormatName::Table)]
     format: FormatName,
-    #[command(flatten)]
-    target: Target,
 }
 
 pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
     match &arguments.command {
-        None => list(&arguments.list).await,
-        Some(Command::List(arguments)) => list(arguments).await,
-        Some(Command::Show(arguments)) => {
+        None => list(&arguments.list, &arguments.target).await,
+        Some(Command::List(asked)) => list(asked, &arguments.target).await,
+        Some(Command::Show(asked)) => {
             let session = arguments.target.session().await?;
-            let shown = runs::show(&session, &arguments.run).await?;
-            print(shown.run, arguments.format.format(), Layout::default()).await?;
-            print(shown.shops, arguments.format.format(), Layout::default()).await?;
+            let shown = runs::show(&session, &asked.run).await?;
+            print(shown.run, asked.format.format(), Layout::default()).await?;
+            print(shown.shops, asked.format.format(), Layout::default()).await?;
             Ok(Outcome::Done)
         }
     }
 }
 
-async fn list(arguments: &List) -> Result<Outcome> {
-    let session = arguments.target.session().await?;
+async fn list(arguments: &List, target: &Target) -> Result<Outcome> {
+    let session = target.session().await?;
     print(runs::list(&session, arguments.last).await?, arguments.format.format(), Layout::default()).await?;
     Ok(Outcome::Done)
 }

@@ -15,10 +15,10 @@ use super::{Environment, check};
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct Target {
     /// The lake's folder [default: $HUOPAN_LAKE, else the lake of --pipeline, else ./data/lake]
-    #[arg(long, value_name = "DIR", help_heading = "Lake")]
+    #[arg(long, value_name = "DIR", help_heading = "Lake", global = true)]
     lake: Option<PathBuf>,
     /// Read the lake of this pipeline
-    #[arg(long, value_name = "FILE", help_heading = "Lake", conflicts_with = "lake")]
+    #[arg(long, value_name = "FILE", help_heading = "Lake", conflicts_with = "lake", global = true)]
     pipeline: Option<PathBuf>,
 }
 

@@ -29,8 +29,10 @@ pub fn list<'a>(endpoint: &Endpoint, answer: Raw<'a>) -> List<'a> {
         match answer.get(pointer.parts()) {
             // The whole answer is the list only where it is one: an envelope is no record.
             Some(value) if pointer.parts().is_empty() && value.kind() != Kind::Array => {}
-            Some(value) if !value.is_empty_value() => return List::Records(value),
-            Some(_) => return List::Empty,
+            Some(value) if value.is_empty_value() => return List::Empty,
+            Some(value) if matches!(value.kind(), Kind::Array | Kind::Object) => return List::Records(value),
+            // Words where the list should stand are no list, and above all no empty one.
+            Some(_) => {}
             None if empty_above(pointer, answer) => found = List::Empty,
             None => {}
         }
@@ -103,8 +105,9 @@ fn empty_above(pointer: &Pointer, answer: Raw<'_>) -> bool {
     (1..parts.len()).any(|depth| answer.get(&parts[..depth]).is_some_and(Raw::is_empty_value))
 }
 
-/// `{"skuInfo":[…]}` where a list is expected is a wrapper element.
-fn unwrap(value: Raw<'_>) -> Raw<'_> {
+/// `{"skuInfo":[…]}` where a list is expected is a wrapper element: gives what it wraps, anything else as it is.
+#[must_use]
+pub fn unwrap(value: Raw<'_>) -> Raw<'_> {
     let mut entries = value.entries();
     match (entries.next(), entries.next()) {
         (Some((_, inner)), None) if matches!(inner.kind(), Kind::Array | Kind::Object) => inner,
@@ -148,6 +151,8 @@ mod tests {
         check_list(r#"{"r":null}"#, Some(0));
         check_list(r#"{"r":{"total":3}}"#, None);
         check_list(r#"{}"#, None);
+        check_list(r#"{"r":{"items":{"item":"busy"}}}"#, None);
+        check_list(r#"{"r":{"items":{"item":0}}}"#, None);
     }
 
     #[test]

@@ -235,9 +235,10 @@ impl Caller<'_> {
         let news = self.lock().skew.observe(Observation { date, sent_at, received_at });
         if let Some(offset) = news {
             let seconds = offset.num_seconds();
+            let (apart, side) = (seconds.abs(), if seconds < 0 { "behind" } else { "ahead of" });
             tracing::warn!(seconds, "the gateway's clock differs from ours: signing with its time");
             self.job.progress.on(Event::Warning(&format!(
-                "the gateway's clock is {seconds} seconds ahead of this machine's: calls are signed with its time"
+                "the gateway's clock is {apart} seconds {side} this machine's: calls are signed with its time"
             )));
         }
     }
@@ -300,14 +301,19 @@ impl Caller<'_> {
                 shared.accounts.block(tried.account, &describe(fault));
                 Step::Again(Duration::ZERO)
             }
-            // Signed with a wrong time, and this answer's `Date` has just shown the right one.
-            ErrorClass::Auth
+            // Signed with a wrong time, and this answer's `Date` has just shown the right one. Gateways say so in many
+            // ways: a bad signature, a bad parameter, a code that no definition lists.
+            ErrorClass::Auth | ErrorClass::Param | ErrorClass::Item
                 if spent.attempts < self.budget.attempts_max
                     && (shared.skew.offset() - tried.offset).abs() > SIGNED_WRONG =>
             {
                 Step::Again(Duration::ZERO)
             }
             ErrorClass::Auth => Step::Done(Err(self.denied(record, fault))),
+            ErrorClass::Param if record.redirects() && shared.tally.good > 0 => {
+                Step::Done(Ok(Outcome::Failed(describe(fault))))
+            }
+            ErrorClass::Param if record.redirects() => Step::Done(Err(self.redirected(record, fault))),
             ErrorClass::Param => Step::Done(Err(self.refused_parameter(record, fault))),
             ErrorClass::Item | ErrorClass::Gone => {
                 shared.outage.answered();
@@ -329,6 +335,15 @@ impl Caller<'_> {
         let error = format!("gateway `{gateway}` refuses account `{account}` at endpoint `{endpoint}`: {what}");
         let hint = "check the account's credentials and its permissions at the gateway";
         Error::new(Kind::Denied, error).with_hint(fault.hint.as_deref().unwrap_or(hint))
+    }
+
+    fn redirected(&self, record: &Record, fault: &Fault) -> Error {
+        let (gateway, endpoint) = (&self.job.pipeline.gateway.name, &record.endpoint);
+        let error = Error::config(format!("gateway `{gateway}` answers endpoint `{endpoint}` with {}", fault.message));
+        match &fault.hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
     }
 
     fn refused_parameter(&self, record: &Record, fault: &Fault) -> Error {

@@ -8,6 +8,7 @@
 //! | no (whole) answer | retry |
 //! | "ban will last for N more seconds" | throttle for N when N ≤ 120, else quota |
 //! | sub-code, code (exact, then `prefix.*`), or a code inside the message, with an entry in the definition | its class |
+//! | HTTP 3xx | param: the address is not the gateway's own |
 //! | HTTP 429, 频率 限流 frequency | throttle |
 //! | 额度 配额 次数 quota | quota |
 //! | 不存在 已下架 not exist | gone |
@@ -247,7 +248,11 @@ impl Evidence<'_> {
         let says_token =
             |token: &str| self.texts().any(|text| tokens(text).any(|(_, word)| word.eq_ignore_ascii_case(token)));
         let signature = || Some("signature: check the secret, the account's app key and the clock".to_owned());
-        if self.status == 429 || says(&["频率", "限流", "frequency", "too many requests"]) {
+        if self.redirects() {
+            let hint =
+                "redirects are not followed, they would carry signed calls elsewhere: correct the gateway's `url`";
+            (ErrorClass::Param, Some(hint.to_owned()))
+        } else if self.status == 429 || says(&["频率", "限流", "frequency", "too many requests"]) {
             (ErrorClass::Throttle, None)
         } else if says(&["额度", "配额", "次数", "quota"]) {
             (ErrorClass::Quota, None)
@@ -260,11 +265,13 @@ impl Evidence<'_> {
             (ErrorClass::Auth, signature())
         } else if self.status >= 500 || matches!(self.problem, Problem::Broken(_) | Problem::Empty) {
             (ErrorClass::Retry, None)
-        } else if (300..400).contains(&self.status) {
-            (ErrorClass::Item, Some("redirects are not followed: correct the gateway's `url`".to_owned()))
         } else {
             (ErrorClass::Item, None)
         }
+    }
+
+    fn redirects(&self) -> bool {
+        self.record.redirects()
     }
 
     fn texts(&self) -> impl Iterator<Item = &str> {
@@ -276,6 +283,8 @@ impl Evidence<'_> {
         let said = self.signs.messages.join("; ");
         let said: String = said.trim().chars().take(MESSAGE_CHARS).collect();
         match self.problem {
+            // What a redirect's page says is addressed to browsers.
+            _ if self.redirects() && self.signs.codes.is_empty() => format!("HTTP {}: a redirect", self.status),
             Problem::Broken(what) if said.is_empty() => format!("HTTP {}: {what}", self.status),
             Problem::Empty => "the answer is empty".to_owned(),
             Problem::Missing(what) if said.is_empty() => format!("the answer holds no {what} and no error"),

@@ -63,6 +63,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether the gateway sends the caller elsewhere (HTTP 3xx).
+    #[must_use]
+    pub fn redirects(&self) -> bool {
+        self.http_status.is_some_and(|status| (300..400).contains(&status))
+    }
+
     /// The name of the attempt in tables: `run_id/number`.
     #[must_use]
     pub fn raw_ref(&self) -> String {

@@ -80,6 +80,8 @@ pub async fn next_seq(store: &Store, pipeline: &str) -> Result<u64> {
 /// which the next start makes up for.
 pub async fn publish(store: &Store, draft: Draft) -> Result<Published> {
     let entry = to_entry(draft)?;
+    // A later publication must not hide that an earlier one is not in every table yet.
+    roll_forward(store, &entry.pipeline).await?;
     // What keeps a table from being written should be known before the decision.
     for table in Table::ALL {
         delta::open(store, table).await?;
@@ -104,17 +106,20 @@ pub async fn roll_forward(store: &Store, pipeline: &str) -> Result<Option<Public
     if last == 0 {
         return Ok(None);
     }
-    // `runs` gets its commit last: what it has, all tables have.
+    // `runs` gets its commit last, so what it has all tables should have. Only should: commits are not synced one by
+    // one, and a power cut may keep a later one and lose an earlier one. The newest entry is therefore looked at again.
     let runs = delta::open(store, Table::Runs).await?;
-    let done = delta::committed_seq(&runs, Table::Runs, pipeline).await?;
+    let done = delta::committed_seq(&runs, Table::Runs, pipeline).await?.saturating_sub(1);
     let mut newest = None;
     for seq in done + 1..=last {
         let Some(entry) = log::read(store, pipeline, seq).await? else {
             return Err(Error::data(format!("the publish-log entry `{}` is missing", Entry::path(pipeline, seq))));
         };
         let committed = commit_all(store, &entry).await?;
-        tracing::warn!(pipeline, seq, "unfinished publication completed");
-        newest = Some(Publication { entry, committed });
+        if !committed.is_empty() {
+            tracing::warn!(pipeline, seq, "unfinished publication completed");
+            newest = Some(Publication { entry, committed });
+        }
     }
     Ok(newest)
 }

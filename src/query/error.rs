@@ -60,16 +60,16 @@ fn kind(cause: &DataFusionError) -> Kind {
 }
 
 fn exhausted() -> Error {
-    Error::config("the query needs more memory than it may use")
-        .with_hint("read fewer days or columns, or allow more memory")
+    Error::config("the query needs more memory than it may use").with_hint("read fewer days or columns")
 }
 
 /// Every layer below words it differently, but all say `location … not found`.
 fn storage(message: &str) -> Error {
     let missing = message.split_once("location ").and_then(|(_, rest)| rest.split_once(" not found"));
     match missing {
-        Some((file, _)) => Error::storage(format!("`{file}` is published but missing"))
-            .with_hint("`huopan lake verify` says what else is; `huopan replay` writes it again"),
+        Some((file, _)) => Error::storage(format!("`{file}` is published but missing")).with_hint(
+            "restore it from a copy of the lake, or publish its day anew with `huopan run --refresh --dt DAY`",
+        ),
         None => Error::storage("a published file cannot be read"),
     }
 }

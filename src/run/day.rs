@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use crate::base::{Error, Kind, Result, RunId};
 use crate::config::Pipeline;
@@ -22,7 +23,7 @@ use crate::transform::rows::{self, QuarantineRow, RunRow, RunStatus};
 use crate::transform::shops::{self, Fetched, Listings, Verdict};
 
 use super::write::Files;
-use super::{MEMORY_BYTES_MAX, Report, Surroundings, not_conserved, previous};
+use super::{MEMORY_BYTES_MAX, Report, Surroundings, not_conserved, previous, stopped};
 
 /// What is fixed when an attempt starts.
 #[derive(Debug, Clone)]
@@ -48,6 +49,7 @@ pub(super) async fn publish(
     let day = Day {
         pipeline: pipeline.clone(),
         store: store.clone(),
+        cancel: around.cancel.clone(),
         segments: zone.segments(&start.run_id).await?,
         seq: publish::next_seq(store, &pipeline.name).await?,
         finished_at: around.clock.now(),
@@ -74,7 +76,17 @@ pub(super) async fn publish_stop(
     publish_ended(pipeline, store, start, around, ended).await
 }
 
-/// Records an attempt that failed.
+/// Removes the landed segments of a publication that was completed late: `raw_pages` holds them.
+pub(super) async fn forget_landing(store: &Store, entry: &Entry) -> Result<()> {
+    let run_id = entry.run_id.parse();
+    let run_id = run_id.map_err(|error| Error::data(format!("`{}` is no run id", entry.run_id)).caused_by(error))?;
+    if entry.picture {
+        Zone::new(store.clone(), &entry.pipeline, entry.dt).delete_segments(&run_id).await?;
+    }
+    Ok(())
+}
+
+/// Records an attempt that failed, unless its publication was decided: the next start completes that one.
 pub(super) async fn publish_failure(
     pipeline: &Pipeline,
     store: &Store,
@@ -82,6 +94,11 @@ pub(super) async fn publish_failure(
     around: &Surroundings<'_>,
     error: &Error,
 ) -> Result<()> {
+    let last = publish::next_seq(store, &pipeline.name).await? - 1;
+    let newest = crate::load::log::read(store, &pipeline.name, last).await?;
+    if newest.is_some_and(|entry| entry.run_id == start.run_id.to_string()) {
+        return Ok(());
+    }
     let ended = Ended { status: RunStatus::Failed, error: Some(error.to_string()), facts: None };
     publish_ended(pipeline, store, start, around, ended).await
 }
@@ -160,6 +177,7 @@ async fn decide(
 struct Day {
     pipeline: Pipeline,
     store: Store,
+    cancel: CancellationToken,
     segments: Vec<SegmentRef>,
     seq: u64,
     finished_at: DateTime<Utc>,
@@ -173,7 +191,9 @@ impl Day {
         let run_id = self.start.run_id.to_string();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = Handle::current();
-        let read = |segment: &SegmentRef| read_segment(&runtime, &self.store, segment);
+        let read = |segment: &SegmentRef| {
+            if self.cancel.is_cancelled() { Err(stopped()) } else { read_segment(&runtime, &self.store, segment) }
+        };
         let mut collector = Collector::new(&self.pipeline, self.start.dt, MEMORY_BYTES_MAX);
         let mut collected = collector.collect(&self.segments, threads, read)?;
         let skus_fetched = collector.fetches_skus();

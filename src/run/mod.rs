@@ -23,7 +23,7 @@ use crate::base::secret::Mask;
 use crate::base::time::beijing_day;
 use crate::base::{Clock, Error, Kind, Result, RunId};
 use crate::config::Pipeline;
-use crate::config::pipeline::Credential;
+use crate::config::pipeline::{Credential, DtFrom, Files};
 use crate::extract::{self, Job, Progress, RunFacts};
 use crate::land::files::{Captures, FilesTarget};
 use crate::land::{self, Writer, WriterOptions, Zone};
@@ -128,12 +128,14 @@ impl Report {
 pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_>) -> Result<Outcome> {
     let store = Store::open(&pipeline.lake.root)?;
     let _lock = store.lock(&pipeline.name, &describe_holder(around.clock.now())).await?;
-    publish::roll_forward(&store, &pipeline.name).await?;
-    if let Some(files) = &pipeline.files {
-        let captures = Captures::open(files, options.dt.unwrap_or_else(|| beijing_day(around.clock.now())))?;
-        return load_files(pipeline, options, around, &store, captures).await;
+    if let Some(completed) = publish::roll_forward(&store, &pipeline.name).await? {
+        day::forget_landing(&store, &completed.entry).await?;
     }
-    let dt = options.dt.unwrap_or_else(|| beijing_day(around.clock.now()));
+    let today = beijing_day(around.clock.now());
+    if let Some(files) = &pipeline.files {
+        return load_files(pipeline, files, options, around, &store, today).await;
+    }
+    let dt = options.dt.unwrap_or(today);
     let snapshot = Snapshot::load(&store).await?;
     if snapshot.picture(&pipeline.name, dt).is_some() && !options.refresh {
         return Ok(Outcome::AlreadyPublished { dt });
@@ -144,16 +146,25 @@ pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_
         attempt: snapshot.attempts(&pipeline.name, dt) + 1,
         started_at: around.clock.now(),
     };
-    match attempt(pipeline, options, around, &store, &start).await {
-        Err(error) => {
-            // The attempt's own failure is what the user needs to hear; a journal that cannot be written is logged.
-            if let Err(journal) = day::publish_failure(pipeline, &store, &start, around, &error).await {
-                tracing::error!(error = %journal, "cannot record the failed attempt in `runs`");
-            }
-            Err(error)
+    let outcome = attempt(pipeline, options, around, &store, &start).await;
+    recorded(pipeline, around, &store, &start, outcome).await
+}
+
+/// Passes an attempt's outcome on; one that failed before anything was decided leaves a row in `runs`.
+async fn recorded<T>(
+    pipeline: &Pipeline,
+    around: &Surroundings<'_>,
+    store: &Store,
+    start: &day::Start,
+    outcome: Result<T>,
+) -> Result<T> {
+    if let Err(error) = &outcome {
+        // The attempt's own failure is what the user needs to hear; a journal that cannot be written is logged.
+        if let Err(journal) = day::publish_failure(pipeline, store, start, around, error).await {
+            tracing::error!(error = %journal, "cannot record the failed attempt in `runs`");
         }
-        outcome => outcome,
     }
+    outcome
 }
 
 /// Extracts, lands and publishes one day.
@@ -166,7 +177,7 @@ async fn attempt(
 ) -> Result<Outcome> {
     let zone = Zone::new(store.clone(), &pipeline.name, start.dt);
     let facts = extract(pipeline, around, &zone, start).await?;
-    if options.until_landed {
+    if options.until_landed && facts.stopped.is_none() {
         return Ok(Outcome::Landed { run_id: start.run_id, calls: facts.calls_used });
     }
     if let Some(reason) = facts.stopped.clone() {
@@ -199,32 +210,55 @@ async fn extract(pipeline: &Pipeline, around: &Surroundings<'_>, zone: &Zone, st
     Ok(facts)
 }
 
+/// Lands captured answers and publishes the days they stand for.
 async fn load_files(
     pipeline: &Pipeline,
+    files: &Files,
     options: Options,
     around: &Surroundings<'_>,
     store: &Store,
-    captures: Captures,
+    today: NaiveDate,
 ) -> Result<Outcome> {
+    let dt = options.dt.unwrap_or(today);
+    if files.dt_from == DtFrom::FetchedAt && options.dt.is_some() {
+        return Err(Error::config("a day is stated, but the files' own times say which days they stand for")
+            .with_hint("leave `--dt` out, or write `dt_from = \"run\"` in `[files]`"));
+    }
+    let snapshot = Snapshot::load(store).await?;
+    if files.dt_from == DtFrom::Run && snapshot.picture(&pipeline.name, dt).is_some() && !options.refresh {
+        return Ok(Outcome::AlreadyPublished { dt });
+    }
+    let start = |snapshot: &Snapshot, dt, run_id| day::Start {
+        dt,
+        run_id,
+        attempt: snapshot.attempts(&pipeline.name, dt) + 1,
+        started_at: around.clock.now(),
+    };
     let target =
         FilesTarget { store: store.clone(), pipeline: pipeline.name.clone(), clock: Arc::clone(&around.clock) };
-    let days = land::land_files(captures, target, |dt| new_run_id(around, dt)).await?;
+    let land = async { land::land_files(Captures::open(files, dt)?, target, |dt| new_run_id(around, dt)).await };
+    let landed = tokio::select! {
+        landed = land => landed,
+        () = around.cancel.cancelled() => Err(stopped()),
+    };
+    let first = start(&snapshot, dt, new_run_id(around, dt));
+    let days = recorded(pipeline, around, store, &first, landed).await?;
     let mut reports = Vec::new();
     for landed in days {
-        let snapshot = Snapshot::load(store).await?;
-        let start = day::Start {
-            dt: landed.dt,
-            run_id: landed.run_id,
-            attempt: snapshot.attempts(&pipeline.name, landed.dt) + 1,
-            started_at: landed.facts.started_at,
-        };
-        let zone = Zone::new(store.clone(), &pipeline.name, landed.dt);
         if options.until_landed {
             return Ok(Outcome::Landed { run_id: landed.run_id, calls: 0 });
         }
-        reports.push(day::publish(pipeline, store, &zone, &start, landed.facts, around).await?);
+        let start = start(&Snapshot::load(store).await?, landed.dt, landed.run_id);
+        let zone = Zone::new(store.clone(), &pipeline.name, landed.dt);
+        let published = day::publish(pipeline, store, &zone, &start, landed.facts, around).await;
+        reports.push(recorded(pipeline, around, store, &start, published).await?);
     }
     Ok(Outcome::Published(reports))
+}
+
+/// The error of a run that a signal stopped outside the extraction.
+fn stopped() -> Error {
+    Error::new(Kind::Unavailable, "stopped by a signal; nothing of this day is published")
 }
 
 /// Everything of the accounts that must not land.

@@ -71,6 +71,8 @@ enum Depth {
 /// Rank of a candidate: the greater is the better.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
+    /// The `1箱` of `1箱=24件`: what is explained, not what is asked for, unless nothing else is.
+    Explained,
     Bare,
     WithUnit,
     From,
@@ -125,10 +127,16 @@ fn candidate(lexemes: &[Lexeme], at: usize) -> Option<(Rank, StatedUnit)> {
         Rank::From
     } else if unit == StatedUnit::None {
         Rank::Bare
+    } else if is_one(lexemes[at].token) && lexemes.get(next).is_some_and(|lexeme| lexeme.token == Token::Stated) {
+        Rank::Explained
     } else {
         Rank::WithUnit
     };
     Some((rank, unit))
+}
+
+fn is_one(token: Token) -> bool {
+    matches!(token, Token::Number(Some(value)) if value.integer() == Some(1))
 }
 
 /// The unit at `at`, also after `+` or in brackets, and where the text goes on.
@@ -218,6 +226,10 @@ mod tests {
             ("2箱(24件/箱)", "2 箱"),
             ("4 包(12件/包)", "4 包"),
             ("1箱=24件", "1 箱"),
+            ("2箱 1箱=24件", "2 箱"),
+            ("2箱（1箱=24件）", "2 箱"),
+            ("3箱起批，1箱24件", "3 箱"),
+            ("1箱(24件)，2箱", "2 箱"),
             ("1箱(24件)", "1 箱"),
             ("2箱(24件)", "2 箱"),
             ("一包10个", "1 包"),

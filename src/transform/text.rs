@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use crate::base::json::{Kind, Raw};
 use crate::config::Pointer;
+use crate::extract::answer::unwrap;
 
 /// A trimmed text that says something; of a list the first one.
 #[must_use]
@@ -27,22 +28,28 @@ pub fn read_joined(raw: Raw<'_>) -> Option<Cow<'_, str>> {
     Some(parts.fold(first, |joined, part| Cow::Owned(format!("{joined} {part}"))))
 }
 
-/// Every text of a list, of a list of records (where `at` says, else `{url: …}`), or of a text with commas, into `out`.
+/// Every text of a list (also in XML's wrapper), of a list of records (where `at` says, else `{url: …}`), or of a text
+/// with commas, into `out`.
 pub fn read_urls<'a>(raw: Raw<'a>, at: &[Pointer], out: &mut Vec<Cow<'a, str>>) {
     match raw.kind() {
-        Kind::Array => {
-            for element in raw.elements() {
-                let stated = || at.iter().find_map(|pointer| element.get(pointer.parts()).and_then(raw_text));
-                let inner = || element.entries().map(|(_, value)| value).filter(|value| value.kind() == Kind::String);
-                out.extend(raw_text(element).or_else(stated).or_else(|| inner().find_map(raw_text)));
-            }
-        }
+        Kind::Array => out.extend(raw.elements().filter_map(|element| url(element, at))),
+        Kind::Object => match unwrap(raw) {
+            list if list.kind() == Kind::Array => read_urls(list, at, out),
+            one => out.extend(url(one, at)),
+        },
         _ => match raw_text(raw) {
             Some(Cow::Borrowed(text)) => out.extend(split(text).map(Cow::Borrowed)),
             Some(Cow::Owned(text)) => out.extend(split(&text).map(|part| Cow::Owned(part.to_owned()))),
             None => {}
         },
     }
+}
+
+/// A text; of a record the one that `at` names, else the first.
+fn url<'a>(raw: Raw<'a>, at: &[Pointer]) -> Option<Cow<'a, str>> {
+    let stated = || at.iter().find_map(|pointer| raw.get(pointer.parts()).and_then(raw_text));
+    let inner = || raw.entries().map(|(_, value)| value).filter(|value| value.kind() == Kind::String);
+    raw_text(raw).or_else(stated).or_else(|| inner().find_map(raw_text))
 }
 
 fn split(text: &str) -> impl Iterator<Item = &str> {
@@ -78,8 +85,9 @@ pub struct Pairs {
 
 impl Pairs {
     /// Calls `each` with every name and value: of a list of records, of one-key objects (`{"材质": "棉"}`), of an
-    /// object, of texts `材质:棉` in a list or joined by `;`.
+    /// object, of texts `材质:棉` in a list or joined by `;`; of a list also in the wrapper that XML puts around it.
     pub fn visit<'a>(&self, raw: Raw<'a>, each: &mut dyn FnMut(Cow<'a, str>, Cow<'a, str>)) {
+        let raw = unwrap(raw);
         match raw.kind() {
             Kind::Array => raw.elements().for_each(|element| self.visit_element(element, each)),
             Kind::Object => self.visit_element(raw, each),
@@ -110,6 +118,7 @@ impl Pairs {
         if !matches!(raw.kind(), Kind::Array | Kind::Object) {
             return raw_text(raw);
         }
+        let raw = unwrap(raw);
         let mut joined = String::new();
         let mut add = |parts: [&str; 3]| {
             if !joined.is_empty() {
@@ -163,15 +172,24 @@ mod tests {
 
     #[test]
     fn pictures_come_in_lists_objects_and_texts() {
-        for text in [r#"["a","b"]"#, r#"[{"url":"a"},{"id":1,"url":"b"}]"#, r#""a,b""#, r#""a;b;""#] {
+        for text in
+            [r#"["a","b"]"#, r#"[{"url":"a"},{"id":1,"url":"b"}]"#, r#""a,b""#, r#""a;b;""#, r#"{"image":["a","b"]}"#]
+        {
             let mut out = Vec::new();
             read_urls(raw(text), &[], &mut out);
             assert_eq!(out, ["a", "b"], "{text}");
         }
-        let mut out = Vec::new();
+        for text in [r#""a""#, r#"["a"]"#, r#"{"image":"a"}"#, r#"{"url":"a","width":3}"#, r#"{"image":{"url":"a"}}"#] {
+            let mut out = Vec::new();
+            read_urls(raw(text), &[], &mut out);
+            assert_eq!(out, ["a"], "{text}");
+        }
         let sizes = r#"[{"small":"s","full":"a"},{"small":"b"}]"#;
-        read_urls(raw(sizes), &[Pointer::parse("/full").unwrap()], &mut out);
-        assert_eq!(out, ["a", "b"], "the stated size, else the first there is");
+        for text in [sizes.to_owned(), format!(r#"{{"image":{sizes}}}"#)] {
+            let mut out = Vec::new();
+            read_urls(raw(&text), &[Pointer::parse("/full").unwrap()], &mut out);
+            assert_eq!(out, ["a", "b"], "the stated size, else the first there is: {text}");
+        }
     }
 
     #[test]
@@ -183,6 +201,11 @@ mod tests {
         assert_eq!(plain.spec(raw(r#"["红","XL"]"#)).as_deref(), Some("红;XL"));
         let records = r#"[{"attributeName":"颜色","customValueName":"","value":"红"},{"attributeName":"","value":""}]"#;
         assert_eq!(named().spec(raw(records)).as_deref(), Some("颜色:红"));
+        let one = r#"{"attributeName":"颜色","value":"红"}"#;
+        for wrapper in [format!(r#"{{"attribute":{one}}}"#), format!(r#"{{"attributes":[{one}]}}"#), one.to_owned()] {
+            assert_eq!(named().spec(raw(&wrapper)).as_deref(), Some("颜色:红"), "{wrapper}");
+        }
+        assert_eq!(plain.spec(raw(r#"{"value":["红","XL"]}"#)).as_deref(), Some("红;XL"));
         assert_eq!(plain.spec(raw("[]")), None);
     }
 

@@ -236,7 +236,7 @@ async fn a_published_day_costs_no_call_and_a_refresh_does() {
     assert_eq!(outcome, huopan::run::Outcome::AlreadyPublished { dt: day(20) });
     let ended = huopan(place.path(), &["run", "pipeline.toml", "--dt", "2026-11-20"]).await;
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
-    assert_eq!(ended.stdout, "2026-11-20 is published already: no call was made (`--refresh` fetches it once more)\n");
+    assert_eq!(ended.stdout, "2026-11-20 is published already: nothing was done (`--refresh` does it once more)\n");
     assert_eq!(sim.stats().calls, calls);
     let ended = huopan(place.path(), &["run", "pipeline.toml", "--dt", "2026-11-20", "--refresh", "--json"]).await;
     assert_eq!(ended.code, 0, "{ended:?}");

@@ -386,7 +386,44 @@ async fn redirects_are_not_followed() {
         serve(|_, _| Answer { headers: vec![("location", "http://127.0.0.1:1/".into())], ..status(302, "{\"a\":1}") })
             .await;
     let ran = run(&one_shop(&url)).await;
+    let error = ran.error();
+    assert_eq!(error.kind(), Kind::Config);
+    assert!(error.to_string().contains("HTTP 302: a redirect"), "{error}");
+    assert!(error.hint().unwrap().contains("correct the gateway's `url`"), "{error:?}");
+    assert!(ran.attempts.len() <= 2, "a wrong address is not asked again: {:?}", ran.endpoints());
+}
+
+#[tokio::test]
+async fn one_redirect_among_good_answers_costs_a_page_and_not_the_run() {
+    let url = serve(|_, params| match params.get("pageNum").map(String::as_str) {
+        Some("2") => status(302, "<html>log in</html>"),
+        _ => shop_of(4, params),
+    })
+    .await;
+    let mut pipeline = one_shop(&url);
+    pipeline.gateway = one_worker(pipeline.gateway);
+    let ran = run(&pipeline).await;
     assert!(ran.reason().unwrap().contains("HTTP 302"), "{:?}", ran.reason());
+}
+
+#[tokio::test]
+async fn a_wrong_time_is_signed_again_whatever_the_refusal_is_called() {
+    for refusal in [
+        r#"{"error_response":{"code":1001,"msg":"timestamp"}}"#,
+        r#"{"error_response":{"code":"no.such.code","msg":"timestamp"}}"#,
+    ] {
+        let url = serve(move |_, params| {
+            let stamp: i64 = params["timestamp"].parse().unwrap();
+            match (SystemClock.now().timestamp_millis() - stamp).abs() > 180_000 {
+                true => ok(refusal),
+                false => shop_of(3, params),
+            }
+        })
+        .await;
+        let clock = Arc::new(ManualClock::new(testing::at("2020-01-01T00:00:00Z")));
+        let ran = run_with(&one_shop(&url), Memory::default(), CancellationToken::new(), clock).await;
+        assert_eq!(ran.reason(), None, "{refusal}");
+    }
 }
 
 #[tokio::test]

@@ -174,6 +174,7 @@ fn every_status_with_every_kind_of_body_has_a_judgement() {
             let expected = match (status, body) {
                 (_, r#"{"error_response":{"code":5002}}"#) => Some(Retry),
                 (200..300, PAGE) => None,
+                (300..400, _) => Some(Param),
                 (429, _) => Some(Throttle),
                 (500.., _) => Some(Retry),
                 (_, "" | "{" | "busy" | "<html/>") => Some(Retry),

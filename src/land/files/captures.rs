@@ -112,7 +112,8 @@ impl Current {
     fn capture(&mut self, settings: &Files, run_dt: NaiveDate, line: i64, bytes: Bytes) -> Result<Capture> {
         let envelope = open_envelope(settings, &bytes).map_err(|what| {
             let message = format!("`{}` line {line}: {what}", self.file.path.display());
-            Error::data(message).with_hint("correct the line, or `files.envelope` in the pipeline")
+            Error::data(message)
+                .with_hint("correct the line, or `fetched_at` and `dt_from` of `[files]` in the pipeline")
         })?;
         self.fetched_at = envelope.fetched_at.unwrap_or(self.fetched_at);
         let dt = match settings.dt_from {

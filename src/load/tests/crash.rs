@@ -81,3 +81,24 @@ async fn a_lake_without_publications_has_nothing_to_complete() {
     assert_eq!(roll_forward(&store, "a").await.unwrap(), None);
     assert_eq!(store.list("").await.unwrap(), [], "and nothing was created");
 }
+
+#[tokio::test]
+async fn a_later_publication_does_not_hide_an_unfinished_one() {
+    let (_folder, store) = lake();
+    crashed_after(&store, 1).await;
+    // Whoever publishes next without a roll-forward of its own still completes it first.
+    publish(&store, draft(&store, "a", day(21), 3, 4)).await;
+    assert_eq!(counts(store.root(), Table::PriceTiers).await, counts(store.root(), Table::Offers).await);
+    assert_eq!(counts(store.root(), Table::Offers).await, "2026-11-20 a 5; 2026-11-21 a 4");
+}
+
+#[tokio::test]
+async fn a_commit_lost_behind_a_kept_later_one_is_made_up_for() {
+    let (_folder, store) = lake();
+    let entry = crashed_after(&store, 0).await;
+    // A power cut may keep the commit of `runs`, which is made last, and lose those before it.
+    assert_eq!(delta::commit(&store, Table::Runs, &entry).await.unwrap(), delta::Committed::Done);
+    assert_eq!(roll_forward(&store, "a").await.unwrap().map(|done| done.entry.seq), Some(2));
+    assert_eq!(counts(store.root(), Table::Offers).await, "2026-11-20 a 5");
+    assert_eq!(counts(store.root(), Table::Runs).await, "2026-11-20 a 7");
+}
