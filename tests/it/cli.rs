@@ -381,7 +381,7 @@ async fn the_signatures_of_all_vectors_come_out_and_their_secrets_do_not() {
     for (secret, expected) in [
         (
             "s3cr3t-Hunter2",
-            "error: `--secret` takes a reference, never the secret itself\nhint: write `env:NAME` or `file:PATH`\n",
+            "error: the secret is named by a reference, never written itself\nhint: write `env:NAME` or `file:PATH`\n",
         ),
         ("env:EMPTY", "error: the secret at `env:EMPTY` is empty\n"),
     ] {

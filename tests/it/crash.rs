@@ -14,7 +14,7 @@ use huopan::sim::{self, Gateway, Options, Sim};
 use huopan::transform::contract::Table;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Place, attempt, day, huopan, huopan_with, publish, quick};
+use crate::support::{Ended, Place, attempt, day, ended, huopan, huopan_with, publish, quick, spawn};
 
 const DAY: RunOptions = RunOptions { dt: None, refresh: false, until_landed: false };
 
@@ -160,6 +160,43 @@ async fn a_run_that_is_told_to_stop_keeps_its_answers_says_so_in_runs_and_can_be
     let report = publish(&pipeline, day(20)).await;
     assert!(report.is_complete());
     assert_eq!(place.value("select attempt from runs where status = 'published'").await, "2");
+}
+
+/// A process in the middle of its run, sent `signal` as soon as it has called a few times; then how it ended.
+async fn signalled(place: &Place, signal: &str) -> (Ended, Sim) {
+    let sim = sim::start(Options { shop_sizes: vec![800, 700], answer_millis: 20, ..quick() }).await.unwrap();
+    place.shops(&sim, Gateway::Portals);
+    let process = spawn(place.path(), &["run", "pipeline.toml", "--dt", "2026-11-20"], &[("SECRET", "sim-secret")]);
+    while sim.stats().calls < 5 {
+        tokio::task::yield_now().await;
+    }
+    let kill = format!("kill -{signal} {}", process.id().unwrap());
+    assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    (ended(process).await, sim)
+}
+
+#[tokio::test]
+async fn a_process_that_is_terminated_says_so_and_exits_with_75() {
+    let place = Place::new();
+    let (ended, sim) = signalled(&place, "TERM").await;
+    assert_eq!(ended.code, 75, "{ended:?}");
+    assert!(ended.stderr.contains("stopping: answers in flight are kept"), "{ended:?}");
+    assert!(ended.stdout.starts_with("2026-11-20 is not published: "), "{ended:?}");
+    let row = place.rows("select status, calls_used from runs").await.swap_remove(0);
+    assert_eq!((&*row["status"], &*row["calls_used"]), ("stopped", &*sim.stats().calls.to_string()));
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_holds_no_lock_and_the_next_one_publishes() {
+    let place = Place::new();
+    let (ended, sim) = signalled(&place, "KILL").await;
+    assert_eq!(ended.code, -1, "{ended:?}");
+    let ended = huopan(place.path(), &["run", "pipeline.toml", "--dt", "2026-11-20"]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let world = sim.world(Gateway::Portals);
+    let on_sale: usize = world.shops.iter().map(|shop| shop.on_sale).sum();
+    assert_eq!(place.value("select count(*) from offers").await, on_sale.to_string());
+    assert_eq!(place.delta_counts().await, place.counts().await);
 }
 
 #[tokio::test]

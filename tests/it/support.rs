@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -16,6 +17,7 @@ use huopan::query::Session;
 use huopan::run::{Options as RunOptions, Outcome, Report, Surroundings, run};
 use huopan::sim::{Gateway, Options, Sim, WorldTruth};
 use huopan::store::Store;
+use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 /// The value of a missing one in [`Row`].
@@ -251,16 +253,27 @@ pub(crate) async fn huopan(folder: &Path, arguments: &[&str]) -> Ended {
 
 /// Runs the built binary with this environment.
 pub(crate) async fn huopan_with(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Ended {
-    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_huopan"))
+    ended(spawn(folder, arguments, env)).await
+}
+
+/// Starts the built binary with this environment.
+pub(crate) fn spawn(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_huopan"))
         .args(arguments)
         .current_dir(folder)
         .env_clear()
         .envs(env.iter().copied())
-        .stdin(std::process::Stdio::null())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
-        .output()
-        .await
-        .unwrap();
+        .spawn()
+        .unwrap()
+}
+
+/// Waits for the end of a process; -1 stands for the code of one that was killed.
+pub(crate) async fn ended(child: Child) -> Ended {
+    let output = child.wait_with_output().await.unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ended { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
