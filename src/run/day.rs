@@ -76,14 +76,16 @@ pub(super) async fn publish_stop(
     publish_ended(pipeline, store, start, around, ended).await
 }
 
-/// Removes the landed segments of a publication that was completed late: `raw_pages` holds them.
-pub(super) async fn forget_landing(store: &Store, entry: &Entry) -> Result<()> {
+/// Removes the landed segments of the newest publication, where a crash after its commits has left them: `raw_pages`
+/// holds them.
+pub(super) async fn forget_landing(store: &Store, pipeline: &str) -> Result<()> {
+    let last = publish::next_seq(store, pipeline).await? - 1;
+    let Some(entry) = crate::load::log::read(store, pipeline, last).await?.filter(|entry| entry.picture) else {
+        return Ok(());
+    };
     let run_id = entry.run_id.parse();
     let run_id = run_id.map_err(|error| Error::data(format!("`{}` is no run id", entry.run_id)).caused_by(error))?;
-    if entry.picture {
-        Zone::new(store.clone(), &entry.pipeline, entry.dt).delete_segments(&run_id).await?;
-    }
-    Ok(())
+    Zone::new(store.clone(), pipeline, entry.dt).delete_segments(&run_id).await
 }
 
 /// Records an attempt that failed, unless its publication was decided: the next start completes that one.

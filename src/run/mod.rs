@@ -128,9 +128,8 @@ impl Report {
 pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_>) -> Result<Outcome> {
     let store = Store::open(&pipeline.lake.root)?;
     let _lock = store.lock(&pipeline.name, &describe_holder(around.clock.now())).await?;
-    if let Some(completed) = publish::roll_forward(&store, &pipeline.name).await? {
-        day::forget_landing(&store, &completed.entry).await?;
-    }
+    publish::roll_forward(&store, &pipeline.name).await?;
+    day::forget_landing(&store, &pipeline.name).await?;
     let today = beijing_day(around.clock.now());
     if let Some(files) = &pipeline.files {
         return load_files(pipeline, files, options, around, &store, today).await;
