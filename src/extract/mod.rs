@@ -56,4 +56,4 @@ pub trait Sink: Send + Sync {
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

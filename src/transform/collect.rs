@@ -148,3 +148,39 @@ impl<'p> Collector<'p> {
 pub fn makes_offers(endpoint: &str) -> bool {
     !matches!(endpoint, "shop" | "count" | "categories" | "sku" | "time")
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::config::gateway::FieldSource;
+    use crate::extract::{Record, testing};
+
+    fn page(number: i64, page: u32, body: &str) -> Attempt {
+        let record = Record { number, page: Some(page), shop_id: Some("b2b-1".into()), ..testing::record(200) };
+        Attempt { record, body: Bytes::from(body.to_owned()) }
+    }
+
+    #[test]
+    fn a_shops_name_does_not_depend_on_the_order_of_its_pages() {
+        let field = |at: &str| FieldSource { at: vec![testing::pointer(at)], ..FieldSource::default() };
+        let mut gateway = testing::gateway("http://127.0.0.1:1/");
+        gateway.offer.insert("shop_name".into(), field("/shop"));
+        let pipeline = testing::pipeline(gateway);
+        let listing =
+            |id, name| format!(r#"{{"list_response":{{"items":{{"item":[{{"item_id":{id},"shop":"{name}"}}]}}}}}}"#);
+        let (old, new) = (listing(7, "甲"), listing(3, "乙"));
+        for segments in [
+            vec![vec![page(1, 1, &old), page(2, 2, &new)]],
+            vec![vec![page(1, 2, &new), page(2, 1, &old)]],
+            vec![vec![page(1, 2, &new)], vec![page(2, 1, &old)]],
+            vec![vec![page(1, 1, &old)], vec![page(2, 2, &new)]],
+        ] {
+            let dt = NaiveDate::from_ymd_opt(2026, 11, 20).unwrap();
+            let mut collector = Collector::new(&pipeline, dt, 1 << 20);
+            let collected = collector.collect(&segments, segments.len(), |segment| Ok(segment.clone())).unwrap();
+            assert_eq!(collected.shop_names.get("b2b-1").map(String::as_str), Some("甲"));
+        }
+    }
+}

@@ -24,15 +24,25 @@ pub struct Collected {
     pub listed: BTreeMap<Option<String>, i64>,
     /// Totals that answers state, per shop.
     pub totals: BTreeMap<String, i64>,
-    /// The shops' names as offers state them.
+    /// The shops' names as offers state them: of several the one that stands first in the listing, whatever the order
+    /// in which its pages were fetched or read.
     pub shop_names: BTreeMap<String, String>,
+    names: BTreeMap<String, Named>,
     /// Single offers that the gateway says are gone.
     pub gone: HashSet<i64>,
     /// Offers that were set aside under a readable id.
     pub set_aside: HashSet<i64>,
     /// Single offers refused as items, until another answer of theirs is good.
-    pub(super) refused: BTreeMap<i64, QuarantineRow>,
+    refused: BTreeMap<i64, QuarantineRow>,
     pub(super) answered: HashSet<i64>,
+}
+
+/// A shop's name and where it was stated: the page, then the offer, decides between several.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Named {
+    pub(super) page: Option<u32>,
+    pub(super) offer_id: i64,
+    pub(super) name: String,
 }
 
 impl Collected {
@@ -48,15 +58,44 @@ impl Collected {
             let known = self.totals.entry(shop).or_insert(total);
             *known = total.max(*known);
         }
-        self.shop_names.extend(part.shop_names);
+        for (shop, named) in part.names {
+            self.name(&shop, named);
+        }
         self.gone.extend(part.gone);
         self.set_aside.extend(part.set_aside);
-        self.refused.extend(part.refused);
+        for (offer_id, row) in part.refused {
+            self.refuse(offer_id, row);
+        }
         self.answered.extend(part.answered);
+    }
+
+    /// Keeps the name that stands first.
+    pub(super) fn name(&mut self, shop: &str, named: Named) {
+        match self.names.get_mut(shop) {
+            Some(known) if *known <= named => {}
+            Some(known) => *known = named,
+            None => {
+                self.names.insert(shop.to_owned(), named);
+            }
+        }
+    }
+
+    /// Keeps the refusal that came last; the numbers in references of one run have no leading zeros.
+    pub(super) fn refuse(&mut self, offer_id: i64, row: QuarantineRow) {
+        fn order(row: &QuarantineRow) -> (usize, &str) {
+            (row.raw_ref.len(), &row.raw_ref)
+        }
+        match self.refused.get(&offer_id) {
+            Some(known) if order(known) >= order(&row) => {}
+            _ => {
+                self.refused.insert(offer_id, row);
+            }
+        }
     }
 
     /// Brings the parts of several threads into an order that does not depend on them.
     pub(super) fn settle(&mut self) {
+        self.shop_names = std::mem::take(&mut self.names).into_iter().map(|(shop, named)| (shop, named.name)).collect();
         let answered = std::mem::take(&mut self.answered);
         self.gone.retain(|offer_id| !answered.contains(offer_id));
         for (offer_id, row) in std::mem::take(&mut self.refused) {

@@ -19,6 +19,7 @@ use crate::transform::normalise::{Input, SkuSource, normalise};
 use crate::transform::offer::{MoqSource, Offer, Reject};
 use crate::transform::rows::{CallRow, QuarantineRow};
 
+use super::collected::Named;
 use super::{Collected, Collector, Detail, STAGE_OFFER, STAGE_SKU, makes_offers};
 
 /// Offers in a chunk before it is sorted and set aside.
@@ -175,7 +176,7 @@ impl<'c> Worker<'c> {
             hashes,
         };
         self.builder.append(offer, &origin);
-        let shop_id = offer.shop_id.as_deref().map(|shop| self.shop(shop, offer.shop_name.as_deref()));
+        let shop_id = offer.shop_id.as_deref().map(|shop| self.shop(shop, offer, answer.record));
         self.keys.push(Key {
             shop_id,
             offer_id: offer.offer_id,
@@ -193,16 +194,16 @@ impl<'c> Worker<'c> {
     }
 
     /// The shop's id, shared with the row before where it is the same.
-    fn shop(&mut self, shop: &str, name: Option<&str>) -> Arc<str> {
-        match self.keys.last().and_then(|key| key.shop_id.as_ref()) {
-            Some(last) if **last == *shop => Arc::clone(last),
-            _ => {
-                if let Some(name) = name.filter(|_| !self.collected.shop_names.contains_key(shop)) {
-                    self.collected.shop_names.insert(shop.to_owned(), name.to_owned());
-                }
-                shop.into()
-            }
+    fn shop(&mut self, shop: &str, offer: &Offer<'_>, record: &Record) -> Arc<str> {
+        let last = self.keys.last().filter(|key| key.shop_id.as_deref() == Some(shop));
+        // One name an answer is enough: within an answer it does not change.
+        let new_answer = last.is_none_or(|key| key.number != record.number);
+        let shared = last.and_then(|key| key.shop_id.clone());
+        if let Some(name) = offer.shop_name.as_deref().filter(|_| new_answer) {
+            let named = Named { page: record.page, offer_id: offer.offer_id, name: name.to_owned() };
+            self.collected.name(shop, named);
         }
+        shared.unwrap_or_else(|| shop.into())
     }
 
     fn count_listed(&mut self, shop: Option<String>, total: Option<u64>) {
@@ -236,7 +237,7 @@ impl<'c> Worker<'c> {
             }
             (ErrorClass::Item | ErrorClass::Param, Some(offer_id)) => {
                 let row = self.quarantine_row(answer, Some(offer_id), Reason::new(reason(fault)), &text());
-                self.collected.refused.insert(offer_id, row);
+                self.collected.refuse(offer_id, row);
             }
             _ if self.collector.from_files => {
                 self.collected.received += 1;
