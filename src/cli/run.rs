@@ -131,6 +131,11 @@ pub(super) fn report_text(report: &Report) -> String {
         report.carried,
         report.calls
     );
+    if report.received > 0 && report.loaded == 0 {
+        text.push_str(
+            "  NOTHING COULD BE LOADED: `huopan sql -c \"select reason, field, value from quarantine\"` says why\n",
+        );
+    }
     for shop in &report.shops {
         let name = shop.shop_name.as_deref().unwrap_or(&shop.shop_id);
         let official = shop.official_count.map_or_else(|| "?".to_owned(), |count| count.to_string());

@@ -4,9 +4,9 @@
 //! lock ─► roll forward ─► extract (or files) ─► land ─► collect ─► judge ─► merge ─► files ─► entry ─► Delta ─► fold
 //! ```
 //!
-//! * [`day`]: one landed day → files → publication.
-//! * [`previous`]: what of the picture before goes on into today's.
-//! * [`write`]: batches → the files of all tables.
+//! * `day`: one landed day → files → publication.
+//! * `previous`: what of the picture before goes on into today's.
+//! * `write`: batches → the files of all tables.
 //!
 //! Invariant: received = loaded + duplicates + quarantined, or nothing is published.
 
