@@ -22,7 +22,7 @@ use super::output::Talk;
 use super::progress::Bars;
 use super::run::{STOPPING, cancelled_by_signals, report_text};
 use super::sql::print;
-use super::{Outcome, written};
+use super::{EXIT_LATER, Outcome, written};
 
 /// `huopan demo`
 #[derive(Debug, Args)]
@@ -71,6 +71,11 @@ pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
         bars.clear();
         match ended? {
             Ended::Published(reports) => reports.iter().try_for_each(|report| say(&report_text(report)))?,
+            Ended::Stopped { reason, .. } => {
+                say(&format!("The demo is stopped: {reason}.\n"))?;
+                sim.shutdown().await?;
+                return Ok(Outcome::Code(EXIT_LATER));
+            }
             other => return Err(Error::internal(format!("the demo's night did not publish: {other:?}"))),
         }
     }

@@ -68,7 +68,7 @@ pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
     written(if arguments.json {
         writeln!(out, "{}", lines_json(&inspected))
     } else {
-        write!(out, "{head}\n{}", lines_text(&inspected))
+        write!(out, "{head}{}\n{}", row.remark(), lines_text(&inspected))
     })?;
     Ok(Outcome::Done)
 }
@@ -80,10 +80,25 @@ struct Row {
     gateway: String,
     raw_ref: String,
     shop_id: Option<String>,
+    delisted: bool,
+    /// The day its content was fetched, where that is an earlier one.
+    observed: Option<String>,
+}
+
+impl Row {
+    /// What the published row says that the answer below does not.
+    fn remark(&self) -> String {
+        match (&self.observed, self.delisted) {
+            (Some(day), true) => format!("delisted on {}: below is how it was read on {day}, the last time\n", self.dt),
+            (Some(day), false) => format!("carried forward to {}: below is how it was read on {day}\n", self.dt),
+            (None, _) => String::new(),
+        }
+    }
 }
 
 async fn find_row(session: &Session, arguments: &Arguments) -> Result<Row> {
-    let query = "select cast(dt as varchar) as day, pipeline, gateway, raw_ref, shop_id from offers
+    let query = "select cast(dt as varchar) as day, pipeline, gateway, raw_ref, shop_id, status,
+         case when observed_dt < dt then cast(observed_dt as varchar) end as observed from offers
          where offer_id = $1 and ($2 is null or dt = $2) order by dt desc, fetched_at desc limit 1";
     let dt = arguments.dt.map(|dt| (dt - DateTime::UNIX_EPOCH.date_naive()).num_days());
     let values = vec![
@@ -102,6 +117,8 @@ async fn find_row(session: &Session, arguments: &Arguments) -> Result<Row> {
         gateway: text(row, "gateway").unwrap_or_default(),
         raw_ref: text(row, "raw_ref").unwrap_or_default(),
         shop_id: text(row, "shop_id"),
+        delisted: text(row, "status").as_deref() == Some("delisted"),
+        observed: text(row, "observed"),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::query::output::Layout;
 use crate::query::runs;
 
@@ -12,12 +12,9 @@ use super::target::Target;
 
 /// `huopan runs`
 #[derive(Debug, Args)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    after_help = "Examples:
+#[command(after_help = "Examples:
   huopan runs                    the last runs: received → loaded, duplicates, quarantined; calls
-  huopan runs show 0198c2        one run with the completeness of its shops"
-)]
+  huopan runs show 0198c2        one run with the completeness of its shops")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -60,6 +57,10 @@ pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
         Some(Command::List(asked)) => list(asked, &arguments.target).await,
         Some(Command::Show(asked)) => {
             let session = arguments.target.session().await?;
+            if runs::count(&session, &asked.run).await? == 0 {
+                return Err(Error::config(format!("no run's id begins with `{}`", asked.run))
+                    .with_hint("`huopan runs` lists them"));
+            }
             let shown = runs::show(&session, &asked.run).await?;
             print(shown.run, asked.format.format(), Layout::default()).await?;
             print(shown.shops, asked.format.format(), Layout::default()).await?;

@@ -1,5 +1,6 @@
 //! The funnel of each run: received → loaded, duplicates, quarantined.
 
+use arrow::array::RecordBatch;
 use datafusion::scalar::ScalarValue;
 
 use super::session::{Answer, Session};
@@ -45,10 +46,24 @@ pub async fn list(session: &Session, rows_max: u32) -> Result<Answer> {
 /// # Errors
 /// [`Kind::Config`](crate::base::Kind::Config) if `run_id` cannot be the beginning of one.
 pub async fn show(session: &Session, run_id: &str) -> Result<Shown> {
+    let id = beginning(run_id)?;
+    Ok(Shown { run: session.sql_with(SHOW, vec![id.clone()]).await?, shops: session.sql_with(SHOPS, vec![id]).await? })
+}
+
+/// How many runs have an id that begins with `run_id`.
+///
+/// # Errors
+/// As [`show`].
+pub async fn count(session: &Session, run_id: &str) -> Result<usize> {
+    let id = beginning(run_id)?;
+    let found = session.sql_with("SELECT run_id FROM runs WHERE starts_with(run_id, $1)", vec![id]).await?;
+    Ok(found.collect().await?.iter().map(RecordBatch::num_rows).sum())
+}
+
+fn beginning(run_id: &str) -> Result<ScalarValue> {
     let fits = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
     if run_id.is_empty() || !run_id.bytes().all(fits) {
         return Err(Error::config(format!("`{run_id}` is no run id")).with_hint("`huopan runs list` shows them"));
     }
-    let id = || vec![ScalarValue::Utf8(Some(run_id.to_ascii_lowercase()))];
-    Ok(Shown { run: session.sql_with(SHOW, id()).await?, shops: session.sql_with(SHOPS, id()).await? })
+    Ok(ScalarValue::Utf8(Some(run_id.to_ascii_lowercase())))
 }

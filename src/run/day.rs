@@ -1,6 +1,6 @@
 //! One landed day → files → publication.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use tokio::runtime::Handle;
@@ -46,6 +46,8 @@ pub(super) async fn publish(
     let snapshot = Snapshot::load(store).await?;
     let before =
         snapshot.previous_dt(&pipeline.name, start.dt).and_then(|dt| snapshot.picture(&pipeline.name, dt)).cloned();
+    // A day that is published anew keeps what it had, where an incomplete shop does not show it again.
+    let replaced = snapshot.picture(&pipeline.name, start.dt).cloned();
     let day = Day {
         pipeline: pipeline.clone(),
         store: store.clone(),
@@ -56,6 +58,7 @@ pub(super) async fn publish(
         start: start.clone(),
         facts,
         before,
+        replaced,
     };
     let seq = day.seq;
     let (report, files) = off_reactor(move || day.write()).await?;
@@ -101,7 +104,8 @@ pub(super) async fn publish_failure(
     if newest.is_some_and(|entry| entry.run_id == start.run_id.to_string()) {
         return Ok(());
     }
-    let ended = Ended { status: RunStatus::Failed, error: Some(error.to_string()), facts: None };
+    let status = if around.cancel.is_cancelled() { RunStatus::Stopped } else { RunStatus::Failed };
+    let ended = Ended { status, error: Some(error.to_string()), facts: None };
     publish_ended(pipeline, store, start, around, ended).await
 }
 
@@ -120,7 +124,8 @@ async fn publish_ended(
     ended: Ended<'_>,
 ) -> Result<()> {
     let zone = Zone::new(store.clone(), &pipeline.name, start.dt);
-    let segments = zone.segments(&start.run_id).await?;
+    // Captured files are no calls: of them nothing needs to be read again.
+    let segments = if pipeline.files.is_some() { Vec::new() } else { zone.segments(&start.run_id).await? };
     let seq = publish::next_seq(store, &pipeline.name).await?;
     let mut row = run_row(pipeline, start, seq, around.clock.now());
     (row.status, row.error) = (ended.status, ended.error);
@@ -185,7 +190,10 @@ struct Day {
     finished_at: DateTime<Utc>,
     start: Start,
     facts: RunFacts,
+    /// The picture of the day before.
     before: Option<Entry>,
+    /// The picture of this day that is replaced.
+    replaced: Option<Entry>,
 }
 
 impl Day {
@@ -200,12 +208,18 @@ impl Day {
         let mut collected = collector.collect(&self.segments, threads, read)?;
         let skus_fetched = collector.fetches_skus();
 
-        let before = previous::load(&self.store, self.before.as_ref())?;
+        let before = previous::load(&self.store, self.before.as_ref(), self.replaced.as_ref())?;
         let verdict = self.judge(&collected, &before, skus_fetched)?;
         let mut chunks = std::mem::take(&mut collected.chunks);
-        let mut carrier = Carrier::new(&verdict.carried, &verdict.delisted);
-        previous::carry(&self.store, self.before.as_ref(), &mut carrier)?;
-        chunks.extend(carrier.finish()?);
+        let none = HashSet::new();
+        let kept = self.replaced.as_ref().or(self.before.as_ref());
+        for (entry, carried, delisted) in
+            [(kept, &verdict.carried, &none), (self.before.as_ref(), &none, &verdict.delisted)]
+        {
+            let mut carrier = Carrier::new(carried, delisted);
+            previous::carry(&self.store, entry, &mut carrier)?;
+            chunks.extend(carrier.finish()?);
+        }
         let is_held = |key: &Key| key.shop_id.as_deref().is_some_and(|shop| verdict.held.contains_key(shop));
         let picture = Picture::without(&chunks, is_held)?;
         let held = held_rows(&picture, &verdict, &run_id);

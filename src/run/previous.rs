@@ -17,14 +17,18 @@ use crate::transform::carry::Carrier;
 use crate::transform::contract::Table;
 use crate::transform::shops::{Previous, PreviousOffer};
 
-/// Reads what completeness is judged against.
-pub(super) fn load(store: &Store, entry: Option<&Entry>) -> Result<Previous> {
+/// Reads what completeness is judged against: the picture of the day before, and that of the same day where one is
+/// replaced.
+pub(super) fn load(store: &Store, entry: Option<&Entry>, replaced: Option<&Entry>) -> Result<Previous> {
     let mut previous = Previous::default();
+    if let Some(replaced) = replaced {
+        let mut offers = HashMap::new();
+        read_offers(store, replaced, &mut offers)?;
+        previous.replaced = Some(offers);
+    }
     let Some(entry) = entry else { return Ok(previous) };
     previous.dt = Some(entry.dt);
-    read(store, entry, Table::Offers, Some(&["shop_id", "offer_id", "status", "content_hash"]), |batch| {
-        add_offers(&batch, &mut previous.offers)
-    })?;
+    read_offers(store, entry, &mut previous.offers)?;
     read(store, entry, Table::Shops, Some(&["shop_id", "shop_url", "watermark_at"]), |batch| {
         let (shops, urls) = (text(&batch, "shop_id")?, text(&batch, "shop_url")?);
         for row in (0..batch.num_rows()).filter(|&row| urls.is_valid(row)) {
@@ -52,6 +56,12 @@ pub(super) fn carry(store: &Store, entry: Option<&Entry>, carrier: &mut Carrier<
         read(store, entry, table, None, |batch| carrier.take(table, &batch))?;
     }
     Ok(())
+}
+
+fn read_offers(store: &Store, entry: &Entry, offers: &mut HashMap<i64, PreviousOffer>) -> Result<()> {
+    read(store, entry, Table::Offers, Some(&["shop_id", "offer_id", "status", "content_hash"]), |batch| {
+        add_offers(&batch, offers)
+    })
 }
 
 fn add_offers(batch: &RecordBatch, offers: &mut HashMap<i64, PreviousOffer>) -> Result<()> {

@@ -24,6 +24,8 @@ pub struct Previous {
     pub dt: Option<NaiveDate>,
     /// Its offers.
     pub offers: HashMap<i64, PreviousOffer>,
+    /// The offers of the picture of the same day that is replaced, where there is one: what an incomplete shop keeps.
+    pub replaced: Option<HashMap<i64, PreviousOffer>>,
     /// Its shops' watermarks.
     pub watermarks: HashMap<String, DateTime<Utc>>,
     /// Its shops' ids by the address the pipeline names them with.
@@ -275,7 +277,8 @@ fn rate(part: usize, whole: usize) -> Option<i64> {
 
 /// Incomplete shops keep their last rows: what was fetched of them is set aside.
 fn hold(verdict: &mut Verdict, previous: &Previous) {
-    let had_rows: HashSet<&str> = previous.offers.values().filter_map(|offer| offer.shop_id.as_deref()).collect();
+    let kept = previous.replaced.as_ref().unwrap_or(&previous.offers);
+    let had_rows: HashSet<&str> = kept.values().filter_map(|offer| offer.shop_id.as_deref()).collect();
     for shop in &mut verdict.shops {
         let Some(reason) = &shop.incomplete_reason else { continue };
         verdict.held.insert(shop.shop_id.clone(), reason.clone());
@@ -298,18 +301,21 @@ fn carry(fetched: &Fetched<'_>, previous: &Previous, listed: &HashSet<String>, v
     let unanswered: HashSet<i64> = fetched.facts.items_unanswered.iter().copied().collect();
     let mut shops: HashMap<String, &mut ShopRow> =
         verdict.shops.iter_mut().map(|shop| (shop.shop_id.clone(), shop)).collect();
-    for (&offer_id, offer) in previous.offers.iter().filter(|(id, offer)| !offer.delisted && !seen.contains(id)) {
-        let mut shop = offer.shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id));
-        let (carried, delisted) = match &shop {
-            Some(shop) if listed.contains(&shop.shop_id) || verdict.held.contains_key(&shop.shop_id) => {
-                let complete = shop.incomplete_reason.is_none();
-                let there = fetched.set_aside.contains(&offer_id);
-                (!complete || there, complete && !there && fetched.completeness.count)
-            }
-            _ => (
-                unanswered.contains(&offer_id) || fetched.set_aside.contains(&offer_id),
-                fetched.gone.contains(&offer_id),
-            ),
+    let absent = |offers: &'_ HashMap<i64, PreviousOffer>| -> Vec<(i64, Option<Arc<str>>)> {
+        let absent = offers.iter().filter(|(id, offer)| !offer.delisted && !seen.contains(id));
+        absent.map(|(id, offer)| (*id, offer.shop_id.clone())).collect()
+    };
+    // Whether a shop is judged as a whole, and how.
+    let judged = |shop: Option<&ShopRow>| {
+        let shop = shop.filter(|shop| listed.contains(&shop.shop_id) || verdict.held.contains_key(&shop.shop_id));
+        shop.map(|shop| shop.incomplete_reason.is_none())
+    };
+    for (offer_id, shop_id) in absent(previous.replaced.as_ref().unwrap_or(&previous.offers)) {
+        let mut shop = shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id));
+        let there = fetched.set_aside.contains(&offer_id);
+        let carried = match judged(shop.as_deref().map(|shop| &**shop)) {
+            Some(complete) => !complete || there,
+            None => unanswered.contains(&offer_id) || there,
         };
         if carried {
             verdict.carried.insert(offer_id);
@@ -317,7 +323,15 @@ fn carry(fetched: &Fetched<'_>, previous: &Previous, listed: &HashSet<String>, v
                 shop.carried_count += 1;
                 shop.offer_count += 1;
             }
-        } else if delisted {
+        }
+    }
+    for (offer_id, shop_id) in absent(&previous.offers) {
+        let mut shop = shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id));
+        let delisted = match judged(shop.as_deref().map(|shop| &**shop)) {
+            Some(complete) => complete && fetched.completeness.count,
+            None => fetched.gone.contains(&offer_id),
+        };
+        if delisted && !fetched.set_aside.contains(&offer_id) && !verdict.carried.contains(&offer_id) {
             verdict.delisted.insert(offer_id);
             if let Some(shop) = &mut shop {
                 shop.delisted_count += 1;

@@ -55,6 +55,7 @@ fn previous(offers: &[(&str, i64, i64)]) -> Previous {
     Previous {
         dt: NaiveDate::from_ymd_opt(2026, 11, 19),
         offers: offers.iter().map(|(shop, id, hash)| (*id, offer(shop, *hash))).collect(),
+        replaced: None,
         watermarks: HashMap::from([("a".to_owned(), at(0))]),
         ids_by_url: HashMap::from([("https://a.example".to_owned(), "a".to_owned())]),
     }
@@ -245,4 +246,18 @@ fn a_shop_named_twice_has_one_row() {
     let verdict = Case::new(twice, vec![key("a", 1, 1)]).judge(&previous(&[]));
     assert_eq!(verdict.shops.len(), 1);
     assert_eq!((verdict.shops[0].calls_used, verdict.shops[0].incomplete_reason.as_deref()), (6, None));
+}
+
+#[test]
+fn a_day_published_anew_keeps_what_it_had_where_a_shop_is_incomplete_this_time() {
+    let mut before = previous(&[("a", 1, 1), ("a", 9, 9)]);
+    before.replaced = Some(previous(&[("a", 1, 1), ("a", 2, 2)]).offers);
+    let mut case = Case::new(facts(&[("a", Some(2), Some("a page failed"))]), vec![key("a", 1, 1)]);
+    assert_eq!(case.judge(&before).carried, HashSet::from([2]), "as seen earlier the same day");
+    case.hold = true;
+    let verdict = case.judge(&before);
+    assert_eq!(verdict.carried, HashSet::from([1, 2]));
+    assert!(verdict.shops[0].incomplete_reason.as_deref().unwrap().ends_with("its last rows are kept"));
+    let case = Case::new(facts(&[("a", Some(1), None)]), vec![key("a", 1, 1)]);
+    assert_eq!(case.judge(&before).delisted, HashSet::from([9]), "only the day before makes an offer delisted");
 }
