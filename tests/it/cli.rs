@@ -438,3 +438,14 @@ async fn stdout_is_data_and_logs_are_json_lines_where_stderr_is_no_terminal() {
     let quiet = huopan(place.path(), &["-q", "run", "pipeline.toml", "--dt", "2026-11-20", "--refresh"]).await;
     assert_eq!(quiet.stderr, "");
 }
+
+#[tokio::test]
+async fn the_lake_may_be_named_before_or_after_what_is_asked_of_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("lake")).unwrap();
+    for words in [["runs", "--lake", "lake", "show", "0198"], ["runs", "show", "0198", "--lake", "lake"]] {
+        let ended = huopan(folder.path(), &words).await;
+        assert_eq!(ended.code, 1, "{ended:?}");
+        assert!(ended.stderr.starts_with("error: no run's id begins with `0198`"), "{ended:?}");
+    }
+}
