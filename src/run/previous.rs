@@ -21,29 +21,36 @@ use crate::transform::shops::{Previous, PreviousOffer};
 /// replaced.
 pub(super) fn load(store: &Store, entry: Option<&Entry>, replaced: Option<&Entry>) -> Result<Previous> {
     let mut previous = Previous::default();
+    if let Some(entry) = entry {
+        previous.dt = Some(entry.dt);
+        read_offers(store, entry, &mut previous.offers)?;
+        read_shops(store, entry, &mut previous)?;
+    }
     if let Some(replaced) = replaced {
         let mut offers = HashMap::new();
         read_offers(store, replaced, &mut offers)?;
         previous.replaced = Some(offers);
+        // What the same day knew is newer.
+        read_shops(store, replaced, &mut previous)?;
     }
-    let Some(entry) = entry else { return Ok(previous) };
-    previous.dt = Some(entry.dt);
-    read_offers(store, entry, &mut previous.offers)?;
+    Ok(previous)
+}
+
+fn read_shops(store: &Store, entry: &Entry, previous: &mut Previous) -> Result<()> {
     read(store, entry, Table::Shops, Some(&["shop_id", "shop_url", "watermark_at"]), |batch| {
         let (shops, urls) = (text(&batch, "shop_id")?, text(&batch, "shop_url")?);
-        for row in (0..batch.num_rows()).filter(|&row| urls.is_valid(row)) {
+        // A shop that could not be resolved stands under its address: that is no id to remember.
+        for row in (0..batch.num_rows()).filter(|&row| urls.is_valid(row) && urls.value(row) != shops.value(row)) {
             previous.ids_by_url.insert(urls.value(row).to_owned(), shops.value(row).to_owned());
         }
-        let times = column(&batch, "watermark_at")?;
-        let times = times.as_primitive::<TimestampMicrosecondType>();
+        let times = column(&batch, "watermark_at")?.as_primitive::<TimestampMicrosecondType>();
         for row in (0..batch.num_rows()).filter(|&row| times.is_valid(row)) {
             if let Some(time) = DateTime::from_timestamp_micros(times.value(row)) {
                 previous.watermarks.insert(shops.value(row).to_owned(), time);
             }
         }
         Ok(())
-    })?;
-    Ok(previous)
+    })
 }
 
 /// Reads the rows that go on.

@@ -325,6 +325,18 @@ fn carry(fetched: &Fetched<'_>, previous: &Previous, listed: &HashSet<String>, v
             }
         }
     }
+    // What the replaced picture of this day called delisted stays so, unless a whole listing says otherwise.
+    for (&offer_id, offer) in
+        previous.replaced.iter().flatten().filter(|(id, offer)| offer.delisted && !seen.contains(id))
+    {
+        let mut shop = offer.shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id));
+        if judged(shop.as_deref().map(|shop| &**shop)) == Some(false) {
+            verdict.carried.insert(offer_id);
+            if let Some(shop) = &mut shop {
+                shop.delisted_count += 1;
+            }
+        }
+    }
     for (offer_id, shop_id) in absent(&previous.offers) {
         let mut shop = shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id));
         let delisted = match judged(shop.as_deref().map(|shop| &**shop)) {

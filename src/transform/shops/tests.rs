@@ -261,3 +261,15 @@ fn a_day_published_anew_keeps_what_it_had_where_a_shop_is_incomplete_this_time()
     let case = Case::new(facts(&[("a", Some(1), None)]), vec![key("a", 1, 1)]);
     assert_eq!(case.judge(&before).delisted, HashSet::from([9]), "only the day before makes an offer delisted");
 }
+
+#[test]
+fn what_the_same_day_called_delisted_stays_so_where_the_shop_is_incomplete_this_time() {
+    let mut before = previous(&[("a", 1, 1), ("a", 9, 9)]);
+    let mut replaced = previous(&[("a", 1, 1), ("a", 9, 9)]).offers;
+    replaced.get_mut(&9).unwrap().delisted = true;
+    before.replaced = Some(replaced);
+    let case = Case::new(facts(&[("a", Some(1), Some("a page failed"))]), vec![key("a", 1, 1)]);
+    let verdict = case.judge(&before);
+    assert_eq!((verdict.carried, verdict.delisted), (HashSet::from([9]), HashSet::new()));
+    assert_eq!((verdict.shops[0].delisted_count, verdict.shops[0].offer_count), (1, 1));
+}
