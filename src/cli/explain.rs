@@ -66,7 +66,14 @@ pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
         attempt.record.received_at
     );
     written(if arguments.json {
-        writeln!(out, "{}", lines_json(&inspected))
+        let mut json = lines_json(&inspected);
+        json["dt"] = row.dt.as_str().into();
+        json["pipeline"] = row.pipeline.as_str().into();
+        json["gateway"] = row.gateway.as_str().into();
+        json["raw_ref"] = row.raw_ref.as_str().into();
+        json["is_delisted"] = row.delisted.into();
+        json["observed_dt"] = row.observed.as_deref().unwrap_or(&row.dt).into();
+        writeln!(out, "{json}")
     } else {
         write!(out, "{head}{}\n{}", row.remark(), lines_text(&inspected))
     })?;

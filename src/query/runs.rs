@@ -63,7 +63,7 @@ pub async fn count(session: &Session, run_id: &str) -> Result<usize> {
 fn beginning(run_id: &str) -> Result<ScalarValue> {
     let fits = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
     if run_id.is_empty() || !run_id.bytes().all(fits) {
-        return Err(Error::config(format!("`{run_id}` is no run id")).with_hint("`huopan runs list` shows them"));
+        return Err(Error::config(format!("`{run_id}` is no run id")).with_hint("`huopan runs` lists them"));
     }
     Ok(ScalarValue::Utf8(Some(run_id.to_ascii_lowercase())))
 }
