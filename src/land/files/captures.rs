@@ -71,12 +71,6 @@ impl Captures {
         Ok(Self { settings: settings.clone(), run_dt, files, current: None })
     }
 
-    /// How many files there are still to be opened.
-    #[must_use]
-    pub fn files_left(&self) -> usize {
-        self.files.len()
-    }
-
     fn read(&mut self) -> Result<Option<Capture>> {
         loop {
             let Some(current) = &mut self.current else {
