@@ -18,13 +18,14 @@
 //!
 //! # Layers
 //! Imports point downwards only, and a test reads the `use` lines:
-//! `base ← config ← store ← plan ← extract ← land ← transform ← load ← query ← run ← cli`; [`sim`] imports [`base`] only,
+//! `base ← config ← state, store ← plan ← extract ← land ← transform ← load ← query ← run ← cli`; [`sim`] imports [`base`] only,
 //! so that the simulated gateway cannot share a mistake with the extraction it tests.
 //!
 //! | module | job | pure? |
 //! |---|---|---|
 //! | [`base`] | errors, identifiers, money, JSON in place, secrets, the clock | yes |
 //! | [`config`] | pipelines and gateway definitions: text → validated values, every problem with its place | reads files |
+//! | [`state`] | the quota ledger, the rhythm of calls and the caches, shared by processes or machines | no |
 //! | [`store`] | the lake as an object store: durable puts, conditional creates, locks | no |
 //! | [`plan`] | a pipeline's work items | yes |
 //! | [`extract`] | request, sign, judge, page, pace, retry (pure); one driver and one HTTP file do | mostly |
@@ -54,5 +55,6 @@ pub mod plan;
 pub mod query;
 pub mod run;
 pub mod sim;
+pub mod state;
 pub mod store;
 pub mod transform;

@@ -168,6 +168,7 @@ async fn find_answer(session: &Session, row: &Row) -> Result<Attempt> {
             body_bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
             digest: String::new(),
             redacted: false,
+            ..Record::default()
         },
         body,
     })

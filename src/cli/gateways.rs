@@ -186,6 +186,7 @@ fn sample_attempt(body: Vec<u8>) -> Attempt {
             body_bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
             digest: String::new(),
             redacted: false,
+            ..Record::default()
         },
         body: body.into(),
     }

@@ -46,6 +46,10 @@ pub struct Gateway {
     pub offer: Mapping,
     /// Where a SKU's canonical fields stand, in an offer's nested records and in `sku` answers.
     pub sku: Mapping,
+    /// Values that a pipeline may choose, as further places of templates, in file order.
+    pub options: Vec<OptionSpec>,
+    /// How an access token is renewed.
+    pub token: Option<TokenRules>,
     /// What its errors look like and mean.
     pub errors: ErrorRules,
     /// Which completeness checks apply.
@@ -62,10 +66,11 @@ pub struct Gateway {
 /// | `count` | a shop's official number of offers | `total` |
 /// | `categories` | a shop's categories | `list`, `id` |
 /// | `listing` | one page of a shop's offers | `list`, `total` |
-/// | `item` | one offer | `one` |
+/// | `off_sale` | one page of a shop's offers that went off sale | `list` |
+/// | `item` | one offer, or with `batch` several | `one`, or `list` |
 /// | `sku` | one SKU | `one` |
 /// | `time` | the gateway's clock: the connection test | |
-pub const ENDPOINTS: &[&str] = &["shop", "count", "categories", "listing", "item", "sku", "time"];
+pub const ENDPOINTS: &[&str] = &["shop", "count", "categories", "listing", "off_sale", "item", "sku", "time"];
 
 /// What a parameter's template may hold beside the names of credentials.
 ///
@@ -75,9 +80,53 @@ pub const ENDPOINTS: &[&str] = &["shop", "count", "categories", "listing", "item
 /// | `format` | `json` or `xml`, as the pipeline asks |
 /// | `fields` | the endpoint's `fields`, joined by commas |
 /// | `shop_url`, `shop_id`, `offer_id`, `sku_id`, `category_id` | what is asked about |
+/// | `offer_ids` | the offers that a call for several asks about, joined by commas |
 /// | `page`, `page_size` | the page asked for |
-pub const PLACES: &[&str] =
-    &["now", "format", "fields", "shop_url", "shop_id", "offer_id", "sku_id", "category_id", "page", "page_size"];
+///
+/// and the names of the definition's `options`.
+pub const PLACES: &[&str] = &[
+    "now",
+    "format",
+    "fields",
+    "shop_url",
+    "shop_id",
+    "offer_id",
+    "offer_ids",
+    "sku_id",
+    "category_id",
+    "page",
+    "page_size",
+];
+
+/// A value that a pipeline may choose (`[fetch.options]`): a further place of templates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionSpec {
+    /// Its name in pipelines and templates.
+    pub name: String,
+    /// What holds where the pipeline chooses nothing; `None`: a parameter that names it is then not sent.
+    pub default: Option<String>,
+    /// The values it may have; empty: any.
+    pub one_of: Vec<String>,
+}
+
+/// How an access token is renewed: one unsigned call whose answer is never landed.
+#[derive(Debug, Clone)]
+pub struct TokenRules {
+    /// Appended to the base address.
+    pub path: Option<Template>,
+    /// How its parameters travel.
+    pub http: Http,
+    /// Its parameters.
+    pub params: Vec<(String, Template)>,
+    /// The credential that it renews (`access_token`).
+    pub credential: String,
+    /// The credential without which it cannot be asked (`refresh_token`).
+    pub needs: String,
+    /// Where the new token stands in the answer.
+    pub token: Vec<Pointer>,
+    /// Where its lifetime in seconds stands: a number or a string.
+    pub expires: Vec<Pointer>,
+}
 
 /// How parameters travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,6 +247,17 @@ pub struct Limits {
     pub body_bytes_max: u64,
     /// Attempts of one call, the first included.
     pub attempts_max: u32,
+    /// What a call costs, where the gateway sells calls.
+    pub price_per_call: Option<CallPrice>,
+}
+
+/// What a call costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallPrice {
+    /// The amount.
+    pub amount: crate::base::money::Money,
+    /// ISO 4217.
+    pub currency: String,
 }
 
 /// What a quota counts (S2's "单店日限30" leaves it open).
@@ -269,8 +329,10 @@ pub struct Endpoint {
     pub window: Option<Window>,
     /// The parameter that narrows a listing to one category.
     pub category: Option<String>,
-    /// How long an answer may be used again.
-    pub cache_hours: Option<u32>,
+    /// The greatest number of offers that one call asks about (`{offer_ids}`); `None`: one.
+    pub batch: Option<u32>,
+    /// How long an answer may be used again, in seconds (`cache_hours`, `cache_minutes`).
+    pub cache_seconds: Option<u64>,
 }
 
 impl Endpoint {
@@ -305,6 +367,10 @@ pub struct Window {
     pub field: String,
     /// Parameters that are not sent together with a window.
     pub drop: Vec<String>,
+    /// Parameters that are sent together with a window only: the value of the ascending sort, where it is known.
+    pub params: Vec<(String, Template)>,
+    /// An incremental listing starts this long before the shop's watermark.
+    pub overlap_seconds: u64,
 }
 
 /// Page parameters of a listing.

@@ -21,8 +21,14 @@ pub struct Pipeline {
     pub items: Vec<i64>,
     /// Captured answers instead of calls.
     pub files: Option<Files>,
+    /// Where details come from when another gateway than the listing's gives them.
+    pub details: Option<DetailSource>,
+    /// What happens when the calls of a day do not suffice.
+    pub on_quota: OnQuota,
     /// What happens to an incomplete shop.
     pub on_incomplete: OnIncomplete,
+    /// Which account asks next.
+    pub account_choice: AccountChoice,
     /// Who asks. Empty only with `files`.
     pub accounts: Vec<Account>,
     /// What to fetch.
@@ -31,6 +37,10 @@ pub struct Pipeline {
     pub units: Units,
     /// Where the tables go.
     pub lake: LakeConfig,
+    /// Where quota ledger and caches are kept.
+    pub state: StateConfig,
+    /// Who hears about a run.
+    pub alerts: Vec<Alert>,
     /// xxh3-64 of the canonical text of pipeline and gateway, in hex; no secrets enter it.
     pub config_hash: String,
     /// The file it came from.
@@ -90,8 +100,85 @@ pub struct Account {
     pub name: String,
     /// The gateway's credentials by name. Plain ones are public.
     pub credentials: BTreeMap<String, Credential>,
+    /// What the quota ledger knows it by: the app key, whatever the account is called here. Public.
+    pub key: String,
     /// Calls per Beijing day: the pipeline's number, else the licence's.
     pub calls_per_day: Option<u64>,
+    /// Calls in any one-second window, where the account may make fewer than the gateway's definition says.
+    pub calls_per_second: Option<f64>,
+    /// The address of a proxy that its calls go through.
+    pub proxy: Option<Secret>,
+}
+
+/// Another gateway that gives an offer's details, and who asks there.
+#[derive(Debug, Clone)]
+pub struct DetailSource {
+    /// The gateway; it has an endpoint `item`.
+    pub gateway: Gateway,
+    /// The accounts that say `gateway = "…"` with its name. Never empty.
+    pub accounts: Vec<Account>,
+}
+
+/// What happens when the calls of a day do not suffice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnQuota {
+    /// Nothing is started that cannot finish today.
+    Refuse,
+    /// The stalest shops go first; the run stops cleanly and the next start goes on.
+    Continue,
+}
+
+/// Which account asks next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountChoice {
+    /// The first that has calls left, until its quota ends.
+    Drain,
+    /// The one that has used the smallest share of its calls today.
+    Rotate,
+}
+
+/// Where quota ledger and caches are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateConfig {
+    /// A file, absolute; shared by the processes of one machine.
+    Sqlite(PathBuf),
+    /// `redis://` or `rediss://`; shared by machines. The address may hold a password.
+    Redis(Secret),
+}
+
+/// Who hears about a run.
+#[derive(Debug, Clone)]
+pub struct Alert {
+    /// What logs call it.
+    pub name: String,
+    /// What it is sent as.
+    pub kind: AlertKind,
+    /// Where it is sent. Whoever has the address can post.
+    pub url: Secret,
+    /// What it is told.
+    pub on: Vec<AlertOn>,
+}
+
+/// What an alert is sent as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlertKind {
+    /// A JSON document.
+    Webhook,
+}
+
+/// What an alert is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AlertOn {
+    /// A run failed.
+    Failed,
+    /// A shop is incomplete.
+    Incomplete,
+    /// Quota is near its end, or has ended.
+    Quota,
+    /// A gateway refuses an account.
+    Denied,
+    /// A run published: the nightly heartbeat.
+    Published,
 }
 
 /// One credential's value.
@@ -117,18 +204,41 @@ impl Credential {
 /// What to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetch {
-    /// Whether SKU details are fetched, one call each.
-    pub skus: FetchSkus,
+    /// Whether shops are listed whole or by what changed.
+    pub listing: FetchListing,
+    /// Every shop is listed whole at least this often, in days.
+    pub full_days: u32,
+    /// For which offers SKU details are fetched, one call per SKU.
+    pub skus: FetchDetails,
+    /// For which listed offers details are fetched, one call per offer.
+    pub details: FetchDetails,
+    /// The gateway's `options` by name, where the pipeline gives them another value than the definition.
+    pub options: BTreeMap<String, String>,
+    /// Whether answers may be used again within the lifetimes that definitions state.
+    pub cache: bool,
     /// The answer format asked for (gateways that speak several).
     pub answer: super::gateway::Answer,
 }
 
-/// Whether SKU details are fetched.
+/// How shops are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FetchSkus {
+pub enum FetchListing {
+    /// Whole.
+    All,
+    /// What changed since the shop's watermark; the rest is carried forward.
+    Changed,
+}
+
+/// For which offers details are fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchDetails {
     /// None.
     Off,
-    /// Every SKU that an offer names.
+    /// Those whose details the picture before does not hold.
+    Missing,
+    /// Those, and those that changed since the picture before.
+    Changed,
+    /// Every one.
     All,
 }
 

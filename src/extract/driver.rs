@@ -104,6 +104,8 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         shops,
         items_unanswered,
         calls_used: tally.calls,
+        calls_saved: 0,
+        quota_left: None,
         retries: tally.retries,
         throttles: tally.throttles,
         bytes_received: tally.bytes,

@@ -1,11 +1,11 @@
 //! What an extraction knows at its end that the answers alone do not say. Landed beside them, so that
 //! tables can be rebuilt from landed bytes.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 /// The end of one extraction.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunFacts {
     /// The run's id.
     pub run_id: String,
@@ -15,6 +15,12 @@ pub struct RunFacts {
     pub items_unanswered: Vec<i64>,
     /// Attempts sent.
     pub calls_used: i64,
+    /// Answers that were used again instead of asked for: from the caches, or landed by an earlier start of the run.
+    #[serde(default)]
+    pub calls_saved: i64,
+    /// Calls left today of all accounts together when the extraction ended; `None`: no limit is known.
+    #[serde(default)]
+    pub quota_left: Option<i64>,
     /// Attempts that repeated a call.
     pub retries: i64,
     /// Throttle answers.
@@ -30,7 +36,7 @@ pub struct RunFacts {
 }
 
 /// The end of one shop.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ShopFacts {
     /// The gateway's id.
     pub shop_id: String,
@@ -40,6 +46,22 @@ pub struct ShopFacts {
     pub shop_url: Option<String>,
     /// The gateway's own count of offers.
     pub official_count: Option<i64>,
+    /// How the shop was listed.
+    #[serde(default)]
+    pub listing: Listed,
+    /// Offers that the gateway says went off sale.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub off_sale: Vec<i64>,
+    /// The last day on which the shop was listed whole and complete; `None`: never, as far as is known.
+    #[serde(default)]
+    pub whole_dt: Option<NaiveDate>,
+    /// By the gateway's clock: nothing that was modified before is missing from this listing. Where it is complete, the
+    /// next incremental listing starts from here.
+    #[serde(default)]
+    pub watermark_at: Option<DateTime<Utc>>,
+    /// The proof of coverage: every span of time and category that was listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub coverage: Vec<Covered>,
     /// Why the listing does not hold every offer (page cap, failed pages); `None`: all pages were answered.
     pub incomplete_reason: Option<String>,
     /// Attempts sent for this shop.
@@ -48,4 +70,42 @@ pub struct ShopFacts {
     pub started_at: DateTime<Utc>,
     /// End of its extraction.
     pub finished_at: DateTime<Utc>,
+}
+
+/// How a shop was listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Listed {
+    /// Whole: an offer that is absent is no longer there.
+    #[default]
+    Whole,
+    /// What changed since the watermark: an offer that is absent is as it was.
+    Changed,
+    /// Not at all: its rows of the picture that is replaced stay as they are.
+    Untouched,
+}
+
+/// One slice of a shop's listing that was asked for, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Covered {
+    /// The start of the span, inclusive; `None`: from the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<DateTime<Utc>>,
+    /// The end of the span, inclusive; `None`: until now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_at: Option<DateTime<Utc>>,
+    /// The category it was narrowed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// Pages answered.
+    pub pages: u32,
+    /// Records on them.
+    pub records: u64,
+    /// Records that no slice before had shown.
+    pub new: u64,
+    /// The total that the gateway states for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stated: Option<u64>,
+    /// What came of it: `complete`, `split`, `advanced`, or why it does not hold everything.
+    pub outcome: String,
 }

@@ -29,7 +29,7 @@ pub mod sign;
 pub mod skew;
 
 pub use driver::{Job, extract};
-pub use facts::{RunFacts, ShopFacts};
+pub use facts::{Covered, Listed, RunFacts, ShopFacts};
 pub use judge::{Fault, Judge, Judgement, judge};
 pub use progress::{Event, Progress};
 pub use record::Record;

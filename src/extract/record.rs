@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The header line of a landed attempt: identity, transport outcome, times. No secrets, no signature.
 ///
 /// Whether the answer is *good* is not in here: it is judged from the bytes, each time they are read.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Record {
     /// The run's id.
     pub run_id: String,
@@ -18,6 +18,12 @@ pub struct Record {
     pub attempt: i32,
     /// The account's name.
     pub account: String,
+    /// What the quota ledger knows the account by.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub account_key: String,
+    /// The gateway that was asked, where it is not the pipeline's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
     /// huopan's name of the endpoint.
     pub endpoint: String,
     /// The shop it is about, where the call is about one.
@@ -34,6 +40,10 @@ pub struct Record {
     pub page: Option<u32>,
     /// The parameters, without credentials, time and signature.
     pub request: BTreeMap<String, String>,
+    /// The answer that this is a copy of (`raw_ref`), where it was used again instead of asked for: no call was made.
+    /// `sent_at` and `received_at` are those of that answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied_from: Option<String>,
     /// The HTTP status; `None`: no answer arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,

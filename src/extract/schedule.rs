@@ -10,7 +10,7 @@ use std::collections::{HashSet, VecDeque};
 use chrono::{DateTime, Utc};
 
 use crate::config::gateway::Paging;
-use crate::config::pipeline::FetchSkus;
+use crate::config::pipeline::FetchDetails;
 use crate::plan::{CountFrom, ShopIdFrom, ShopWork, Work};
 
 use super::facts::ShopFacts;
@@ -88,7 +88,7 @@ pub struct Schedule {
     first_open: usize,
     items: VecDeque<i64>,
     item_skus: VecDeque<(i64, i64)>,
-    skus: FetchSkus,
+    skus: FetchDetails,
     skus_known: HashSet<i64>,
     details_done: usize,
     details_known: usize,
@@ -259,7 +259,7 @@ impl Schedule {
     }
 
     fn name_skus(&mut self, shop: Option<usize>, offers: Vec<Named>) {
-        if self.skus == FetchSkus::Off {
+        if self.skus == FetchDetails::Off {
             return;
         }
         let queue = match shop {
@@ -402,6 +402,7 @@ impl ShopState {
             calls_used: self.calls_used,
             started_at: self.started_at.unwrap_or(now),
             finished_at: self.finished_at.unwrap_or(now),
+            ..ShopFacts::default()
         }
     }
 
@@ -427,7 +428,7 @@ mod tests {
     use super::*;
     use crate::extract::testing;
 
-    fn schedule(shops: &[&str], items: &[i64], skus: FetchSkus) -> Schedule {
+    fn schedule(shops: &[&str], items: &[i64], skus: FetchDetails) -> Schedule {
         let gateway = testing::gateway("");
         let paging = gateway.endpoints["listing"].page.clone().unwrap();
         let mut pipeline = testing::pipeline(gateway);
@@ -452,7 +453,7 @@ mod tests {
 
     #[test]
     fn a_shop_that_waits_lets_the_next_ones_go_ahead_and_items_come_last() {
-        let mut schedule = schedule(&["a", "b"], &[9], FetchSkus::Off);
+        let mut schedule = schedule(&["a", "b"], &[9], FetchDetails::Off);
         let expected = [
             Task::Count { shop: 0 },
             Task::Page { shop: 0, page: 1 },
@@ -467,7 +468,7 @@ mod tests {
 
     #[test]
     fn pages_past_the_first_wait_for_the_count() {
-        let mut schedule = schedule(&["a"], &[], FetchSkus::Off);
+        let mut schedule = schedule(&["a"], &[], FetchDetails::Off);
         let now = DateTime::UNIX_EPOCH;
         tasks(&mut schedule);
         schedule.settle(&Task::Page { shop: 0, page: 1 }, page(1..3, &[]), now).unwrap();
@@ -479,7 +480,7 @@ mod tests {
 
     #[test]
     fn a_sku_is_asked_for_once_and_the_shop_is_finished_after_its_last() {
-        let mut schedule = schedule(&["a"], &[], FetchSkus::All);
+        let mut schedule = schedule(&["a"], &[], FetchDetails::All);
         let now = DateTime::UNIX_EPOCH;
         tasks(&mut schedule);
         schedule.settle(&Task::Count { shop: 0 }, Outcome::Counted(2), now).unwrap();
@@ -493,11 +494,11 @@ mod tests {
 
     #[test]
     fn every_shop_and_item_of_the_plan_is_in_the_facts_whenever_the_run_ends() {
-        let all = schedule(&["a", "b"], &[1, 2], FetchSkus::Off);
+        let all = schedule(&["a", "b"], &[1, 2], FetchDetails::Off);
         let (shops, items) = all.facts(DateTime::UNIX_EPOCH, Some("quota"));
         let reasons: Vec<_> = shops.iter().map(|shop| shop.incomplete_reason.as_deref()).collect();
         assert_eq!((reasons, items), (vec![Some("not listed: quota"); 2], vec![1, 2]));
-        let mut half = schedule(&["a"], &[1], FetchSkus::All);
+        let mut half = schedule(&["a"], &[1], FetchDetails::All);
         let now = DateTime::UNIX_EPOCH;
         tasks(&mut half);
         half.settle(&Task::Item { offer_id: 1 }, Outcome::NotSent, now).unwrap();

@@ -30,5 +30,6 @@ pub fn record(http_status: u16) -> Record {
         body_bytes: 0,
         digest: String::new(),
         redacted: false,
+        ..Record::default()
     }
 }

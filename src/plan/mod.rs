@@ -6,7 +6,7 @@
 
 use crate::base::Error;
 use crate::config::Pipeline;
-use crate::config::pipeline::{FetchSkus, Shop};
+use crate::config::pipeline::{FetchDetails, Shop};
 
 /// The work of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Work {
     /// The offers to ask for one by one, in pipeline order.
     pub items: Vec<i64>,
     /// Whether every SKU that an offer names is asked for.
-    pub skus: FetchSkus,
+    pub skus: FetchDetails,
 }
 
 /// What has to be asked about one shop.
@@ -108,10 +108,10 @@ pub fn work(pipeline: &Pipeline) -> Result<Work, PlanError> {
     }
     // Details that carry their SKUs need no call for them.
     let carries_skus = gateway.offer.contains_key("skus");
-    if pipeline.fetch.skus == FetchSkus::All && !carries_skus {
+    if pipeline.fetch.skus == FetchDetails::All && !carries_skus {
         need("sku", "`fetch.skus = \"all\"`")?;
     }
-    let skus = if gateway.endpoints.contains_key("sku") { pipeline.fetch.skus } else { FetchSkus::Off };
+    let skus = if gateway.endpoints.contains_key("sku") { pipeline.fetch.skus } else { FetchDetails::Off };
     let count = if gateway.endpoints.contains_key("count") { CountFrom::Endpoint } else { CountFrom::Listing };
     let mut shops = Vec::with_capacity(pipeline.shops.len());
     for (index, shop) in pipeline.shops.iter().enumerate() {

@@ -10,7 +10,10 @@ use crate::config::gateway::{
     Algorithm, Answer, CodeRule, Completeness, CredentialSpec, Endpoint, ErrorClass, ErrorRules, FieldSource, Gateway,
     Http, Limits, Paging, Pause, QuotaBlocks, QuotaScope, ShopRules, Sign, Skip, TimeFormat, ValueEncoding,
 };
-use crate::config::pipeline::{Account, Credential, Fetch, FetchSkus, LakeConfig, OnIncomplete, Shop, Units};
+use crate::config::pipeline::{
+    Account, AccountChoice, Credential, Fetch, FetchDetails, FetchListing, LakeConfig, OnIncomplete, OnQuota, Shop,
+    StateConfig, Units,
+};
 use crate::config::{Pipeline, Pointer, Template};
 
 pub fn pointer(text: &str) -> Pointer {
@@ -34,6 +37,7 @@ pub fn limits() -> Limits {
         read_seconds: 10.0,
         body_bytes_max: 1 << 20,
         attempts_max: 3,
+        price_per_call: None,
     }
 }
 
@@ -52,7 +56,8 @@ pub fn endpoint(name: &str) -> Endpoint {
         page: None,
         window: None,
         category: None,
-        cache_hours: None,
+        batch: None,
+        cache_seconds: None,
     }
 }
 
@@ -134,6 +139,8 @@ pub fn gateway(url: &str) -> Gateway {
         endpoints: [shop, count, listing, sku, item].map(|endpoint| (endpoint.name.clone(), endpoint)).into(),
         offer: [("offer_id".to_owned(), field("/item_id")), ("sku_ids".to_owned(), field("/skuIds"))].into(),
         sku: BTreeMap::new(),
+        options: Vec::new(),
+        token: None,
         errors: errors(),
         completeness: Completeness {
             count: true,
@@ -186,7 +193,10 @@ pub fn account(name: &str) -> Account {
             ("app_secret".to_owned(), Credential::Secret(Secret::new("test123secret"))),
         ]
         .into(),
+        key: "1000000".into(),
         calls_per_day: None,
+        calls_per_second: None,
+        proxy: None,
     }
 }
 
@@ -201,11 +211,24 @@ pub fn pipeline(gateway: Gateway) -> Pipeline {
         shops: Vec::new(),
         items: Vec::new(),
         files: None,
+        details: None,
+        on_quota: OnQuota::Continue,
+        account_choice: AccountChoice::Drain,
         on_incomplete: OnIncomplete::Publish,
         accounts: vec![account("main")],
-        fetch: Fetch { skus: FetchSkus::Off, answer: Answer::Json },
+        fetch: Fetch {
+            listing: FetchListing::All,
+            full_days: 7,
+            skus: FetchDetails::Off,
+            details: FetchDetails::Off,
+            options: BTreeMap::new(),
+            cache: true,
+            answer: Answer::Json,
+        },
         units: Units::default(),
         lake: LakeConfig { root: PathBuf::new() },
+        state: StateConfig::Sqlite(PathBuf::new()),
+        alerts: Vec::new(),
         config_hash: String::new(),
         path: PathBuf::new(),
     }

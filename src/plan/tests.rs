@@ -26,7 +26,7 @@ fn a_known_id_needs_no_call_and_an_address_needs_the_shop_endpoint() {
 #[test]
 fn what_the_gateway_cannot_answer_is_found_before_a_call() {
     let shops = |pipeline: &mut Pipeline| pipeline.shops = vec![testing::shop("1")];
-    let skus = |pipeline: &mut Pipeline| pipeline.fetch.skus = FetchSkus::All;
+    let skus = |pipeline: &mut Pipeline| pipeline.fetch.skus = FetchDetails::All;
     assert!(plan(without(testing::gateway(""), "listing"), shops).unwrap_err().contains("`listing`"));
     assert!(
         plan(without(testing::gateway(""), "item"), |pipeline| pipeline.items = vec![1])
@@ -43,6 +43,6 @@ fn what_the_gateway_cannot_answer_is_found_before_a_call() {
 fn details_that_carry_their_skus_need_no_call_for_them() {
     let mut gateway = without(testing::gateway(""), "sku");
     gateway.offer.insert("skus".into(), crate::config::gateway::FieldSource::default());
-    let planned = plan(gateway, |pipeline| pipeline.fetch.skus = FetchSkus::All).unwrap();
-    assert_eq!(planned.skus, FetchSkus::Off);
+    let planned = plan(gateway, |pipeline| pipeline.fetch.skus = FetchDetails::All).unwrap();
+    assert_eq!(planned.skus, FetchDetails::Off);
 }

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use chrono::NaiveDate;
 
 use crate::base::{Error, Result};
-use crate::config::pipeline::FetchSkus;
+use crate::config::pipeline::FetchDetails;
 use crate::config::{Gateway, Pipeline};
 use crate::extract::judge::{Judge, Judgement};
 use crate::extract::{Attempt, body};
@@ -60,7 +60,7 @@ impl<'p> Collector<'p> {
     #[must_use]
     pub fn new(pipeline: &'p Pipeline, dt: NaiveDate, memory_bytes_max: usize) -> Self {
         let gateway = &pipeline.gateway;
-        let details = pipeline.fetch.skus == FetchSkus::All && gateway.endpoints.contains_key("sku");
+        let details = pipeline.fetch.skus == FetchDetails::All && gateway.endpoints.contains_key("sku");
         let skus = match (details, gateway.offer.contains_key("skus")) {
             (true, _) => SkuSource::Calls,
             (false, true) => SkuSource::Nested,

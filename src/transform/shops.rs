@@ -188,6 +188,7 @@ fn found_shop(fetched: &Fetched<'_>, shop_id: &str) -> ShopFacts {
         calls_used: 0,
         started_at: fetched.facts.started_at,
         finished_at: fetched.facts.finished_at,
+        ..ShopFacts::default()
     }
 }
 

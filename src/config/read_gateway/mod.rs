@@ -153,6 +153,8 @@ fn whole(mut root: Section<'_>, text: String) -> Option<Gateway> {
     root.finish();
     let (name, title, seen) = (name?, title?, seen?);
     Some(Gateway {
+        options: Vec::new(),
+        token: None,
         name,
         title,
         seen,

@@ -149,6 +149,7 @@ pub(super) fn limits(root: &mut Section<'_>) -> Limits {
         read_seconds,
         body_bytes_max: body_bytes_max.unsigned_abs(),
         attempts_max: attempts_max as u32,
+        price_per_call: None,
     }
 }
 
@@ -241,7 +242,8 @@ fn one_endpoint(mut section: Section<'_>, name: &str, http: Http, credentials: &
         page: section.section("page").and_then(paging),
         window: section.section("window").and_then(window),
         category: section.text("category").map(|text| text.value.to_owned()),
-        cache_hours: section.integer("cache_hours", 0..=8760).map(|hours| hours as u32),
+        batch: None,
+        cache_seconds: section.integer("cache_hours", 0..=8760).map(|hours| hours.unsigned_abs() * 3600),
     };
     section.finish();
     endpoint
@@ -253,7 +255,7 @@ fn needs(endpoint: &str) -> &'static [&'static str] {
         "shop" => &["one", "shop_id"],
         "count" => &["total"],
         "categories" => &["list", "id"],
-        "listing" => &["list"],
+        "listing" | "off_sale" => &["list"],
         "item" | "sku" => &["one"],
         _ => &[],
     }
@@ -280,5 +282,5 @@ fn window(mut section: Section<'_>) -> Option<Window> {
     let field = section.choice("field", &fields);
     let drop = section.texts("drop").iter().map(|text| text.value.to_owned()).collect();
     section.finish();
-    Some(Window { start: start?, end, time, field: field?.to_owned(), drop })
+    Some(Window { start: start?, end, time, field: field?.to_owned(), drop, params: Vec::new(), overlap_seconds: 600 })
 }

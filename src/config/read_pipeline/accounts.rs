@@ -69,7 +69,21 @@ fn account(mut section: Section<'_>, scope: &Scope<'_>) -> Option<Account> {
     let allowed = gateway.and_then(|gateway| licensed(&section, gateway, licence));
     let calls_per_day = calls_per_day(&mut section, allowed, licence);
     section.finish_without(NOT_YET.account);
-    Some(Account { name: name?, credentials, calls_per_day })
+    let key = ledger_key(&credentials);
+    Some(Account { name: name?, credentials, key, calls_per_day, calls_per_second: None, proxy: None })
+}
+
+/// What the quota ledger knows an account by: its first plain credential (the app key); where a gateway has only secret
+/// ones, a digest of them.
+fn ledger_key(credentials: &BTreeMap<String, Credential>) -> String {
+    let plain = credentials.values().find_map(|credential| match credential {
+        Credential::Plain(value) => Some(value.clone()),
+        Credential::Secret(_) => None,
+    });
+    plain.unwrap_or_else(|| {
+        let all: Vec<_> = credentials.values().map(Credential::expose).collect();
+        format!("secret-{:016x}", xxhash_rust::xxh3::xxh3_64(all.join("\n").as_bytes()))
+    })
 }
 
 /// What a right `credentials` line looks like.

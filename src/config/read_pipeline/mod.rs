@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use super::diagnostics::{Diagnostics, Place, Problem, Report};
 use super::document::{self, Table};
 use super::gateway::Gateway;
-use super::pipeline::{OnIncomplete, Pipeline};
+use super::pipeline::{AccountChoice, OnIncomplete, OnQuota, Pipeline, StateConfig};
 use super::read_gateway;
 use super::reader::{Section, Text};
 
@@ -113,6 +113,11 @@ fn whole(mut root: Section<'_>, path: &Path, env: &Environment<'_>) -> Option<Pi
         shops,
         items,
         files,
+        details: None,
+        on_quota: OnQuota::Refuse,
+        account_choice: AccountChoice::Drain,
+        state: StateConfig::Sqlite(scope.folder.join("../data/state.sqlite")),
+        alerts: Vec::new(),
         on_incomplete: on_incomplete.unwrap_or(OnIncomplete::Publish),
         accounts,
         fetch: fetch?,

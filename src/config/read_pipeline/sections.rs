@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::config::diagnostics::Problem;
 use crate::config::document::{Entry, Value};
 use crate::config::gateway::Answer;
-use crate::config::pipeline::{DtFrom, Fetch, FetchSkus, Files, LakeConfig, Pack, Units};
+use crate::config::pipeline::{DtFrom, Fetch, FetchDetails, FetchListing, Files, LakeConfig, Pack, Units};
 use crate::config::reader::{Section, Text, suggestion};
 
 use super::tables::{self, Columns, Row};
@@ -65,7 +65,12 @@ fn files_endpoint(scope: &Scope<'_>, named: Option<Text<'_>>) -> String {
 pub(super) fn fetch(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<Fetch> {
     let gateway = scope.gateway.as_ref();
     let mut fetch = Fetch {
-        skus: FetchSkus::Off,
+        listing: FetchListing::All,
+        full_days: 7,
+        skus: FetchDetails::Off,
+        details: FetchDetails::Off,
+        options: BTreeMap::new(),
+        cache: true,
         answer: gateway.and_then(|gateway| gateway.answer.first().copied()).unwrap_or(Answer::Json),
     };
     let Some(mut section) = root.section("fetch") else { return Some(fetch) };
@@ -85,20 +90,20 @@ pub(super) fn fetch(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<Fetch> 
     Some(fetch)
 }
 
-fn skus(section: &Section<'_>, scope: &Scope<'_>, text: Text<'_>) -> FetchSkus {
+fn skus(section: &Section<'_>, scope: &Scope<'_>, text: Text<'_>) -> FetchDetails {
     if matches!(text.value, "missing" | "changed") {
         let problem = Problem::at(text.place, format!("`skus = \"{}\"` is not in this version", text.value));
         section.report.add(problem.help("`off` or `all`"));
-        return FetchSkus::Off;
+        return FetchDetails::Off;
     }
-    let skus = section.as_choice(text, "skus", &[("off", FetchSkus::Off), ("all", FetchSkus::All)]);
-    if let (Some(FetchSkus::All), Some(gateway)) = (skus, &scope.gateway)
+    let skus = section.as_choice(text, "skus", &[("off", FetchDetails::Off), ("all", FetchDetails::All)]);
+    if let (Some(FetchDetails::All), Some(gateway)) = (skus, &scope.gateway)
         && !gateway.endpoints.contains_key("sku")
     {
         let problem = Problem::at(text.place, format!("gateway `{}` cannot look up SKUs", gateway.name));
         section.report.add(problem.help("`off`: what its answers hold about SKUs is loaded anyway"));
     }
-    skus.unwrap_or(FetchSkus::Off)
+    skus.unwrap_or(FetchDetails::Off)
 }
 
 /// `[units]`.

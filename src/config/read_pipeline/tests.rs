@@ -6,7 +6,7 @@ use super::*;
 use crate::base::{Error, Kind};
 use crate::config::Color;
 use crate::config::gateway::Answer;
-use crate::config::pipeline::{Credential, DtFrom, FetchSkus, Pack, Shop};
+use crate::config::pipeline::{Credential, DtFrom, FetchDetails, Pack, Shop};
 
 const SECRET: &str = "s3cr3t-Hunter2-value";
 
@@ -65,7 +65,7 @@ fn a_right_pipeline_becomes_values_with_their_defaults() {
     assert_eq!(account.calls_per_day, Some(3000));
     assert_eq!(account.credentials["app_key"], Credential::Plain("12345678".into()));
     assert_eq!(account.credentials["app_secret"].expose(), SECRET, "white space at its ends is ignored");
-    assert_eq!(pipeline.fetch.skus, FetchSkus::Off);
+    assert_eq!(pipeline.fetch.skus, FetchDetails::Off);
     assert_eq!(pipeline.fetch.answer, Answer::Json);
     assert!(pipeline.lake.root.is_absolute() && pipeline.lake.root.ends_with("lake"));
     assert!(pipeline.files.is_none() && pipeline.items.is_empty());

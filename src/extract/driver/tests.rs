@@ -8,7 +8,7 @@ use super::*;
 use crate::base::SystemClock;
 use crate::base::time::ManualClock;
 use crate::config::Gateway;
-use crate::config::pipeline::{Account, FetchSkus, Shop};
+use crate::config::pipeline::{Account, FetchDetails, Shop};
 use crate::extract::progress::Silent;
 use crate::extract::{Attempt, testing};
 
@@ -165,7 +165,7 @@ async fn a_shop_is_resolved_counted_listed_and_its_skus_asked_for() {
     let url = serve(|_, params| shop_of(5, params)).await;
     let mut pipeline = one_shop(&url);
     pipeline.shops = vec![Shop { id: None, url: Some("https://shop1.1688.com".into()), name: Some("one".into()) }];
-    pipeline.fetch.skus = FetchSkus::All;
+    pipeline.fetch.skus = FetchDetails::All;
     let ran = run(&pipeline).await;
     let shop = &ran.facts().shops[0];
     assert_eq!((shop.shop_id.as_str(), shop.official_count, ran.reason()), ("b2b-resolved", Some(5), None));

@@ -179,5 +179,6 @@ fn answered(endpoint: &str, at: DateTime<Utc>) -> Record {
         body_bytes: 0,
         digest: String::new(),
         redacted: false,
+        ..Record::default()
     }
 }

@@ -202,6 +202,7 @@ impl DayCount {
             stopped: None,
             started_at: self.started_at,
             finished_at,
+            ..RunFacts::default()
         }
     }
 }
@@ -217,5 +218,6 @@ fn captured_shop(shop_id: &str, fetched_at: DateTime<Utc>) -> ShopFacts {
         calls_used: 0,
         started_at: fetched_at,
         finished_at: fetched_at,
+        ..ShopFacts::default()
     }
 }

@@ -29,6 +29,7 @@ fn attempt(number: i64, body: impl Into<Bytes>) -> Attempt {
         body_bytes: body.len() as u64,
         digest: digest(&body),
         redacted: false,
+        ..Record::default()
     };
     Attempt { record, body }
 }

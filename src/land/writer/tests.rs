@@ -48,6 +48,7 @@ fn attempt(page: u32, body: impl Into<Bytes>) -> Attempt {
         body_bytes: 0,
         digest: String::new(),
         redacted: false,
+        ..Record::default()
     };
     Attempt { record, body: body.into() }
 }
@@ -235,6 +236,7 @@ async fn facts_stay_when_the_segments_of_a_run_are_deleted() {
         stopped: None,
         started_at: at(),
         finished_at: at(),
+        ..crate::extract::RunFacts::default()
     };
     zone.write_facts(&run, &facts).await.unwrap();
     zone.delete_segments(&run).await.unwrap();

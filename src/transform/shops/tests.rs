@@ -37,6 +37,7 @@ fn facts(shops: &[(&str, Option<i64>, Option<&str>)]) -> RunFacts {
                 calls_used: 3,
                 started_at: at(1),
                 finished_at: at(2),
+                ..ShopFacts::default()
             })
             .collect(),
         items_unanswered: Vec::new(),
@@ -47,6 +48,7 @@ fn facts(shops: &[(&str, Option<i64>, Option<&str>)]) -> RunFacts {
         stopped: None,
         started_at: at(1),
         finished_at: at(2),
+        ..RunFacts::default()
     }
 }
 

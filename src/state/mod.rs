@@ -1,0 +1,241 @@
+//! State: what processes that use the same accounts must agree on: calls of the day, the rhythm of calls, places in
+//! flight, accounts at rest; and answers that may be used again.
+//!
+//! Takes what a call wants to use; gives the right to send it, or when to ask again.
+//!
+//! Invariant: a call is counted, in one atomic step, before it leaves, and stays counted; of any number of processes
+//! together no account sends more calls than its day, its second and its places in flight allow. The state may be lost:
+//! the ledger can be rebuilt from landed attempts, the caches only save calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, NaiveDate, Utc};
+
+use crate::base::Result;
+
+/// A call that wants to leave.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// The account's key in the ledger ([`crate::config::pipeline::Account::key`]).
+    pub account: &'a str,
+    /// A digest of the account's credentials: a rest that a refused credential earned ends when it changes.
+    pub credentials: &'a str,
+    /// What the calls of a day are counted by: `""` (the account), `endpoint:NAME` or `shop:ID`.
+    pub scope: &'a str,
+    /// The day they count for: Beijing, by the gateway's clock.
+    pub day: NaiveDate,
+    /// Now, by the store's clock ([`StateStore::now`]).
+    pub now: DateTime<Utc>,
+    /// The account's bounds.
+    pub bounds: Bounds,
+    /// Who asks: a run (`lake address/pipeline`) or a command. See [`StateStore::release`].
+    pub holder: &'a str,
+    /// Whether the call is counted. A call that waited too long for the wire asks for a new place in the rhythm only.
+    pub counted: bool,
+}
+
+/// What an account may use.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bounds {
+    /// Calls per day and scope.
+    pub calls_per_day: Option<u64>,
+    /// Calls in any one-second window.
+    pub calls_per_second: Option<f64>,
+    /// Calls in flight, rests included.
+    pub calls_in_flight: u32,
+    /// A place in flight whose holder died is free again after this long.
+    pub lease: Duration,
+}
+
+/// What a call may do.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reserved {
+    /// Leave now. It is counted.
+    Granted {
+        /// Its place in flight; given back with [`StateStore::settle`].
+        place: u32,
+        /// Calls counted today in this scope, this one included.
+        used: u64,
+    },
+    /// Ask again then: the rhythm or the places in flight do not allow it now. Nothing was counted.
+    Wait(DateTime<Utc>),
+    /// The calls of the day are used up.
+    UsedUp {
+        /// Calls counted today in this scope.
+        used: u64,
+    },
+    /// The account (or this scope of it) rests.
+    Resting(Rest),
+}
+
+/// Why an account makes no calls.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Rest {
+    /// Why.
+    pub kind: RestKind,
+    /// Until when.
+    pub until: DateTime<Utc>,
+    /// What the gateway said.
+    pub reason: String,
+}
+
+/// Why an account makes no calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestKind {
+    /// The gateway says that its calls are used up, or bans it.
+    Quota,
+    /// The gateway refuses its key, its signature or a permission. Ends also when its credentials change.
+    Denied,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, Copy)]
+pub struct Settle<'a> {
+    /// As in [`Ask`].
+    pub account: &'a str,
+    /// As in [`Ask`].
+    pub bounds: Bounds,
+    /// As in [`Ask`].
+    pub holder: &'a str,
+    /// The place that was granted.
+    pub place: u32,
+    /// Now, by the store's clock.
+    pub now: DateTime<Utc>,
+    /// Until when the place rests.
+    pub free_at: DateTime<Utc>,
+    /// What it means for the rhythm.
+    pub feedback: Feedback,
+}
+
+/// What an answer means for the rhythm of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feedback {
+    /// A good answer wins back a step of the rate.
+    Good,
+    /// A throttle answer halves the rate, once per wave: calls sent before the last halving do not halve it again.
+    Throttled {
+        /// When the call was sent, by the store's clock.
+        sent_at: DateTime<Utc>,
+    },
+    /// Anything else.
+    None,
+}
+
+/// One line of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Counted {
+    /// The account's key.
+    pub account: String,
+    /// As in [`Ask`].
+    pub scope: String,
+    /// The day.
+    pub day: NaiveDate,
+    /// Calls counted.
+    pub calls: u64,
+}
+
+/// An account as the store knows it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct AccountHealth {
+    /// The account's key.
+    pub account: String,
+    /// The share of its allowed rate that is used now: 1, less after throttle answers.
+    pub rate_share: f64,
+    /// Places in flight that are taken or rest.
+    pub in_flight: u32,
+    /// Rests that have not ended, by scope.
+    pub rests: Vec<(String, Rest)>,
+}
+
+/// An answer that may be used again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cached {
+    /// The landed record and body, as its writer encoded them.
+    pub value: Bytes,
+    /// When it may no longer be used.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Where state is kept. Implemented for a SQLite file and for Redis; one conformance suite runs on both.
+#[async_trait::async_trait]
+pub trait StateStore: Send + Sync + std::fmt::Debug {
+    /// The store's clock: that of the machine (SQLite), or that of the server (Redis), which all machines share.
+    ///
+    /// # Errors
+    /// [`crate::base::Kind::Unavailable`] when the server does not answer.
+    async fn now(&self) -> Result<DateTime<Utc>>;
+
+    /// Reserves a call: the day's count, a place in the rhythm and a place in flight, all or nothing.
+    ///
+    /// # Errors
+    /// `Unavailable` (a server that does not answer), `Storage` (a file that cannot be written).
+    async fn reserve(&self, ask: &Ask<'_>) -> Result<Reserved>;
+
+    /// Gives a place in flight back. A place that is no longer the holder's is left alone.
+    ///
+    /// # Errors
+    /// As [`StateStore::reserve`].
+    async fn settle(&self, settle: &Settle<'_>) -> Result<()>;
+
+    /// Frees all places in flight of a holder: its process is known to be dead (its pipeline's lock was free).
+    ///
+    /// # Errors
+    /// As [`StateStore::reserve`].
+    async fn release(&self, holder: &str) -> Result<()>;
+
+    /// Lets an account rest, in one scope (`""`: in all).
+    ///
+    /// # Errors
+    /// As [`StateStore::reserve`].
+    async fn rest(&self, account: &str, credentials: &str, scope: &str, rest: &Rest) -> Result<()>;
+
+    /// Ends all rests of an account and brings it back to its full rate.
+    ///
+    /// # Errors
+    /// As [`StateStore::reserve`].
+    async fn wake(&self, account: &str) -> Result<()>;
+
+    /// Raises a count to at least `counted.calls`: the ledger is rebuilt from landed attempts.
+    ///
+    /// # Errors
+    /// As [`StateStore::reserve`].
+    async fn raise(&self, counted: &Counted) -> Result<()>;
+
+    /// Sets a count: another program uses the same key.
+    ///
+    /// # Errors
+    /// As [`StateStore::reserve`].
+    async fn correct(&self, counted: &Counted) -> Result<()>;
+
+    /// The counts of a day, by account and scope.
+    ///
+    /// # Errors
+    /// As [`StateStore::reserve`].
+    async fn counts(&self, day: NaiveDate) -> Result<Vec<Counted>>;
+
+    /// Every account that was ever asked for, by key; rests that ended before `now` are left out.
+    ///
+    /// # Errors
+    /// As [`StateStore::reserve`].
+    async fn accounts(&self, now: DateTime<Utc>) -> Result<Vec<AccountHealth>>;
+
+    /// An answer that has not expired.
+    ///
+    /// # Errors
+    /// As [`StateStore::reserve`].
+    async fn cached(&self, key: &str, now: DateTime<Utc>) -> Result<Option<Cached>>;
+
+    /// Keeps an answer in place of the one that may be there. Expired answers and counts of days long past are dropped
+    /// now and then.
+    ///
+    /// # Errors
+    /// As [`StateStore::reserve`].
+    async fn cache(&self, key: &str, cached: &Cached) -> Result<()>;
+}
+
+/// A store that callers share.
+pub type State = Arc<dyn StateStore>;
