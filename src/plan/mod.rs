@@ -4,6 +4,10 @@
 //!
 //! Invariant: pure. What cannot be asked of the gateway is found here, before a call is spent.
 
+pub mod known;
+
+pub use known::{Known, KnownOffer, KnownShop};
+
 use crate::base::Error;
 use crate::config::Pipeline;
 use crate::config::pipeline::{FetchDetails, Shop};
