@@ -395,7 +395,7 @@ fn read(task: &Task, gateway: &Gateway, endpoint: &Endpoint, answer: Raw<'_>) ->
                     offers.extend(named(record));
                 }
             }
-            Outcome::Page(Page { keys, total: answer::total(endpoint, answer) }, offers)
+            Outcome::Page(Page { keys, total: answer::total(endpoint, answer), ..Page::default() }, offers)
         }
         Task::Item { .. } => {
             Outcome::Detail(answer::first(&endpoint.one, answer).and_then(named).into_iter().collect())

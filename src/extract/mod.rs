@@ -14,6 +14,7 @@ pub mod accounts;
 pub mod answer;
 pub mod body;
 mod call;
+pub mod cover;
 pub mod driver;
 pub mod facts;
 pub mod http;

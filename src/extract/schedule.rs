@@ -441,7 +441,7 @@ mod tests {
     fn page(ids: std::ops::Range<i64>, sku_ids: &[i64]) -> Outcome {
         let keys = ids.clone().map(|id| u64::try_from(id).unwrap()).collect();
         Outcome::Page(
-            Page { keys, total: None },
+            Page { keys, ..Page::default() },
             ids.map(|offer_id| Named { offer_id, sku_ids: sku_ids.to_vec() }).collect(),
         )
     }
