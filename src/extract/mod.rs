@@ -16,6 +16,7 @@ pub mod answered;
 pub mod body;
 mod cached;
 mod call;
+pub mod cover;
 pub mod driver;
 pub mod facts;
 pub mod http;
