@@ -170,7 +170,7 @@ fn what_is_wrong_with_a_definition_is_said_with_what_to_change() {
         "\"plain\"",
         "\"plian\"",
         "error: `plian` is no `kind of credential`\n→ one of `plain`, `plain?`, `secret`, `secret?`\n\
-         error: nothing is called `{key}` here\n→ known here: `now`, `format`, `fields`, `shop_url`, `shop_id`, `offer_id`, `sku_id`, `category_id`, `page`, `page_size`, `pin`",
+         error: nothing is called `{key}` here\n→ known here: `now`, `format`, `fields`, `shop_url`, `shop_id`, `offer_id`, `offer_ids`, `sku_id`, `category_id`, `page`, `page_size`, `pin`",
     );
     spoilt("md5", "md6", "error: `md6` is no `algorithm`\n→ one of `md5`, `hmac-md5`, `hmac-sha1`, `hmac-sha256`");
     spoilt(
