@@ -11,8 +11,8 @@ use crate::config::pipeline::{Account, Credential};
 use crate::config::read_gateway::checked_name;
 use crate::config::reader::{Section, Text, suggestion};
 
-use super::Scope;
 use super::secrets::{self, is_reference, reference, refuse_inline, resolve, trimmed, unbroken};
+use super::{Details, Scope};
 
 /// Whose accounts they are.
 pub(super) struct Accounts {
@@ -62,7 +62,8 @@ pub(super) fn accounts(root: &mut Section<'_>, scope: &Scope<'_>) -> Accounts {
             scope.report.add(problem.help("add an `[[accounts]]` block without the line `gateway`"));
         }
     }
-    if let Some(details) = scope.details.as_ref().filter(|_| !scope.files_only && !given(Side::Details)) {
+    let asked = |details: &&Details<'_>| !scope.files_only && details.usable && !given(Side::Details);
+    if let Some(details) = scope.details.as_ref().filter(asked) {
         let name = details.gateway.as_ref().map_or(details.named.value, |gateway| &gateway.name);
         let problem = Problem::at(details.named.place, format!("no account asks gateway `{name}`"));
         scope.report.add(problem.help(format!("add `[[accounts]]` with `gateway = \"{name}\"` and its credentials")));

@@ -44,22 +44,19 @@ pub(super) fn details<'a>(root: &Section<'a>, scope: &Scope<'a>, shown_folder: &
     let read = read_gateway::read(scope.report, named, shown_folder);
     let canonical = read.as_ref().map(|read| super::canonical(&read.document)).unwrap_or_default();
     let mut gateway = read.and_then(|read| read.gateway);
+    let before = scope.report.count();
     if let Some(gateway) = &mut gateway {
         super::put_address(gateway, checked);
         check_details(scope, gateway, named, url.is_some());
     }
-    Some(Details { named, gateway, canonical })
+    let usable = scope.report.count() == before;
+    Some(Details { named, gateway, usable, canonical })
 }
 
 fn check_details(scope: &Scope<'_>, gateway: &Gateway, named: Text<'_>, has_url: bool) {
     let name = &gateway.name;
     let bad = |message: String, help: &str| scope.report.add(Problem::at(named.place, message).help(help));
-    if scope.gateway.as_ref().is_some_and(|own| own.name == *name) {
-        bad(
-            format!("`{name}` is the pipeline's gateway already"),
-            "remove the line: its endpoint `item` is asked anyway",
-        );
-    } else if gateway.credentials.is_empty() && gateway.params.is_empty() && gateway.url.is_empty() {
+    if gateway.credentials.is_empty() && gateway.params.is_empty() && gateway.url.is_empty() {
         bad(
             format!("gateway `{name}` reads files and asks nobody"),
             "name one that has an endpoint `item`: `item-get`",
@@ -68,6 +65,11 @@ fn check_details(scope: &Scope<'_>, gateway: &Gateway, named: Text<'_>, has_url:
         bad(
             format!("gateway `{name}` cannot look up single offers"),
             "name one that has an endpoint `item`: `item-get`",
+        );
+    } else if scope.gateway.as_ref().is_some_and(|own| own.name == *name) {
+        bad(
+            format!("`{name}` is the pipeline's gateway already"),
+            "remove the line: its endpoint `item` is asked anyway",
         );
     } else if gateway.url.is_empty() && !has_url && !scope.files_only {
         bad(

@@ -61,6 +61,8 @@ struct Details<'a> {
     named: Text<'a>,
     /// `None` while it could not be read.
     gateway: Option<Gateway>,
+    /// It was not reported as one that cannot give details: somebody must ask it.
+    usable: bool,
     /// Its definition as canonical text.
     canonical: String,
 }

@@ -125,8 +125,8 @@ pub(super) fn address(
     let fits = |url: url::Url| schemes.contains(&url.scheme()) && url.host_str().is_some_and(|host| !host.is_empty());
     if !url::Url::parse(&value).is_ok_and(fits) {
         let schemes: Vec<_> = schemes.iter().map(|scheme| format!("`{scheme}://`")).collect();
-        let problem = Problem::at(text.place, format!("what `{}` names is no address", text.value));
-        section.report.add(problem.help(format!("one that begins with {}", schemes.join(" or "))));
+        let problem = Problem::at(text.place, format!("what `{}` names is no address for `{key}`", text.value));
+        section.report.add(problem.help(format!("it begins with one of {}", schemes.join(", "))));
         return None;
     }
     Some(Secret::new(value))

@@ -1,4 +1,6 @@
 mod bad;
+mod bad_parts;
+mod good;
 
 use std::path::Path;
 
@@ -14,6 +16,12 @@ fn environment(name: &str) -> Option<String> {
     match name {
         "GOOD" => Some(format!(" {SECRET}\n")),
         "EMPTY" => Some("  \n".into()),
+        "SPACED" => Some(format!("{SECRET} {SECRET}")),
+        "BROKEN" => Some(format!("{SECRET}\r\n{SECRET}")),
+        "UNSEEN" => Some(format!("{SECRET}\u{200b}{SECRET}")),
+        "PROXY" => Some(format!("socks5://me:{SECRET}@127.0.0.1:1080")),
+        "REDIS" => Some(format!("rediss://:{SECRET}@redis.example.com:6379/2\n")),
+        "HOOK" => Some(format!("https://example.com/hook?key={SECRET}")),
         _ => None,
     }
 }
