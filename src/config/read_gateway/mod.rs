@@ -9,7 +9,7 @@ mod endpoints;
 mod limits;
 mod requests;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::path::{Path, PathBuf};
 
