@@ -14,11 +14,10 @@ use super::faults::{Plan, spoil};
 use super::gateways::{Call, Context, Gateway, OddLists, Refusal, aop};
 use super::journal::{AccountStats, Entry, Journal, Stats};
 use super::limits::{Account, Meter};
-use super::offers::Recipe;
 use super::options::{Faults, Key, Options};
 use super::truth::{WorldTruth, of_world};
 use super::verify::{Scheme, Signed};
-use super::world::Day;
+use super::world::{Blueprint, Day};
 use crate::base::time::{BEIJING, beijing_day};
 
 /// Longer requests are cut in the journal.
@@ -229,8 +228,8 @@ impl Desk {
 }
 
 fn build(options: &Options, date: NaiveDate) -> Day {
-    let recipe = Recipe { seed: options.seed, mess_per_mille: options.mess_per_mille };
-    Day::build(recipe, &options.shop_sizes, date)
+    let Options { seed, mess_per_mille, shop_sizes, histories, .. } = options;
+    Day::build(Blueprint { seed: *seed, mess_per_mille: *mess_per_mille, sizes: shop_sizes, histories }, date)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

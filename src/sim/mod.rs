@@ -5,7 +5,7 @@
 //! The world is a function of a seed and a date; days evolve. Faults come on request, also from the seed.
 //!
 //! ```text
-//! server ─► desk ─► verify · limits · faults ─► gateways ─► world ─► offers ─► shapes, lives
+//! server ─► desk ─► verify · limits · faults ─► gateways ─► world ─► offers ─► shapes, lives, history
 //! (HTTP)    (judges each call)                  (envelopes)  (one day)          (each with its truth)
 //! ```
 //!
@@ -16,6 +16,7 @@ mod answer;
 mod desk;
 mod faults;
 mod gateways;
+mod history;
 mod journal;
 mod limits;
 mod lives;
@@ -42,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use answer::Outcome;
 pub use gateways::{Gateway, WindowEnd};
+pub use history::{History, Import, Spread};
 pub use journal::{AccountStats, Entry, MethodStats, Stats};
 pub use options::{Faults, Key, Limits, Options, QuotaBlock};
 pub use truth::{CategoryTruth, OfferTruth, ShopTruth, SkuTruth, TierTruth, WorldTruth};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 
 use super::gateways::{Gateway, WindowEnd};
+use super::history::History;
 use super::verify::Scheme;
 use crate::base::{Clock, SystemClock};
 
@@ -22,6 +23,9 @@ pub struct Options {
     /// One shop for each, with that many places for offers (at most 65 536; at most 1 000
     /// shops). More than 2 000 go past the page cap.
     pub shop_sizes: Vec<usize>,
+    /// By a shop's number, from 0: large shops with a past, and nights that change a stated share. A shop that is not in
+    /// here is lively: some 8 % of its prices move every day. See [`Options::with_history`].
+    pub histories: BTreeMap<usize, History>,
     /// Offers with something odd about ladder, quantity or title, of a thousand.
     pub mess_per_mille: u64,
     /// Who may call.
@@ -114,6 +118,15 @@ impl Key {
     }
 }
 
+impl Options {
+    /// The same with this history for every shop.
+    #[must_use]
+    pub fn with_history(mut self, history: History) -> Self {
+        self.histories = (0..self.shop_sizes.len()).map(|shop| (shop, history)).collect();
+        self
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -121,6 +134,7 @@ impl Default for Options {
             seed: 1688,
             day: None,
             shop_sizes: vec![320, 280, 240, 360],
+            histories: BTreeMap::new(),
             mess_per_mille: 300,
             keys: default_keys(),
             access_token: "sim-token".to_owned(),
