@@ -101,6 +101,11 @@ impl Day {
         Some((&self.shops[shop], &self.shops[shop].offers[at]))
     }
 
+    /// The shop that has a SKU.
+    pub(super) fn shop_of_sku(&self, id: i64) -> Option<&Shop> {
+        self.by_sku.get(&id).map(|&(shop, ..)| &self.shops[shop])
+    }
+
     /// A SKU and its offer; the number is its place among the offer's SKUs.
     pub(super) fn sku(&self, id: i64) -> Option<(&Offer, usize)> {
         let &(shop, at, number) = self.by_sku.get(&id)?;
