@@ -61,6 +61,12 @@ pub(super) struct Shared {
     pub(super) ledger: BTreeMap<(String, String, NaiveDate), u64>,
 }
 
+impl Shared {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { dice: Dice::new(seed), tally: Tally::default(), notes: Vec::new(), ledger: BTreeMap::new() }
+    }
+}
+
 /// What is counted.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally {
