@@ -249,7 +249,7 @@ mod tests {
             asked.sort_unstable();
             asked
         };
-        assert_eq!(asked(FetchDetails::Off), []);
+        assert_eq!(asked(FetchDetails::Off), Vec::<i64>::new());
         assert_eq!(asked(FetchDetails::Missing), [3, 4, 12, 31, 41]);
         assert_eq!(asked(FetchDetails::Changed), [2, 3, 4, 12, 21, 31, 41]);
         assert_eq!(asked(FetchDetails::All), [1, 2, 3, 4, 11, 12, 21, 31, 41]);
@@ -270,7 +270,7 @@ mod tests {
             }
             let good = || Outcome::Detail(offer_ids.iter().map(|&id| named(id, OLD, &[])).collect());
             let outcome = if bad { Outcome::Refused("item".into()) } else { good() };
-            assert_eq!(details.settled_items(None, &offer_ids, outcome), []);
+            assert_eq!(details.settled_items(None, &offer_ids, outcome), Vec::<i64>::new());
         }
         assert_eq!((calls, refused), (7, vec![6]));
         assert_eq!(details.progress(), (8, 8));
@@ -283,7 +283,7 @@ mod tests {
         let batch = tasks(&mut details, None);
         assert_eq!(batch, [Task::Item { shop: None, offer_ids: vec![1, 2, 3] }]);
         let answered = Outcome::Detail(vec![named(1, OLD, &[]), named(3, OLD, &[])]);
-        assert_eq!(details.settled_items(None, &[1, 2, 3], answered), []);
+        assert_eq!(details.settled_items(None, &[1, 2, 3], answered), Vec::<i64>::new());
         assert_eq!(tasks(&mut details, None), [Task::Item { shop: None, offer_ids: vec![2] }]);
         assert_eq!(details.settled_items(None, &[2], Outcome::Failed("busy".into())), [2]);
     }
