@@ -141,9 +141,16 @@ url = "lake"
         for table in PICTURES {
             let mut rows = self.rows(&format!("select * from {table} where dt = '{dt}'")).await;
             for row in &mut rows {
-                for column in
-                    ["run_id", "raw_ref", "fetched_at", "started_at", "finished_at", "watermark_at", "calls_used"]
-                {
+                for column in [
+                    "run_id",
+                    "raw_ref",
+                    "fetched_at",
+                    "detail_fetched_at",
+                    "started_at",
+                    "finished_at",
+                    "watermark_at",
+                    "calls_used",
+                ] {
                     row.remove(column);
                 }
             }
