@@ -4,11 +4,14 @@
 
 mod bytes;
 mod cli;
+mod cover;
 mod crash;
 mod days;
 mod extract;
 mod files;
 mod layers;
+mod pace;
+mod quota;
 mod run;
 mod samples;
 mod shipped;
