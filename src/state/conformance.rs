@@ -11,9 +11,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use tokio::task::JoinSet;
 
-use super::{
-    AccountHealth, Ask, Bounds, Cached, Counted, Feedback, Reserved, Rest, RestKind, Settle, State, StateStore as _,
-};
+use super::{AccountHealth, Ask, Bounds, Cached, Counted, Feedback, Reserved, Rest, RestKind, Settle, State};
 use crate::base::time::beijing_day;
 
 const BOUNDS: Bounds = Bounds {
@@ -40,6 +38,7 @@ pub(super) async fn check(one: State, other: State) {
     both.answers().await;
     both.many_at_once().await;
     both.first_calls_at_once().await;
+    both.raise_while_calls_leave().await;
 }
 
 struct Both {
@@ -269,6 +268,28 @@ impl Both {
         let places: HashSet<u32> = all.iter().filter_map(place).collect();
         assert_eq!(places.len(), 25, "no place is given twice");
         assert_eq!(all.iter().filter(|reserved| **reserved == Reserved::UsedUp { used: 25 }).count(), 15);
+    }
+}
+
+impl Both {
+    /// What one raises meanwhile is not lost.
+    async fn raise_while_calls_leave(&self) {
+        let (store, now, day) = (self.one.clone(), self.now, self.day);
+        let calls = tokio::spawn(async move {
+            let bounds = Bounds { calls_in_flight: 1_000, ..FREE };
+            for _ in 0..200 {
+                let (account, credentials, scope, holder) = ("meanwhile", "digest", "", "run");
+                let ask = Ask { account, credentials, scope, day, now, bounds, holder, held: None };
+                granted(store.reserve(&ask).await.unwrap());
+            }
+        });
+        for raised in 1..=200 {
+            let (account, scope) = ("meanwhile".to_owned(), String::new());
+            self.other.raise(&Counted { account, scope, day, calls: raised * 1_000 }).await.unwrap();
+            let used = self.used("meanwhile", "", day).await;
+            assert!(used >= Some(raised * 1_000), "raised to {raised} thousand: {used:?}");
+        }
+        calls.await.unwrap();
     }
 }
 
