@@ -135,7 +135,7 @@ pub enum Feedback {
 }
 
 /// One line of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Counted {
     /// The account's key.
     pub account: String,
