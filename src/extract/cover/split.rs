@@ -133,11 +133,11 @@ impl Cover {
 
     /// Pages spread over a slice, enough to tell its parts apart.
     fn sample_pages(&self, at: usize) -> Vec<u32> {
-        const PARTS_PER_PAGE: usize = 4;
+        const PARTS_PER_PAGE: usize = 2;
         let node = &self.nodes[at];
         let (first, edge) = (node.first_page(), node.edge().unwrap_or(node.first_page()));
         let known = node.reads.len();
-        let wanted = self.parts(at).div_ceil(PARTS_PER_PAGE).clamp(1, 12).saturating_sub(known);
+        let wanted = self.parts(at).div_ceil(PARTS_PER_PAGE).clamp(1, 25).saturating_sub(known);
         let mut pages = vec![first];
         let step = usize::try_from(edge - first).unwrap_or(0) / (wanted + 1);
         pages.extend((1..=wanted).map(|part| first + u32::try_from(part * step).unwrap_or(0)));
@@ -535,10 +535,15 @@ impl Cover {
         Extent { low, high: node.span.end.unwrap_or(open_end), unit: self.unit(), shown: self.shown(at) }
     }
 
-    /// The width of a moment as this slice's records show it: whole seconds where all are.
+    /// The width of a moment as this slice's records show it: the day, minute or second where all show no more.
     fn shown(&self, at: usize) -> i64 {
-        let mut times = self.nodes[at].reads.values().flat_map(|read| &read.times);
-        let width = if times.all(|time| time.rem_euclid(1000) == 0) { 1000 } else { 1 };
+        const BEIJING: i64 = 8 * 3_600_000;
+        let times = || self.nodes[at].reads.values().flat_map(|read| &read.times);
+        let is_whole = |width: i64, offset: i64| times().all(|time| (time + offset).rem_euclid(width) == 0);
+        let width = [(86_400_000, 0), (86_400_000, BEIJING), (60_000, 0), (1000, 0)]
+            .into_iter()
+            .find(|(width, offset)| is_whole(*width, *offset))
+            .map_or(1, |(width, _)| width);
         width.max(self.unit())
     }
 }
