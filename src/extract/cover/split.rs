@@ -127,20 +127,23 @@ impl Cover {
             Order::Nothing => self.sample_pages(at),
             _ => vec![node.first_page(), edge],
         };
+        self.nodes[at].basis.clone_from(&pages);
         self.nodes[at].phase = Phase::Probing(pages);
         self.judge(at);
     }
 
     /// Pages spread over a slice, enough to tell its parts apart.
     fn sample_pages(&self, at: usize) -> Vec<u32> {
-        const PARTS_PER_PAGE: usize = 2;
+        const PARTS_PER_PAGE: usize = 3;
+        const SAMPLED_PAGES_MAX: usize = 25;
         let node = &self.nodes[at];
         let (first, edge) = (node.first_page(), node.edge().unwrap_or(node.first_page()));
-        let known = node.reads.len();
-        let wanted = self.parts(at).div_ceil(PARTS_PER_PAGE).clamp(1, 25).saturating_sub(known);
-        let mut pages = vec![first];
+        let mut pages: Vec<u32> =
+            (first..=edge).filter(|page| *page == first || node.listing.is_asked(*page)).collect();
+        let wanted = self.parts(at).div_ceil(PARTS_PER_PAGE).clamp(1, SAMPLED_PAGES_MAX).saturating_sub(pages.len());
         let step = usize::try_from(edge - first).unwrap_or(0) / (wanted + 1);
         pages.extend((1..=wanted).map(|part| first + u32::try_from(part * step).unwrap_or(0)));
+        pages.sort_unstable();
         pages.dedup();
         pages
     }
@@ -196,7 +199,7 @@ impl Cover {
 
     /// All times are equal and nothing is known about the order.
     fn decide_moment(&mut self, at: usize) {
-        let moment = self.nodes[at].reads.values().find_map(Read::first);
+        let moment = self.nodes[at].basis().find_map(Read::first);
         match moment {
             Some(moment) if self.has_end() => self.cut_moment(at, moment),
             _ => {
@@ -231,6 +234,9 @@ impl Cover {
         if !is_left {
             let stop = node.span.end.map_or(time, |end| end + unit);
             return self.set_passing(at, Passing { stop, is_careful: true });
+        }
+        if self.nodes.len() >= SLICES_MAX {
+            return self.finish(at);
         }
         if !is_moved || first == Some(time) {
             return self.cut_moment(at, time);
@@ -275,7 +281,8 @@ impl Cover {
         if self.has_end() && cuts.is_empty() {
             return self.split(at);
         }
-        if !self.has_end() && node.slice.category.is_some() {
+        let is_last_resort = node.slice.category.is_some() || !self.rules.categories;
+        if !self.has_end() && is_last_resort {
             self.nodes[at].span.end = cuts.first().map_or(span.end, |cut| Some(cut - extent.unit));
             self.finish(at);
         } else {
@@ -289,8 +296,8 @@ impl Cover {
                 self.nodes[next].probe_after = if order.is_known() { 0 } else { 1 };
                 self.nodes[next].root = if order.is_known() { root } else { next };
             } else if !self.has_end() {
-                if span.category.is_none() {
-                    self.want(at, part, true, depth + 1);
+                if !is_last_resort {
+                    self.want(part, true, depth + 1);
                 }
             } else {
                 self.open(part, Order::Nothing, depth + 1, Size::Over);
@@ -341,14 +348,11 @@ impl Cover {
         let (span, depth) = (node.span.clone(), node.depth);
         let is_ordered = node.order == Order::Ascending;
         self.close(at, SPLIT);
-        self.want(at, span, is_ordered, depth + 1);
+        self.want(span, is_ordered, depth + 1);
     }
 
-    /// Lists a span by category; where there are none it is a gap.
-    fn want(&mut self, at: usize, span: Span, is_ordered: bool, depth: u32) {
-        if !self.rules.categories {
-            return self.gap(at, "more offers at one time than the gateway lists");
-        }
+    /// Lists a span by category.
+    fn want(&mut self, span: Span, is_ordered: bool, depth: u32) {
         self.wanted.push(Wanted { span, is_ordered, depth });
         self.spread();
     }
@@ -370,6 +374,10 @@ impl Cover {
             Categories::Failed(reason) => Err(format!("categories: {reason}")),
         };
         for wanted in std::mem::take(&mut self.wanted) {
+            let too_many = || Err(format!("more than {SLICES_MAX} slices"));
+            let categories = categories.clone().and_then(|categories| {
+                if self.nodes.len() + categories.len() > SLICES_MAX { too_many() } else { Ok(categories) }
+            });
             match &categories {
                 Ok(categories) => categories.iter().for_each(|category| self.open_category(&wanted, category)),
                 Err(reason) => {
@@ -428,7 +436,7 @@ impl Cover {
             Size::Unknown => (None, PAGES_BEFORE_PROBE),
             Size::Over => (Some(capacity.saturating_mul(2)), 0),
             Size::About(expect) if expect / 8 > capacity / 5 => (Some(expect), u32::MAX),
-            Size::About(expect) if expect > capacity / 4 * 3 => (Some(expect), 0),
+            Size::About(expect) if expect > capacity / 20 * 13 => (Some(expect), 0),
             Size::About(expect) => (Some(expect), pages(expect / 3 * 4).saturating_add(3)),
         };
         self.nodes.push(node);
@@ -530,21 +538,26 @@ impl Cover {
     fn extent(&self, at: usize) -> Extent {
         let node = &self.nodes[at];
         let low = node.span.start.unwrap_or(FLOOR);
-        let newest = node.reads.values().flat_map(|read| read.times.iter().copied()).max().unwrap_or(low);
+        let newest = node.basis().flat_map(|read| read.times.iter().copied()).max().unwrap_or(low);
         let open_end = self.rules.until.timestamp_millis().max(newest).max(low);
         Extent { low, high: node.span.end.unwrap_or(open_end), unit: self.unit(), shown: self.shown(at) }
     }
 
-    /// The width of a moment as this slice's records show it: the day, minute or second where all show no more.
+    /// The width of a moment as records show it: the day, minute or second where they show no more.
     fn shown(&self, at: usize) -> i64 {
         const BEIJING: i64 = 8 * 3_600_000;
-        let times = || self.nodes[at].reads.values().flat_map(|read| &read.times);
-        let is_whole = |width: i64, offset: i64| times().all(|time| (time + offset).rem_euclid(width) == 0);
-        let width = [(86_400_000, 0), (86_400_000, BEIJING), (60_000, 0), (1000, 0)]
-            .into_iter()
-            .find(|(width, offset)| is_whole(*width, *offset))
-            .map_or(1, |(width, _)| width);
-        width.max(self.unit())
+        const WIDTHS: [(i64, i64); 4] = [(86_400_000, 0), (86_400_000, BEIJING), (60_000, 0), (1000, 0)];
+        let node = &self.nodes[at];
+        let times = || node.basis().chain(self.nodes[node.root].basis()).flat_map(|read| &read.times);
+        let width = if times().min() == times().max() {
+            // A single time says nothing by itself, unless it stands before the slice that it is in.
+            let early = times().min().zip(node.span.start).map_or(0, |(time, start)| start - time);
+            if early > 0 { WIDTHS.iter().rev().map(|(width, _)| *width).find(|width| early < *width) } else { None }
+        } else {
+            let is_whole = |width: i64, offset: i64| times().all(|time| (time + offset).rem_euclid(width) == 0);
+            WIDTHS.iter().find(|(width, offset)| is_whole(*width, *offset)).map(|(width, _)| *width)
+        };
+        width.unwrap_or(1).max(self.unit())
     }
 }
 

@@ -157,7 +157,7 @@ impl Gateway {
         list
     }
 
-    fn page(&self, slice: &Slice, number: u32) -> Page {
+    pub(super) fn page(&self, slice: &Slice, number: u32) -> Page {
         let name = format!("{slice:?}");
         let known = self.lists.borrow().get(&name).cloned();
         let list = known.unwrap_or_else(|| Rc::new(self.list(slice)));
