@@ -58,13 +58,12 @@ enum Until {
 
 pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
     let pipeline = check::load(&arguments.pipeline)?;
-    let options =
-        Options {
-            dt: arguments.dt,
-            refresh: arguments.refresh,
-            until_landed: arguments.until == Until::Land,
-            no_cache: arguments.no_cache,
-        };
+    let options = Options {
+        dt: arguments.dt,
+        refresh: arguments.refresh,
+        until_landed: arguments.until == Until::Land,
+        no_cache: arguments.no_cache,
+    };
     let bars = Bars::new(talk);
     let around = Surroundings {
         clock: Arc::new(SystemClock),

@@ -148,7 +148,10 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         calls_saved: tally.saved,
         quota_left,
         notes,
-        ledger: ledger.into_iter().map(|((account, scope, day), calls)| Counted { account, scope, day, calls }).collect(),
+        ledger: ledger
+            .into_iter()
+            .map(|((account, scope, day), calls)| Counted { account, scope, day, calls })
+            .collect(),
         items_untouched: Vec::new(),
         retries: tally.retries,
         throttles: tally.throttles,

@@ -12,8 +12,8 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::base::time::beijing_day;
 use crate::base::Result;
+use crate::base::time::beijing_day;
 use crate::config::Gateway;
 use crate::config::gateway::{Endpoint, QuotaBlocks, QuotaScope};
 use crate::config::pipeline::{Account, AccountChoice, Credential};
@@ -173,7 +173,9 @@ impl<'r> Side<'r> {
             }
         }
         Ok(match earliest {
-            Some(at) => Turn::Wait((at - now - ledger.offset).to_std().unwrap_or_default().max(Duration::from_millis(1))),
+            Some(at) => {
+                Turn::Wait((at - now - ledger.offset).to_std().unwrap_or_default().max(Duration::from_millis(1)))
+            }
             None => Turn::NoneLeft(self.live().accounts.none_left(scope)),
         })
     }

@@ -157,7 +157,8 @@ pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_
             Begin::Run(begun) => begun,
         };
         let start = begun.start.clone();
-        let attempt = Attempt { pipeline, options, around, store: &store, state: state.as_ref(), holder: &holder, begun };
+        let attempt =
+            Attempt { pipeline, options, around, store: &store, state: state.as_ref(), holder: &holder, begun };
         let outcome = recorded(pipeline, around, &store, &start, attempt.run().await).await?;
         match outcome {
             Outcome::Published(published) => reports.extend(published),

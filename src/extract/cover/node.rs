@@ -233,6 +233,11 @@ impl Node {
     }
 
     fn next_to_read(&mut self, in_bulk: bool) -> Option<u32> {
+        let first = self.paging.first;
+        // The first page shows how long pages are, so whether a stated total fits.
+        if !self.is_plain() && self.listing.total().is_some() && self.has_begun && !self.listing.is_settled(first) {
+            return self.listing.next_ahead(first).then_some(first);
+        }
         let is_sure = self.listing.is_sure(self.listing.turn());
         if in_bulk != is_sure && self.has_begun {
             return None;

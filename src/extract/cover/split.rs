@@ -15,6 +15,7 @@ use super::{Categories, Cover, SLICES_MAX, Slice};
 pub(super) const SPLIT: &str = "split";
 /// The outcome of a slice up to whose end others go on.
 const ADVANCED: &str = "advanced";
+const DISORDERED: &str = "not in the order of modification";
 const COMPLETE: &str = "complete";
 
 /// Where time begins: any 13-digit moment before the gateways' oldest offer (earlier ones have 12 digits).
@@ -225,11 +226,9 @@ impl Cover {
             rest.start = Some(time);
             (node.span.start.is_none_or(|start| start < time), node.span.end.is_none_or(|end| time <= end))
         } else {
-            rest.end = Some(time + shown - unit);
-            (
-                node.span.end.is_none_or(|end| time + shown - unit < end),
-                node.span.start.is_none_or(|start| time >= start),
-            )
+            let end = time + shown - unit;
+            rest.end = Some(end);
+            (node.span.end.is_none_or(|before| end < before), true)
         };
         if !is_left {
             let stop = node.span.end.map_or(time, |end| end + unit);
@@ -273,7 +272,9 @@ impl Cover {
         let extent = self.extent(at);
         let node = &self.nodes[at];
         let (span, order, depth, root) = (node.span.clone(), node.order, node.depth, node.root);
-        let mut cuts = cut::around(moment.clamp(extent.low, extent.high), extent);
+        // Records may show a moment before the slice's start: the beginning of its day, say.
+        let moment = moment.clamp(extent.low, extent.high);
+        let mut cuts = cut::around(moment, extent);
         if order == Order::Ascending {
             // Nothing stands before its first record.
             cuts.retain(|cut| *cut > moment);
@@ -439,8 +440,26 @@ impl Cover {
             Size::About(expect) if expect > capacity / 20 * 13 => (Some(expect), 0),
             Size::About(expect) => (Some(expect), pages(expect / 3 * 4).saturating_add(3)),
         };
+        if let Some(at) = self.same_slice(&node) {
+            let known = &mut self.nodes[at];
+            if known.outcome.as_deref().is_some_and(|outcome| [DISORDERED, ADVANCED].contains(&outcome)) {
+                // The pages that were answered before the order broke count.
+                (known.order, known.depth, known.root) = (order, depth, at);
+                (known.expect, known.probe_after) = (node.expect, node.probe_after);
+                (known.phase, known.outcome) = (Phase::Reading, None);
+                self.first_open = self.first_open.min(at);
+                self.judge(at);
+            }
+            return at;
+        }
         self.nodes.push(node);
         self.nodes.len() - 1
+    }
+
+    /// A slice that was opened already and covers the same.
+    fn same_slice(&self, node: &Node) -> Option<usize> {
+        let is_same = |other: &Node| other.slice == node.slice && other.span == node.span;
+        self.nodes.iter().position(is_same)
     }
 
     /// A slice was not answered. One that took too long is halved where windows have an end.
@@ -483,7 +502,7 @@ impl Cover {
         for node in self.nodes.iter_mut().filter(|node| node.root == root && node.order.is_known()) {
             node.order = Order::Nothing;
             node.phase = Phase::Closed;
-            node.outcome.get_or_insert_with(|| "not in the order of modification".to_owned());
+            node.outcome.get_or_insert_with(|| DISORDERED.to_owned());
         }
         if self.has_end() {
             self.split(root);

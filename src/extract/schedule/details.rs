@@ -160,7 +160,9 @@ impl Details {
     /// Single items that were not asked for.
     pub(super) fn items_left(&self) -> Vec<i64> {
         let queue = self.queues.get(&None);
-        queue.map(|queue| queue.items.iter().chain(queue.batches.iter().flatten()).copied().collect()).unwrap_or_default()
+        queue
+            .map(|queue| queue.items.iter().chain(queue.batches.iter().flatten()).copied().collect())
+            .unwrap_or_default()
     }
 
     /// Details settled, and details known.
@@ -233,8 +235,7 @@ mod tests {
             offers: [(1, offer(true, &[11])), (2, offer(true, &[21])), (3, offer(false, &[]))].into(),
             ..KnownShop::default()
         };
-        let listed =
-            [named(1, OLD, &[11, 12]), named(2, NEW, &[21]), named(3, OLD, &[31]), named(4, NEW, &[41])];
+        let listed = [named(1, OLD, &[11, 12]), named(2, NEW, &[21]), named(3, OLD, &[31]), named(4, NEW, &[41])];
         let asked = |mode| {
             let mut details = details(mode, mode, None);
             details.listed(0, listed.to_vec(), Some(&known));
