@@ -1,4 +1,4 @@
-//! What becomes of a slice that is too large, in no order, or not answered.
+//! What becomes of a slice that is too large: how it is told, passed over or cut.
 //!
 //! Invariant: every moment and category of a slice that is given up is covered by the slices opened in its place, or is
 //! named as a gap.
@@ -9,35 +9,24 @@ use crate::extract::page::End;
 
 use super::cut::{self, Extent};
 use super::node::{Node, Order, Passing, Phase, Read, Span};
-use super::{Categories, Cover, SLICES_MAX, Slice};
+use super::rescue::Wanted;
+use super::{Cover, SLICES_MAX, Slice};
 
 /// The outcome of a slice that others cover.
 pub(super) const SPLIT: &str = "split";
 /// The outcome of a slice up to whose end others go on.
-const ADVANCED: &str = "advanced";
-const DISORDERED: &str = "not in the order of modification";
-const COMPLETE: &str = "complete";
+pub(super) const ADVANCED: &str = "advanced";
+pub(super) const DISORDERED: &str = "not in the order of modification";
+pub(super) const COMPLETE: &str = "complete";
 
 /// Where time begins: any 13-digit moment before the gateways' oldest offer (earlier ones have 12 digits).
 const FLOOR: i64 = 1_041_379_200_000;
 /// A slice lies at most this deep in others.
-const DEPTH_MAX: u32 = 64;
+pub(super) const DEPTH_MAX: u32 = 64;
 /// From this depth on spans are halved, too: samples alone have not helped.
 const DEPTH_SAMPLED: u32 = 6;
-/// So many slices that time out are halved; after that the gateway is the reason, not their size.
-const HALVINGS_MAX: u32 = 16;
 /// Pages of a slice of unknown size before its last page is asked for.
-const PAGES_BEFORE_PROBE: u32 = 4;
-/// Records may stand this far outside a window: they may show a day, or another time zone's hour.
-const STRAY_MILLIS: i64 = 36 * 3_600_000;
-
-/// A span to be listed by category.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wanted {
-    span: Span,
-    is_ordered: bool,
-    depth: u32,
-}
+pub(super) const PAGES_BEFORE_PROBE: u32 = 4;
 
 /// About how many records a span holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,19 +37,13 @@ pub(super) enum Size {
     Over,
 }
 
-impl Wanted {
-    pub(super) fn whole() -> Self {
-        Self { span: Span::whole(), is_ordered: false, depth: 0 }
-    }
-}
-
 impl Span {
     /// Everything.
     pub(super) fn whole() -> Self {
         Self { start: Some(FLOOR), ..Self::default() }
     }
 
-    fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.start.is_none_or(|start| start <= FLOOR) && self.end.is_none()
     }
 }
@@ -307,7 +290,7 @@ impl Cover {
     }
 
     /// Cuts a slice in no order into parts.
-    fn split(&mut self, at: usize) {
+    pub(super) fn split(&mut self, at: usize) {
         let (extent, parts) = (self.extent(at), self.parts(at));
         let node = &self.nodes[at];
         if node.depth >= DEPTH_MAX || self.nodes.len() >= SLICES_MAX {
@@ -340,73 +323,12 @@ impl Cover {
         }
     }
 
-    /// A slice that no window can make smaller: categories.
-    fn overflow(&mut self, at: usize) {
-        let node = &self.nodes[at];
-        if node.slice.category.is_some() || !self.rules.categories {
-            return self.finish(at);
-        }
-        let (span, depth) = (node.span.clone(), node.depth);
-        let is_ordered = node.order == Order::Ascending;
-        self.close(at, SPLIT);
-        self.want(span, is_ordered, depth + 1);
-    }
-
-    /// Lists a span by category.
-    fn want(&mut self, span: Span, is_ordered: bool, depth: u32) {
-        self.wanted.push(Wanted { span, is_ordered, depth });
-        self.spread();
-    }
-
     /// Nothing makes a slice smaller: it is read as far as the gateway serves it.
-    fn finish(&mut self, at: usize) {
+    pub(super) fn finish(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         node.is_final = true;
         node.phase = Phase::Reading;
         self.judge(at);
-    }
-
-    /// Opens the slices of what is to be listed by category.
-    pub(super) fn spread(&mut self) {
-        let categories = match &self.categories {
-            Categories::Unasked | Categories::InFlight => return,
-            Categories::Known(categories) if categories.is_empty() => Err("the shop has no categories".to_owned()),
-            Categories::Known(categories) => Ok(categories.clone()),
-            Categories::Failed(reason) => Err(format!("categories: {reason}")),
-        };
-        for wanted in std::mem::take(&mut self.wanted) {
-            let too_many = || Err(format!("more than {SLICES_MAX} slices"));
-            let categories = categories.clone().and_then(|categories| {
-                if self.nodes.len() + categories.len() > SLICES_MAX { too_many() } else { Ok(categories) }
-            });
-            match &categories {
-                Ok(categories) => categories.iter().for_each(|category| self.open_category(&wanted, category)),
-                Err(reason) => {
-                    let at = self.open(wanted.span, Order::Nothing, wanted.depth, Size::Unknown);
-                    self.gap(at, &format!("more offers than the gateway lists; {reason}"));
-                }
-            }
-        }
-    }
-
-    fn open_category(&mut self, wanted: &Wanted, category: &str) {
-        let category = Some(category.to_owned());
-        if wanted.span.is_whole() && self.rules.from.is_none() {
-            let slice = Slice { category: category.clone(), ..Slice::default() };
-            let mut node = Node::new(Span { category, ..Span::default() }, slice, &self.rules.paging);
-            node.probe_after = PAGES_BEFORE_PROBE;
-            node.depth = wanted.depth;
-            node.root = self.nodes.len();
-            self.nodes.push(node);
-            return;
-        }
-        let span = Span { category, ..wanted.span.clone() };
-        let order = if wanted.is_ordered { Order::Ascending } else { Order::Unknown };
-        let stop = span.end.map(|end| end + self.unit()).filter(|_| !self.has_end());
-        let at = self.open(span, order, wanted.depth, Size::Unknown);
-        if let (Some(stop), true) = (stop, wanted.is_ordered) {
-            self.nodes[at].phase = Phase::Passing(Passing { stop, is_careful: true });
-        }
     }
 
     /// Opens a window whose order is not known yet.
@@ -421,7 +343,7 @@ impl Cover {
     }
 
     /// Opens a window.
-    fn open(&mut self, span: Span, order: Order, depth: u32, size: Size) -> usize {
+    pub(super) fn open(&mut self, span: Span, order: Order, depth: u32, size: Size) -> usize {
         let at = |time: Option<i64>| time.and_then(DateTime::from_timestamp_millis);
         let slice = Slice {
             start_at: at(span.start),
@@ -462,99 +384,20 @@ impl Cover {
         self.nodes.iter().position(is_same)
     }
 
-    /// A slice was not answered. One that took too long is halved where windows have an end.
-    fn give_up(&mut self, at: usize, reason: String) {
-        let unit = self.unit();
-        let node = &mut self.nodes[at];
-        if let Phase::Passing(Passing { stop, .. }) = node.phase {
-            // Other slices cover the rest already.
-            match node.order {
-                Order::Ascending => node.span.end = Some(stop - unit),
-                _ => node.span.start = Some(stop + unit),
-            }
-        }
-        let extent = self.extent(at);
-        let can_halve = self.has_end() && !self.is_window_ignored && self.halvings < HALVINGS_MAX;
-        if !self.nodes[at].has_timed_out || !can_halve || extent.low >= extent.high {
-            return self.gap(at, &reason);
-        }
-        self.halvings += 1;
-        let node = &self.nodes[at];
-        let samples = node.samples(extent.low, extent.high);
-        let mut cuts = cut::by_samples(&samples, 2, extent);
-        if cuts.is_empty() {
-            cuts = cut::blind(extent);
-        }
-        let (span, depth) = (node.span.clone(), node.depth);
-        if cuts.is_empty() || depth >= DEPTH_MAX {
-            return self.gap(at, &reason);
-        }
-        self.close(at, SPLIT);
-        for part in parts_of(&Span { start: Some(extent.low), ..span }, &cuts, unit) {
-            let next = self.open(part, Order::Unknown, depth + 1, Size::Unknown);
-            self.nodes[next].root = next;
-        }
-    }
-
-    /// A page breaks the order that its slice and those around it rely on: all that they were to cover is listed anew.
-    pub(super) fn distrust(&mut self, at: usize) {
-        let root = self.nodes[at].root;
-        for node in self.nodes.iter_mut().filter(|node| node.root == root && node.order.is_known()) {
-            node.order = Order::Nothing;
-            node.phase = Phase::Closed;
-            node.outcome.get_or_insert_with(|| DISORDERED.to_owned());
-        }
-        if self.has_end() {
-            self.split(root);
-        } else {
-            self.overflow(root);
-        }
-    }
-
-    /// Whether a page holds records from far outside its window.
-    pub(super) fn is_astray(&self, at: usize, page: u32) -> bool {
-        let node = &self.nodes[at];
-        let (start, end) = (node.slice.start_at, node.slice.end_at);
-        let low = start.map_or(i64::MIN, |at| at.timestamp_millis() - STRAY_MILLIS);
-        let high = end.map_or(i64::MAX, |at| at.timestamp_millis() + STRAY_MILLIS);
-        node.reads.get(&page).is_some_and(|read| read.times.iter().any(|time| *time < low || high < *time))
-    }
-
-    /// The gateway does not keep to windows: categories are all there is.
-    pub(super) fn ignore_windows(&mut self, at: usize) {
-        const REASON: &str = "the gateway lists offers from outside the window";
-        if std::mem::replace(&mut self.is_window_ignored, true) {
-            if self.nodes[at].phase != Phase::Closed {
-                self.gap(at, REASON);
-            }
-            return;
-        }
-        for node in self.nodes.iter_mut().filter(|node| !node.is_plain()) {
-            node.phase = Phase::Closed;
-            node.outcome.get_or_insert_with(|| REASON.to_owned());
-        }
-        if self.rules.categories && self.rules.from.is_none() && self.nodes[at].slice.category.is_none() {
-            self.wanted = vec![Wanted::whole()];
-            self.spread();
-        } else {
-            self.gap(at, REASON);
-        }
-    }
-
-    fn close(&mut self, at: usize, outcome: &str) {
+    pub(super) fn close(&mut self, at: usize, outcome: &str) {
         let node = &mut self.nodes[at];
         node.phase = Phase::Closed;
         node.outcome = Some(outcome.to_owned());
     }
 
-    fn gap(&mut self, at: usize, reason: &str) {
+    pub(super) fn gap(&mut self, at: usize, reason: &str) {
         self.close(at, reason);
         let name = self.nodes[at].name();
         self.gaps.push(if name.is_empty() { reason.to_owned() } else { format!("{name}: {reason}") });
     }
 
     /// The bounds of a slice, for cutting it.
-    fn extent(&self, at: usize) -> Extent {
+    pub(super) fn extent(&self, at: usize) -> Extent {
         let node = &self.nodes[at];
         let low = node.span.start.unwrap_or(FLOOR);
         let newest = node.basis().flat_map(|read| read.times.iter().copied()).max().unwrap_or(low);
@@ -581,7 +424,7 @@ impl Cover {
 }
 
 /// The parts of a span between cuts.
-fn parts_of(span: &Span, cuts: &[i64], unit: i64) -> Vec<Span> {
+pub(super) fn parts_of(span: &Span, cuts: &[i64], unit: i64) -> Vec<Span> {
     let starts = std::iter::once(span.start).chain(cuts.iter().copied().map(Some));
     let ends = cuts.iter().map(|cut| Some(cut - unit)).chain([span.end]);
     starts.zip(ends).map(|(start, end)| Span { start, end, category: span.category.clone() }).collect()
