@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use huopan::base::Clock as _;
 use huopan::base::{Kind, Result, SystemClock};
 use huopan::config::gateway::Pause;
 use huopan::config::{Pipeline, load_pipeline};

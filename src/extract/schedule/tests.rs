@@ -153,13 +153,13 @@ fn every_shop_and_item_of_the_plan_is_in_the_facts_whenever_the_run_ends() {
     let half = world(&["a"], &[1], FetchDetails::All);
     let mut schedule = half.schedule();
     tasks(&mut schedule);
-    settle(&mut schedule, &Task::Item { shop: None, offer_ids: vec![1] }, Outcome::NotSent);
     settle(&mut schedule, &Task::Count { shop: 0 }, Outcome::Counted(2));
     tasks(&mut schedule);
     settle(&mut schedule, &on_sale(0, 1), page(1..3, &[7, 8]));
     tasks(&mut schedule);
     settle(&mut schedule, &Task::Sku { shop: Some(0), offer_id: 1, sku_id: 7 }, Outcome::Detail(Vec::new()));
     settle(&mut schedule, &Task::Sku { shop: Some(0), offer_id: 1, sku_id: 8 }, Outcome::NotSent);
+    settle(&mut schedule, &Task::Item { shop: None, offer_ids: vec![1] }, Outcome::NotSent);
     let (shops, items) = schedule.facts(now(), Some("quota"));
     let reason = shops[0].incomplete_reason.as_deref();
     assert_eq!((reason, items), (Some("1 details were not asked for: quota"), vec![1]));
