@@ -36,7 +36,7 @@ fn run_with(record: &str, rules: &Rules, source: SkuSource) -> Result<Offer<'sta
     let skus: Vec<SkuFields<'_>> = fields.get(OfferField::Skus).map_or(Vec::new(), |skus| {
         skus.elements().map(|sku| SkuFields(fields_of(sku, crate::config::gateway::SKU_FIELDS))).collect()
     });
-    let input = Input { offer: &fields, skus: &skus, shop_id: Some("b2b-configured"), sku_source: source };
+    let input = Input { offer: &fields, skus: &skus, shop_id: Some("b2b-configured"), sku_source: source, kept: &[] };
     let mut offer = Offer::default();
     normalise(&input, rules, &mut offer).map(|()| offer)
 }
