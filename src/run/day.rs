@@ -471,3 +471,6 @@ fn count_calls(row: &mut RunRow, facts: &RunFacts) {
 fn length(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

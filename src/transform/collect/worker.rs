@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Datelike, NaiveDate};
 
-use crate::base::json::Raw;
 use crate::base::Result;
+use crate::base::json::Raw;
 use crate::config::gateway::{Endpoint, ErrorClass, ErrorRules};
 use crate::extract::judge::{Fault, Judgement};
 use crate::extract::{Attempt, Record, answer, body};
