@@ -295,6 +295,10 @@ impl Context<'_> {
             }
         }
         if status.is_some() && later {
+            // Beside ladders of their own, tiers go on as they were.
+            for kept in going_on(input, offer).into_iter().filter(|kept| !kept.steps.is_empty()) {
+                self.append_sku(&kept.steps, kept.sku.sku_id, offer);
+            }
             self.sku_prices(input, offer, scratch)?;
         }
         Ok(status)

@@ -292,6 +292,18 @@ async fn a_detail_counts_for_its_offer_until_the_offer_is_modified() {
 }
 
 #[tokio::test]
+async fn details_of_several_offers_in_one_answer_find_their_listings() {
+    let lake = with_details();
+    let mut both = detail(19, 0, r#"{"item":[{"num_iid":1,"name":"own"},{"num_iid":"2"},{"num_iid":9}]}"#);
+    both.record.offer_id = None;
+    let attempts = vec![page(19, &[&item(1, "01", ""), &item(2, "02", "")]), both];
+    let report = lake.publish(19, 1, attempts, facts(vec![shop_facts(19, Listed::Whole, 3)])).await;
+    assert_eq!((report.received, report.loaded, report.duplicates), (3, 3, 0), "one of them was not listed");
+    let titles = "select offer_id, title, category_id from offers order by 1";
+    assert_eq!(lake.rows(titles).await, ["1 own c1", "2 listed 2 c2", "9 ∅ ∅"]);
+}
+
+#[tokio::test]
 async fn a_detail_that_is_refused_leaves_its_offer_as_listed() {
     let lake = with_details();
     let refused = r#"{"error_response":{"code":"77777","msg":"?"}}"#;

@@ -5,6 +5,7 @@
 //! Invariant: of the rows of the picture before, each goes on at most once.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::extract::{Listed, ShopFacts};
 
@@ -35,20 +36,20 @@ pub(super) fn of_changed_shops<'p>(
     previous: &'p Previous,
     asked: &[ShopFacts],
 ) -> HashMap<String, Vec<(i64, &'p PreviousOffer)>> {
-    let changed = asked.iter().filter(|facts| facts.listing == Listed::Changed);
-    let mut shops: HashMap<&str, (HashSet<i64>, Vec<(i64, &PreviousOffer)>)> =
-        changed.map(|facts| (facts.shop_id.as_str(), (facts.off_sale.iter().copied().collect(), Vec::new()))).collect();
+    let changed = || asked.iter().filter(|facts| facts.listing == Listed::Changed);
+    let off_sale: HashSet<i64> = changed().flat_map(|facts| facts.off_sale.iter().copied()).collect();
+    let mut shops: HashMap<String, Vec<_>> = changed().map(|facts| (facts.shop_id.clone(), Vec::new())).collect();
     if shops.is_empty() {
-        return HashMap::new();
+        return shops;
     }
     let seen: HashSet<i64> = fetched.winners.iter().map(|key| key.offer_id).collect();
-    for (&offer_id, offer) in previous.kept().iter().filter(|(id, offer)| !offer.delisted && !seen.contains(id)) {
-        let shop = offer.shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id));
-        if let Some((_, unseen)) = shop.filter(|(off_sale, _)| !off_sale.contains(&offer_id)) {
-            unseen.push((offer_id, offer));
+    let unseen = |id: &i64, offer: &PreviousOffer| !offer.delisted && !seen.contains(id) && !off_sale.contains(id);
+    for (&offer_id, offer) in previous.kept().iter().filter(|(id, offer)| unseen(id, offer)) {
+        if let Some(shop) = offer.shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id)) {
+            shop.push((offer_id, offer));
         }
     }
-    shops.into_iter().map(|(shop_id, (_, unseen))| (shop_id.to_owned(), unseen)).collect()
+    shops
 }
 
 /// What a shop's judgement means for its absent offers.
@@ -112,52 +113,50 @@ pub(super) fn carry(
         let absent = offers.iter().filter(|(id, offer)| offer.delisted == is_delisted && !seen.contains(id));
         absent.map(|(id, offer)| (*id, offer.shop_id.clone())).collect::<Vec<_>>()
     };
-    for (offer_id, shop_id) in absent(previous.kept(), false) {
-        let shop = shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id));
-        let judged = judgements.of(shop.as_deref().map(|shop| &**shop));
-        let there = fetched.set_aside.contains(&offer_id);
-        let goes_on = match judged {
-            Judged::Untouched | Judged::Incomplete => true,
-            Judged::Complete => there,
-            Judged::Changed(off_sale) => !off_sale.contains(&offer_id) || there,
-            Judged::Single => unanswered.contains(&offer_id) || there,
-        };
-        if goes_on && carried.insert(offer_id) {
-            count(shop, judged, |shop| {
-                shop.carried_count += 1;
-                shop.offer_count += 1;
-            });
+    let set_aside = |offer_id: i64| fetched.set_aside.contains(&offer_id);
+    let mut settle = |offers: Vec<(i64, Option<Arc<str>>)>,
+                      into: &mut HashSet<i64>,
+                      fits: &dyn Fn(i64, Judged<'_>) -> bool,
+                      add: Counting| {
+        for (offer_id, shop_id) in offers {
+            let shop = shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id));
+            let judged = judgements.of(shop.as_deref().map(|shop| &**shop));
+            if fits(offer_id, judged) && into.insert(offer_id) {
+                count(shop, judged, add);
+            }
         }
-    }
+    };
+    let goes_on = |offer_id: i64, judged: Judged<'_>| match judged {
+        Judged::Untouched | Judged::Incomplete => true,
+        Judged::Complete => set_aside(offer_id),
+        Judged::Changed(off_sale) => !off_sale.contains(&offer_id) || set_aside(offer_id),
+        Judged::Single => unanswered.contains(&offer_id) || set_aside(offer_id),
+    };
+    settle(absent(previous.kept(), false), carried, &goes_on, |shop| {
+        shop.carried_count += 1;
+        shop.offer_count += 1;
+    });
     // What the replaced picture of this day called delisted stays so, unless a whole listing says otherwise.
-    for (offer_id, shop_id) in previous.replaced.iter().flat_map(|offers| absent(offers, true)) {
-        let shop = shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id));
-        let judged = judgements.of(shop.as_deref().map(|shop| &**shop));
-        if !matches!(judged, Judged::Single | Judged::Complete) && carried.insert(offer_id) {
-            count(shop, judged, |shop| shop.delisted_count += 1);
-        }
-    }
-    for (offer_id, shop_id) in absent(&previous.offers, false) {
-        let shop = shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id));
-        let judged = judgements.of(shop.as_deref().map(|shop| &**shop));
-        let is_gone = match judged {
+    let stays = |_: i64, judged: Judged<'_>| !matches!(judged, Judged::Single | Judged::Complete);
+    let replaced = previous.replaced.iter().flat_map(|offers| absent(offers, true)).collect();
+    settle(replaced, carried, &stays, |shop| shop.delisted_count += 1);
+    let is_gone = |offer_id: i64, judged: Judged<'_>| {
+        let gone = match judged {
             Judged::Untouched | Judged::Incomplete => false,
             Judged::Complete => fetched.completeness.count,
             Judged::Changed(off_sale) => off_sale.contains(&offer_id),
             Judged::Single => fetched.gone.contains(&offer_id),
         };
-        if is_gone
-            && !fetched.set_aside.contains(&offer_id)
-            && !carried.contains(&offer_id)
-            && delisted.insert(offer_id)
-        {
-            count(shop, judged, |shop| shop.delisted_count += 1);
-        }
-    }
+        gone && !set_aside(offer_id) && !carried.contains(&offer_id)
+    };
+    settle(absent(&previous.offers, false), delisted, &is_gone, |shop| shop.delisted_count += 1);
 }
 
+/// How an offer is counted in its shop's row.
+type Counting = fn(&mut ShopRow);
+
 /// Counts in a shop's row, which of an untouched shop stays as it was.
-fn count(shop: Option<&mut &mut ShopRow>, judged: Judged<'_>, add: impl FnOnce(&mut ShopRow)) {
+fn count(shop: Option<&mut &mut ShopRow>, judged: Judged<'_>, add: Counting) {
     if let (Some(shop), false) = (shop, matches!(judged, Judged::Untouched)) {
         add(shop);
     }
