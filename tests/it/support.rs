@@ -224,7 +224,7 @@ pub(crate) async fn attempt(pipeline: &Pipeline, options: RunOptions) -> Result<
 
 /// Runs a pipeline for a day, published or not.
 pub(crate) async fn publish(pipeline: &Pipeline, dt: NaiveDate) -> Report {
-    let options = RunOptions { dt: Some(dt), refresh: true, until_landed: false };
+    let options = RunOptions { dt: Some(dt), refresh: true, ..RunOptions::default() };
     match attempt(pipeline, options).await.unwrap_or_else(|error| panic!("{error}: {:?}", error.hint())) {
         Outcome::Published(mut reports) if reports.len() == 1 => reports.swap_remove(0),
         other => panic!("not published: {other:?}"),

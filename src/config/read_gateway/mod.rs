@@ -5,9 +5,11 @@
 //! Invariant: a built-in definition and a user's file go the same way.
 
 mod answers;
+mod endpoints;
+mod limits;
 mod requests;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -141,20 +143,21 @@ fn whole(mut root: Section<'_>, text: String) -> Option<Gateway> {
     let credentials = requests::credentials(&mut root);
     let time = requests::time(&mut root);
     let answer = answer_formats(&mut root);
-    let params = requests::params(&mut root, &credentials);
+    let options = requests::options(&mut root, &credentials);
+    let places = requests::places(&credentials, &options);
+    let params = requests::params(&mut root, &places);
     let unit = root.text("unit").map(|text| text.value.to_owned());
     let sign = requests::sign(&mut root, &credentials);
-    let limits = requests::limits(&mut root);
+    let token = requests::token(&mut root, http, &credentials, &places);
+    let limits = limits::limits(&mut root);
     let shop = requests::shop(&mut root);
-    let endpoints = requests::endpoints(&mut root, http, &credentials);
+    let endpoints = endpoints::endpoints(&mut root, http, &places);
     let (offer, sku) = answers::mappings(&mut root);
     let errors = answers::errors(&mut root);
     let completeness = answers::completeness(&mut root);
     root.finish();
     let (name, title, seen) = (name?, title?, seen?);
     Some(Gateway {
-        options: Vec::new(),
-        token: None,
         name,
         title,
         seen,
@@ -171,6 +174,8 @@ fn whole(mut root: Section<'_>, text: String) -> Option<Gateway> {
         endpoints,
         offer,
         sku,
+        options,
+        token,
         errors,
         completeness,
         text,
@@ -193,19 +198,23 @@ pub(super) fn checked_name(section: &Section<'_>, text: Text<'_>, key: &str) -> 
 
 /// A gateway's address: http or https, without a query, a fragment or a password.
 pub(super) fn base_address(section: &Section<'_>, text: Text<'_>) -> String {
-    let problem = match url::Url::parse(text.value) {
-        Ok(url) if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() => {
-            "is no `http(s)://` address"
-        }
-        Ok(url) if url.password().is_some() || !url.username().is_empty() => {
+    let url = url::Url::parse(text.value).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    // Of what is no address nobody knows what stands before an `@`, and the message would repeat it.
+    let login = match &url {
+        Some(url) => url.password().is_some() || !url.username().is_empty(),
+        None => text.value.contains('@'),
+    };
+    let problem = match url {
+        _ if login => {
             section.report.mask(text.place);
             let problem = Problem::at(text.place, "an address must not hold a user or a password");
             section.report.add(problem.help("credentials belong into `credentials`"));
             return String::new();
         }
-        Ok(url) if url.query().is_some() || url.fragment().is_some() => "must end before `?` and `#`",
-        Ok(_) => return text.value.to_owned(),
-        Err(_) => "is no `http(s)://` address",
+        Some(url) if url.host_str().is_none() => "is no `http(s)://` address",
+        Some(url) if url.query().is_some() || url.fragment().is_some() => "must end before `?` and `#`",
+        Some(_) => return text.value.to_owned(),
+        None => "is no `http(s)://` address",
     };
     section.report.add(Problem::at(text.place, format!("the address `{}` {problem}", text.value)));
     String::new()

@@ -38,7 +38,7 @@ fn a_key_that_no_other_resembles() {
 10 | [zzz]
    |  ^^^
    |
-   = help: known here: `name`, `gateway`, `url`, `shops`, `shops_file`, `items`, `items_file`, `files`, `on_incomplete`, `accounts`, `fetch`, `units`, `lake`"#,
+   = help: known here: `name`, `gateway`, `url`, `shops`, `shops_file`, `items`, `items_file`, `files`, `on_quota`, `on_incomplete`, `account_choice`, `accounts`, `fetch`, `units`, `lake`, `state`, `alerts`"#,
     );
 }
 
@@ -46,15 +46,15 @@ fn a_key_that_no_other_resembles() {
 fn a_key_of_a_later_version() {
     check(
         "[lake]",
-        r#"[[alerts]]
-name = "ops"
+        r#"[[watches]]
+name = "cheaper"
 
 [lake]"#,
-        r#"error: unknown key `alerts`
+        r#"error: unknown key `watches`
   --> p.toml:10:3
    |
-10 | [[alerts]]
-   |   ^^^^^^
+10 | [[watches]]
+   |   ^^^^^^^
    |
    = help: not in this version: remove it"#,
     );
@@ -367,6 +367,23 @@ url     = "https://me:s3cr3t-Hunter2-value@x.com/""#,
 }
 
 #[test]
+fn a_password_in_what_is_no_address() {
+    for address in [
+        "https://me:s3cr3t-Hunter2-value#@x.com/",
+        "me:s3cr3t-Hunter2-value@x.com",
+        "ftp://me:s3cr3t-Hunter2-value@x.com",
+    ] {
+        let text = RIGHT.replace("gateway = \"portals\"", &format!("gateway = \"portals\"\nurl = \"{address}\""));
+        // `load` looks for the secret in what is said.
+        let problems = load(&text).unwrap_err();
+        assert!(
+            problems.starts_with("error: an address must not hold a user or a password\n --> p.toml:3:7"),
+            "{problems}"
+        );
+    }
+}
+
+#[test]
 fn no_account() {
     check(
         r#"[[accounts]]
@@ -466,7 +483,7 @@ fn a_secret_in_the_wrong_place() {
 5 | app_secret = "********************"
   | ^^^^^^^^^^
   |
-  = help: known here: `name`, `gateway`, `url`, `shops`, `shops_file`, `items`, `items_file`, `files`, `on_incomplete`, `accounts`, `fetch`, `units`, `lake`"#,
+  = help: known here: `name`, `gateway`, `url`, `shops`, `shops_file`, `items`, `items_file`, `files`, `on_quota`, `on_incomplete`, `account_choice`, `accounts`, `fetch`, `units`, `lake`, `state`, `alerts`"#,
     );
 }
 
@@ -601,7 +618,7 @@ pin = "s3cr3t-Hunter2-value""#,
 9 | pin = "********************"
   | ^^^
   |
-  = help: known here: `name`, `credentials`, `licence`, `calls_per_day`"#,
+  = help: known here: `gateway`, `name`, `credentials`, `licence`, `calls_per_day`, `calls_per_second`, `proxy`"#,
     );
 }
 
@@ -702,39 +719,6 @@ licence = "test"
    |        ^^^^^^
    |
    = help: give each its own name: logs and `calls` show it instead of the key"#,
-    );
-}
-
-#[test]
-fn a_proxy() {
-    check(
-        r#""paid""#,
-        r#""paid"
-proxy = "env:PROXY""#,
-        r#"error: unknown key `proxy`
- --> p.toml:9:1
-  |
-9 | proxy = "*********"
-  | ^^^^^
-  |
-  = help: not in this version: remove it"#,
-    );
-}
-
-#[test]
-fn skus_of_a_later_version() {
-    check(
-        "[lake]",
-        r#"[fetch]
-skus = "missing"
-[lake]"#,
-        r#"error: `skus = "missing"` is not in this version
-  --> p.toml:11:8
-   |
-11 | skus = "missing"
-   |        ^^^^^^^^^
-   |
-   = help: `off` or `all`"#,
     );
 }
 
