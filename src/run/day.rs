@@ -244,7 +244,10 @@ impl Day {
         files.picture(&picture)?;
         files.small(Table::Shops, &rows::shops(&run_id, &report.shops)?)?;
         let stays = match &self.replaced {
-            Some(replaced) => previous::quarantine(&self.store, replaced, &verdict.untouched)?,
+            Some(replaced) => {
+                let items = self.facts.items_untouched.iter().copied().collect();
+                previous::quarantine(&self.store, replaced, &verdict.untouched, &items)?
+            }
             None => Vec::new(),
         };
         files.with_earlier(Table::Quarantine, &rows::quarantine(&run_id, &collected.quarantine)?, &stays)?;
@@ -347,7 +350,7 @@ impl Day {
             carried: length(carried().filter(|key| !is_kept(key)).count()),
             calls: self.facts.calls_used,
             items_unanswered: self.facts.items_unanswered.len(),
-            incomplete_reason: all_refused(collected, loaded),
+            incomplete_reason: all_refused(collected, loaded).filter(|_| self.facts.items_untouched.is_empty()),
             shops: verdict.shops.clone(),
         }
     }

@@ -173,13 +173,21 @@ pub(super) fn skus(store: &Store, entry: &Entry) -> Result<KeptSkus> {
     builder.finish()
 }
 
-/// The rows of `quarantine` of these shops.
-pub(super) fn quarantine(store: &Store, entry: &Entry, shops: &HashSet<String>) -> Result<Vec<RecordBatch>> {
+/// The rows of `quarantine` of these shops and items.
+pub(super) fn quarantine(
+    store: &Store,
+    entry: &Entry,
+    shops: &HashSet<String>,
+    items: &HashSet<i64>,
+) -> Result<Vec<RecordBatch>> {
     let mut rows = Vec::new();
-    if !shops.is_empty() {
+    if !shops.is_empty() || !items.is_empty() {
         read(store, entry, Table::Quarantine, None, |batch| {
-            let ids = text(&batch, "shop_id")?;
-            let of_shops = |row: usize| ids.is_valid(row) && shops.contains(ids.value(row));
+            let (ids, offers) = (text(&batch, "shop_id")?, numbers::<Int64Type>(&batch, "offer_id")?);
+            let of_shops = |row: usize| {
+                (ids.is_valid(row) && shops.contains(ids.value(row)))
+                    || (offers.is_valid(row) && items.contains(&offers.value(row)))
+            };
             let mask: BooleanArray = (0..batch.num_rows()).map(|row| Some(of_shops(row))).collect();
             rows.push(filter_record_batch(&batch, &mask).map_err(|source| broken().caused_by(source))?);
             Ok(())

@@ -145,6 +145,11 @@ pub fn judge(fetched: &Fetched<'_>, previous: &Previous) -> Verdict {
             by_shop.entry(shop_id).or_default().push(key);
         }
     }
+    // The shops of items that an earlier attempt of the day was answered for have a row also where nothing is new.
+    let untouched = fetched.facts.items_untouched.iter().filter_map(|id| previous.kept().get(id));
+    for shop_id in untouched.filter_map(|offer| offer.shop_id.as_deref()) {
+        by_shop.entry(shop_id).or_default();
+    }
     let asked = asked_shops(fetched.facts, previous);
     let unseen = absent::of_changed_shops(fetched, previous, &asked);
     let mut listed = HashMap::new();

@@ -10,12 +10,13 @@ use std::collections::HashSet;
 
 use crate::base::Result;
 use crate::base::json::{self, Raw};
+use crate::base::moment;
 use crate::extract::judge::Judgement;
 use crate::extract::{Attempt, body};
 use crate::transform::decode::{Records, Scratch, records};
 use crate::transform::fields::{OfferField, OfferFields};
 use crate::transform::normalise::SkuSource;
-use crate::transform::{id, text, time};
+use crate::transform::{id, text};
 
 use super::{Collector, makes_offers};
 
@@ -102,7 +103,7 @@ impl Collector<'_> {
                 let Some(offer_id) = fields.get(OfferField::OfferId).and_then(id::read) else { continue };
                 if detailed.contains(&offer_id) {
                     let modified_at =
-                        fields.get(OfferField::ModifiedAt).and_then(text::read).and_then(|text| time::read(&text));
+                        fields.get(OfferField::ModifiedAt).and_then(text::read).and_then(|text| moment::read(&text));
                     let rank = (modified_at, record.received_at.timestamp_micros(), record.number, position);
                     fills.push((offer_id, Fill { rank, fields: filled(&fields) }));
                 }

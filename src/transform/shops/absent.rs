@@ -107,6 +107,7 @@ pub(super) fn carry(
     let seen: HashSet<i64> = counting.map(|key| key.offer_id).collect();
     kept.retain(|offer_id| seen.contains(offer_id));
     let unanswered: HashSet<i64> = fetched.facts.items_unanswered.iter().copied().collect();
+    let untouched_items: HashSet<i64> = fetched.facts.items_untouched.iter().copied().collect();
     let mut shops: HashMap<String, &mut ShopRow> = shops.iter_mut().map(|shop| (shop.shop_id.clone(), shop)).collect();
     let judgements = Judgements { listed, untouched, held: held.keys().map(String::as_str).collect() };
     let absent = |offers: &'_ HashMap<i64, PreviousOffer>, is_delisted: bool| {
@@ -120,7 +121,10 @@ pub(super) fn carry(
                       add: Counting| {
         for (offer_id, shop_id) in offers {
             let shop = shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id));
-            let judged = judgements.of(shop.as_deref().map(|shop| &**shop));
+            let judged = match judgements.of(shop.as_deref().map(|shop| &**shop)) {
+                Judged::Single if untouched_items.contains(&offer_id) => Judged::Incomplete,
+                judged => judged,
+            };
             if fits(offer_id, judged) && into.insert(offer_id) {
                 count(shop, judged, add);
             }

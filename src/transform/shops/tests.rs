@@ -382,3 +382,20 @@ fn a_detail_stands_until_its_offer_is_modified() {
     let shop = &verdict.shops[0];
     assert_eq!((shop.offer_count, shop.changed_count, shop.price_complete_rate), (4, 3, Some(2_500)));
 }
+
+#[test]
+fn items_that_an_earlier_attempt_was_answered_for_stay_as_they_were() {
+    let mut case = Case::new(facts(&[]), vec![key("a", 1, 1)]);
+    case.listings = Listings::Named;
+    case.facts.items_untouched = vec![2, 3, 4];
+    let mut before = previous(&[("a", 1, 1), ("a", 2, 2), ("b", 3, 3), ("a", 4, 4), ("a", 5, 5)]);
+    let mut replaced = before.offers.clone();
+    replaced.get_mut(&4).unwrap().delisted = true;
+    before.replaced = Some(replaced);
+    let verdict = case.judge(&before);
+    assert_eq!((verdict.carried, verdict.delisted), (HashSet::from([2, 3, 4]), HashSet::new()));
+    let counts = |shop: &ShopRow| (shop.shop_id.clone(), shop.offer_count, shop.carried_count, shop.delisted_count);
+    let shops: Vec<_> = verdict.shops.iter().map(counts).collect();
+    assert_eq!(shops, [("a".to_owned(), 2, 1, 1), ("b".to_owned(), 1, 1, 0)]);
+    assert!(verdict.shops.iter().all(|shop| shop.incomplete_reason.is_none()));
+}
