@@ -118,6 +118,8 @@ pub struct Report {
     pub calls: i64,
     /// Single offers nobody answered for.
     pub items_unanswered: usize,
+    /// Why the whole of it is not proven complete, whatever its shops are.
+    pub incomplete_reason: Option<String>,
     /// Its shops.
     pub shops: Vec<ShopRow>,
 }
@@ -126,7 +128,8 @@ impl Report {
     /// Whether everything asked for is proven complete.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.items_unanswered == 0 && self.shops.iter().all(|shop| shop.incomplete_reason.is_none())
+        let whole = self.items_unanswered == 0 && self.incomplete_reason.is_none();
+        whole && self.shops.iter().all(|shop| shop.incomplete_reason.is_none())
     }
 }
 
