@@ -5,6 +5,7 @@
 pub mod error;
 pub mod ids;
 pub mod json;
+pub mod moment;
 pub mod money;
 pub mod secret;
 pub mod text;

@@ -252,6 +252,7 @@ impl Report {
         for number in self.private.into_inner() {
             if let Some(source) = sources.get_mut(number) {
                 overwrite_named(&mut source.text);
+                overwrite_passwords(&mut source.text);
                 if suspected.contains(&number) {
                     overwrite_credentials(&mut source.text);
                 }
@@ -272,19 +273,25 @@ fn overwrite(text: &mut String, span: Range<usize>) {
 /// Overwrites the values of keys that sound like secrets, unless they are references.
 fn overwrite_named(text: &mut String) {
     static ASSIGNMENT: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        let name = r"(?i)[a-z0-9_-]*(?:secret|token|passw|private|apikey|api_key)[a-z0-9_-]*";
+        let name = r"(?i)[a-z0-9_-]*(?:secret|token|passw|private|apikey|api_key|proxy)[a-z0-9_-]*";
         Regex::new(&format!("{name}[\"']?[ \\t]*{VALUE}")).ok()
     });
     overwrite_found(text, ASSIGNMENT.as_ref(), |_| true);
 }
 
-/// Overwrites all values in lines and sections of `credentials`, unless they are references.
+/// Overwrites what stands before the `@` of an address.
+fn overwrite_passwords(text: &mut String) {
+    static LOGIN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"://([^\s"'/@]+)@"#).ok());
+    overwrite_found(text, LOGIN.as_ref(), |_| true);
+}
+
+/// Overwrites all values in lines and sections of `credentials` and `alerts`, unless they are references.
 fn overwrite_credentials(text: &mut String) {
     static ANY: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(VALUE).ok());
     let mut inside = false;
     overwrite_found(text, ANY.as_ref(), |line| {
         if line.trim_start().starts_with('[') {
-            inside = line.contains("credential");
+            inside = line.contains("credential") || line.contains("alerts");
         }
         inside || line.contains("credential")
     });

@@ -127,6 +127,18 @@ impl<'a> Section<'a> {
         None
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        let entry = self.entry(key)?;
+        match &entry.node.value {
+            Value::Flag(flag) => Some(*flag),
+            other => {
+                self.wrong_type(&entry.node, key, "`true` or `false`", other);
+                None
+            }
+        }
+    }
+
     /// One of a few words.
     pub(super) fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text(key)?;

@@ -1,42 +1,50 @@
-//! One call: waits its turn, signs, sends, lands, judges, and tries again within its budget.
+//! One call: used again where its answer is known, else it waits its turn, signs, sends, lands, judges, and tries again
+//! within its budget.
 //!
 //! Takes a task and its values; gives a [`Reply`] that the driver settles.
 //!
-//! Invariant: every attempt is landed, and what is judged is what the sink kept.
+//! Invariant: every attempt is reserved before it leaves and landed before it is judged, and what is judged is what the
+//! sink kept.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use crate::base::json::Raw;
 use crate::base::secret::Mask;
 use crate::base::{Error, Kind, Result};
-use crate::config::Gateway;
-use crate::config::gateway::{Endpoint, ErrorClass};
+use crate::config::gateway::{Endpoint, ErrorClass, QuotaScope};
+use crate::config::pipeline::Account;
+use crate::state::{Feedback, Rest};
 
-use super::accounts::{Accounts, Turn};
-use super::answer::{self, List};
+use super::accounts::NoneLeft;
+use super::answered::{self, CallKey};
+use super::cached;
 use super::driver::Job;
-use super::http::{Exchange, Http};
-use super::judge::{Fault, Judge, Judgement};
-use super::page::Page;
+use super::facts::Note;
+use super::http::Exchange;
+use super::judge::{Fault, Judgement};
 use super::progress::Event;
+use super::reading::read;
 use super::record::Record;
 use super::request::{self, Call, Request, Values};
-use super::retry::{Budget, Dice, Next, Outage, Spent};
-use super::schedule::{Named, Outcome, Task};
-use super::skew::{Observation, Skew};
-use super::{Attempt, body};
+use super::retry::{Dice, Next, Spent, WAIT_MAX};
+use super::schedule::{Outcome, Task};
+use super::side::{Ledger, Side, Ticket, Turn};
+use super::skew::Observation;
+use super::tokens::Tokens;
+use super::words::{describe, gave_up, name_parameters};
+use super::{Attempt, body, pace};
 
 /// What all calls of a run share.
 pub(super) struct Caller<'r> {
     pub(super) job: &'r Job<'r>,
-    pub(super) http: Http,
-    pub(super) judge: Judge<'r>,
-    pub(super) budget: Budget,
+    /// The pipeline's gateway, and the details' where that is another one.
+    pub(super) sides: Vec<Side<'r>>,
+    pub(super) ledger: Ledger<'r>,
+    pub(super) tokens: Tokens,
     pub(super) mask: Mask,
     /// Set when nothing more may be sent: by a signal, or by an answer that stops the run.
     pub(super) halt: CancellationToken,
@@ -46,17 +54,18 @@ pub(super) struct Caller<'r> {
 
 /// What calls change.
 pub(super) struct Shared {
-    pub(super) accounts: Accounts,
-    pub(super) skew: Skew,
-    pub(super) outage: Outage,
     pub(super) dice: Dice,
     pub(super) tally: Tally,
+    pub(super) notes: Vec<Note>,
+    /// Attempts sent, by account, scope and day.
+    pub(super) ledger: BTreeMap<(String, String, NaiveDate), u64>,
 }
 
 /// What is counted.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally {
     pub(super) calls: i64,
+    pub(super) saved: i64,
     pub(super) retries: i64,
     pub(super) throttles: i64,
     pub(super) bytes: i64,
@@ -69,10 +78,10 @@ pub(super) struct Tally {
 pub(super) struct Reply {
     /// `Err`: the run must stop.
     pub(super) outcome: Result<Outcome>,
-    /// Set when nothing more can be sent: why.
-    pub(super) stopped: Option<String>,
-    /// The class of the last attempt's fault.
-    pub(super) fault: Option<ErrorClass>,
+    /// Set when nobody can ask any more.
+    pub(super) none_left: Option<NoneLeft>,
+    /// How long the worker rests.
+    pub(super) rest: Duration,
     /// Attempts sent.
     pub(super) attempts: u32,
 }
@@ -81,68 +90,149 @@ pub(super) struct Reply {
 enum Step {
     Done(Result<Outcome>),
     Again(Duration),
-}
-
-/// The turn to send, as one account.
-struct Ticket {
-    account: usize,
-    waited: Duration,
+    /// This account rests (`true`: in all scopes); another one may try.
+    Rest(Rest, bool),
+    /// The access token is renewed first.
+    Renew,
 }
 
 /// One attempt as it came back and was kept.
 struct Tried {
     kept: Attempt,
-    account: usize,
-    sent: Instant,
+    ticket: Ticket,
+    /// By the store's clock.
+    sent_at: DateTime<Utc>,
     /// The offset that the attempt was signed with.
     offset: TimeDelta,
 }
 
-impl Caller<'_> {
+/// A call, and what it needs at every step.
+struct Errand<'c, 'r> {
+    task: &'c Task,
+    values: &'c Values,
+    side: &'c Side<'r>,
+    endpoint: &'r Endpoint,
+    key: CallKey,
+    /// An attempt has asked for a new access token: the next refusal counts.
+    renewed: bool,
+}
+
+impl<'r> Caller<'r> {
     /// Makes one call, with as many attempts as it needs and may have.
     pub(super) async fn call(&self, task: &Task, values: Values) -> Reply {
-        let mut reply = Reply { outcome: Ok(Outcome::NotSent), stopped: None, fault: None, attempts: 0 };
+        let mut reply =
+            Reply { outcome: Ok(Outcome::NotSent), none_left: None, rest: Duration::ZERO, attempts: 0 };
+        let outcome = match self.errand(task, &values) {
+            Ok(mut errand) => match self.known(&errand).await {
+                Ok(Some(outcome)) => Ok(outcome),
+                Ok(None) => self.ask(&mut errand, &mut reply).await,
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        };
+        reply.outcome = outcome;
+        reply
+    }
+
+    fn errand<'c>(&'c self, task: &'c Task, values: &'c Values) -> Result<Errand<'c, 'r>> {
+        let side = self.side(task);
+        let endpoint = side.endpoint(task.endpoint()).ok_or_else(|| {
+            Error::config(format!("gateway `{}` has no endpoint `{}`", side.gateway.name, task.endpoint()))
+        })?;
+        let account = &side.accounts[0];
+        let call = Call { gateway: side.gateway, endpoint, account, values, now: self.job.clock.now() };
+        let mut identity = request::identity(call).map_err(|error| self.misbuilt(side, &error))?;
+        identity.values_mut().for_each(|value| *value = self.mask.text(value));
+        let key = answered::key(side.named.unwrap_or_default(), task.endpoint(), &identity);
+        Ok(Errand { task, values, side, endpoint, key, renewed: false })
+    }
+
+    /// The gateway that answers a task.
+    pub(super) fn side(&self, task: &Task) -> &Side<'r> {
+        match task {
+            Task::Item { .. } if self.sides.len() > 1 => &self.sides[1],
+            _ => &self.sides[0],
+        }
+    }
+
+    /// The outcome of a call whose answer an earlier start has landed, or a cache holds.
+    async fn known(&self, errand: &Errand<'_, 'r>) -> Result<Option<Outcome>> {
+        if self.halt.is_cancelled() {
+            return Ok(None);
+        }
+        let kept = match self.job.answered.find(errand.key).await? {
+            Some(kept) => Some(kept),
+            None => self.cached(errand).await?,
+        };
+        let Some(kept) = kept else { return Ok(None) };
+        let (judgement, outcome) = self.judge(errand, &kept);
+        let outcome = match judgement {
+            Judgement::Good => outcome,
+            Judgement::Fault(fault) if matches!(fault.class, ErrorClass::Item | ErrorClass::Gone) => {
+                Outcome::Refused(describe(&fault))
+            }
+            // Rules may have changed since it landed: it settles nothing now.
+            Judgement::Fault(_) => return Ok(None),
+        };
+        let tally = &mut self.lock().tally;
+        tally.saved += 1;
+        tally.good += 1;
+        Ok(Some(outcome))
+    }
+
+    /// An answer from the cache, landed again as a copy.
+    async fn cached(&self, errand: &Errand<'_, 'r>) -> Result<Option<Attempt>> {
+        if !self.job.reads_cache || errand.endpoint.cache_seconds.is_none() {
+            return Ok(None);
+        }
+        let now = self.job.clock.now() + self.ledger.offset;
+        let key = cached::key(&errand.side.gateway.url, errand.key);
+        let Some(found) = self.ledger.state.cached(&key, now).await? else { return Ok(None) };
+        let Some(mut copy) = cached::decode(&found.value) else { return Ok(None) };
+        copy.record.copied_from = Some(copy.record.raw_ref());
+        copy.record.run_id = self.job.run_id.to_owned();
+        // As the listing of this run names it.
+        copy.record.shop_id.clone_from(&errand.values.shop_id);
+        Ok(Some(self.job.sink.land(copy).await?))
+    }
+
+    /// Asks the gateway.
+    async fn ask(&self, errand: &mut Errand<'_, 'r>, reply: &mut Reply) -> Result<Outcome> {
         let first = tokio::time::Instant::now();
         loop {
-            let ticket = match self.turn().await {
-                Ok(ticket) => ticket,
-                Err(stopped) => {
-                    reply.stopped = stopped;
-                    return reply;
-                }
-            };
+            let Some(ticket) = self.ticket(errand, reply).await? else { return Ok(Outcome::NotSent) };
+            self.renew_if_due(errand, &ticket).await?;
             reply.attempts += 1;
-            let tried = match self.attempt(task, &values, &ticket, reply.attempts).await {
-                Ok(tried) => tried,
-                Err(error) => {
-                    reply.outcome = Err(error);
-                    return reply;
-                }
-            };
-            let (judgement, outcome) = self.judge(task, &tried.kept);
-            reply.fault = None;
-            let step = match judgement {
+            let tried = self.attempt(errand, ticket, reply.attempts).await?;
+            let (judgement, outcome) = self.judge(errand, &tried.kept);
+            let spent = Spent { attempts: reply.attempts, elapsed: first.elapsed() };
+            let pause = &errand.side.gateway.limits.pause;
+            let (step, fault) = match judgement {
                 Judgement::Good => {
-                    self.answered_well(tried.account);
-                    Step::Done(Ok(outcome))
+                    self.answered_well(errand, &tried.kept).await?;
+                    (Step::Done(Ok(outcome)), None)
                 }
-                Judgement::Fault(fault) => {
-                    reply.fault = Some(fault.class);
-                    let spent = Spent { attempts: reply.attempts, elapsed: first.elapsed() };
-                    self.after_fault(&tried, &fault, spent)
+                Judgement::Fault(fault) => (self.after_fault(errand, &tried, &fault, spent), Some(fault)),
+            };
+            reply.rest = pace::rest(pause, fault.as_ref().map(|fault| fault.class));
+            let feedback = feedback(fault.as_ref(), &tried);
+            let now = self.job.clock.now();
+            errand.side.settle(self.ledger, &tried.ticket, reply.rest, feedback, now).await?;
+            let wait = match step {
+                Step::Done(outcome) => return self.refused(errand, &tried, fault.as_ref(), outcome).await,
+                Step::Again(wait) => wait,
+                Step::Rest(rest, whole) => {
+                    self.rest(errand, &tried, rest, whole).await?;
+                    Duration::ZERO
+                }
+                Step::Renew => {
+                    errand.renewed = true;
+                    self.renew(errand, tried.ticket.account).await?;
+                    Duration::ZERO
                 }
             };
-            match step {
-                Step::Done(outcome) => {
-                    reply.outcome = outcome;
-                    return reply;
-                }
-                Step::Again(wait) => {
-                    if !self.sleep(wait).await {
-                        reply.outcome = Ok(Outcome::NotSent);
-                        return reply;
-                    }
-                }
+            if !self.sleep(wait).await {
+                return Ok(Outcome::NotSent);
             }
         }
     }
@@ -156,51 +246,76 @@ impl Caller<'_> {
         }
     }
 
-    /// Waits for the right to send.
-    async fn turn(&self) -> Result<Ticket, Option<String>> {
+    /// Waits for the right to send. `None`: halted, or nobody can ask (told in `reply`).
+    async fn ticket(&self, errand: &Errand<'_, 'r>, reply: &mut Reply) -> Result<Option<Ticket>> {
+        let side = errand.side;
+        let scope = side.scope(errand.task.endpoint(), errand.values.shop_id.as_deref());
         let asked = tokio::time::Instant::now();
         loop {
             if self.halt.is_cancelled() {
-                return Err(None);
+                return Ok(None);
             }
-            let now = tokio::time::Instant::now();
-            let turn = self.lock().accounts.take(now.into_std());
-            match turn {
-                Turn::Send(account) => return Ok(Ticket { account, waited: asked.elapsed() }),
-                Turn::None(reason) => return Err(Some(reason)),
-                Turn::Wait(at) => {
-                    self.sleep(at.saturating_duration_since(now.into_std())).await;
+            match side.turn(self.ledger, &scope, self.job.clock.now()).await? {
+                Turn::Wait(wait) => {
+                    self.sleep(wait).await;
+                }
+                Turn::NoneLeft(none_left) => {
+                    self.note(Note::NoneLeft { reason: none_left.reason.clone() });
+                    reply.none_left = Some(none_left);
+                    return Ok(None);
+                }
+                Turn::Send(mut ticket) => {
+                    self.tell_quota(errand, &ticket);
+                    ticket.waited = asked.elapsed();
+                    return Ok(Some(ticket));
                 }
             }
         }
     }
 
+    fn tell_quota(&self, errand: &Errand<'_, 'r>, ticket: &Ticket) {
+        let Some(mark) = ticket.mark else { return };
+        let account = errand.side.accounts[ticket.account].name.clone();
+        let scope = ticket.scope.replace(':', " ");
+        tracing::warn!(account, used = mark.used, limit = mark.limit, "the calls of the day are nearly used up");
+        let note = Note::Quota { account, scope, percent: mark.percent, used: mark.used, limit: mark.limit };
+        self.job.progress.on(Event::Warning(&note.to_string()));
+        self.note(note);
+    }
+
     /// Builds, sends and lands one attempt.
-    async fn attempt(&self, task: &Task, values: &Values, ticket: &Ticket, number: u32) -> Result<Tried> {
-        let job = self.job;
-        let skew = self.lock().skew;
+    async fn attempt(&self, errand: &Errand<'_, 'r>, mut ticket: Ticket, number: u32) -> Result<Tried> {
+        let (job, side) = (self.job, errand.side);
+        let account = &side.accounts[ticket.account];
+        let mut tries = 0;
+        while let Some(wait) = side.on_time(self.ledger, &mut ticket, job.clock.now(), tries).await? {
+            tries += 1;
+            tokio::time::sleep(wait).await;
+        }
+        let skew = side.live().skew;
         let sent_at = job.clock.now();
-        let request = self.build(task, values, ticket.account, skew.correct(sent_at))?;
+        let request = self.build(errand, ticket.account, skew.correct(sent_at))?;
         let sent = tokio::time::Instant::now();
-        let exchange = self.http.send(&request).await;
+        let exchange = side.http(ticket.account).send(&request).await;
         let latency = sent.elapsed();
         let received_at = job.clock.now();
-        self.observe(&exchange, sent_at, received_at);
-        self.count(&exchange, number);
+        self.observe(side, &exchange, sent_at, received_at);
+        self.count(&exchange, number, account, &ticket);
+        let values = errand.values;
         let record = Record {
             run_id: job.run_id.to_owned(),
             number: 0,
             attempt: i32::try_from(number).unwrap_or(i32::MAX),
-            account: job.pipeline.accounts[ticket.account].name.clone(),
-            account_key: job.pipeline.accounts[ticket.account].key.clone(),
-            gateway: None,
-            copied_from: None,
-            endpoint: task.endpoint().to_owned(),
+            account: account.name.clone(),
+            account_key: account.key.clone(),
+            gateway: side.named.map(str::to_owned),
+            endpoint: errand.task.endpoint().to_owned(),
             shop_id: values.shop_id.clone(),
             offer_id: values.offer_id,
             sku_id: values.sku_id,
             page: values.page,
             request: request.identity,
+            copied_from: None,
             http_status: exchange.status,
             content_type: exchange.content_type,
             retry_after: exchange.retry_after,
@@ -213,29 +328,51 @@ impl Caller<'_> {
             digest: String::new(),
             redacted: false,
         };
-        let kept = job.sink.land(Attempt { record, body: exchange.body }).await?;
-        Ok(Tried { kept, account: ticket.account, sent: sent.into_std(), offset: skew.offset() })
+        let attempt = self.without_tokens(Attempt { record, body: exchange.body });
+        let kept = job.sink.land(attempt).await?;
+        Ok(Tried { kept, ticket, sent_at: sent_at + self.ledger.offset, offset: skew.offset() })
     }
 
-    fn build(&self, task: &Task, values: &Values, account: usize, now: DateTime<Utc>) -> Result<Request> {
-        let pipeline = self.job.pipeline;
-        let endpoint = self.endpoint(task)?;
-        let account = &pipeline.accounts[account];
-        request::build(Call { gateway: &pipeline.gateway, endpoint, account, values, now })
-            .map_err(|error| Error::config(format!("gateway `{}`: {error}", pipeline.gateway.name)))
+    fn build(&self, errand: &Errand<'_, 'r>, account: usize, now: DateTime<Utc>) -> Result<Request> {
+        let side = errand.side;
+        let account = self.tokens.fresh(side.gateway, &side.accounts[account], account);
+        let call = Call { gateway: side.gateway, endpoint: errand.endpoint, account: &account, values: errand.values, now };
+        request::build(call).map_err(|error| self.misbuilt(side, &error))
     }
 
-    fn endpoint(&self, task: &Task) -> Result<&Endpoint> {
-        let gateway = &self.job.pipeline.gateway;
-        gateway
-            .endpoints
-            .get(task.endpoint())
-            .ok_or_else(|| Error::config(format!("gateway `{}` has no endpoint `{}`", gateway.name, task.endpoint())))
+    fn misbuilt(&self, side: &Side<'_>, error: &request::RequestError) -> Error {
+        Error::config(format!("gateway `{}`: {error}", side.gateway.name))
     }
 
-    fn observe(&self, exchange: &Exchange, sent_at: DateTime<Utc>, received_at: DateTime<Utc>) {
+    /// Renewed tokens are secrets that the sink does not know.
+    fn without_tokens(&self, mut attempt: Attempt) -> Attempt {
+        let secrets = self.tokens.secrets();
+        if !secrets.is_empty()
+            && let Some(masked) = Mask::new(secrets).bytes(&attempt.body)
+        {
+            attempt.body = masked.into();
+            attempt.record.redacted = true;
+        }
+        attempt
+    }
+
+    async fn renew_if_due(&self, errand: &Errand<'_, 'r>, ticket: &Ticket) -> Result<()> {
+        let account = &errand.side.accounts[ticket.account];
+        if self.tokens.is_due(errand.side.gateway, account, ticket.account) {
+            self.renew(errand, ticket.account).await?;
+        }
+        Ok(())
+    }
+
+    async fn renew(&self, errand: &Errand<'_, 'r>, account: usize) -> Result<()> {
+        let side = errand.side;
+        let now = side.live().skew.correct(self.job.clock.now());
+        self.tokens.renew(side.gateway, &side.accounts[account], account, side.http(account), now).await
+    }
+
+    fn observe(&self, side: &Side<'_>, exchange: &Exchange, sent_at: DateTime<Utc>, received_at: DateTime<Utc>) {
         let Some(date) = &exchange.date else { return };
-        let news = self.lock().skew.observe(Observation { date, sent_at, received_at });
+        let news = side.live().skew.observe(Observation { date, sent_at, received_at });
         if let Some(offset) = news {
             let seconds = offset.num_seconds();
             let (apart, side) = (seconds.abs(), if seconds < 0 { "behind" } else { "ahead of" });
@@ -246,102 +383,148 @@ impl Caller<'_> {
         }
     }
 
-    fn count(&self, exchange: &Exchange, attempt: u32) {
-        let tally = &mut self.lock().tally;
+    fn count(&self, exchange: &Exchange, attempt: u32, account: &Account, ticket: &Ticket) {
+        let shared = &mut *self.lock();
+        *shared.ledger.entry((account.key.clone(), ticket.scope.clone(), ticket.day)).or_default() += 1;
+        let tally = &mut shared.tally;
         tally.calls += 1;
         tally.retries += i64::from(attempt > 1);
         tally.bytes += i64::try_from(exchange.body.len()).unwrap_or(i64::MAX);
     }
 
     /// Judges what was kept; of a good answer also what the schedule needs to know.
-    fn judge(&self, task: &Task, kept: &Attempt) -> (Judgement, Outcome) {
-        let Ok(endpoint) = self.endpoint(task) else { return (Judgement::Good, Outcome::NotSent) };
+    fn judge(&self, errand: &Errand<'_, 'r>, kept: &Attempt) -> (Judgement, Outcome) {
         let json = body::to_json(&kept.body, kept.record.content_type.as_deref());
         let parsed = json.as_ref().map_err(Clone::clone).and_then(|json| body::parse(json));
-        let judgement = self.judge.judge(endpoint, &kept.record, parsed.as_ref().map(|raw| *raw));
+        let judgement = errand.side.judge.judge(errand.endpoint, &kept.record, parsed.as_ref().map(|raw| *raw));
         let outcome = match (&judgement, parsed) {
-            (Judgement::Good, Ok(answer)) => read(task, &self.job.pipeline.gateway, endpoint, answer),
+            (Judgement::Good, Ok(answer)) => read(errand.task, errand.side.gateway, errand.endpoint, answer),
             _ => Outcome::NotSent,
         };
         (judgement, outcome)
     }
 
-    fn answered_well(&self, account: usize) {
-        let shared = &mut *self.lock();
-        shared.tally.good += 1;
-        shared.outage.answered();
-        if let Some(pace) = shared.accounts.pace(account) {
-            pace.succeeded();
+    async fn answered_well(&self, errand: &Errand<'_, 'r>, kept: &Attempt) -> Result<()> {
+        self.lock().tally.good += 1;
+        errand.side.live().outage.answered();
+        if let Some(seconds) = errand.endpoint.cache_seconds.filter(|seconds| *seconds > 0) {
+            let key = cached::key(&errand.side.gateway.url, errand.key);
+            let from = kept.record.received_at + self.ledger.offset;
+            self.ledger.state.cache(&key, &cached::encode(kept, from, seconds)?).await?;
         }
+        Ok(())
     }
 
-    fn after_fault(&self, tried: &Tried, fault: &Fault, spent: Spent) -> Step {
-        let record = &tried.kept.record;
-        let now = tokio::time::Instant::now().into_std();
+    fn after_fault(&self, errand: &Errand<'_, 'r>, tried: &Tried, fault: &Fault, spent: Spent) -> Step {
+        let (record, side) = (&tried.kept.record, errand.side);
         let shared = &mut *self.lock();
+        let live = &mut *side.live();
         tracing::debug!(endpoint = record.endpoint, class = fault.class.name(), reason = fault.message, "fault");
+        let now = self.job.clock.now() + self.ledger.offset;
         match fault.class {
+            // Longer waits are bans: another account may ask, and the next start waits until the end.
+            ErrorClass::Throttle if fault.wait.is_some_and(|wait| wait > WAIT_MAX) => {
+                shared.tally.throttles += 1;
+                Step::Rest(side.quota_rest(fault, describe(fault), now), false)
+            }
             ErrorClass::Retry | ErrorClass::Throttle => {
                 if fault.class == ErrorClass::Throttle {
                     shared.tally.throttles += 1;
-                    if let Some(pace) = shared.accounts.pace(tried.account) {
-                        pace.throttled(tried.sent, now);
-                    }
                 }
-                if let Some(failures) = shared.outage.failed() {
-                    return Step::Done(Err(self.outage(fault, failures)));
+                if let Some(failures) = live.outage.failed() {
+                    return Step::Done(Err(self.outage(side, fault, failures)));
                 }
-                match self.budget.next(spent, fault.class, fault.wait, &mut shared.dice) {
+                match side.budget.next(spent, fault.class, fault.wait, &mut shared.dice) {
                     Next::Again(wait) => Step::Again(wait),
                     Next::GiveUp => {
                         let reason = gave_up(fault, spent);
                         shared.tally.last_failure = Some(reason.clone());
-                        Step::Done(Ok(Outcome::Failed(reason)))
+                        let timed_out = record.transport_error.as_deref().is_some_and(|error| error.starts_with("timed out"));
+                        Step::Done(Ok(if timed_out { Outcome::TimedOut(reason) } else { Outcome::Failed(reason) }))
                     }
                 }
             }
-            ErrorClass::Quota => {
-                shared.accounts.block(tried.account, &describe(fault));
-                Step::Again(Duration::ZERO)
-            }
+            ErrorClass::Quota => Step::Rest(side.quota_rest(fault, describe(fault), now), false),
             // Signed with a wrong time, and this answer's `Date` has just shown the right one. Gateways say so in many
             // ways: a bad signature, a bad parameter, a code that no definition lists.
             ErrorClass::Auth | ErrorClass::Param | ErrorClass::Item
-                if spent.attempts < self.budget.attempts_max
-                    && (shared.skew.offset() - tried.offset).abs() > SIGNED_WRONG =>
+                if spent.attempts < side.budget.attempts_max
+                    && (live.skew.offset() - tried.offset).abs() > SIGNED_WRONG =>
             {
                 Step::Again(Duration::ZERO)
             }
-            ErrorClass::Auth => Step::Done(Err(self.denied(record, fault))),
+            ErrorClass::Auth
+                if !errand.renewed && Tokens::renews(side.gateway, &side.accounts[tried.ticket.account]) =>
+            {
+                Step::Renew
+            }
+            ErrorClass::Auth if live.accounts.has_other(tried.ticket.account, &tried.ticket.scope) => {
+                Step::Rest(side.denied_rest(describe(fault), now), true)
+            }
+            ErrorClass::Auth => Step::Done(Err(self.denied(side, record, fault))),
             ErrorClass::Param if record.redirects() && shared.tally.good > 0 => {
                 Step::Done(Ok(Outcome::Failed(describe(fault))))
             }
-            ErrorClass::Param if record.redirects() => Step::Done(Err(self.redirected(record, fault))),
-            ErrorClass::Param => Step::Done(Err(self.refused_parameter(record, fault))),
+            ErrorClass::Param if record.redirects() => Step::Done(Err(self.redirected(side, record, fault))),
+            ErrorClass::Param => Step::Done(Err(self.refused_parameter(side, record, fault))),
             ErrorClass::Item | ErrorClass::Gone => {
-                shared.outage.answered();
+                live.outage.answered();
                 Step::Done(Ok(Outcome::Refused(describe(fault))))
             }
         }
     }
 
-    fn outage(&self, fault: &Fault, failures: u32) -> Error {
-        let gateway = &self.job.pipeline.gateway.name;
-        let what = describe(fault);
-        Error::new(Kind::Unavailable, format!("gateway `{gateway}` failed {failures} times in a row: {what}"))
-            .with_hint("try again later; what was answered is landed")
+    /// An account rests; the next one may ask.
+    async fn rest(&self, errand: &Errand<'_, 'r>, tried: &Tried, rest: Rest, whole: bool) -> Result<()> {
+        let account = &errand.side.accounts[tried.ticket.account].name;
+        let words = super::accounts::describe(&rest);
+        tracing::warn!(account, reason = rest.reason, "the account rests");
+        self.job.progress.on(Event::Warning(&format!("account `{account}` is {words}")));
+        if whole {
+            self.note(Note::Denied { account: account.clone(), reason: rest.reason.clone() });
+        } else {
+            self.note(Note::Blocked { account: account.clone(), reason: words });
+        }
+        let scope = if whole { "" } else { tried.ticket.scope.as_str() };
+        errand.side.rest(self.ledger, tried.ticket.account, scope, rest).await
     }
 
-    fn denied(&self, record: &Record, fault: &Fault) -> Error {
-        let gateway = &self.job.pipeline.gateway.name;
+    /// Passes an outcome on; the account that the gateway refused rests, so that no other process tries it.
+    async fn refused(
+        &self,
+        errand: &Errand<'_, 'r>,
+        tried: &Tried,
+        fault: Option<&Fault>,
+        outcome: Result<Outcome>,
+    ) -> Result<Outcome> {
+        if let (Some(fault), Err(error)) = (fault, &outcome)
+            && fault.class == ErrorClass::Auth
+        {
+            let now = self.job.clock.now() + self.ledger.offset;
+            let rest = errand.side.denied_rest(describe(fault), now);
+            self.note(Note::Denied { account: tried.kept.record.account.clone(), reason: error.to_string() });
+            errand.side.rest(self.ledger, tried.ticket.account, "", rest).await?;
+        }
+        outcome
+    }
+
+    fn outage(&self, side: &Side<'_>, fault: &Fault, failures: u32) -> Error {
+        let gateway = &side.gateway.name;
+        let what = describe(fault);
+        Error::new(Kind::Unavailable, format!("gateway `{gateway}` failed {failures} times in a row: {what}"))
+            .with_hint("try again later: what was answered is landed, and the next start goes on from there")
+    }
+
+    fn denied(&self, side: &Side<'_>, record: &Record, fault: &Fault) -> Error {
+        let gateway = &side.gateway.name;
         let (account, endpoint, what) = (&record.account, &record.endpoint, describe(fault));
         let error = format!("gateway `{gateway}` refuses account `{account}` at endpoint `{endpoint}`: {what}");
         let hint = "check the account's credentials and its permissions at the gateway";
         Error::new(Kind::Denied, error).with_hint(fault.hint.as_deref().unwrap_or(hint))
     }
 
-    fn redirected(&self, record: &Record, fault: &Fault) -> Error {
-        let (gateway, endpoint) = (&self.job.pipeline.gateway.name, &record.endpoint);
+    fn redirected(&self, side: &Side<'_>, record: &Record, fault: &Fault) -> Error {
+        let (gateway, endpoint) = (&side.gateway.name, &record.endpoint);
         let error = Error::config(format!("gateway `{gateway}` answers endpoint `{endpoint}` with {}", fault.message));
         match &fault.hint {
             Some(hint) => error.with_hint(hint),
@@ -349,8 +532,8 @@ impl Caller<'_> {
         }
     }
 
-    fn refused_parameter(&self, record: &Record, fault: &Fault) -> Error {
-        let gateway = &self.job.pipeline.gateway.name;
+    fn refused_parameter(&self, side: &Side<'_>, record: &Record, fault: &Fault) -> Error {
+        let gateway = &side.gateway.name;
         let (endpoint, what) = (&record.endpoint, describe(fault));
         let sent = name_parameters(&fault.message, &record.request);
         let error = format!("gateway `{gateway}` refuses a parameter of endpoint `{endpoint}`: {what}");
@@ -361,6 +544,30 @@ impl Caller<'_> {
         Error::config(error).with_hint(hint)
     }
 
+    /// Calls left today of all accounts together; `None`: some account has no known limit.
+    pub(super) async fn quota_left(&self, now: DateTime<Utc>) -> Result<Option<i64>> {
+        let side = &self.sides[0];
+        if side.gateway.limits.quota_scope != QuotaScope::Account {
+            return Ok(None);
+        }
+        let day = crate::base::time::beijing_day(side.live().skew.correct(now));
+        let counts = self.ledger.state.counts(day).await?;
+        let mut left = 0;
+        for account in side.accounts {
+            let Some(limit) = account.calls_per_day else { return Ok(None) };
+            let used: u64 = counts.iter().filter(|counted| counted.account == account.key).map(|counted| counted.calls).sum();
+            left += i64::try_from(limit.saturating_sub(used)).unwrap_or(i64::MAX);
+        }
+        Ok(Some(left))
+    }
+
+    pub(super) fn note(&self, note: Note) {
+        let notes = &mut self.lock().notes;
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -369,65 +576,12 @@ impl Caller<'_> {
 /// A smaller change of the clock's offset does not explain a refused signature.
 const SIGNED_WRONG: TimeDelta = TimeDelta::seconds(5);
 
-/// What the schedule needs to know of a good answer.
-fn read(task: &Task, gateway: &Gateway, endpoint: &Endpoint, answer: Raw<'_>) -> Outcome {
-    let named = |record| {
-        let offer_id = answer::offer_id(&gateway.offer, record)?;
-        Some(Named { offer_id, sku_ids: answer::sku_ids(&gateway.offer, record) })
-    };
-    match task {
-        Task::Resolve { .. } => {
-            let one = answer::first(&endpoint.one, answer).unwrap_or(answer);
-            match answer::first(&endpoint.shop_id, one).and_then(Raw::text) {
-                Some(id) => Outcome::Resolved(id.trim().to_owned()),
-                None => Outcome::Refused("the answer holds no shop id".to_owned()),
-            }
-        }
-        Task::Count { .. } => match answer::total(endpoint, answer) {
-            Some(total) => Outcome::Counted(total),
-            None => Outcome::Refused("the answer holds no count".to_owned()),
-        },
-        Task::Page { .. } => {
-            let (mut keys, mut offers) = (Vec::new(), Vec::new());
-            if let List::Records(list) = answer::list(endpoint, answer) {
-                for record in answer::records(list) {
-                    keys.push(answer::key(&gateway.offer, record));
-                    offers.extend(named(record));
-                }
-            }
-            Outcome::Page(Page { keys, total: answer::total(endpoint, answer) }, offers)
-        }
-        Task::Item { .. } => {
-            Outcome::Detail(answer::first(&endpoint.one, answer).and_then(named).into_iter().collect())
-        }
-        Task::Sku { .. } => Outcome::Detail(Vec::new()),
+fn feedback(fault: Option<&Fault>, tried: &Tried) -> Feedback {
+    match fault {
+        None => Feedback::Good,
+        Some(fault) if fault.class == ErrorClass::Throttle => Feedback::Throttled { sent_at: tried.sent_at },
+        Some(_) => Feedback::None,
     }
-}
-
-/// Code and message in one line.
-fn describe(fault: &Fault) -> String {
-    match &fault.code {
-        Some(code) if fault.message.is_empty() => format!("`{code}`"),
-        Some(code) => format!("`{code}` {}", fault.message),
-        None => fault.message.clone(),
-    }
-}
-
-fn gave_up(fault: &Fault, spent: Spent) -> String {
-    let (what, seconds) = (describe(fault), spent.elapsed.as_secs());
-    match spent.attempts {
-        1 => format!("{what} (after 1 attempt)"),
-        attempts => format!("{what} (after {attempts} attempts in {seconds} s)"),
-    }
-}
-
-/// The parameters that the message names, with what was sent; all of them when it names none.
-fn name_parameters(message: &str, request: &BTreeMap<String, String>) -> String {
-    let word = |char: char| char.is_ascii_alphanumeric() || char == '_';
-    let says = |name: &str| message.split(|char| !word(char)).any(|part| part.eq_ignore_ascii_case(name));
-    let named: Vec<_> = request.iter().filter(|(name, _)| says(name)).collect();
-    let shown = if named.is_empty() { request.iter().collect() } else { named };
-    shown.iter().map(|(name, value)| format!("`{name}={value}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn millis(time: Duration) -> i64 {

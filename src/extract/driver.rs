@@ -6,9 +6,10 @@
 //! Invariant: nothing is judged before it is landed; what was sent is waited for and landed, also after a signal or a fatal
 //! answer, because it is paid.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -17,28 +18,47 @@ use tokio_util::sync::CancellationToken;
 use crate::base::secret::Mask;
 use crate::base::{Clock, Error, Kind, Result};
 use crate::config::Pipeline;
-use crate::config::gateway::Paging;
-use crate::config::pipeline::Credential;
-use crate::plan;
+use crate::config::pipeline::{Credential, OnQuota};
+use crate::plan::{Known, Work};
+use crate::state::{Counted, StateStore};
 
-use super::accounts::Accounts;
-use super::call::{Caller, Reply, Shared};
-use super::facts::RunFacts;
-use super::http::Http;
-use super::judge::Judge;
+use super::Sink;
+use super::answered::Answered;
+use super::call::{Caller, Reply, Shared, Tally};
+use super::facts::{Note, RunFacts};
 use super::progress::{Event, Progress};
 use super::request::Values;
-use super::retry::{Budget, Dice, Outage};
-use super::schedule::{Outcome, Schedule, Task};
-use super::skew::Skew;
-use super::{Sink, pace};
+use super::retry::Dice;
+use super::schedule::{Outcome, Schedule, Setup, Task};
+use super::side::{Ledger, Side};
+use super::tokens::Tokens;
 
 /// What one extraction needs.
 pub struct Job<'a> {
     /// What to ask for, of whom, as whom.
     pub pipeline: &'a Pipeline,
+    /// The shops and items to ask for.
+    pub work: Work,
+    /// What the picture before says.
+    pub known: &'a Known,
     /// The run's id, for the records.
     pub run_id: &'a str,
+    /// The run's day.
+    pub dt: NaiveDate,
+    /// When the run started for the first time.
+    pub until: DateTime<Utc>,
+    /// What earlier starts of the run have landed.
+    pub answered: &'a dyn Answered,
+    /// … and how many attempts they sent, by shop.
+    pub earlier_calls: HashMap<String, i64>,
+    /// The quota ledger and the caches.
+    pub state: &'a dyn StateStore,
+    /// Who asks, for the ledger.
+    pub holder: &'a str,
+    /// Whether cached answers may be used.
+    pub reads_cache: bool,
+    /// Says, once ids and counts are known, why the run must not go on: calls are short.
+    pub gate: Option<&'a Gate>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where attempts go.
@@ -51,61 +71,84 @@ pub struct Job<'a> {
     pub seed: u64,
 }
 
+/// Takes the official counts, by the shop's place in the work; gives what does not fit, if something does not.
+pub type Gate = dyn Fn(&HashMap<usize, u64>) -> Option<Short> + Send + Sync;
+
+/// What does not fit into the calls that are left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Short {
+    /// In words.
+    pub reason: String,
+    /// It exceeds the calls of any day: the user must change something.
+    pub never_fits: bool,
+}
+
 /// Why a signal stopped the run.
 const SIGNALLED: &str = "stopped by a signal";
 
-/// Asks the gateway for everything that the pipeline names.
+/// Asks the gateway for everything that the work names.
 ///
 /// What fails for one page, item or shop is written down in the facts and the run goes on.
 ///
 /// # Errors
 /// [`Kind::Config`]: the gateway lacks what the pipeline needs, refuses a parameter, or does not read the page parameter ·
 /// [`Kind::Denied`]: it refuses the key, the signature or a permission · [`Kind::Unavailable`]: it does not answer ·
-/// whatever the sink fails with.
+/// whatever the sink or the state store fails with.
 pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
-    let gateway = &job.pipeline.gateway;
     let started_at = job.clock.now();
-    let paging = gateway.endpoints.get("listing").and_then(|listing| listing.page.clone()).unwrap_or_else(single_page);
-    let schedule = Schedule::new(plan::work(job.pipeline)?, &paging);
-    let shared = Mutex::new(Shared {
-        accounts: Accounts::new(gateway, &job.pipeline.accounts),
-        skew: Skew::default(),
-        outage: Outage::new(&gateway.limits),
-        dice: Dice::new(job.seed),
-        tally: super::call::Tally::default(),
-    });
+    let pipeline = job.pipeline;
+    let setup = Setup {
+        gateway: &pipeline.gateway,
+        details: pipeline.details.as_ref().map_or(&pipeline.gateway, |details| &details.gateway),
+        fetch: &pipeline.fetch,
+        known: job.known,
+        dt: job.dt,
+        until: job.until,
+        stalest_first: pipeline.on_quota == OnQuota::Continue,
+        gated: job.gate.is_some(),
+    };
+    let schedule = Schedule::new(job.work.clone(), setup, &job.earlier_calls);
+    let shared =
+        Mutex::new(Shared { dice: Dice::new(job.seed), tally: Tally::default(), notes: Vec::new(), ledger: BTreeMap::new() });
+    let offset = job.state.now().await? - job.clock.now();
     let caller = Caller {
         job: &job,
-        http: Http::new(gateway)?,
-        judge: Judge::new(gateway),
-        budget: Budget::new(&gateway.limits),
-        mask: mask(job.pipeline),
+        sides: sides(pipeline)?,
+        ledger: Ledger { state: job.state, holder: job.holder, offset },
+        tokens: Tokens::default(),
+        mask: mask(pipeline),
         halt: job.cancel.child_token(),
         shared: &shared,
     };
     let mut run = Run { caller: &caller, schedule, error: None, stopped: None };
     run.drive().await;
-    let Run { schedule, error, stopped, .. } = run;
-    let tally = shared.lock().unwrap_or_else(PoisonError::into_inner).tally.clone();
+    let Run { mut schedule, error, stopped, .. } = run;
+    let Shared { tally, notes, ledger, .. } = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(error) = error {
         return Err(error);
     }
+    let stopped = stopped.or_else(|| schedule.held().map(str::to_owned));
     if let (0, Some(failure), None) = (tally.good, &tally.last_failure, &stopped) {
-        let (name, calls) = (&gateway.name, tally.calls);
+        let (name, calls) = (&pipeline.gateway.name, tally.calls);
         return Err(Error::new(
             Kind::Unavailable,
             format!("gateway `{name}` gave no good answer in {calls} calls: {failure}"),
         ));
     }
     let finished_at = job.clock.now();
+    schedule.correct_clock(caller.sides[0].live().skew.offset());
+    let quota_left = caller.quota_left(finished_at).await?;
     let (shops, items_unanswered) = schedule.facts(finished_at, stopped.as_deref());
     Ok(RunFacts {
         run_id: job.run_id.to_owned(),
         shops,
         items_unanswered,
         calls_used: tally.calls,
-        calls_saved: 0,
-        quota_left: None,
+        calls_saved: tally.saved,
+        quota_left,
+        notes,
+        ledger: ledger.into_iter().map(|((account, scope, day), calls)| Counted { account, scope, day, calls }).collect(),
+        items_untouched: Vec::new(),
         retries: tally.retries,
         throttles: tally.throttles,
         bytes_received: tally.bytes,
@@ -115,22 +158,35 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
     })
 }
 
-/// A listing without page parameters is one page.
-fn single_page() -> Paging {
-    Paging { number: String::new(), first: 1, last: Some(1), size: None, size_max: u32::MAX }
+/// The gateways of a run.
+fn sides(pipeline: &Pipeline) -> Result<Vec<Side<'_>>> {
+    let choice = pipeline.account_choice;
+    let mut sides = vec![Side::new(&pipeline.gateway, &pipeline.accounts, choice, None)?];
+    if let Some(details) = &pipeline.details {
+        let name = details.gateway.name.as_str();
+        sides.push(Side::new(&details.gateway, &details.accounts, choice, Some(name))?);
+    }
+    Ok(sides)
 }
 
-fn mask(pipeline: &Pipeline) -> Mask {
-    let credentials = pipeline.accounts.iter().flat_map(|account| account.credentials.values());
-    Mask::new(credentials.filter_map(|credential| match credential {
-        Credential::Secret(secret) => Some(secret.clone()),
-        Credential::Plain(_) => None,
-    }))
+/// Everything of the accounts that must not be kept.
+#[must_use]
+pub fn mask(pipeline: &Pipeline) -> Mask {
+    let accounts = pipeline.accounts.iter().chain(pipeline.details.iter().flat_map(|details| &details.accounts));
+    let mut secrets = Vec::new();
+    for account in accounts {
+        secrets.extend(account.credentials.values().filter_map(|credential| match credential {
+            Credential::Secret(secret) => Some(secret.clone()),
+            Credential::Plain(_) => None,
+        }));
+        secrets.extend(account.proxy.clone());
+    }
+    Mask::new(secrets)
 }
 
 struct Run<'r> {
     caller: &'r Caller<'r>,
-    schedule: Schedule,
+    schedule: Schedule<'r>,
     error: Option<Error>,
     stopped: Option<String>,
 }
@@ -141,10 +197,11 @@ enum Landed {
     Rested,
 }
 
-impl Run<'_> {
+impl<'r> Run<'r> {
     async fn drive(&mut self) {
         let caller = self.caller;
-        let workers = usize::try_from(caller.job.pipeline.gateway.limits.calls_in_flight).unwrap_or(1).max(1);
+        let workers = |side: &Side<'_>| usize::try_from(side.gateway.limits.calls_in_flight).unwrap_or(1).max(1);
+        let workers: usize = caller.sides.iter().map(workers).sum();
         let mut flights: FuturesUnordered<BoxFuture<'_, Landed>> = FuturesUnordered::new();
         let mut calls_in_flight = 0;
         loop {
@@ -163,6 +220,9 @@ impl Run<'_> {
                     Landed::Call(task, Box::new(reply))
                 }));
             }
+            if calls_in_flight == 0 && self.pass_gate() {
+                continue;
+            }
             // Rests alone are not worth waiting for: either a worker is free, or nothing is left to do.
             let blocked = self.error.is_none() && self.stopped.is_none() && flights.len() >= workers;
             if calls_in_flight == 0 && !blocked {
@@ -173,7 +233,7 @@ impl Run<'_> {
                 Some(Landed::Rested) => {}
                 Some(Landed::Call(task, reply)) => {
                     calls_in_flight -= 1;
-                    let rest = pace::rest(&caller.job.pipeline.gateway.limits.pause, reply.fault);
+                    let rest = reply.rest;
                     self.settle(&task, *reply);
                     if !rest.is_zero() {
                         flights.push(Box::pin(async move {
@@ -186,11 +246,34 @@ impl Run<'_> {
         }
     }
 
+    /// Ids and counts are known: may the run go on? Whether there may be something new to hand out.
+    fn pass_gate(&mut self) -> bool {
+        if !self.schedule.is_gated() || self.error.is_some() || self.stopped.is_some() {
+            return false;
+        }
+        self.schedule.open();
+        match self.caller.job.gate.and_then(|gate| gate(&self.schedule.counts())) {
+            None => true,
+            Some(short) if short.never_fits => {
+                let error = Error::config(short.reason)
+                    .with_hint("name fewer shops or less detail, add an account, or say `on_quota = \"continue\"`");
+                self.error = Some(error);
+                false
+            }
+            Some(short) => {
+                self.caller.note(Note::Refused { reason: short.reason.clone() });
+                self.stopped = Some(short.reason);
+                false
+            }
+        }
+    }
+
     /// The next call and what its places stand for.
     fn next(&mut self) -> Option<(Task, Values)> {
         let now = self.now();
         let task = self.schedule.next(now)?;
-        let mut values = Values { answer: Some(self.caller.job.pipeline.fetch.answer), ..Values::default() };
+        let fetch = &self.caller.job.pipeline.fetch;
+        let mut values = Values { answer: Some(fetch.answer), more: fetch.options.clone(), ..Values::default() };
         if let Some(shop) = task.shop() {
             values.shop_id = self.schedule.shop_id(shop).map(str::to_owned);
             values.shop_url = self.schedule.shop_url(shop).map(str::to_owned);
@@ -198,14 +281,20 @@ impl Run<'_> {
                 self.caller.job.progress.on(Event::ShopStarted { shop: self.schedule.label(shop) });
             }
         }
-        match task {
-            Task::Page { page, .. } => values.page = Some(page),
-            Task::Sku { offer_id, sku_id, .. } => {
-                values.offer_id = Some(offer_id);
-                values.sku_id = Some(sku_id);
+        match &task {
+            Task::Page { shop, list, slice, page } => {
+                values.page = Some(*page);
+                (values.span, values.category_id) = self.schedule.slice(*shop, *list, *slice);
             }
-            Task::Item { offer_id } => values.offer_id = Some(offer_id),
-            Task::Resolve { .. } | Task::Count { .. } => {}
+            Task::Sku { offer_id, sku_id, .. } => {
+                values.offer_id = Some(*offer_id);
+                values.sku_id = Some(*sku_id);
+            }
+            Task::Item { offer_ids, .. } => {
+                values.offer_id = (offer_ids.len() == 1).then(|| offer_ids[0]);
+                values.offer_ids.clone_from(offer_ids);
+            }
+            Task::Resolve { .. } | Task::Count { .. } | Task::Categories { .. } | Task::Time => {}
         }
         Some((task, values))
     }
@@ -219,8 +308,8 @@ impl Run<'_> {
                 Outcome::NotSent
             }
         };
-        if let Some(reason) = reply.stopped {
-            self.stopped.get_or_insert(reason);
+        if let Some(none_left) = reply.none_left {
+            self.hold(task, none_left);
         }
         self.warn(task, &outcome);
         if let Err(repeated) = self.schedule.settle(task, outcome, self.now()) {
@@ -232,19 +321,53 @@ impl Run<'_> {
         self.tell(task);
     }
 
+    /// Nobody may ask this any more today: the run ends, or goes on without this shop or endpoint.
+    fn hold(&mut self, task: &Task, none_left: super::accounts::NoneLeft) {
+        if none_left.denied {
+            let error = Error::new(Kind::Denied, none_left.reason)
+                .with_hint("correct the account's credentials, or let it ask again: `huopan accounts wake NAME`");
+            self.error.get_or_insert(error);
+            return;
+        }
+        use crate::config::gateway::QuotaScope;
+        let scope = self.caller.side(task).gateway.limits.quota_scope;
+        match (scope, task.shop()) {
+            _ if none_left.everywhere && self.caller.sides.len() == 1 => {
+                self.stopped.get_or_insert(none_left.reason);
+            }
+            (QuotaScope::Shop, Some(shop)) if !none_left.everywhere => {
+                self.schedule.hold_shop(shop, &none_left.reason);
+            }
+            // The other gateway of the run may still be asked.
+            _ => match task {
+                Task::Item { .. } | Task::Sku { .. } => {
+                    self.schedule.hold_endpoint(task.endpoint(), &none_left.reason);
+                }
+                _ if none_left.everywhere => {
+                    self.stopped.get_or_insert(none_left.reason);
+                }
+                _ => self.schedule.hold_endpoint(task.endpoint(), &none_left.reason),
+            },
+        }
+    }
+
     fn warn(&self, task: &Task, outcome: &Outcome) {
-        let (Outcome::Failed(reason) | Outcome::Refused(reason)) = outcome else { return };
+        let (Outcome::Failed(reason) | Outcome::Refused(reason) | Outcome::TimedOut(reason)) = outcome else { return };
         let endpoint = task.endpoint();
-        let about = match *task {
-            Task::Item { offer_id } => format!("offer {offer_id}"),
+        let about = match task {
+            Task::Item { offer_ids, .. } if offer_ids.len() > 1 => format!("{} offers", offer_ids.len()),
+            Task::Item { offer_ids, .. } => format!("offer {}", offer_ids.first().copied().unwrap_or_default()),
             Task::Sku { sku_id, .. } => format!("SKU {sku_id}"),
-            Task::Page { shop, page } => format!("shop `{}`, page {page}", self.schedule.label(shop)),
-            Task::Resolve { shop } | Task::Count { shop } => format!("shop `{}`", self.schedule.label(shop)),
+            Task::Page { shop, page, .. } => format!("shop `{}`, page {page}", self.schedule.label(*shop)),
+            Task::Resolve { shop } | Task::Count { shop } | Task::Categories { shop } => {
+                format!("shop `{}`", self.schedule.label(*shop))
+            }
+            Task::Time => "connection test".to_owned(),
         };
         self.caller.job.progress.on(Event::Warning(&format!("{about}: endpoint `{endpoint}`: {reason}")));
     }
 
-    fn tell(&self, task: &Task) {
+    fn tell(&mut self, task: &Task) {
         let progress = self.caller.job.progress;
         match *task {
             Task::Page { shop, .. } => {
@@ -255,9 +378,13 @@ impl Run<'_> {
                 let (done, of) = self.schedule.details();
                 progress.on(Event::Detail { done, of });
             }
-            Task::Resolve { .. } | Task::Count { .. } => {}
+            Task::Resolve { .. } | Task::Count { .. } | Task::Categories { .. } | Task::Time => {}
         }
-        if let Some(facts) = task.shop().and_then(|shop| self.schedule.finished(shop)) {
+        let Some(shop) = task.shop() else { return };
+        if let Some(news) = self.schedule.news(shop) {
+            progress.on(Event::Warning(&format!("shop `{}`: {news}", self.schedule.label(shop))));
+        }
+        if let Some(facts) = self.schedule.finished(shop) {
             progress.on(Event::ShopFinished(&facts));
         }
     }

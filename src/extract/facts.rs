@@ -4,6 +4,8 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::state::Counted;
+
 /// The end of one extraction.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunFacts {
@@ -21,6 +23,15 @@ pub struct RunFacts {
     /// Calls left today of all accounts together when the extraction ended; `None`: no limit is known.
     #[serde(default)]
     pub quota_left: Option<i64>,
+    /// What somebody should hear of accounts and quota.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
+    /// Attempts sent, as the quota ledger counts them: by account, scope and Beijing day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ledger: Vec<Counted>,
+    /// Offers of an earlier attempt of the same day that were not asked for again: their rows stay as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items_untouched: Vec<i64>,
     /// Attempts that repeated a call.
     pub retries: i64,
     /// Throttle answers.
@@ -108,4 +119,61 @@ pub struct Covered {
     pub stated: Option<u64>,
     /// What came of it: `complete`, `split`, `advanced`, or why it does not hold everything.
     pub outcome: String,
+}
+
+/// What somebody should hear of accounts and quota.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Note {
+    /// A large part of an account's calls of the day is used up.
+    Quota {
+        /// The account's name.
+        account: String,
+        /// What the calls are counted by: empty (the account), `endpoint NAME` or `shop ID`.
+        scope: String,
+        /// 80 or 95.
+        percent: u64,
+        /// Calls counted.
+        used: u64,
+        /// Calls allowed.
+        limit: u64,
+    },
+    /// The gateway lets an account make no more calls for a while.
+    Blocked {
+        /// The account's name.
+        account: String,
+        /// Until when, and what the gateway said.
+        reason: String,
+    },
+    /// The gateway refuses an account.
+    Denied {
+        /// The account's name.
+        account: String,
+        /// What the gateway said.
+        reason: String,
+    },
+    /// Nobody can ask any more.
+    NoneLeft {
+        /// By account, in words.
+        reason: String,
+    },
+    /// Calls are short: the run was not started, or not for all shops.
+    Refused {
+        /// What does not fit.
+        reason: String,
+    },
+}
+
+impl std::fmt::Display for Note {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Note::Quota { account, scope, percent, used, limit } => {
+                let scope = if scope.is_empty() { String::new() } else { format!(" for {scope}") };
+                write!(f, "account `{account}` has used {percent} % of its calls of the day{scope} ({used} of {limit})")
+            }
+            Note::Blocked { account, reason } => write!(f, "account `{account}` is {reason}"),
+            Note::Denied { account, reason } => write!(f, "account `{account}` is refused: {reason}"),
+            Note::NoneLeft { reason } | Note::Refused { reason } => f.write_str(reason),
+        }
+    }
 }

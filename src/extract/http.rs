@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Kind, Result, Secret};
 use crate::config::gateway::{Gateway, Limits};
 
 use super::request::Request;
@@ -42,11 +42,12 @@ pub struct Http {
 }
 
 impl Http {
-    /// A client within a gateway's limits.
+    /// A client within a gateway's limits, through a proxy where an account has one.
     ///
     /// # Errors
-    /// [`Kind::Config`] when the machine has no certificates to check `https` gateways with.
-    pub fn new(gateway: &Gateway) -> Result<Self> {
+    /// [`Kind::Config`] when the machine has no certificates to check `https` gateways with, or the proxy's address is
+    /// none.
+    pub fn new(gateway: &Gateway, proxy: Option<&Secret>) -> Result<Self> {
         let Limits { connect_seconds, read_seconds, body_bytes_max, calls_in_flight, .. } = gateway.limits;
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("huopan/", env!("CARGO_PKG_VERSION")))
@@ -60,6 +61,14 @@ impl Http {
         if gateway.url.starts_with("http://") {
             // Plain gateways (the simulator) must work on machines without certificates.
             builder = builder.tls_certs_only([]);
+        }
+        if let Some(proxy) = proxy {
+            // The address may hold a password: the cause could repeat it.
+            let proxy = reqwest::Proxy::all(proxy.expose()).map_err(|_| {
+                Error::new(Kind::Config, "an account's `proxy` is no proxy address")
+                    .with_hint("`http://host:port`, `https://…` or `socks5://…`, with `user:password@` where it needs one")
+            })?;
+            builder = builder.proxy(proxy);
         }
         let client = builder.build().map_err(|error| {
             Error::new(Kind::Config, "cannot set up HTTPS")

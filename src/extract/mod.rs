@@ -12,8 +12,11 @@
 
 pub mod accounts;
 pub mod answer;
+pub mod answered;
 pub mod body;
+mod cached;
 mod call;
+pub mod cover;
 pub mod driver;
 pub mod facts;
 pub mod http;
@@ -21,15 +24,20 @@ pub mod judge;
 pub mod pace;
 pub mod page;
 pub mod progress;
+mod reading;
 pub mod record;
 pub mod request;
 pub mod retry;
 pub mod schedule;
+mod side;
 pub mod sign;
 pub mod skew;
+mod tokens;
+mod words;
 
 pub use driver::{Job, extract};
-pub use facts::{Covered, Listed, RunFacts, ShopFacts};
+pub use answered::Answered;
+pub use facts::{Covered, Listed, Note, RunFacts, ShopFacts};
 pub use judge::{Fault, Judge, Judgement, judge};
 pub use progress::{Event, Progress};
 pub use record::Record;

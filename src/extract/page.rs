@@ -1,7 +1,7 @@
 //! Paging: which page of a listing to ask for next, when the listing has ended, and whether it is whole.
 //!
-//! A state machine without I/O. The driver asks [`Listing::next_page`] for a page to send (several may be in flight),
-//! reports what came back, and reads [`Listing::end`].
+//! A state machine without I/O. [`super::cover::Cover`] asks [`Listing::next_page`] for a page to send (several may be in
+//! flight), reports what came back, and reads [`Listing::end`]. It may ask for a page ahead of its turn, too.
 //!
 //! | known | pages asked for |
 //! |---|---|
@@ -16,6 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use chrono::{DateTime, Utc};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::gateway::Paging;
@@ -30,7 +31,13 @@ pub struct Listing {
     total: Option<u64>,
     /// The next page not yet asked for.
     next: u32,
+    /// Leading pages that are there as far as is known, although no total says so.
+    likely: u32,
     in_flight: BTreeSet<u32>,
+    /// Asked for ahead of their turn.
+    ahead: BTreeSet<u32>,
+    /// To be asked for again: they were not sent.
+    again: BTreeSet<u32>,
     /// Records on each page that was answered.
     answered: BTreeMap<u32, usize>,
     /// By the digest of a page's ids.
@@ -40,12 +47,14 @@ pub struct Listing {
 }
 
 /// What a good page held.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Page {
     /// A key of each record, the same wherever it appears.
     pub keys: Vec<u64>,
     /// The total that the page states, if it does.
     pub total: Option<u64>,
+    /// When each record was modified, in the order of `keys`; may be empty where no window speaks of it.
+    pub modified: Vec<Option<DateTime<Utc>>>,
 }
 
 /// How a listing ended.
@@ -83,6 +92,9 @@ impl Listing {
             next: paging.first,
             paging,
             total: None,
+            likely: 0,
+            ahead: BTreeSet::new(),
+            again: BTreeSet::new(),
             in_flight: BTreeSet::new(),
             answered: BTreeMap::new(),
             contents: BTreeMap::new(),
@@ -114,15 +126,84 @@ impl Listing {
         self.next > self.paging.first
     }
 
+    /// This many leading pages may be asked for at once, although no total says that they are there.
+    pub fn likely(&mut self, pages: u32) {
+        self.likely = pages;
+    }
+
+    /// Whether this page is there, as far as a total or an expectation tells.
+    #[must_use]
+    pub fn is_sure(&self, page: u32) -> bool {
+        self.needed().max(Some(self.likely)).is_some_and(|needed| page - self.paging.first < needed)
+    }
+
     /// A page to send now; it counts as in flight until it is reported.
     pub fn next_page(&mut self) -> Option<u32> {
-        let page = self.next;
+        if let Some(page) = self.again.pop_first() {
+            self.in_flight.insert(page);
+            return Some(page);
+        }
+        let page = self.turn();
         if !self.wants(page) {
             return None;
         }
-        self.next += 1;
+        self.next = page + 1;
         self.in_flight.insert(page);
         Some(page)
+    }
+
+    /// Asks for a page ahead of its turn: whether it is to be sent now.
+    pub fn next_ahead(&mut self, page: u32) -> bool {
+        let is_new = !self.again.remove(&page) && !self.is_asked(page);
+        let is_not_sent = !self.in_flight.contains(&page) && !self.is_settled(page);
+        if is_new {
+            self.ahead.insert(page);
+        }
+        if is_not_sent {
+            self.in_flight.insert(page);
+        }
+        is_not_sent
+    }
+
+    /// The next page in turn that was not asked for yet.
+    #[must_use]
+    pub fn turn(&self) -> u32 {
+        (self.next..).find(|page| !self.ahead.contains(page)).unwrap_or(u32::MAX)
+    }
+
+    /// Whether this page was asked for.
+    #[must_use]
+    pub fn is_asked(&self, page: u32) -> bool {
+        page < self.next || self.ahead.contains(&page)
+    }
+
+    /// Whether this page was answered or failed.
+    #[must_use]
+    pub fn is_settled(&self, page: u32) -> bool {
+        self.answered.contains_key(&page) || self.failed.contains_key(&page)
+    }
+
+    /// Whether any page waits for its answer.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
+    /// The records of each page that was answered.
+    #[must_use]
+    pub fn pages(&self) -> &BTreeMap<u32, usize> {
+        &self.answered
+    }
+
+    /// Every page up to the last one the gateway serves was answered, and there is more.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.failed.is_empty() && self.turn() > self.last() && !self.at_end()
+    }
+
+    /// A page that failed is not needed.
+    pub fn forgive(&mut self, page: u32) {
+        self.failed.remove(&page);
     }
 
     /// A page was answered well.
@@ -156,25 +237,33 @@ impl Listing {
         self.failed.insert(number, reason.into());
     }
 
-    /// A page was not sent after all.
+    /// A page was not sent after all: it will be asked for again.
     pub fn not_sent(&mut self, number: u32) {
-        self.failed(number, "not asked for");
+        self.in_flight.remove(&number);
+        self.again.insert(number);
+    }
+
+    /// The first page that failed, with the reason.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        let (number, reason) = self.failed.first_key_value()?;
+        let more = match self.failed.len() - 1 {
+            0 => String::new(),
+            others => format!(" (and {others} more pages)"),
+        };
+        Some(format!("page {number}: {reason}{more}"))
     }
 
     /// How the listing ended; `None` while there is something to send or to wait for.
     pub fn end(&self) -> Option<End> {
-        if !self.in_flight.is_empty() || self.wants(self.next) {
+        if !self.in_flight.is_empty() || !self.again.is_empty() || self.wants(self.turn()) {
             return None;
         }
         let incomplete = |reason| Some(End::Incomplete(reason));
-        if let Some((number, reason)) = self.failed.first_key_value() {
-            let more = match self.failed.len() - 1 {
-                0 => String::new(),
-                others => format!(" (and {others} more pages)"),
-            };
-            return incomplete(format!("page {number}: {reason}{more}"));
+        if let Some(reason) = self.failure() {
+            return incomplete(reason);
         }
-        if self.next > self.last() && !self.at_end() {
+        if self.turn() > self.last() && !self.at_end() {
             let stated = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
             let (last, size) = (self.last(), self.paging.size_max);
             let seen = self.seen.len();
@@ -191,11 +280,8 @@ impl Listing {
         if page == self.paging.first {
             return true;
         }
-        match self.needed() {
-            Some(needed) if page - self.paging.first < needed => true,
-            // Beyond what is known to be there: one page at a time, and not after a page that failed.
-            _ => self.in_flight.is_empty() && self.failed.is_empty() && !self.at_end(),
-        }
+        // Beyond what is known to be there: one page at a time, and not after a page that failed.
+        self.is_sure(page) || self.in_flight.is_empty() && self.failed.is_empty() && !self.at_end()
     }
 
     /// Whether an empty page before this one shows that there is nothing here.
@@ -205,7 +291,8 @@ impl Listing {
 
     /// Whether the last page answered shows that nothing follows.
     fn at_end(&self) -> bool {
-        let Some((number, &records)) = self.answered.last_key_value() else { return false };
+        // A page that was asked for ahead of its turn does not say what stands before it.
+        let Some((number, &records)) = self.answered.range(..self.turn()).next_back() else { return false };
         if records == 0 {
             return true;
         }
@@ -266,7 +353,8 @@ mod tests {
             let start = u64::from(number - 1) * self.served;
             let end = (start + self.served).min(self.held);
             let beyond = self.last.is_some_and(|last| number > last);
-            Page { keys: if beyond { Vec::new() } else { (start..end).collect() }, total: self.stated }
+            let keys = if beyond { Vec::new() } else { (start..end).collect() };
+            Page { keys, total: self.stated, ..Page::default() }
         }
 
         /// Lists the shop with up to `workers` pages in flight; gives the end and the pages asked for.

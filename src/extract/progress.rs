@@ -11,6 +11,13 @@ pub trait Progress: Send + Sync {
 /// What happened.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
+    /// An unfinished run goes on.
+    Resumed {
+        /// Its day.
+        dt: chrono::NaiveDate,
+        /// Landed answers that need not be asked for again.
+        answers: usize,
+    },
     /// The first call of a shop is about to leave.
     ShopStarted {
         /// The shop as the pipeline names it: name, else address, else id.

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use crate::base::Secret;
 use crate::base::time::BEIJING;
 use crate::config::Template;
-use crate::config::gateway::{Answer, Endpoint, Gateway, Http, Skip, TimeFormat};
+use crate::config::gateway::{Answer, Endpoint, Gateway, Http, Skip, TimeFormat, Window};
 use crate::config::pipeline::{Account, Credential};
 use crate::config::template::Part;
 
@@ -46,12 +46,27 @@ pub struct Values {
     pub offer_id: Option<i64>,
     /// `{sku_id}`
     pub sku_id: Option<i64>,
+    /// `{offer_ids}`: the offers that one call asks about.
+    pub offer_ids: Vec<i64>,
+    /// `{category_id}`; also the category parameter of the endpoint.
+    pub category_id: Option<String>,
+    /// The span of time that the endpoint's window parameters narrow to, both ends inclusive.
+    pub span: Option<Span>,
     /// `{page}`; also the page parameter of the endpoint.
     pub page: Option<u32>,
     /// `{answer}` and `{format}`: `json` or `xml`.
     pub answer: Option<Answer>,
-    /// Anything else, by the name of its place.
+    /// Anything else, by the name of its place; goes before the definition's `options`.
     pub more: BTreeMap<String, String>,
+}
+
+/// A span of time, both ends inclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Its start; `None`: the beginning, written as 2005 where a window needs a start.
+    pub start_at: Option<DateTime<Utc>>,
+    /// Its end; `None`: none is sent.
+    pub end_at: Option<DateTime<Utc>>,
 }
 
 /// A call as it is sent and as it is kept.
@@ -150,6 +165,17 @@ pub fn build(call: Call<'_>) -> Result<Request, RequestError> {
     })
 }
 
+/// What a call says, without building it: `Record.request`, but for the masking of known secrets.
+///
+/// # Errors
+/// [`RequestError`].
+pub fn identity(call: Call<'_>) -> Result<BTreeMap<String, String>, RequestError> {
+    let places = Places::new(call)?;
+    let params = places.params()?;
+    let identity = params.into_iter().filter(|param| param.role == Role::Identity);
+    Ok(identity.map(|param| (param.name.to_owned(), param.value.into_owned())).collect())
+}
+
 /// The text a call would sign and its signature, for people to compare with the gateway's: every secret is
 /// masked in the text. `None` for gateways without a signature.
 ///
@@ -209,9 +235,12 @@ struct Places<'a> {
 
 struct Numbers {
     offer_id: Option<String>,
+    offer_ids: Option<String>,
     sku_id: Option<String>,
     page: Option<String>,
     page_size: Option<String>,
+    window_start: Option<String>,
+    window_end: Option<String>,
 }
 
 /// A place's value, and what it makes of the parameter it stands in.
@@ -226,15 +255,22 @@ impl<'a> Places<'a> {
     fn new(call: Call<'a>) -> Result<Self, RequestError> {
         let values = call.values;
         let paging = call.endpoint.page.as_ref().filter(|_| values.page.is_some());
+        let (window_start, window_end) = match (&call.endpoint.window, values.span) {
+            (Some(window), Some(span)) => window_times(call.gateway, window, span)?,
+            _ => (None, None),
+        };
         Ok(Self {
             call,
             now: write_time(&call.gateway.time, call.now)?,
             fields: call.endpoint.fields.join(","),
             numbers: Numbers {
                 offer_id: values.offer_id.map(|id| id.to_string()),
+                offer_ids: (!values.offer_ids.is_empty()).then(|| joined(&values.offer_ids)),
                 sku_id: values.sku_id.map(|id| id.to_string()),
                 page: values.page.map(|page| page.to_string()),
                 page_size: paging.map(|paging| paging.size_max.to_string()),
+                window_start,
+                window_end,
             },
         })
     }
@@ -247,6 +283,8 @@ impl<'a> Places<'a> {
             "shop_id" => values.shop_id.as_deref(),
             "shop_url" => values.shop_url.as_deref(),
             "offer_id" | "item_id" => self.numbers.offer_id.as_deref(),
+            "offer_ids" => self.numbers.offer_ids.as_deref(),
+            "category_id" => values.category_id.as_deref(),
             "sku_id" => self.numbers.sku_id.as_deref(),
             "page" => self.numbers.page.as_deref(),
             "page_size" => self.numbers.page_size.as_deref(),
@@ -263,6 +301,10 @@ impl<'a> Places<'a> {
         if let Some(value) = self.call.values.more.get(name) {
             return Place::Value(value, Role::Identity);
         }
+        let option = self.call.gateway.options.iter().find(|option| option.name == name);
+        if let Some(option) = option {
+            return option.default.as_deref().map_or(Place::Absent, |value| Place::Value(value, Role::Identity));
+        }
         match self.call.account.credentials.get(name) {
             Some(Credential::Plain(value)) => Place::Value(value, Role::Envelope),
             Some(Credential::Secret(secret)) => Place::Value(secret.expose(), Role::Secret),
@@ -276,25 +318,40 @@ impl<'a> Places<'a> {
         let call = self.call;
         let mut params: BTreeMap<&str, Param<'_>> = BTreeMap::new();
         let skip = call.gateway.sign.as_ref().map_or(Skip::Null, |sign| sign.skip);
-        for (name, template) in call.gateway.params.iter().chain(&call.endpoint.params) {
+        let window = call.endpoint.window.as_ref().filter(|_| call.values.span.is_some());
+        let window_params = window.map(|window| window.params.as_slice()).unwrap_or_default();
+        for (name, template) in call.gateway.params.iter().chain(&call.endpoint.params).chain(window_params) {
             params.remove(name.as_str());
             let Some((value, role)) = self.fill(name, template)? else { continue };
             if sign::kept(skip, Some(&value)).is_some() {
                 params.insert(name, Param { name, value, role });
             }
         }
+        if let Some(window) = window {
+            for name in &window.drop {
+                params.remove(name.as_str());
+            }
+            let ends = [(Some(&window.start), &self.numbers.window_start), (window.end.as_ref(), &self.numbers.window_end)];
+            for (name, value) in ends {
+                if let (Some(name), Some(value)) = (name, value) {
+                    params.insert(name, identity_param(name, value));
+                }
+            }
+        }
+        if let (Some(name), Some(id)) = (&call.endpoint.category, &call.values.category_id) {
+            params.insert(name, identity_param(name, id));
+        }
         if let (Some(paging), Some(page)) = (&call.endpoint.page, &self.numbers.page) {
             // A page number inside a JSON-valued parameter is a place of its template instead.
             let templated =
                 |place| call.endpoint.params.iter().any(|(_, text)| text.places().any(|name| name == place));
             if !paging.number.is_empty() && !templated("page") {
-                let value = Cow::Borrowed(page.as_str());
-                params.insert(&paging.number, Param { name: &paging.number, value, role: Role::Identity });
+                params.insert(&paging.number, identity_param(&paging.number, page));
             }
             if let (Some(name), Some(size)) = (&paging.size, &self.numbers.page_size)
                 && !templated("page_size")
             {
-                params.insert(name, Param { name, value: Cow::Borrowed(size.as_str()), role: Role::Identity });
+                params.insert(name, identity_param(name, size));
             }
         }
         Ok(params.into_values().collect())
@@ -334,6 +391,33 @@ impl<'a> Places<'a> {
         }
         Ok(Some((filled, role)))
     }
+}
+
+fn identity_param<'a>(name: &'a str, value: &'a str) -> Param<'a> {
+    Param { name, value: Cow::Borrowed(value), role: Role::Identity }
+}
+
+/// No platform of this kind is older; the first moments of the epoch have fewer than the 13 digits that S2 wants.
+const EARLIEST: DateTime<Utc> = match DateTime::from_timestamp(1_104_537_600, 0) {
+    Some(at) => at,
+    None => panic!("2005 is a valid year"),
+};
+
+/// Both ends of a window as the gateway wants them. A window without a start starts in 2005; an end is sent only
+/// where the gateway has one.
+fn window_times(
+    gateway: &Gateway,
+    window: &Window,
+    span: Span,
+) -> Result<(Option<String>, Option<String>), RequestError> {
+    let format = window.time.as_ref().unwrap_or(&gateway.time);
+    let start = write_time(format, span.start_at.unwrap_or(EARLIEST))?;
+    let end = window.end.as_ref().and(span.end_at).map(|at| write_time(format, at)).transpose()?;
+    Ok((Some(start), end))
+}
+
+fn joined(ids: &[i64]) -> String {
+    ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn is_optional(gateway: &Gateway, name: &str) -> bool {

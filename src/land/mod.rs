@@ -6,10 +6,14 @@
 //! Invariant: what a gateway answered is kept byte for byte (known secrets apart), and never half-read.
 
 pub mod files;
+mod resume;
 pub mod segment;
+pub mod start;
 mod writer;
 mod zone;
 
 pub use files::{LandedDay, land_files};
+pub use resume::{Counts, Gateways, Resumed};
+pub use start::{Frozen, Retry, Unfinished, unfinished};
 pub use writer::{Landing, Writer, WriterOptions};
 pub use zone::{SegmentRef, Zone};

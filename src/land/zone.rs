@@ -154,7 +154,7 @@ impl Zone {
         unpacked.unwrap_or_else(|source| Err(Error::internal("unpacking a segment ended early").caused_by(source)))
     }
 
-    fn run_folder(&self, run: &RunId) -> String {
+    pub(super) fn run_folder(&self, run: &RunId) -> String {
         format!("{}/{run}", self.folder)
     }
 
@@ -178,7 +178,7 @@ impl SegmentRef {
     }
 }
 
-fn pipeline_folder(pipeline: &str) -> String {
+pub(super) fn pipeline_folder(pipeline: &str) -> String {
     format!("_huopan/landing/{pipeline}")
 }
 

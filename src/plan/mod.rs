@@ -21,8 +21,10 @@ pub struct Work {
     pub shops: Vec<ShopWork>,
     /// The offers to ask for one by one, in pipeline order.
     pub items: Vec<i64>,
-    /// Whether every SKU that an offer names is asked for.
+    /// For which offers the SKUs they name are asked for.
     pub skus: FetchDetails,
+    /// For which listed offers details are asked for.
+    pub details: FetchDetails,
 }
 
 /// What has to be asked about one shop.
@@ -109,13 +111,16 @@ pub fn work(pipeline: &Pipeline) -> Result<Work, PlanError> {
     if !pipeline.shops.is_empty() {
         need("listing", "`shops`")?;
     }
-    if !pipeline.items.is_empty() {
+    if !pipeline.items.is_empty() && pipeline.details.is_none() {
         need("item", "`items`")?;
     }
     // Details that carry their SKUs need no call for them.
     let carries_skus = gateway.offer.contains_key("skus");
-    if pipeline.fetch.skus == FetchDetails::All && !carries_skus {
-        need("sku", "`fetch.skus = \"all\"`")?;
+    if pipeline.fetch.skus != FetchDetails::Off && !carries_skus {
+        need("sku", "`fetch.skus`")?;
+    }
+    if pipeline.fetch.details != FetchDetails::Off && pipeline.details.is_none() {
+        need("item", "`fetch.details`")?;
     }
     let skus = if gateway.endpoints.contains_key("sku") { pipeline.fetch.skus } else { FetchDetails::Off };
     let count = if gateway.endpoints.contains_key("count") { CountFrom::Endpoint } else { CountFrom::Listing };
@@ -131,7 +136,7 @@ pub fn work(pipeline: &Pipeline) -> Result<Work, PlanError> {
         };
         shops.push(ShopWork { shop: shop.clone(), id, count });
     }
-    Ok(Work { shops, items: pipeline.items.clone(), skus })
+    Ok(Work { shops, items: pipeline.items.clone(), skus, details: pipeline.fetch.details })
 }
 
 #[cfg(test)]

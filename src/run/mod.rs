@@ -4,13 +4,17 @@
 //! lock ─► roll forward ─► extract (or files) ─► land ─► collect ─► judge ─► merge ─► files ─► entry ─► Delta ─► fold
 //! ```
 //!
+//! * `begin`: which run a start goes on with, or begins.
+//! * `ledger`: the quota ledger rebuilt from landed attempts.
 //! * `day`: one landed day → files → publication.
 //! * `previous`: what of the picture before goes on into today's.
 //! * `write`: batches → the files of all tables.
 //!
 //! Invariant: received = loaded + duplicates + quarantined, or nothing is published.
 
+mod begin;
 mod day;
+mod ledger;
 mod previous;
 mod write;
 
@@ -19,18 +23,21 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::secret::Mask;
 use crate::base::time::beijing_day;
 use crate::base::{Clock, Error, Kind, Result, RunId};
 use crate::config::Pipeline;
-use crate::config::pipeline::{Credential, DtFrom, Files};
-use crate::extract::{self, Job, Progress, RunFacts};
+use crate::config::pipeline::{DtFrom, Files};
+use crate::extract::{self, Event, Job, Progress, RunFacts};
 use crate::land::files::{Captures, FilesTarget};
-use crate::land::{self, Writer, WriterOptions, Zone};
+use crate::land::{self, Counts, Resumed, Writer, WriterOptions, Zone};
 use crate::load::Snapshot;
 use crate::load::publish;
+use crate::plan::{self, Known};
+use crate::state::{self, StateStore};
 use crate::store::{Store, describe_holder};
 use crate::transform::rows::ShopRow;
+
+use begin::{Begin, Begun};
 
 /// Memory that decoded offers may take before they are sorted on disk.
 pub const MEMORY_BYTES_MAX: usize = 256 << 20;
@@ -56,6 +63,8 @@ pub struct Options {
     pub refresh: bool,
     /// Stop after landing.
     pub until_landed: bool,
+    /// Use no cached answer.
+    pub no_cache: bool,
 }
 
 /// How a run ended.
@@ -121,7 +130,8 @@ impl Report {
     }
 }
 
-/// Runs a pipeline.
+/// Runs a pipeline: goes on with its newest unfinished run, else starts the day's. An unfinished run of an earlier day is
+/// followed by today's.
 ///
 /// # Errors
 /// Everything that keeps the run from publishing; an attempt that got as far as calling leaves a row in `runs`.
@@ -134,19 +144,29 @@ pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_
     if let Some(files) = &pipeline.files {
         return load_files(pipeline, files, options, around, &store, today).await;
     }
-    let dt = options.dt.unwrap_or(today);
-    let snapshot = Snapshot::load(&store).await?;
-    if snapshot.picture(&pipeline.name, dt).is_some() && !options.refresh {
-        return Ok(Outcome::AlreadyPublished { dt });
+    let state = state::open(&pipeline.state).await?;
+    let holder = format!("{}{}", store.url(), pipeline.name);
+    // The pipeline's lock is ours: whoever held places under this name is dead.
+    state.release(&holder).await?;
+    ledger::rebuild(&store, pipeline, state.as_ref(), today).await?;
+    let mut reports = Vec::new();
+    loop {
+        let begun = match begin::begin(pipeline, options, around, &store).await? {
+            Begin::Published(dt) if reports.is_empty() => return Ok(Outcome::AlreadyPublished { dt }),
+            Begin::Published(_) => return Ok(Outcome::Published(reports)),
+            Begin::Run(begun) => begun,
+        };
+        let start = begun.start.clone();
+        let attempt = Attempt { pipeline, options, around, store: &store, state: state.as_ref(), holder: &holder, begun };
+        let outcome = recorded(pipeline, around, &store, &start, attempt.run().await).await?;
+        match outcome {
+            Outcome::Published(published) => reports.extend(published),
+            other => return Ok(other),
+        }
+        if options.dt.is_some() || start.dt >= today {
+            return Ok(Outcome::Published(reports));
+        }
     }
-    let start = day::Start {
-        dt,
-        run_id: new_run_id(around, dt),
-        attempt: snapshot.attempts(&pipeline.name, dt) + 1,
-        started_at: around.clock.now(),
-    };
-    let outcome = attempt(pipeline, options, around, &store, &start).await;
-    recorded(pipeline, around, &store, &start, outcome).await
 }
 
 /// Passes an attempt's outcome on; one that failed before anything was decided leaves a row in `runs`.
@@ -166,47 +186,102 @@ async fn recorded<T>(
     outcome
 }
 
-/// Extracts, lands and publishes one day.
-async fn attempt(
-    pipeline: &Pipeline,
+/// One attempt of a run.
+struct Attempt<'a> {
+    pipeline: &'a Pipeline,
     options: Options,
-    around: &Surroundings<'_>,
-    store: &Store,
-    start: &day::Start,
-) -> Result<Outcome> {
-    let zone = Zone::new(store.clone(), &pipeline.name, start.dt);
-    let facts = extract(pipeline, around, &zone, start).await?;
-    if options.until_landed && facts.stopped.is_none() {
-        return Ok(Outcome::Landed { run_id: start.run_id, calls: facts.calls_used });
-    }
-    if let Some(reason) = facts.stopped.clone() {
-        day::publish_stop(pipeline, store, start, around, &facts).await?;
-        return Ok(Outcome::Stopped { dt: start.dt, reason, kind: Kind::Unavailable });
-    }
-    let report = day::publish(pipeline, store, &zone, start, facts, around).await?;
-    Ok(Outcome::Published(vec![report]))
+    around: &'a Surroundings<'a>,
+    store: &'a Store,
+    state: &'a dyn StateStore,
+    holder: &'a str,
+    begun: Begun,
 }
 
-async fn extract(pipeline: &Pipeline, around: &Surroundings<'_>, zone: &Zone, start: &day::Start) -> Result<RunFacts> {
-    let options = WriterOptions { run_id: start.run_id, first_number: 1, mask: mask(pipeline) };
-    let writer = Writer::start(zone.clone(), options);
-    let run_id = start.run_id.to_string();
-    let job = Job {
-        pipeline,
-        run_id: &run_id,
-        clock: Arc::clone(&around.clock),
-        sink: &writer,
-        progress: around.progress,
-        cancel: around.cancel.clone(),
-        seed: around.seed,
-    };
-    let extracted = extract::extract(job).await;
-    // What has landed stays landed, also when the extraction failed.
-    let closed = writer.close().await;
-    let facts = extracted?;
-    closed?;
-    zone.write_facts(&start.run_id, &facts).await?;
-    Ok(facts)
+impl Attempt<'_> {
+    /// Extracts, lands and publishes one day.
+    async fn run(&self) -> Result<Outcome> {
+        let Self { pipeline, options, around, store, begun, .. } = self;
+        let start = &begun.start;
+        let zone = Zone::new((*store).clone(), &pipeline.name, start.dt);
+        let facts = self.extract(&zone).await?;
+        if options.until_landed && facts.stopped.is_none() {
+            return Ok(Outcome::Landed { run_id: start.run_id, calls: facts.calls_used });
+        }
+        if let Some(reason) = facts.stopped.clone() {
+            day::publish_stop(pipeline, store, start, around, &facts).await?;
+            return Ok(Outcome::Stopped { dt: start.dt, reason, kind: Kind::Unavailable });
+        }
+        let report = day::publish(pipeline, store, &zone, start, facts, around).await?;
+        zone.forget_start(&start.run_id).await?;
+        Ok(Outcome::Published(vec![report]))
+    }
+
+    async fn extract(&self, zone: &Zone) -> Result<RunFacts> {
+        let Self { pipeline, around, begun, .. } = self;
+        let start = &begun.start;
+        let gateways = land::Gateways {
+            own: &pipeline.gateway,
+            details: pipeline.details.as_ref().map(|details| &details.gateway),
+        };
+        let resumed = Resumed::read(zone, &start.run_id, gateways).await?;
+        if resumed.settled() > 0 {
+            let (dt, settled) = (start.dt, resumed.settled());
+            around.progress.on(Event::Resumed { dt, answers: settled });
+            tracing::info!(%dt, run_id = %start.run_id, settled, "going on with an unfinished run");
+        }
+        let known = self.known().await?;
+        let mask = extract::driver::mask(pipeline);
+        let options = WriterOptions { run_id: start.run_id, first_number: resumed.last_number + 1, mask };
+        let writer = Writer::start(zone.clone(), options);
+        let run_id = start.run_id.to_string();
+        let job = Job {
+            pipeline,
+            work: begun.work(plan::work(pipeline)?),
+            known: &known,
+            run_id: &run_id,
+            dt: start.dt,
+            until: begun.frozen.started_at,
+            answered: &resumed,
+            earlier_calls: resumed.calls_by_shop.clone(),
+            state: self.state,
+            holder: self.holder,
+            reads_cache: pipeline.fetch.cache && !self.options.no_cache && !begun.frozen.refresh,
+            gate: None,
+            clock: Arc::clone(&around.clock),
+            sink: &writer,
+            progress: around.progress,
+            cancel: around.cancel.clone(),
+            seed: around.seed,
+        };
+        let extracted = extract::extract(job).await;
+        // What has landed stays landed, also when the extraction failed.
+        let closed = writer.close().await;
+        let mut facts = extracted?;
+        closed?;
+        let mut counts = Counts::default();
+        counts.extend(&resumed.ledger);
+        counts.extend(&facts.ledger);
+        facts.ledger = counts.ledger();
+        begun.complete(&mut facts, pipeline);
+        zone.write_facts(&start.run_id, &facts).await?;
+        Ok(facts)
+    }
+
+    /// What the picture before says.
+    async fn known(&self) -> Result<Known> {
+        let Self { pipeline, store, begun, .. } = self;
+        let snapshot = Snapshot::load(store).await?;
+        let before = snapshot.previous_dt(&pipeline.name, begun.start.dt);
+        let Some(entry) = before.and_then(|dt| snapshot.picture(&pipeline.name, dt)).cloned() else {
+            return Ok(Known::default());
+        };
+        let facts = match entry.run_id.parse() {
+            Ok(run_id) => Zone::new((*store).clone(), &pipeline.name, entry.dt).read_facts(&run_id).await?,
+            Err(_) => None,
+        };
+        let store = (*store).clone();
+        day::off_reactor(move || previous::known(&store, &entry, facts.as_ref())).await
+    }
 }
 
 /// Lands captured answers and publishes the days they stand for.
@@ -258,15 +333,6 @@ async fn load_files(
 /// The error of a run that a signal stopped outside the extraction.
 fn stopped() -> Error {
     Error::new(Kind::Unavailable, "stopped by a signal; nothing of this day is published")
-}
-
-/// Everything of the accounts that must not land.
-fn mask(pipeline: &Pipeline) -> Mask {
-    let values = pipeline.accounts.iter().flat_map(|account| account.credentials.values());
-    Mask::new(values.filter_map(|credential| match credential {
-        Credential::Secret(secret) => Some(secret.clone()),
-        Credential::Plain(_) => None,
-    }))
 }
 
 /// Run ids of one process differ by day also when they start in the same millisecond.

@@ -53,6 +53,8 @@ pub(super) struct Answer {
     /// `content-length` promises this many bytes more than there are.
     pub(super) missing_bytes: usize,
     pub(super) outcome: Outcome,
+    /// Of a listing: how many offers the call selects, over all pages.
+    pub(super) selected: Option<usize>,
 }
 
 /// What most gateways say they send.
@@ -68,7 +70,14 @@ impl Answer {
 
     /// A text answer with HTTP 200.
     pub(super) fn text(outcome: Outcome, content_type: &'static str, body: String) -> Self {
-        Self { status: 200, content_type, retry_after: None, body: body.into_bytes(), missing_bytes: 0, outcome }
+        let body = body.into_bytes();
+        Self { status: 200, content_type, retry_after: None, body, missing_bytes: 0, outcome, selected: None }
+    }
+
+    /// The same as a page of a listing that selects `offers` offers.
+    pub(super) fn of_selected(mut self, offers: usize) -> Self {
+        self.selected = Some(offers);
+        self
     }
 
     /// The same with another status.

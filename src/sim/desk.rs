@@ -10,15 +10,15 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 use super::answer::{Answer, Outcome};
-use super::faults::{Plan, spoil};
-use super::gateways::{Call, Context, Gateway, OddLists, Refusal, aop};
+use super::faults::{Plan, spoil, too_many};
+use super::gateways::{Call, Context, Gateway, OddLists, Refusal, SlowListing, aop};
 use super::journal::{AccountStats, Entry, Journal, Stats};
-use super::limits::{Account, Meter};
-use super::offers::Recipe;
-use super::options::{Faults, Key, Options};
+use super::limits::{Account, Applicant, Meter, Pace};
+use super::options::{Faults, Key, Limits, Options, QuotaScope};
+use super::switches::Switches;
 use super::truth::{WorldTruth, of_world};
 use super::verify::{Scheme, Signed};
-use super::world::Day;
+use super::world::{Blueprint, Day};
 use crate::base::time::{BEIJING, beijing_day};
 
 /// Longer requests are cut in the journal.
@@ -29,6 +29,7 @@ const REQUEST_BYTES_MAX: usize = 500;
 pub(super) struct Desk {
     options: Options,
     day: RwLock<Arc<Day>>,
+    switches: Mutex<Switches>,
     meter: Mutex<Meter>,
     plan: Mutex<Plan>,
     journal: Mutex<Journal>,
@@ -69,6 +70,7 @@ impl Desk {
         let date = options.day.unwrap_or_else(|| beijing_day(options.clock.now()));
         Self {
             day: RwLock::new(Arc::new(build(&options, date))),
+            switches: Mutex::new(Switches::new(&options)),
             meter: Mutex::default(),
             plan: Mutex::new(Plan::new(&options)),
             journal: Mutex::new(Journal::new(options.journal_max)),
@@ -87,12 +89,37 @@ impl Desk {
         *self.day.write().unwrap_or_else(PoisonError::into_inner) = day;
     }
 
+    /// The gateways' own clock.
     pub(super) fn now(&self) -> DateTime<Utc> {
-        self.options.clock.now()
+        self.options.clock.now() + lock(&self.switches).clock_offset()
+    }
+
+    /// What can be changed while it runs.
+    pub(super) fn switches(&self) -> MutexGuard<'_, Switches> {
+        lock(&self.switches)
     }
 
     pub(super) fn world(&self, gateway: Gateway) -> WorldTruth {
         of_world(&self.day(), gateway.family())
+    }
+
+    pub(super) fn has_key(&self, app_key: &str) -> bool {
+        self.options.keys.iter().any(|key| key.app_key == app_key)
+    }
+
+    /// The truth about any day.
+    pub(super) fn world_on(&self, gateway: Gateway, date: NaiveDate) -> WorldTruth {
+        let today = self.day();
+        if today.date == date {
+            return of_world(&today, gateway.family());
+        }
+        of_world(&build(&self.options, date), gateway.family())
+    }
+
+    /// Forgets the journal, its sums, and the most that was seen of each account; quotas go on.
+    pub(super) fn reset(&self) {
+        lock(&self.journal).reset();
+        lock(&self.meter).forget_most();
     }
 
     pub(super) fn journal(&self, after: u64, limit: usize) -> Vec<Entry> {
@@ -107,7 +134,9 @@ impl Desk {
                 app_key: app_key.clone(),
                 calls: most.calls,
                 calls_per_second_max: most.per_second,
+                admitted_per_second_max: most.admitted_per_second,
                 in_flight_max: most.in_flight,
+                breaches: most.breaches,
             })
             .collect();
         accounts.sort_by(|a, b| (a.gateway, &a.app_key).cmp(&(b.gateway, &b.app_key)));
@@ -116,11 +145,17 @@ impl Desk {
 
     /// A call has arrived.
     pub(super) fn arrive(&self, call: &Call) -> Visit<'_> {
-        let now = self.now();
         // Only known keys are counted apart, so that strangers cannot fill the memory.
-        let app_key = self.key(call).map_or_else(String::new, |key| key.app_key.clone());
+        let key = self.key(call);
+        let app_key = key.map_or_else(String::new, |key| key.app_key.clone());
+        let pace = key.map_or_else(Pace::default, |key| Pace::of(key, self.limits(call.gateway)));
         let account = (call.gateway, app_key.clone());
-        let in_flight = lock(&self.meter).arrive(&account, now);
+        let (now, in_flight) = {
+            let mut meter = lock(&self.meter);
+            // Read under the lock: arrivals are counted in the order of their times.
+            let now = self.options.clock.now();
+            (now, meter.arrive(&account, pace, now))
+        };
         let mut request = call.request();
         let cut =
             (0..=REQUEST_BYTES_MAX.min(request.len())).rev().find(|&at| request.is_char_boundary(at)).unwrap_or(0);
@@ -144,24 +179,49 @@ impl Desk {
     pub(super) fn reply(&self, call: &Call) -> Reply {
         let now = self.now();
         let at_least = Duration::from_millis(self.options.answer_millis);
-        if let Err(refusal) = self.check(call, now) {
+        let storm = lock(&self.switches).storm();
+        if let Some(storm) = storm {
+            return Reply { answer: too_many(call, storm.retry_after, now), delay: at_least };
+        }
+        if call.gateway == Gateway::Aop && call.method() == aop::GET_TOKEN {
+            return Reply { answer: self.token(call, now), delay: at_least };
+        }
+        let day = self.day();
+        if let Err(refusal) = self.check(call, &day, now) {
             return Reply { answer: call.gateway.refuse(call, &refusal), delay: at_least };
         }
         let fate = lock(&self.plan).next(call.identity());
         let context = Context {
             window_end: self.options.window_end,
+            listings: self.options.listings,
             odd_lists: if self.options.faults == Faults::None { OddLists::Never } else { OddLists::Sometimes },
             now,
         };
-        let answer = call
-            .gateway
-            .answer(call, &self.day(), &context)
-            .unwrap_or_else(|refusal| call.gateway.refuse(call, &refusal));
+        let answer =
+            call.gateway.answer(call, &day, &context).unwrap_or_else(|refusal| call.gateway.refuse(call, &refusal));
+        let long = self.options.listings.slow.filter(|slow| answer.selected.is_some_and(|most| most > slow.offers));
+        let long = long.map_or(Duration::ZERO, |SlowListing { millis, .. }| Duration::from_millis(millis));
         let answer = match &fate.fault {
             Some(fault) => spoil(fault, call, answer, now),
             None => answer,
         };
-        Reply { answer, delay: at_least + fate.delay }
+        Reply { answer, delay: at_least + fate.delay + long }
+    }
+
+    /// `system.oauth2/getToken`: not signed, not counted.
+    fn token(&self, call: &Call, now: DateTime<Utc>) -> Answer {
+        if call.verb != call.gateway.verb() {
+            return call.gateway.refuse(call, &Refusal::Missing("grant_type"));
+        }
+        let Some(key) = self.key(call) else { return call.gateway.refuse(call, &Refusal::Key) };
+        match lock(&self.switches).renew(call, key, now) {
+            Ok((token, seconds)) => aop::token_answer(&token, seconds),
+            Err(error) => aop::token_refusal(error),
+        }
+    }
+
+    fn limits(&self, gateway: Gateway) -> Option<Limits> {
+        self.options.limits.get(&gateway).copied()
     }
 
     fn key(&self, call: &Call) -> Option<&Key> {
@@ -169,7 +229,7 @@ impl Desk {
         self.options.keys.iter().find(|key| key.app_key == app_key)
     }
 
-    fn check(&self, call: &Call, now: DateTime<Utc>) -> Result<(), Refusal> {
+    fn check(&self, call: &Call, day: &Day, now: DateTime<Utc>) -> Result<(), Refusal> {
         if call.verb != call.gateway.verb() {
             // A GET "loses parameters" (S0): the gateway sees none.
             return Err(Refusal::Missing("method"));
@@ -177,20 +237,39 @@ impl Desk {
         let key = self.key(call).ok_or(Refusal::Key)?;
         let scheme = self.scheme(call.gateway);
         let given = call.get(scheme.parameter()).ok_or(Refusal::Unsigned)?;
-        let signed = Signed { secret: &key.app_secret, path: &call.path };
-        if given != scheme.signature(signed, &call.params) {
-            return Err(Refusal::Signature);
-        }
+        let method = call.method();
+        let is_open = call.gateway != Gateway::Aop || method == aop::CURRENT_TIME;
+        let is_authorized = {
+            let switches = lock(&self.switches);
+            let signed = Signed { secret: switches.secret(key), path: &call.path };
+            if given != scheme.signature(signed, &call.params) {
+                return Err(Refusal::Signature);
+            }
+            is_open || switches.is_authorized(call, now)
+        };
         self.check_time(call, now)?;
-        if key.denied.contains(&call.gateway) {
+        if key.denied.contains(&call.gateway) || key.denied_methods.contains(&method) {
             return Err(Refusal::Permission);
         }
-        let is_open = call.gateway != Gateway::Aop || call.method() == aop::CURRENT_TIME;
-        if !is_open && call.get("access_token") != Some(&self.options.access_token) {
+        if !is_authorized {
             return Err(Refusal::Token);
         }
-        let limits = self.options.limits.get(&call.gateway).copied();
-        lock(&self.meter).admit(key, limits, (call.gateway, now))
+        let limits = self.limits(call.gateway);
+        let scope = match limits.map_or(QuotaScope::Account, |limits| limits.quota_scope) {
+            QuotaScope::Account => String::new(),
+            QuotaScope::Endpoint => method,
+            QuotaScope::Shop => call.gateway.shop_of(call, day).map_or_else(String::new, |shop| shop.id.clone()),
+        };
+        let mut meter = lock(&self.meter);
+        let applicant = Applicant {
+            gateway: call.gateway,
+            key,
+            limits,
+            scope: &scope,
+            now: self.options.clock.now(),
+            quota_now: now,
+        };
+        meter.admit(applicant)
     }
 
     fn scheme(&self, gateway: Gateway) -> Scheme {
@@ -229,8 +308,8 @@ impl Desk {
 }
 
 fn build(options: &Options, date: NaiveDate) -> Day {
-    let recipe = Recipe { seed: options.seed, mess_per_mille: options.mess_per_mille };
-    Day::build(recipe, &options.shop_sizes, date)
+    let Options { seed, mess_per_mille, shop_sizes, histories, .. } = options;
+    Day::build(Blueprint { seed: *seed, mess_per_mille: *mess_per_mille, sizes: shop_sizes, histories }, date)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -218,7 +218,7 @@ fn every_refusal_has_an_envelope_of_the_family_in_every_gateway() {
         (Refusal::Token, Outcome::Denied),
         (Refusal::Permission, Outcome::Denied),
         (Refusal::Throttled, Outcome::Throttled),
-        (Refusal::Quota { seconds: 9 }, Outcome::Quota),
+        (Refusal::Quota { seconds: 9, scope: QuotaScope::Account }, Outcome::Quota),
         (Refusal::Busy, Outcome::Busy),
         (Refusal::Gone, Outcome::Gone),
     ];
@@ -460,3 +460,6 @@ fn the_truth_of_plain_offers_is_what_their_record_says() {
     }
     assert!(checked > 200);
 }
+
+#[path = "desk_switches_tests.rs"]
+mod switches;

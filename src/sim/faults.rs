@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::{Answer, JSON, Outcome};
 use super::gateways::{Call, Refusal};
-use super::options::{Faults, Options};
+use super::options::{Faults, Options, RetryAfter};
 use super::random::Dice;
 
 /// Five attempts always succeed.
@@ -32,15 +32,6 @@ pub(super) enum Fault {
     Malformed,
     /// A busy error in GBK.
     Gbk,
-}
-
-/// How `Retry-After` is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RetryAfter {
-    /// `0`, `1`, `2`
-    Seconds(u8),
-    /// An HTTP date this many seconds ahead.
-    Date(u8),
 }
 
 /// What happens to one attempt.
@@ -94,7 +85,7 @@ impl Plan {
     }
 }
 
-fn roll(dice: &mut Dice, wait_max: u8) -> Fault {
+fn roll(dice: &mut Dice, wait_max: u32) -> Fault {
     match dice.below(10) {
         0 | 1 => Fault::Busy,
         2 | 3 => Fault::ServerError(*dice.pick(&[500, 502, 503, 504])),
@@ -114,14 +105,7 @@ pub(super) fn spoil(fault: &Fault, call: &Call, answer: Answer, now: DateTime<Ut
             let page = format!("<html><head><title>{status}</title></head><body><center>nginx</center></body></html>");
             Answer::text(Outcome::ServerError, "text/html", page).with_status(*status)
         }
-        Fault::TooMany(after) => {
-            let retry_after = match after {
-                RetryAfter::Seconds(seconds) => seconds.to_string(),
-                RetryAfter::Date(seconds) => http_date(now + TimeDelta::seconds(i64::from(*seconds))),
-            };
-            let throttled = call.gateway.refuse(call, &Refusal::Throttled);
-            Answer { status: 429, retry_after: Some(retry_after), outcome: Outcome::TooMany, ..throttled }
-        }
+        Fault::TooMany(after) => too_many(call, *after, now),
         Fault::Cut => {
             let kept = answer.body.len() * 2 / 3;
             Answer {
@@ -150,6 +134,17 @@ pub(super) fn spoil(fault: &Fault, call: &Call, answer: Answer, now: DateTime<Ut
             }
         }
     }
+}
+
+/// HTTP 429 in the family's words; `now` is the gateway's clock.
+pub(super) fn too_many(call: &Call, after: RetryAfter, now: DateTime<Utc>) -> Answer {
+    let retry_after = match after {
+        RetryAfter::Absent => None,
+        RetryAfter::Seconds(seconds) => Some(seconds.to_string()),
+        RetryAfter::Date(seconds) => Some(http_date(now + TimeDelta::seconds(i64::from(seconds)))),
+    };
+    let throttled = call.gateway.refuse(call, &Refusal::Throttled);
+    Answer { status: 429, retry_after, outcome: Outcome::TooMany, ..throttled }
 }
 
 /// A time as HTTP headers have it.

@@ -33,7 +33,7 @@ pub struct Entry {
     pub in_flight: u32,
 }
 
-/// What all calls come to, since the start.
+/// What all calls come to, since the start or the last reset.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Stats {
     /// All calls.
@@ -66,10 +66,15 @@ pub struct AccountStats {
     pub app_key: String,
     /// Its calls, refused ones included.
     pub calls: u64,
-    /// Most arrivals in any one-second window.
+    /// Most arrivals in any one-second window, both its ends included, over all connections.
     pub calls_per_second_max: usize,
+    /// Most of those that were admitted.
+    pub admitted_per_second_max: usize,
     /// Most at once.
     pub in_flight_max: u32,
+    /// Calls that arrived as one too many: for a second, or at once. (Refused is a call only when it comes a tenth
+    /// closer than that, for the network's jitter.)
+    pub breaches: u64,
 }
 
 /// The newest calls and the sums over all.
@@ -77,6 +82,8 @@ pub struct AccountStats {
 pub(super) struct Journal {
     entries: VecDeque<Entry>,
     entries_max: usize,
+    /// Numbers go on over a reset.
+    numbered: u64,
     calls: u64,
     methods: BTreeMap<(Gateway, String), u64>,
     outcomes: BTreeMap<Outcome, u64>,
@@ -87,13 +94,21 @@ const METHODS_MAX: usize = 1000;
 
 impl Journal {
     pub(super) fn new(entries_max: usize) -> Self {
-        Self { entries: VecDeque::new(), entries_max, calls: 0, methods: BTreeMap::new(), outcomes: BTreeMap::new() }
+        Self {
+            entries: VecDeque::new(),
+            entries_max,
+            numbered: 0,
+            calls: 0,
+            methods: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+        }
     }
 
     /// Numbers the entry and keeps it.
     pub(super) fn record(&mut self, mut entry: Entry) {
         self.calls += 1;
-        entry.number = self.calls;
+        self.numbered += 1;
+        entry.number = self.numbered;
         let method = (entry.gateway, entry.method.clone());
         if self.methods.len() < METHODS_MAX || self.methods.contains_key(&method) {
             *self.methods.entry(method).or_default() += 1;
@@ -105,6 +120,11 @@ impl Journal {
         if self.entries_max > 0 {
             self.entries.push_back(entry);
         }
+    }
+
+    /// Forgets entries and sums.
+    pub(super) fn reset(&mut self) {
+        *self = Self { numbered: self.numbered, ..Self::new(self.entries_max) };
     }
 
     /// Up to `limit` entries after number `after`, oldest first.
@@ -158,5 +178,9 @@ mod tests {
         let stats = journal.stats();
         assert_eq!((stats.calls, stats.outcomes[&Outcome::Ok]), (3, 3));
         assert_eq!(stats.methods.iter().map(|method| method.calls).collect::<Vec<_>>(), [1, 2]);
+        journal.reset();
+        assert_eq!((journal.stats(), journal.after(0, 10)), (Stats::default(), Vec::new()));
+        journal.record(entry("c"));
+        assert_eq!((journal.stats().calls, journal.after(0, 10)[0].number), (1, 4));
     }
 }

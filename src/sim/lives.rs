@@ -13,9 +13,9 @@ use crate::base::time::BEIJING;
 /// Days from one offer in a place to the next.
 const LIFE_DAYS: i64 = 150;
 /// The first places of the first shop: their offers never leave.
-const KEPT_PLACES: usize = 4;
+pub(super) const KEPT_PLACES: usize = 4;
 /// When those offers came: 2025-01-01.
-const KEPT_SINCE: i64 = 20_089;
+pub(super) const KEPT_SINCE: i64 = 20_089;
 
 /// Where an offer stands.
 #[derive(Debug, Clone, Copy)]
@@ -78,18 +78,47 @@ impl Life {
     }
 }
 
+/// When an offer last moved.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moments {
+    pub(super) price_day: i64,
+    pub(super) moq_day: i64,
+    pub(super) stock_day: i64,
+    /// Sales are counted up to this day.
+    pub(super) sales_day: i64,
+    pub(super) modified_at: DateTime<Utc>,
+}
+
+/// An offer's price has moved at least once in this many days.
+const PRICE_DAYS: i64 = 64;
+/// A minimum quantity has moved at least once in this many days.
+const MOQ_DAYS: i64 = 128;
+
+impl Moments {
+    /// Of an offer in a lively shop: prices and minimum quantities move the modified time, stock and sales do not.
+    pub(super) fn of(seed: u64, life: Life) -> Self {
+        let (key, today) = (life.key, life.day);
+        let price_day = last_move(Moves { seed, key: mix(key, &[3]), per_mille: 70, days: PRICE_DAYS }, today);
+        let moq_day = last_move(Moves { seed, key: mix(key, &[4]), per_mille: 8, days: MOQ_DAYS }, today);
+        let stock_day = last_move(Moves { seed, key: mix(key, &[7]), per_mille: 400, days: 8 }, today);
+        let modified_day = if life.is_on_sale() { price_day.max(moq_day).max(life.born) } else { life.off_sale_day };
+        let modified_at = evening_before(modified_day, mix(key, &[10, modified_day.unsigned_abs()]));
+        Self { price_day, moq_day, stock_day, sales_day: today, modified_at }
+    }
+}
+
 /// The days on which something moves.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moves {
-    pub(super) seed: u64,
-    pub(super) key: u64,
+struct Moves {
+    seed: u64,
+    key: u64,
     /// Of a thousand days, beside the one in `days` that always moves.
-    pub(super) per_mille: u64,
-    pub(super) days: i64,
+    per_mille: u64,
+    days: i64,
 }
 
 /// The last day up to `today` on which it moved.
-pub(super) fn last_move(moves: Moves, today: i64) -> i64 {
+fn last_move(moves: Moves, today: i64) -> i64 {
     let forced = i64::try_from(moves.key % moves.days.unsigned_abs()).unwrap_or(0);
     let moved = |day: i64| {
         (day + forced).rem_euclid(moves.days) == 0

@@ -5,7 +5,7 @@
 //! The world is a function of a seed and a date; days evolve. Faults come on request, also from the seed.
 //!
 //! ```text
-//! server ─► desk ─► verify · limits · faults ─► gateways ─► world ─► offers ─► shapes, lives
+//! server ─► desk ─► verify · limits · faults ─► gateways ─► world ─► offers ─► shapes, lives, history
 //! (HTTP)    (judges each call)                  (envelopes)  (one day)          (each with its truth)
 //! ```
 //!
@@ -13,9 +13,11 @@
 //! an independent reading of the rules.
 
 mod answer;
+mod control;
 mod desk;
 mod faults;
 mod gateways;
+mod history;
 mod journal;
 mod limits;
 mod lives;
@@ -24,6 +26,7 @@ mod options;
 mod random;
 mod server;
 mod shapes;
+mod switches;
 mod titles;
 mod truth;
 mod verify;
@@ -41,9 +44,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use answer::Outcome;
-pub use gateways::{Gateway, WindowEnd};
+pub use gateways::{Gateway, ListingOrder, ListingTotals, Listings, PageNumbers, SlowListing, WindowEnd};
+pub use history::{History, Import, Spread};
 pub use journal::{AccountStats, Entry, MethodStats, Stats};
-pub use options::{Faults, Key, Limits, Options, QuotaBlock};
+pub use options::{Faults, Key, Limits, Options, QuotaBlock, QuotaScope, RetryAfter, Storm};
 pub use truth::{CategoryTruth, OfferTruth, ShopTruth, SkuTruth, TierTruth, WorldTruth};
 pub use verify::{Scheme, Signed};
 
@@ -109,6 +113,37 @@ impl Sim {
     #[must_use]
     pub fn world(&self, gateway: Gateway) -> WorldTruth {
         self.desk.world(gateway)
+    }
+
+    /// The truth about any day; the world stays where it is.
+    #[must_use]
+    pub fn world_on(&self, gateway: Gateway, date: NaiveDate) -> WorldTruth {
+        self.desk.world_on(gateway, date)
+    }
+
+    /// Begins a storm of 429s, or ends it.
+    pub fn set_storm(&self, storm: Option<Storm>) {
+        self.desk.switches().set_storm(storm);
+    }
+
+    /// Changes what a key signs with.
+    pub fn set_secret(&self, app_key: &str, secret: &str) {
+        self.desk.switches().set_secret(app_key, secret);
+    }
+
+    /// Moves the gateways' own clock.
+    pub fn set_clock_offset(&self, seconds: i64) {
+        self.desk.switches().set_clock_offset(seconds);
+    }
+
+    /// From now on no access token is good but those that are given anew.
+    pub fn expire_tokens(&self) {
+        self.desk.switches().expire_tokens();
+    }
+
+    /// Forgets the journal, its sums, and the most that was seen of each account; quotas go on.
+    pub fn reset(&self) {
+        self.desk.reset();
     }
 
     /// What all calls come to.

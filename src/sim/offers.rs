@@ -6,17 +6,13 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::lives::{Life, Moves, Place, evening_before, last_move};
+use super::history::{History, Spread};
+use super::lives::{Life, Moments, Place, evening_before};
 use super::random::{Dice, mix};
 use super::shapes::counts::{self, SalesForm, StockForm};
 use super::shapes::ladder::{self, Ladder, LadderForm, Step};
 use super::shapes::quantity::{self, Quantity, QuantityForm};
 use super::titles::{self, CATEGORIES, PRODUCTS, Product, TitleForm, UNCOUNTABLE};
-
-/// An offer's price has moved at least once in this many days.
-const PRICE_DAYS: i64 = 64;
-/// A minimum quantity has moved at least once in this many days.
-const MOQ_DAYS: i64 = 128;
 
 /// One offer of one day.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +65,8 @@ pub(super) struct Recipe {
     pub(super) seed: u64,
     /// Offers with something odd about them, of a thousand.
     pub(super) mess_per_mille: u64,
+    /// `None`: a lively shop.
+    pub(super) history: Option<History>,
 }
 
 impl Offer {
@@ -79,7 +77,7 @@ impl Offer {
 
 /// The offer that holds (or has just left) `place` on `date`.
 pub(super) fn offer(recipe: Recipe, place: Place, date: NaiveDate) -> Offer {
-    let life = Life::of(recipe.seed, place, date);
+    let (life, moments) = times(recipe, place, date);
     let key = life.key;
     let mut dice = Dice::new(recipe.seed, &[key, 1]);
     let mut forms = Forms::roll(&mut Dice::new(recipe.seed, &[key, 2]), recipe.mess_per_mille);
@@ -88,14 +86,10 @@ pub(super) fn offer(recipe: Recipe, place: Place, date: NaiveDate) -> Offer {
     let product: &Product =
         if uncountable { dice.pick(&UNCOUNTABLE) } else { &PRODUCTS[(place.slot + place.shop * 7) % PRODUCTS.len()] };
 
-    let today = life.day;
-    let price_day = last_move(Moves { seed: recipe.seed, key: mix(key, &[3]), per_mille: 70, days: PRICE_DAYS }, today);
-    let moq_day = last_move(Moves { seed: recipe.seed, key: mix(key, &[4]), per_mille: 8, days: MOQ_DAYS }, today);
-
     let skus = forms.quote_type != 0;
     let sku_count = if skus { usize::try_from(dice.between(2, 6)).unwrap_or(2) } else { 0 };
-    let quantity = roll_quantity(&mut dice, &mut forms, product, mix(key, &[5, moq_day.unsigned_abs()]));
-    let fen = piece_fen(recipe.seed, place, product, &mut dice, mix(key, &[6, price_day.unsigned_abs()]))
+    let quantity = roll_quantity(&mut dice, &mut forms, product, mix(key, &[5, moments.moq_day.unsigned_abs()]));
+    let fen = piece_fen(recipe.seed, place, product, &mut dice, mix(key, &[6, moments.price_day.unsigned_abs()]))
         * quantity.pieces_priced();
     let steps = sound_steps(&mut dice, quantity.moq, fen);
     let skus = roll_skus(&mut dice, SkuRecipe { life, count: sku_count, quote_type: forms.quote_type, steps: &steps });
@@ -115,12 +109,10 @@ pub(super) fn offer(recipe: Recipe, place: Place, date: NaiveDate) -> Offer {
         title.push(' ');
         title.push_str(&suffix);
     }
-    let stock_day = last_move(Moves { seed: recipe.seed, key: mix(key, &[7]), per_mille: 400, days: 8 }, today);
     let sold_daily = dice.between(0, 40);
-    let modified_day = if life.is_on_sale() { price_day.max(moq_day).max(life.born) } else { life.off_sale_day };
     Offer {
         id: life.offer_id(recipe.seed),
-        category: product.category,
+        category: category(recipe, place, product),
         title,
         is_on_sale: life.is_on_sale(),
         quantity,
@@ -129,16 +121,35 @@ pub(super) fn offer(recipe: Recipe, place: Place, date: NaiveDate) -> Offer {
         channel_fen,
         consign_fen,
         quote_type: forms.quote_type,
-        stock: Dice::new(recipe.seed, &[key, 8, stock_day.unsigned_abs()]).between(0, 20_000),
+        stock: Dice::new(recipe.seed, &[key, 8, moments.stock_day.unsigned_abs()]).between(0, 20_000),
         stock_form: forms.stock,
-        sales: dice.between(0, 30_000) + sold_daily * (today - life.born),
+        sales: dice.between(0, 30_000) + sold_daily * (moments.sales_day - life.born),
         sales_form: forms.sales,
         skus: if forms.hides_skus { Vec::new() } else { skus },
         id_form: forms.ids,
         created_at: evening_before(life.born, mix(key, &[9])),
-        modified_at: evening_before(modified_day, mix(key, &[10, modified_day.unsigned_abs()])),
+        modified_at: moments.modified_at,
         writing: mix(key, &[11]),
     }
+}
+
+/// Which offer it is and when it last moved, as the shop's history has it.
+fn times(recipe: Recipe, place: Place, date: NaiveDate) -> (Life, Moments) {
+    match recipe.history {
+        None => {
+            let life = Life::of(recipe.seed, place, date);
+            (life, Moments::of(recipe.seed, life))
+        }
+        Some(history) => {
+            let life = history.life(recipe.seed, place, date);
+            (life, history.moments(life))
+        }
+    }
+}
+
+fn category(recipe: Recipe, place: Place, product: &Product) -> usize {
+    let import = recipe.history.and_then(|history| history.import_of(place));
+    if import.is_some_and(|import| import.spread == Spread::OneCategory) { 0 } else { product.category }
 }
 
 /// What is odd about an offer: at most one thing of ladder, quantity, quote; counts, ids and titles apart.

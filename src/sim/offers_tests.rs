@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::*;
 
-const RECIPE: Recipe = Recipe { seed: 7, mess_per_mille: 300 };
+const RECIPE: Recipe = Recipe { seed: 7, mess_per_mille: 300, history: None };
 
 fn day(number: i64) -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 11, 20).expect("a date") + TimeDelta::days(number)
@@ -85,7 +85,7 @@ fn most_offers_are_clean_and_every_odd_form_occurs() {
 #[test]
 fn the_default_shops_are_complete_within_three_percent() {
     let options = crate::sim::Options::default();
-    let recipe = Recipe { seed: options.seed, mess_per_mille: options.mess_per_mille };
+    let recipe = Recipe { seed: options.seed, mess_per_mille: options.mess_per_mille, history: None };
     for (shop, &size) in options.shop_sizes.iter().enumerate() {
         for number in 0..10 {
             let offers: Vec<Offer> = (0..size)
@@ -103,7 +103,7 @@ fn the_default_shops_are_complete_within_three_percent() {
 #[test]
 fn without_mess_every_form_is_clean() {
     for slot in 0..300 {
-        let offer = offer(Recipe { seed: 1, mess_per_mille: 0 }, Place { shop: 0, slot }, day(0));
+        let offer = offer(Recipe { seed: 1, mess_per_mille: 0, history: None }, Place { shop: 0, slot }, day(0));
         assert!(offer.quote_type == 1 || ladder::CLEAN.contains(&offer.ladder.form));
         assert!(quantity::CLEAN.contains(&offer.quantity.form));
     }

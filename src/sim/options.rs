@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
-use super::gateways::{Gateway, WindowEnd};
+use super::gateways::{Gateway, Listings, WindowEnd};
+use super::history::History;
 use super::verify::Scheme;
 use crate::base::{Clock, SystemClock};
 
@@ -22,20 +23,33 @@ pub struct Options {
     /// One shop for each, with that many places for offers (at most 65 536; at most 1 000
     /// shops). More than 2 000 go past the page cap.
     pub shop_sizes: Vec<usize>,
+    /// By a shop's number, from 0: large shops with a past, and nights that change a stated share. A shop that is not in
+    /// here is lively: some 8 % of its prices move every day. See [`Options::with_history`].
+    pub histories: BTreeMap<usize, History>,
     /// Offers with something odd about ladder, quantity or title, of a thousand.
     pub mess_per_mille: u64,
     /// Who may call.
     pub keys: Vec<Key>,
     /// The token that aop asks for.
     pub access_token: String,
+    /// From then on that token is not good any more; `None`: always good.
+    pub access_token_expires_at: Option<DateTime<Utc>>,
+    /// How long tokens are good that `system.oauth2/getToken` gives.
+    pub access_token_seconds: i64,
+    /// What `system.oauth2/getToken` gives them for.
+    pub refresh_token: String,
     /// How often calls fail for no reason.
     pub faults: Faults,
+    /// Calls that are answered with HTTP 429, whoever makes them; `Sim::set_storm` begins and ends one later.
+    pub storm: Option<Storm>,
     /// No fault makes an answer slower than this.
     pub slow_millis_max: u64,
     /// By gateway; one that is not in here has no limits but the keys' own.
     pub limits: BTreeMap<Gateway, Limits>,
     /// Whether portals knows `end_time`.
     pub window_end: WindowEnd,
+    /// How listings behave where gateways differ, or misbehave.
+    pub listings: Listings,
     /// S3's prose or its sample code.
     pub shop_search_scheme: Scheme,
     /// Greatest difference between a time stamp and the simulator's clock.
@@ -46,6 +60,28 @@ pub struct Options {
     pub journal_max: usize,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// How far the gateways' own clock is ahead of it: the `Date` header, the check of time stamps, the day of a quota.
+    pub clock_offset_seconds: i64,
+}
+
+/// Calls that are answered with HTTP 429 before anything else is looked at; they use no quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Storm {
+    /// How many; `None`: all, until told otherwise.
+    pub calls: Option<u64>,
+    /// What the answers say.
+    pub retry_after: RetryAfter,
+}
+
+/// How `Retry-After` is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryAfter {
+    /// There is none.
+    Absent,
+    /// Seconds, 0 included.
+    Seconds(u32),
+    /// An HTTP date this many seconds ahead of the gateway's clock.
+    Date(u32),
 }
 
 /// How often calls fail for no reason. The same call never fails more than three times in a row.
@@ -67,12 +103,14 @@ pub struct Key {
     pub app_key: String,
     /// What it signs with.
     pub app_secret: String,
-    /// Calls per Beijing day and gateway.
+    /// Calls per Beijing day and gateway, and what else [`Limits::quota_scope`] counts by.
     pub calls_per_day: u64,
     /// Its own pace, where that is lower than the gateway's.
     pub calls_per_second: Option<u32>,
     /// The gateways it has no permission for.
     pub denied: Vec<Gateway>,
+    /// The methods (for aop `namespace/api`) it has no permission for.
+    pub denied_methods: Vec<String>,
 }
 
 /// One gateway's limits for each key.
@@ -84,6 +122,20 @@ pub struct Limits {
     pub calls_in_flight: Option<u32>,
     /// How long a key without calls left is blocked.
     pub quota_block: QuotaBlock,
+    /// What a key's calls of a day are counted by.
+    pub quota_scope: QuotaScope,
+}
+
+/// What a key's calls of a day are counted by (S2's "单店日限30" leaves it open).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum QuotaScope {
+    /// All calls together.
+    #[default]
+    Account,
+    /// Each method has its own.
+    Endpoint,
+    /// Each shop has its own; calls about no shop (also those that look one up by its address) have one together.
+    Shop,
 }
 
 /// How long a key without calls left is blocked (WIRE §5 "Quota").
@@ -105,11 +157,21 @@ impl Key {
             calls_per_day,
             calls_per_second: None,
             denied: Vec::new(),
+            denied_methods: Vec::new(),
         }
     }
 
     fn with_calls_per_second(mut self, calls_per_second: u32) -> Self {
         self.calls_per_second = Some(calls_per_second);
+        self
+    }
+}
+
+impl Options {
+    /// The same with this history for every shop.
+    #[must_use]
+    pub fn with_history(mut self, history: History) -> Self {
+        self.histories = (0..self.shop_sizes.len()).map(|shop| (shop, history)).collect();
         self
     }
 }
@@ -121,18 +183,25 @@ impl Default for Options {
             seed: 1688,
             day: None,
             shop_sizes: vec![320, 280, 240, 360],
+            histories: BTreeMap::new(),
             mess_per_mille: 300,
             keys: default_keys(),
             access_token: "sim-token".to_owned(),
+            access_token_expires_at: None,
+            access_token_seconds: 36_000,
+            refresh_token: "sim-refresh".to_owned(),
             faults: Faults::None,
+            storm: None,
             slow_millis_max: 1000,
             limits: default_limits(),
             window_end: WindowEnd::Ignored,
+            listings: Listings::default(),
             shop_search_scheme: Scheme::ShopSearch,
             skew_seconds_max: 180,
             answer_millis: 0,
             journal_max: 100_000,
             clock: Arc::new(SystemClock),
+            clock_offset_seconds: 0,
         }
     }
 }
@@ -149,8 +218,12 @@ fn default_keys() -> Vec<Key> {
 }
 
 fn default_limits() -> BTreeMap<Gateway, Limits> {
-    let limits =
-        |calls_per_second, calls_in_flight, quota_block| Limits { calls_per_second, calls_in_flight, quota_block };
+    let limits = |calls_per_second, calls_in_flight, quota_block| Limits {
+        calls_per_second,
+        calls_in_flight,
+        quota_block,
+        quota_scope: QuotaScope::Account,
+    };
     BTreeMap::from([
         (Gateway::Portals, limits(None, Some(4), QuotaBlock::Midnight)),
         (Gateway::ItemGet, limits(Some(10), None, QuotaBlock::Day)),

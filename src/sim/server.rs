@@ -1,4 +1,4 @@
-//! The simulator over HTTP: bytes to calls, answers to bytes, and the control endpoint under `/_sim/`.
+//! The simulator over HTTP: bytes to calls, answers to bytes; what is under `/_sim/` goes to [`super::control`].
 //!
 //! Invariant: no body larger than [`BODY_BYTES_MAX`] is read, and no task outlives the server.
 
@@ -12,21 +12,18 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use axum::serve::ListenerExt as _;
-use chrono::{Days, NaiveDate};
 use futures::StreamExt as _;
-use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
+use super::control::Control;
 use super::desk::Desk;
 use super::faults::http_date;
 use super::gateways::{Call, Gateway, Verb};
 
 /// Longest body of a call.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Journal entries of one answer, unless fewer are asked for.
-const ENTRIES_MAX: usize = 10_000;
 
 /// Serves until `stop`, then finishes the calls in flight.
 pub(super) async fn serve(listener: TcpListener, desk: Arc<Desk>, stop: CancellationToken) -> io::Result<()> {
@@ -46,7 +43,7 @@ async fn handle(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     };
     let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or(""));
     if let Some(control) = path.strip_prefix("/_sim/") {
-        let control = Control { path: control.to_owned(), method: parts.method, query: pairs(query.as_bytes()), body };
+        let control = Control::new(control, parts.method, (query.as_bytes(), &body));
         // A large world takes a while to build and to write.
         let answer = tokio::task::spawn_blocking(move || control.answer(&desk)).await;
         return answer.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, "no answer"));
@@ -83,7 +80,8 @@ fn accepts_xml(headers: &HeaderMap) -> bool {
     accept.contains("xml") && !accept.contains("json")
 }
 
-fn pairs(text: &[u8]) -> BTreeMap<String, String> {
+/// A query string or form; of a name that comes twice the last value.
+pub(super) fn pairs(text: &[u8]) -> BTreeMap<String, String> {
     url::form_urlencoded::parse(text).into_owned().collect()
 }
 
@@ -113,99 +111,16 @@ fn cut(bytes: Vec<u8>) -> Body {
     Body::from_stream(first.chain(end))
 }
 
-fn plain(status: StatusCode, text: &str) -> Response {
+/// A line of text.
+pub(super) fn plain(status: StatusCode, text: &str) -> Response {
     let mut response = Response::new(Body::from(format!("{text}\n")));
     *response.status_mut() = status;
     response
 }
 
-/// One request to the control endpoint.
-struct Control {
-    path: String,
-    method: Method,
-    query: BTreeMap<String, String>,
-    body: Bytes,
-}
-
-impl Control {
-    fn answer(&self, desk: &Desk) -> Response {
-        match (self.path.as_str(), &self.method) {
-            ("day", &Method::GET) => day(desk),
-            ("day", &Method::POST) => self.set_day(desk),
-            ("stats", &Method::GET) => json(&desk.stats()),
-            ("journal", &Method::GET) => {
-                let limit = self.number("limit").and_then(|limit| usize::try_from(limit).ok()).unwrap_or(ENTRIES_MAX);
-                json(&desk.journal(self.number("after").unwrap_or(0), limit.min(ENTRIES_MAX)))
-            }
-            ("world", &Method::GET) => {
-                let name = self.query.get("gateway").map_or("portals", String::as_str);
-                match Gateway::ALL.into_iter().find(|gateway| gateway.name() == name) {
-                    Some(gateway) => json(&desk.world(gateway)),
-                    None => plain(StatusCode::BAD_REQUEST, "no such gateway"),
-                }
-            }
-            _ => {
-                plain(StatusCode::NOT_FOUND, "GET or POST day; GET stats, journal?after=N&limit=N, world?gateway=NAME")
-            }
-        }
-    }
-
-    fn set_day(&self, desk: &Desk) -> Response {
-        let body = String::from_utf8_lossy(&self.body);
-        let text = self.query.get("date").map_or(&*body, String::as_str);
-        match read_date(text, desk.day().date) {
-            Some(date) => {
-                desk.set_day(date);
-                day(desk)
-            }
-            None => plain(StatusCode::BAD_REQUEST, "a date is `2026-11-20`, or `next`"),
-        }
-    }
-
-    fn number(&self, name: &str) -> Option<u64> {
-        self.query.get(name)?.parse().ok()
-    }
-}
-
-fn day(desk: &Desk) -> Response {
-    json(&BTreeMap::from([("date", desk.day().date)]))
-}
-
-/// `2026-11-20`, alone or anywhere in a form or JSON; or `next`.
-fn read_date(text: &str, today: NaiveDate) -> Option<NaiveDate> {
-    if text.trim() == "next" {
-        return today.checked_add_days(Days::new(1));
-    }
-    let start = text.find(|c: char| c.is_ascii_digit())?;
-    NaiveDate::parse_from_str(text.get(start..start + 10)?, "%Y-%m-%d").ok()
-}
-
-fn json<T: Serialize>(value: &T) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(bytes) => {
-            let mut response = Response::new(Body::from(bytes));
-            let value = header::HeaderValue::from_static("application/json");
-            response.headers_mut().insert(header::CONTENT_TYPE, value);
-            response
-        }
-        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "not serialisable"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_date_is_read_alone_in_a_form_and_in_json() {
-        let day = NaiveDate::from_ymd_opt(2026, 11, 20).expect("a date");
-        for text in ["2026-11-20", "2026-11-20\n", "date=2026-11-20", r#"{"date":"2026-11-20"}"#] {
-            assert_eq!(read_date(text, NaiveDate::default()), Some(day), "{text}");
-        }
-        assert_eq!(read_date("next", day), Some(day + Days::new(1)));
-        assert_eq!(read_date("2026-11-99", day), None);
-        assert_eq!(read_date("tomorrow", day), None);
-    }
 
     #[test]
     fn xml_is_meant_only_when_json_is_not() {

@@ -25,6 +25,10 @@ pub(super) const CATEGORIES: [(i64, &str); 6] = [
     (1_043_351, "收纳用品"),
 ];
 
+/// The categories' names in English, in the same order.
+pub(super) const CATEGORY_NAMES_ENGLISH: [&str; 6] =
+    ["insulated bottles", "kitchen tools", "socks", "slippers", "phone accessories", "storage boxes"];
+
 const fn product(name: &'static str, unit: &'static str, fen: i64, category: usize) -> Product {
     Product { name, unit, fen, category }
 }

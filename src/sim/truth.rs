@@ -32,6 +32,8 @@ pub struct ShopTruth {
     pub shop_url: String,
     /// Offers on sale.
     pub on_sale: usize,
+    /// Offers that an off-sale listing holds.
+    pub off_sale: usize,
     /// By category id.
     pub categories: Vec<CategoryTruth>,
     /// Every offer on sale, and those taken off sale and not yet gone.
@@ -143,6 +145,7 @@ fn of_shop(shop: &Shop, family: Family) -> ShopTruth {
         shop_name: shop.name.clone(),
         shop_url: shop.url.clone(),
         on_sale: on_sale(None),
+        off_sale: shop.offers.len() - on_sale(None),
         categories: shop
             .categories()
             .map(|(cid, name)| CategoryTruth { cid, name: name.to_owned(), on_sale: on_sale(Some(cid)) })

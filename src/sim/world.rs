@@ -4,10 +4,11 @@
 //!
 //! Invariant: a pure function of (recipe, shop sizes, date).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::NaiveDate;
 
+use super::history::History;
 use super::lives::Place;
 use super::offers::{Offer, Recipe, offer};
 use super::random::mix;
@@ -25,6 +26,8 @@ pub(super) struct Shop {
     pub(super) by_sales: Vec<usize>,
     /// Indexes of `offers`, by modified time and id.
     pub(super) by_modified: Vec<usize>,
+    /// Indexes of `offers`, in an order that means nothing and stays.
+    pub(super) by_nothing: Vec<usize>,
 }
 
 impl Shop {
@@ -44,6 +47,23 @@ impl Shop {
     }
 }
 
+/// What a world is built from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Blueprint<'a> {
+    pub(super) seed: u64,
+    pub(super) mess_per_mille: u64,
+    /// One shop for each.
+    pub(super) sizes: &'a [usize],
+    /// By the shop's number.
+    pub(super) histories: &'a BTreeMap<usize, History>,
+}
+
+impl Blueprint<'_> {
+    fn recipe(&self, shop: usize) -> Recipe {
+        Recipe { seed: self.seed, mess_per_mille: self.mess_per_mille, history: self.histories.get(&shop).copied() }
+    }
+}
+
 /// The world on one day.
 #[derive(Debug)]
 pub(super) struct Day {
@@ -55,10 +75,11 @@ pub(super) struct Day {
 }
 
 impl Day {
-    /// Builds `sizes.len()` shops of these sizes. A few microseconds per offer.
-    pub(super) fn build(recipe: Recipe, sizes: &[usize], date: NaiveDate) -> Self {
+    /// Builds the world of `date`. A few microseconds per offer.
+    pub(super) fn build(blueprint: Blueprint<'_>, date: NaiveDate) -> Self {
+        let sizes = blueprint.sizes.iter().enumerate();
         let shops: Vec<Shop> =
-            sizes.iter().enumerate().map(|(number, &size)| build_shop(recipe, number, size, date)).collect();
+            sizes.map(|(number, &size)| build_shop(blueprint.recipe(number), number, size, date)).collect();
         let (mut by_offer, mut by_sku) = (HashMap::new(), HashMap::new());
         for (shop, offers) in shops.iter().map(|shop| &shop.offers).enumerate() {
             for (at, offer) in offers.iter().enumerate() {
@@ -66,7 +87,7 @@ impl Day {
                 by_sku.extend(offer.skus.iter().enumerate().map(|(number, sku)| (sku.id, (shop, at, number))));
             }
         }
-        Self { seed: recipe.seed, date, shops, by_offer, by_sku }
+        Self { seed: blueprint.seed, date, shops, by_offer, by_sku }
     }
 
     /// The shop that `text` names.
@@ -78,6 +99,11 @@ impl Day {
     pub(super) fn offer(&self, id: i64) -> Option<(&Shop, &Offer)> {
         let &(shop, at) = self.by_offer.get(&id)?;
         Some((&self.shops[shop], &self.shops[shop].offers[at]))
+    }
+
+    /// The shop that has a SKU.
+    pub(super) fn shop_of_sku(&self, id: i64) -> Option<&Shop> {
+        self.by_sku.get(&id).map(|&(shop, ..)| &self.shops[shop])
     }
 
     /// A SKU and its offer; the number is its place among the offer's SKUs.
@@ -94,7 +120,9 @@ fn build_shop(recipe: Recipe, number: usize, size: usize, date: NaiveDate) -> Sh
     by_sales.sort_by_key(|&at| (std::cmp::Reverse(offers[at].sales), offers[at].id));
     let mut by_modified: Vec<usize> = (0..size).collect();
     by_modified.sort_by_key(|&at| (offers[at].modified_at, offers[at].id));
-    Shop { id, name: shop_name(recipe.seed, number), url, offers, by_sales, by_modified }
+    let mut by_nothing: Vec<usize> = (0..size).collect();
+    by_nothing.sort_by_key(|&at| mix(recipe.seed, &[32, offers[at].id.unsigned_abs()]));
+    Shop { id, name: shop_name(recipe.seed, number), url, offers, by_sales, by_modified, by_nothing }
 }
 
 /// Both kinds of member id and the three forms of address (WIRE §1 "Requests") in turn.
@@ -115,7 +143,8 @@ mod tests {
 
     fn day() -> Day {
         let date = NaiveDate::from_ymd_opt(2026, 11, 20).expect("a date");
-        Day::build(Recipe { seed: 7, mess_per_mille: 300 }, &[40, 30, 20, 10], date)
+        let (sizes, histories) = ([40, 30, 20, 10], BTreeMap::new());
+        Day::build(Blueprint { seed: 7, mess_per_mille: 300, sizes: &sizes, histories: &histories }, date)
     }
 
     #[test]

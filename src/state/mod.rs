@@ -7,6 +7,10 @@
 //! together no account sends more calls than its day, its second and its places in flight allow. The state may be lost:
 //! the ledger can be rebuilt from landed attempts, the caches only save calls.
 
+mod ledger;
+mod rhythm;
+mod sqlite;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +18,7 @@ use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::base::Result;
+use crate::config::pipeline::StateConfig;
 
 /// A call that wants to leave.
 #[derive(Debug, Clone, Copy)]
@@ -32,8 +37,9 @@ pub struct Ask<'a> {
     pub bounds: Bounds,
     /// Who asks: a run (`lake address/pipeline`) or a command. See [`StateStore::release`].
     pub holder: &'a str,
-    /// Whether the call is counted. A call that waited too long for the wire asks for a new place in the rhythm only.
-    pub counted: bool,
+    /// `None`: a new call. `Some(place)`: a call that was granted this place, is counted, and waited too long for the
+    /// wire: it asks for a new moment only.
+    pub held: Option<u32>,
 }
 
 /// What an account may use.
@@ -55,7 +61,7 @@ pub struct Bounds {
 pub enum Reserved {
     /// Leave now. It is counted.
     Granted {
-        /// Its place in flight; given back with [`StateStore::settle`].
+        /// Its place in flight, never given twice; given back with [`StateStore::settle`].
         place: u32,
         /// Calls counted today in this scope, this one included.
         used: u64,
@@ -126,7 +132,7 @@ pub enum Feedback {
 }
 
 /// One line of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Counted {
     /// The account's key.
     pub account: String,
@@ -181,7 +187,8 @@ pub trait StateStore: Send + Sync + std::fmt::Debug {
     /// As [`StateStore::reserve`].
     async fn settle(&self, settle: &Settle<'_>) -> Result<()>;
 
-    /// Frees all places in flight of a holder: its process is known to be dead (its pipeline's lock was free).
+    /// Frees the places that a holder's calls in flight took: its process is known to be dead (its pipeline's lock was
+    /// free). Places that rest after an answer go on resting: that is the gateway's wish.
     ///
     /// # Errors
     /// As [`StateStore::reserve`].
@@ -239,3 +246,25 @@ pub trait StateStore: Send + Sync + std::fmt::Debug {
 
 /// A store that callers share.
 pub type State = Arc<dyn StateStore>;
+
+/// Counts of days longer ago are dropped.
+const COUNTS_KEPT_DAYS: u16 = 40;
+
+/// Opens the store that a pipeline names.
+///
+/// # Errors
+/// `Storage`: a file that cannot be written, is damaged, or belongs to another program or a newer huopan.
+pub async fn open(config: &StateConfig) -> Result<State> {
+    match config {
+        StateConfig::Sqlite(path) => Ok(Arc::new(sqlite::Sqlite::open(path).await?)),
+        StateConfig::Redis(_) => Err(crate::base::Error::config("redis is not there yet")),
+    }
+}
+
+/// A store that lives as long as this value: for runs that call nobody, and for tests.
+///
+/// # Errors
+/// `Storage`, when SQLite does not start.
+pub async fn in_memory() -> Result<State> {
+    Ok(Arc::new(sqlite::Sqlite::in_memory().await?))
+}

@@ -24,7 +24,6 @@ pub mod rate;
 pub mod status;
 pub mod text;
 pub mod tiers;
-pub mod time;
 pub mod title;
 pub mod unit;
 

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use crate::base::json::{Kind, Raw};
+use crate::base::moment;
 
 use super::assemble::{Context, Prices};
 use super::count::{self, CountBound};
@@ -21,7 +22,7 @@ use super::price::{self, Price};
 use super::quantity::{self, Reading, StatedUnit, UNPARSABLE};
 pub use super::rules::Rules;
 use super::units::{self, Readings};
-use super::{rate, status, text, tiers, time, title};
+use super::{rate, status, text, tiers, title};
 
 /// Where an offer's SKU records come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,8 +149,8 @@ fn texts<'a>(input: &Input<'_, 'a>, rules: &Rules, offer: &mut Offer<'a>) {
         .and_then(|value| i8::try_from(value).ok())
         .filter(|value| *value <= 3);
     offer.status = read(OfferField::Status).map(|text| status::read(&text)).unwrap_or_default();
-    offer.created_at = read(OfferField::CreatedAt).and_then(|text| time::read(&text));
-    offer.modified_at = read(OfferField::ModifiedAt).and_then(|text| time::read(&text));
+    offer.created_at = read(OfferField::CreatedAt).and_then(|text| moment::read(&text));
+    offer.modified_at = read(OfferField::ModifiedAt).and_then(|text| moment::read(&text));
     if let Some(code) = read(OfferField::Currency) {
         offer.currency = match code {
             Cow::Borrowed(code) => price::currency(code),

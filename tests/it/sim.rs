@@ -159,3 +159,78 @@ async fn a_port_that_is_taken_is_said_and_a_shutdown_frees_it() {
     let again = sim::start(Options { listen, ..Options::default() }).await.unwrap();
     again.shutdown().await.unwrap();
 }
+
+async fn post(sim: &Sim, path: &str) -> reqwest::Response {
+    reqwest::Client::new().post(format!("http://{}/_sim/{path}", sim.addr())).send().await.unwrap()
+}
+
+async fn count(sim: &Sim) -> reqwest::Response {
+    let shop = sim.world(Gateway::Portals).shops[0].shop_id.clone();
+    send(sim, Gateway::Portals, "", &[("method", "alibaba.seller.items.count.get"), ("member_id", &shop)]).await
+}
+
+#[tokio::test]
+async fn the_control_endpoint_changes_weather_secret_clock_and_sums() {
+    let sim = start(Options::default()).await;
+    assert_eq!(post(&sim, "storm?calls=1&retry_after=date:5").await.status(), 200);
+    let stormy = count(&sim).await;
+    assert_eq!(stormy.status(), 429);
+    assert_eq!(stormy.headers()["retry-after"], "Fri, 20 Nov 2026 02:00:05 GMT");
+    assert!(json(count(&sim).await).await["error_response"].is_null());
+    assert_eq!(post(&sim, "clock?offset_seconds=600").await.status(), 200);
+    let late = count(&sim).await;
+    assert_eq!(late.headers()["date"], "Fri, 20 Nov 2026 02:10:00 GMT");
+    assert_eq!(json(late).await["error_response"]["code"], 10002);
+    post(&sim, "clock?offset_seconds=0").await;
+    post(&sim, "secret?app_key=sim-app&secret=another").await;
+    assert_eq!(json(count(&sim).await).await["error_response"]["code"], 10002);
+    assert_eq!(sim.stats().outcomes.values().sum::<u64>(), 4);
+    post(&sim, "reset").await;
+    assert_eq!((sim.stats().calls, sim.journal().len()), (0, 0));
+    count(&sim).await;
+    assert_eq!((sim.stats().calls, sim.journal()[0].number), (1, 5));
+    for wrong in ["storm?calls=many", "clock", "secret?app_key=sim-app", "secret?app_key=nobody&secret=x"] {
+        assert_eq!(post(&sim, wrong).await.status(), 400, "{wrong}");
+    }
+    assert_eq!(get(&sim, "/_sim/storm").await.status(), 404);
+    sim.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_truth_about_another_day_and_one_shop_is_told_without_moving_the_world() {
+    let day = NaiveDate::from_ymd_opt(2026, 11, 20).unwrap();
+    let sim = start(Options { day: Some(day), ..Options::default() }).await;
+    let shop = sim.world(Gateway::Aop).shops[1].shop_id.clone();
+    let path = format!("/_sim/world?gateway=aop&date=2026-11-25&shop={shop}");
+    let told: WorldTruth = serde_json::from_value(json(get(&sim, &path).await).await).unwrap();
+    let expected = sim.world_on(Gateway::Aop, day + Days::new(5));
+    assert_eq!((told.date, &told.shops[..]), (expected.date, &expected.shops[1..]));
+    let shop = &told.shops[0];
+    assert_eq!(shop.off_sale, shop.offers.iter().filter(|offer| !offer.is_on_sale).count());
+    assert_eq!(shop.categories.iter().map(|category| category.on_sale).sum::<usize>(), shop.on_sale);
+    let sums: WorldTruth = serde_json::from_value(json(get(&sim, "/_sim/world?offers=no").await).await).unwrap();
+    assert!(sums.shops.iter().all(|shop| shop.offers.is_empty() && shop.on_sale > 0));
+    assert_eq!((sim.day(), get(&sim, "/_sim/world?shop=nobody").await.status().as_u16()), (day, 400));
+    sim.shutdown().await.unwrap();
+}
+
+/// Calls over several connections count together.
+#[tokio::test]
+async fn a_second_with_too_many_calls_is_a_breach_whichever_connections_they_came_by() {
+    let clock = Arc::new(ManualClock::new(now()));
+    let sim = sim::start(Options { clock: clock.clone(), shop_sizes: vec![5], ..Options::default() }).await.unwrap();
+    let ask = || send(&sim, Gateway::ItemGet, "", &[("method", "alibaba.item.get"), ("item_id", "1")]);
+    for _ in 0..10 {
+        ask().await;
+    }
+    let account = |sim: &Sim| sim.stats().accounts[0].clone();
+    assert_eq!((account(&sim).breaches, account(&sim).calls_per_second_max), (0, 10));
+    ask().await;
+    let seen = account(&sim);
+    assert_eq!((seen.breaches, seen.calls_per_second_max, seen.admitted_per_second_max), (1, 11, 10));
+    sim.reset();
+    clock.advance(chrono::TimeDelta::milliseconds(1001));
+    ask().await;
+    assert_eq!((account(&sim).breaches, account(&sim).calls_per_second_max), (0, 1));
+    sim.shutdown().await.unwrap();
+}

@@ -5,9 +5,11 @@
 //! Invariant: a built-in definition and a user's file go the same way.
 
 mod answers;
+mod endpoints;
+mod limits;
 mod requests;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -141,20 +143,21 @@ fn whole(mut root: Section<'_>, text: String) -> Option<Gateway> {
     let credentials = requests::credentials(&mut root);
     let time = requests::time(&mut root);
     let answer = answer_formats(&mut root);
-    let params = requests::params(&mut root, &credentials);
+    let options = requests::options(&mut root, &credentials);
+    let places = requests::places(&credentials, &options);
+    let params = requests::params(&mut root, &places);
     let unit = root.text("unit").map(|text| text.value.to_owned());
     let sign = requests::sign(&mut root, &credentials);
-    let limits = requests::limits(&mut root);
+    let token = requests::token(&mut root, http, &credentials, &places);
+    let limits = limits::limits(&mut root);
     let shop = requests::shop(&mut root);
-    let endpoints = requests::endpoints(&mut root, http, &credentials);
+    let endpoints = endpoints::endpoints(&mut root, http, &places);
     let (offer, sku) = answers::mappings(&mut root);
     let errors = answers::errors(&mut root);
     let completeness = answers::completeness(&mut root);
     root.finish();
     let (name, title, seen) = (name?, title?, seen?);
     Some(Gateway {
-        options: Vec::new(),
-        token: None,
         name,
         title,
         seen,
@@ -171,6 +174,8 @@ fn whole(mut root: Section<'_>, text: String) -> Option<Gateway> {
         endpoints,
         offer,
         sku,
+        options,
+        token,
         errors,
         completeness,
         text,

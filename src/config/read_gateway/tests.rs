@@ -1,3 +1,5 @@
+mod parts;
+
 use std::path::Path;
 
 use super::*;
@@ -170,7 +172,7 @@ fn what_is_wrong_with_a_definition_is_said_with_what_to_change() {
         "\"plain\"",
         "\"plian\"",
         "error: `plian` is no `kind of credential`\n→ one of `plain`, `plain?`, `secret`, `secret?`\n\
-         error: nothing is called `{key}` here\n→ known here: `now`, `format`, `fields`, `shop_url`, `shop_id`, `offer_id`, `sku_id`, `category_id`, `page`, `page_size`, `pin`",
+         error: nothing is called `{key}` here\n→ known here: `now`, `format`, `fields`, `shop_url`, `shop_id`, `offer_id`, `offer_ids`, `sku_id`, `category_id`, `page`, `page_size`, `pin`",
     );
     spoilt("md5", "md6", "error: `md6` is no `algorithm`\n→ one of `md5`, `hmac-md5`, `hmac-sha1`, `hmac-sha256`");
     spoilt(
@@ -222,4 +224,76 @@ fn what_is_wrong_with_a_definition_is_said_with_what_to_change() {
         "[limits]\nquota_blocks = \"24\"\n[sign]",
         "error: `24` is no `quota_blocks`\n→ `midnight` (Beijing), or hours from the breach: `24h`",
     );
+}
+
+#[test]
+fn the_shipped_definitions_declare_what_their_sources_say() {
+    let item_get = built_in("item-get");
+    let defaults: Vec<_> =
+        item_get.options.iter().map(|option| (option.name.as_str(), option.default.as_deref())).collect();
+    assert_eq!(defaults, [("lang", Some("zh")), ("country", Some("CN"))]);
+    assert!(item_get.endpoints["item"].asks_for("lang") && item_get.endpoints["item"].asks_for("country"));
+    assert_eq!(item_get.endpoints["item"].cache_seconds, Some(600));
+
+    let search = built_in("shop-search");
+    for option in &search.options {
+        assert!(option.default.is_none() && search.endpoints["listing"].asks_for(&option.name), "{}", option.name);
+    }
+    assert_eq!(search.options.last().unwrap().one_of, ["price", "_price", "sale"]);
+
+    let portals = built_in("portals");
+    let text = |endpoint: &str, param: &str| {
+        let params = &portals.endpoints[endpoint].params;
+        params.iter().find(|(name, _)| name == param).map(|(_, value)| value.to_string())
+    };
+    assert_eq!(text("listing", "offline").as_deref(), Some("false"));
+    assert_eq!(text("off_sale", "offline").as_deref(), Some("true"));
+    assert_eq!(text("off_sale", "method"), text("listing", "method"));
+    assert!(portals.endpoints["off_sale"].page.is_some() && portals.endpoints["off_sale"].window.is_some());
+    assert_eq!(
+        (portals.endpoints["shop"].cache_seconds, portals.endpoints["sku"].cache_seconds),
+        (Some(86_400), Some(86_400))
+    );
+
+    let token = built_in("aop").token.unwrap();
+    assert_eq!(token.path.unwrap().to_string(), "http/1/system.oauth2/getToken/{app_key}");
+    assert_eq!(
+        (token.http, token.credential.as_str(), token.needs.as_str()),
+        (Http::Post, "access_token", "refresh_token")
+    );
+    let params: Vec<_> = token.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let expected = [
+        "grant_type=refresh_token",
+        "client_id={app_key}",
+        "client_secret={app_secret}",
+        "refresh_token={refresh_token}",
+    ];
+    assert_eq!(params, expected);
+}
+
+#[test]
+fn what_stops_a_run_says_what_to_do() {
+    for name in builtins() {
+        for (code, rule) in built_in(name).errors.codes {
+            let stops = matches!(rule.class, ErrorClass::Auth | ErrorClass::Param);
+            assert!(!stops || rule.hint.is_some(), "{name} {code}");
+        }
+    }
+}
+
+/// A file with its commented keys turned into keys.
+pub(in crate::config) fn uncommented(text: &str) -> String {
+    let key = Regex::new(r"^# (\[|[a-z_]+ *= *[^ #])").unwrap();
+    let line = |line| if key.is_match(line) { &line[2..] } else { line };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_reference_of_the_format_is_right_where_it_is_commented_too() {
+    let text = uncommented(builtin("portals").unwrap());
+    let gateway = load(&[("whole.toml", &text)]).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(gateway.options.len(), 2);
+    assert!(gateway.limits.price_per_call.is_some());
+    assert_eq!(gateway.endpoints["item"].batch, Some(20));
+    assert!(gateway.offer.contains_key("repurchase_rate"));
 }

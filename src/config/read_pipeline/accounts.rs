@@ -5,80 +5,197 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::base::Secret;
 use crate::base::text::nearest;
 use crate::config::diagnostics::Problem;
-use crate::config::document::{Entry, Value};
+use crate::config::document::{Entry, Table, Value};
 use crate::config::gateway::{CredentialSpec, Gateway};
 use crate::config::pipeline::{Account, Credential};
 use crate::config::read_gateway::checked_name;
 use crate::config::reader::{Section, Text, suggestion};
 
-use super::{NOT_YET, Scope};
+use super::secrets::{self, is_reference, reference, refuse_inline, resolve, trimmed, unbroken};
+use super::{Details, Scope};
+
+/// Whose accounts they are.
+pub(super) struct Accounts {
+    /// Those of the pipeline's gateway.
+    pub listing: Vec<Account>,
+    /// Those of the details' gateway.
+    pub details: Vec<Account>,
+}
+
+/// Which of a pipeline's gateways an account asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Side {
+    Listing,
+    Details,
+    /// One that could not be read.
+    Unknown,
+}
 
 /// `[[accounts]]`.
-pub(super) fn accounts(root: &mut Section<'_>, scope: &Scope<'_>) -> Vec<Account> {
+pub(super) fn accounts(root: &mut Section<'_>, scope: &Scope<'_>) -> Accounts {
     let given = root.table.get("accounts").is_some();
     let sections = root.sections("accounts");
     let asks = scope.gateway.as_ref().is_none_or(|gateway| !gateway.credentials.is_empty());
     if !scope.files_only && asks && (!given || root.table.get("accounts").is_some_and(is_empty)) {
         root.missing("accounts", "add `[[accounts]]` with `name` and `credentials`");
     }
-    let mut names = BTreeSet::new();
-    let mut accounts = Vec::new();
-    for section in sections {
-        let name_place = section.table.get("name").map(|entry| entry.node.place.clone());
-        let Some(account) = account(section, scope) else { continue };
-        if !names.insert(account.name.clone())
-            && let Some(place) = name_place
-        {
-            let problem = Problem::at(&place, format!("two accounts are called `{}`", account.name));
-            scope.report.add(problem.help("give each its own name: logs and `calls` show it instead of the key"));
+    let mut seen = Seen::default();
+    let mut sides = BTreeSet::new();
+    let mut accounts = Accounts { listing: Vec::new(), details: Vec::new() };
+    for mut section in sections {
+        let side = side(&mut section, scope);
+        sides.insert(side);
+        let table = section.table;
+        let Some(account) = account(section, scope, side) else { continue };
+        seen.check(scope, table, side, &account);
+        match side {
+            Side::Listing => accounts.listing.push(account),
+            Side::Details => accounts.details.push(account),
+            Side::Unknown => {}
         }
-        accounts.push(account);
+    }
+    let given = |side: Side| sides.contains(&side) || sides.contains(&Side::Unknown);
+    if !scope.files_only && asks && !sides.is_empty() && !given(Side::Listing) {
+        let name = scope.gateway.as_ref().map(|gateway| gateway.name.as_str());
+        if let (Some(named), Some(name)) = (scope.named, name) {
+            let problem = Problem::at(named.place, format!("no account asks gateway `{name}`"));
+            scope.report.add(problem.help("add an `[[accounts]]` block without the line `gateway`"));
+        }
+    }
+    let asked = |details: &&Details<'_>| !scope.files_only && details.usable && !given(Side::Details);
+    if let Some(details) = scope.details.as_ref().filter(asked) {
+        let name = details.gateway.as_ref().map_or(details.named.value, |gateway| &gateway.name);
+        let problem = Problem::at(details.named.place, format!("no account asks gateway `{name}`"));
+        scope.report.add(problem.help(format!("add `[[accounts]]` with `gateway = \"{name}\"` and its credentials")));
     }
     accounts
+}
+
+/// Which gateway an account asks: the one it names, else the pipeline's.
+fn side(section: &mut Section<'_>, scope: &Scope<'_>) -> Side {
+    let Some(text) = section.text("gateway") else { return Side::Listing };
+    let is = |gateway: Option<&Gateway>, named: Option<&str>| {
+        gateway.is_some_and(|gateway| gateway.name == text.value) || named == Some(text.value)
+    };
+    let details = scope.details.as_ref();
+    if is(scope.gateway.as_ref(), scope.named.map(|named| named.value)) {
+        return Side::Listing;
+    }
+    if is(details.and_then(|details| details.gateway.as_ref()), details.map(|details| details.named.value)) {
+        return Side::Details;
+    }
+    let unread = scope.gateway.is_none() || details.is_some_and(|details| details.gateway.is_none());
+    if !unread {
+        let names = [scope.gateway.as_ref(), details.and_then(|details| details.gateway.as_ref())];
+        let names: Vec<_> = names.into_iter().flatten().map(|gateway| gateway.name.as_str()).collect();
+        let problem = Problem::at(text.place, format!("this pipeline asks no gateway `{}`", text.value));
+        scope.report.add(match nearest(text.value, names.iter().copied()) {
+            Some(near) => problem.help(format!("did you mean `{near}`?")),
+            None if details.is_some() => problem.help(suggestion(text.value, names.iter().copied())),
+            None => {
+                problem.help(format!("add `details_gateway = \"{}\"` to `[fetch]`, or remove the line", text.value))
+            }
+        });
+    }
+    Side::Unknown
+}
+
+/// Names and keys met so far.
+#[derive(Default)]
+struct Seen {
+    names: BTreeSet<String>,
+    /// By gateway and key: the account's name.
+    keys: BTreeMap<(Side, String), String>,
+}
+
+impl Seen {
+    /// Reports a name or a key that an account before had.
+    fn check(&mut self, scope: &Scope<'_>, table: &Table, side: Side, account: &Account) {
+        if !self.names.insert(account.name.clone())
+            && let Some(entry) = table.get("name")
+        {
+            let problem = Problem::at(&entry.node.place, format!("two accounts are called `{}`", account.name));
+            scope.report.add(problem.help("give each its own name: logs and `calls` show it instead of the key"));
+        }
+        if account.credentials.is_empty() {
+            return;
+        }
+        let first = self.keys.entry((side, account.key.clone())).or_insert_with(|| account.name.clone());
+        if *first != account.name
+            && let Some(entry) = table.get("credentials")
+        {
+            let problem =
+                Problem::at(&entry.key_place, format!("the accounts `{first}` and `{}` have one key", account.name));
+            scope.report.add(problem.help("they share one quota and gain nothing: remove one, or give it its own app"));
+        }
+    }
 }
 
 fn is_empty(entry: &Entry) -> bool {
     matches!(&entry.node.value, Value::List(items) if items.is_empty())
 }
 
-fn account(mut section: Section<'_>, scope: &Scope<'_>) -> Option<Account> {
+fn account(mut section: Section<'_>, scope: &Scope<'_>, side: Side) -> Option<Account> {
     section.require("name", "what logs and `calls` say instead of the key: `name = \"main\"`");
     let name = section.text("name").and_then(|text| checked_name(&section, text, "name"));
+    let gateway = match side {
+        Side::Listing => scope.gateway.as_ref(),
+        Side::Details => scope.details.as_ref().and_then(|details| details.gateway.as_ref()),
+        Side::Unknown => None,
+    };
+    let credentials = given_credentials(&mut section, scope, gateway);
+    let licence = section.text("licence");
+    let allowed = gateway.and_then(|gateway| licensed(&section, gateway, licence));
+    let calls_per_day = calls_per_day(&mut section, allowed, licence);
+    let calls_per_second = calls_per_second(&mut section, gateway);
+    let proxy = secrets::address(&mut section, scope, "proxy", &["http", "https", "socks5"]);
+    section.finish();
+    let key = ledger_key(gateway, &credentials);
+    Some(Account { name: name?, credentials, key, calls_per_day, calls_per_second, proxy })
+}
+
+fn given_credentials(
+    section: &mut Section<'_>,
+    scope: &Scope<'_>,
+    gateway: Option<&Gateway>,
+) -> BTreeMap<String, Credential> {
     if let Some(entry) = section.table.get("credentials")
         && !matches!(entry.node.value, Value::Table(_))
     {
         scope.report.mask(&entry.node.place);
     }
-    let inner = section.section("credentials");
-    let gateway = scope.gateway.as_ref();
-    let credentials = match (inner, gateway) {
-        (Some(inner), Some(gateway)) => credentials(&inner, gateway, scope),
-        (Some(inner), None) => {
-            mask_all(&inner, |_| false);
-            BTreeMap::new()
-        }
+    match (section.section("credentials"), gateway) {
+        (Some(inner), Some(gateway)) => return credentials(&inner, gateway, scope),
+        (Some(inner), None) => unread_credentials(&inner, scope),
         (None, Some(gateway)) => {
             if gateway.credentials.iter().any(|spec| !spec.optional) && section.table.get("credentials").is_none() {
                 section.missing("credentials", &example(&gateway.credentials));
             }
-            BTreeMap::new()
         }
-        (None, None) => BTreeMap::new(),
-    };
-    let licence = section.text("licence");
-    let allowed = gateway.and_then(|gateway| licensed(&section, gateway, licence));
-    let calls_per_day = calls_per_day(&mut section, allowed, licence);
-    section.finish_without(NOT_YET.account);
-    let key = ledger_key(&credentials);
-    Some(Account { name: name?, credentials, key, calls_per_day, calls_per_second: None, proxy: None })
+        (None, None) => {}
+    }
+    BTreeMap::new()
 }
 
-/// What the quota ledger knows an account by: its first plain credential (the app key); where a gateway has only secret
-/// ones, a digest of them.
-fn ledger_key(credentials: &BTreeMap<String, Credential>) -> String {
-    let plain = credentials.values().find_map(|credential| match credential {
-        Credential::Plain(value) => Some(value.clone()),
-        Credential::Secret(_) => None,
+/// What can be said of credentials whose gateway could not be read: where they are.
+fn unread_credentials(section: &Section<'_>, scope: &Scope<'_>) {
+    mask_all(section, |_| false);
+    for entry in &section.table.entries {
+        if let Value::Text(value) = &entry.node.value
+            && let Some(reference) = reference(value)
+        {
+            resolve(section, scope, Text { value, place: &entry.node.place }, reference);
+        }
+    }
+}
+
+/// What the quota ledger knows an account by: the first plain credential that the gateway declares (the app key); where
+/// it has only secret ones, a digest of them.
+fn ledger_key(gateway: Option<&Gateway>, credentials: &BTreeMap<String, Credential>) -> String {
+    let declared = gateway.map(|gateway| gateway.credentials.as_slice()).unwrap_or_default();
+    let plain = declared.iter().find_map(|spec| match credentials.get(&spec.name) {
+        Some(Credential::Plain(value)) => Some(value.clone()),
+        _ => None,
     });
     plain.unwrap_or_else(|| {
         let all: Vec<_> = credentials.values().map(Credential::expose).collect();
@@ -99,8 +216,7 @@ fn example(specs: &[CredentialSpec]) -> String {
 /// Keeps every value that may be a secret out of what is kept of the file.
 fn mask_all(section: &Section<'_>, plain: impl Fn(&str) -> bool) {
     for entry in &section.table.entries {
-        let reference = matches!(&entry.node.value, Value::Text(text) if reference(text).is_some());
-        if !reference && !plain(&entry.key) {
+        if !is_reference(&entry.node.value) && !plain(&entry.key) {
             section.report.mask(&entry.node.place);
         }
     }
@@ -121,19 +237,18 @@ fn credentials(section: &Section<'_>, gateway: &Gateway, scope: &Scope<'_>) -> B
             section.report.add(Problem::at(&entry.key_place, message).help(help));
             continue;
         };
-        if spec.secret && !matches!(&entry.node.value, Value::Text(text) if reference(text).is_some()) {
+        if spec.secret && !is_reference(&entry.node.value) {
             refuse_inline(section, entry);
             continue;
         }
         let Some(text) = section.as_text(&entry.node, &entry.key) else { continue };
         let value = match reference(text.value) {
             Some(reference) => resolve(section, scope, text, reference),
-            None => Some(text.value.trim().to_owned()).filter(|value| {
-                if value.is_empty() {
-                    section.report.add(Problem::at(text.place, format!("`{}` is empty", spec.name)));
-                }
-                !value.is_empty()
-            }),
+            None if trimmed(text.value).is_empty() => {
+                section.report.add(Problem::at(text.place, format!("`{}` is empty", spec.name)));
+                None
+            }
+            None => unbroken(section, text, trimmed(text.value).to_owned(), &format!("`{}`", spec.name)),
         };
         if let Some(value) = value {
             let value = if spec.secret { Credential::Secret(Secret::new(value)) } else { Credential::Plain(value) };
@@ -153,58 +268,6 @@ fn credentials(section: &Section<'_>, gateway: &Gateway, scope: &Scope<'_>) -> B
         section.report.add(Problem::at(section.place, message).help(example(&gateway.credentials)));
     }
     found
-}
-
-/// A secret belongs into the environment or a file of its own. The message does not repeat it.
-fn refuse_inline(section: &Section<'_>, entry: &Entry) {
-    let (name, variable) = (&entry.key, entry.key.to_uppercase());
-    let problem = Problem::at(&entry.node.place, format!("the secret `{name}` is written into the file"));
-    section.report.add(problem.help(format!(
-        "name where it is: `{name} = \"env:{variable}\"` or `\"file:PATH\"`; change the secret if others have seen this file"
-    )));
-}
-
-/// Where a secret is.
-#[derive(Clone, Copy)]
-enum Reference<'a> {
-    Variable(&'a str),
-    File(&'a str),
-}
-
-fn reference(text: &str) -> Option<Reference<'_>> {
-    text.strip_prefix("env:").map(Reference::Variable).or_else(|| text.strip_prefix("file:").map(Reference::File))
-}
-
-/// The value behind a reference, without white space at its ends; empty and missing ones are reported.
-fn resolve(section: &Section<'_>, scope: &Scope<'_>, text: Text<'_>, reference: Reference<'_>) -> Option<String> {
-    let report = |message: String, help: String| section.report.add(Problem::at(text.place, message).help(help));
-    match reference {
-        Reference::Variable(name) => {
-            let value = (scope.env)(name).map(|value| value.trim().to_owned());
-            match &value {
-                Some(value) if !value.is_empty() => {}
-                Some(_) => report(format!("the environment variable `{name}` is empty"), format!("export {name}=…")),
-                None => report(format!("the environment variable `{name}` is not set"), format!("export {name}=…")),
-            }
-            value.filter(|value| !value.is_empty())
-        }
-        Reference::File(path) => match std::fs::read_to_string(scope.folder.join(path)) {
-            Ok(value) if !value.trim().is_empty() => Some(value.trim().to_owned()),
-            Ok(_) => {
-                report(format!("the secret file `{path}` is empty"), "write the secret into it".into());
-                None
-            }
-            Err(error) => {
-                let error =
-                    if error.kind() == std::io::ErrorKind::InvalidData { "not text".into() } else { error.to_string() };
-                report(
-                    format!("cannot read the secret file `{path}`: {error}"),
-                    "the path is relative to this file".into(),
-                );
-                None
-            }
-        },
-    }
 }
 
 /// The calls a day the licence allows; asks for the licence where the gateway has several.
@@ -247,6 +310,22 @@ fn calls_per_day(section: &mut Section<'_>, allowed: Option<u64>, licence: Optio
         let message = format!("`calls_per_day` is {own}; the licence `{}` allows {allowed}", licence.value);
         let problem = Problem::at(&entry.node.place, message);
         section.report.add(problem.help(format!("at most {allowed}, or another licence")));
+    }
+    Some(own)
+}
+
+/// Fewer calls a second than the definition says.
+fn calls_per_second(section: &mut Section<'_>, gateway: Option<&Gateway>) -> Option<f64> {
+    let own = section.number("calls_per_second", 0.001..=10_000.0)?;
+    if let Some(gateway) = gateway
+        && let Some(allowed) = gateway.limits.calls_per_second.filter(|allowed| own > *allowed)
+        && let Some(entry) = section.table.get("calls_per_second")
+    {
+        let message = format!("`calls_per_second` is {own}; gateway `{}` allows {allowed}", gateway.name);
+        let problem = Problem::at(&entry.node.place, message);
+        section
+            .report
+            .add(problem.help(format!("at most {allowed}: what the definition states holds for every account")));
     }
     Some(own)
 }

@@ -5,7 +5,10 @@
 //! Invariant: only files named in the configuration are read, and no secret enters a message.
 
 mod accounts;
+mod alerts;
+mod fetch;
 mod lists;
+mod secrets;
 mod sections;
 mod tables;
 #[cfg(test)]
@@ -16,7 +19,7 @@ use std::path::{Path, PathBuf};
 use super::diagnostics::{Diagnostics, Place, Problem, Report};
 use super::document::{self, Table};
 use super::gateway::Gateway;
-use super::pipeline::{AccountChoice, OnIncomplete, OnQuota, Pipeline, StateConfig};
+use super::pipeline::{AccountChoice, DetailSource, OnIncomplete, OnQuota, Pipeline};
 use super::read_gateway;
 use super::reader::{Section, Text};
 
@@ -25,17 +28,15 @@ pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Keys of the plan of record that this version does not read yet.
 const NOT_YET: NotYet = NotYet {
-    root: &["on_quota", "account_choice", "state", "alerts", "watches"],
-    account: &["proxy"],
-    fetch: &["listing", "full_days", "details"],
+    root: &["watches"],
     lake: &["raw_days", "endpoint", "region", "addressing", "allow_http"],
+    alert: &["sign"],
 };
 
 struct NotYet {
     root: &'static [&'static str],
-    account: &'static [&'static str],
-    fetch: &'static [&'static str],
     lake: &'static [&'static str],
+    alert: &'static [&'static str],
 }
 
 /// What the parts of a pipeline are read with.
@@ -44,10 +45,26 @@ struct Scope<'a> {
     env: &'a Environment<'a>,
     /// The pipeline file's folder: relative paths start here.
     folder: PathBuf,
+    /// What the pipeline calls its gateway.
+    named: Option<Text<'a>>,
     /// `None` while the gateway itself could not be read.
     gateway: Option<Gateway>,
+    /// The gateway that gives details, where the pipeline names one.
+    details: Option<Details<'a>>,
     /// Captured answers are loaded: nobody is asked.
     files_only: bool,
+}
+
+/// A second gateway, for details.
+struct Details<'a> {
+    /// What the pipeline calls it.
+    named: Text<'a>,
+    /// `None` while it could not be read.
+    gateway: Option<Gateway>,
+    /// It was not reported as one that cannot give details: somebody must ask it.
+    usable: bool,
+    /// Its definition as canonical text.
+    canonical: String,
 }
 
 /// Reads and checks a pipeline.
@@ -89,40 +106,53 @@ fn whole(mut root: Section<'_>, path: &Path, env: &Environment<'_>) -> Option<Pi
         report,
         env,
         folder,
+        named,
         gateway: read.and_then(|read| read.gateway),
+        details: None,
         files_only: root.table.get("files").is_some(),
     };
-    address(&root, &mut scope, named, url);
+    address(&root, &mut scope, url);
+    scope.details = fetch::details(&root, &scope, &shown_folder);
     let shops = lists::shops(&mut root, &scope);
     let items = lists::items(&mut root, &scope);
     lists::check_asked(&root, &scope);
     let files = sections::files(&mut root, &scope);
+    let on_quota = root.choice("on_quota", &[("refuse", OnQuota::Refuse), ("continue", OnQuota::Continue)]);
     let on_incomplete =
         root.choice("on_incomplete", &[("publish", OnIncomplete::Publish), ("hold", OnIncomplete::Hold)]);
+    let account_choice =
+        root.choice("account_choice", &[("drain", AccountChoice::Drain), ("rotate", AccountChoice::Rotate)]);
     let accounts = accounts::accounts(&mut root, &scope);
-    let fetch = sections::fetch(&mut root, &scope);
+    let fetch = fetch::fetch(&mut root, &scope);
     let units = sections::units(&mut root, &scope);
     let lake = sections::lake(&mut root, &scope);
+    let state = sections::state(&mut root, &scope);
+    let alerts = alerts::alerts(&mut root, &scope);
     let own = canonical(root.table);
     root.finish_without(NOT_YET.root);
     let lists = format!("{shops:?}{items:?}{units:?}");
-    let config_hash = xxhash_rust::xxh3::xxh3_64(format!("{own}\n{}\n{lists}", gateway_hash?).as_bytes());
+    let details_hash = scope.details.as_ref().map(|details| details.canonical.as_str()).unwrap_or_default();
+    let hashed = format!("{own}\n{}\n{details_hash}\n{lists}", gateway_hash?);
+    let config_hash = xxhash_rust::xxh3::xxh3_64(hashed.as_bytes());
+    let details = scope.details.and_then(|details| details.gateway);
+    let details = details.map(|gateway| DetailSource { gateway, accounts: accounts.details });
     Some(Pipeline {
         name: name?,
         gateway: scope.gateway?,
         shops,
         items,
         files,
-        details: None,
-        on_quota: OnQuota::Refuse,
-        account_choice: AccountChoice::Drain,
-        state: StateConfig::Sqlite(scope.folder.join("../data/state.sqlite")),
-        alerts: Vec::new(),
+        // With captured answers nobody is asked, and nobody needs an account.
+        details: details.filter(|details| !details.accounts.is_empty()),
+        on_quota: on_quota.unwrap_or(OnQuota::Refuse),
         on_incomplete: on_incomplete.unwrap_or(OnIncomplete::Publish),
-        accounts,
+        account_choice: account_choice.unwrap_or(AccountChoice::Drain),
+        accounts: accounts.listing,
         fetch: fetch?,
         units,
         lake: lake?,
+        state: state?,
+        alerts,
         config_hash: format!("{config_hash:016x}"),
         path: absolute,
     })
@@ -135,16 +165,10 @@ fn canonical(table: &Table) -> String {
 }
 
 /// Puts the pipeline's `url` into the gateway, and sees to it that there is one where somebody is asked.
-fn address(root: &Section<'_>, scope: &mut Scope<'_>, named: Option<Text<'_>>, url: Option<Text<'_>>) {
-    let checked = url.map(|url| read_gateway::base_address(root, url));
-    let (Some(gateway), Some(named)) = (&mut scope.gateway, named) else { return };
-    if let Some(url) = checked.filter(|url| !url.is_empty()) {
-        gateway.url = url;
-    }
-    let joined = gateway.endpoints.values().any(|endpoint| endpoint.path.is_some());
-    if joined && !gateway.url.is_empty() && !gateway.url.ends_with('/') {
-        gateway.url.push('/');
-    }
+fn address(root: &Section<'_>, scope: &mut Scope<'_>, url: Option<Text<'_>>) {
+    let checked = url.map(|url| read_gateway::base_address(root, url)).filter(|url| !url.is_empty());
+    let (Some(gateway), Some(named)) = (&mut scope.gateway, scope.named) else { return };
+    put_address(gateway, checked);
     if scope.files_only || url.is_some() {
         return;
     }
@@ -154,5 +178,17 @@ fn address(root: &Section<'_>, scope: &mut Scope<'_>, named: Option<Text<'_>>, u
     } else if gateway.url.is_empty() {
         let problem = Problem::at(named.place, format!("gateway `{}` has no address of its own", gateway.name));
         scope.report.add(problem.help("add the one you were given: `url = \"https://…\"`"));
+    }
+}
+
+/// Gives a gateway another address; paths are appended to it.
+fn put_address(gateway: &mut Gateway, url: Option<String>) {
+    if let Some(url) = url {
+        gateway.url = url;
+    }
+    let joined = gateway.endpoints.values().any(|endpoint| endpoint.path.is_some());
+    let joined = joined || gateway.token.as_ref().is_some_and(|token| token.path.is_some());
+    if joined && !gateway.url.is_empty() && !gateway.url.ends_with('/') {
+        gateway.url.push('/');
     }
 }

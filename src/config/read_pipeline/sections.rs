@@ -1,14 +1,15 @@
-//! The smaller sections of a pipeline: files, fetch, units, lake.
+//! The smaller sections of a pipeline: files, units, lake, state.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use crate::base::Secret;
 use crate::config::diagnostics::Problem;
 use crate::config::document::{Entry, Value};
-use crate::config::gateway::Answer;
-use crate::config::pipeline::{DtFrom, Fetch, FetchDetails, FetchListing, Files, LakeConfig, Pack, Units};
+use crate::config::pipeline::{DtFrom, Files, LakeConfig, Pack, StateConfig, Units};
 use crate::config::reader::{Section, Text, suggestion};
 
+use super::secrets;
 use super::tables::{self, Columns, Row};
 use super::{NOT_YET, Scope};
 
@@ -59,51 +60,6 @@ fn files_endpoint(scope: &Scope<'_>, named: Option<Text<'_>>) -> String {
         scope.report.add(Problem::at(text.place, message).help(suggestion(text.value, names)));
     }
     text.value.to_owned()
-}
-
-/// `[fetch]`.
-pub(super) fn fetch(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<Fetch> {
-    let gateway = scope.gateway.as_ref();
-    let mut fetch = Fetch {
-        listing: FetchListing::All,
-        full_days: 7,
-        skus: FetchDetails::Off,
-        details: FetchDetails::Off,
-        options: BTreeMap::new(),
-        cache: true,
-        answer: gateway.and_then(|gateway| gateway.answer.first().copied()).unwrap_or(Answer::Json),
-    };
-    let Some(mut section) = root.section("fetch") else { return Some(fetch) };
-    if let Some(text) = section.text("skus") {
-        fetch.skus = skus(&section, scope, text);
-    }
-    if let Some(answer) = section.choice("answer", &[("json", Answer::Json), ("xml", Answer::Xml)]) {
-        fetch.answer = answer;
-        if let (Some(gateway), Some(entry)) = (gateway, section.table.get("answer"))
-            && !gateway.answer.contains(&answer)
-        {
-            let message = format!("gateway `{}` does not answer in this format", gateway.name);
-            section.report.add(Problem::at(&entry.node.place, message).help("remove the line"));
-        }
-    }
-    section.finish_without(NOT_YET.fetch);
-    Some(fetch)
-}
-
-fn skus(section: &Section<'_>, scope: &Scope<'_>, text: Text<'_>) -> FetchDetails {
-    if matches!(text.value, "missing" | "changed") {
-        let problem = Problem::at(text.place, format!("`skus = \"{}\"` is not in this version", text.value));
-        section.report.add(problem.help("`off` or `all`"));
-        return FetchDetails::Off;
-    }
-    let skus = section.as_choice(text, "skus", &[("off", FetchDetails::Off), ("all", FetchDetails::All)]);
-    if let (Some(FetchDetails::All), Some(gateway)) = (skus, &scope.gateway)
-        && !gateway.endpoints.contains_key("sku")
-    {
-        let problem = Problem::at(text.place, format!("gateway `{}` cannot look up SKUs", gateway.name));
-        section.report.add(problem.help("`off`: what its answers hold about SKUs is loaded anyway"));
-    }
-    skus.unwrap_or(FetchDetails::Off)
 }
 
 /// `[units]`.
@@ -186,6 +142,52 @@ pub(super) fn lake(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<LakeConf
             format!("`{scheme}://` is no lake: local lakes only in this version"),
             "a local path, relative to this file: `url = \"../data/lake\"`",
         ),
+    }
+}
+
+/// `[state]`; without it the file beside the lake.
+pub(super) fn state(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<StateConfig> {
+    const DEFAULT: &str = "../data/state.sqlite";
+    let here = |path: &str| Some(StateConfig::Sqlite(normal(&scope.folder.join(path))));
+    let Some(mut section) = root.section("state") else { return here(DEFAULT) };
+    let referred = section.table.get("url").is_some_and(|entry| secrets::is_reference(&entry.node.value));
+    let state = if referred {
+        secrets::address(&mut section, scope, "url", &["redis", "rediss"]).map(StateConfig::Redis)
+    } else {
+        section.text("url").map_or_else(|| here(DEFAULT), |text| literal_state(scope, text))
+    };
+    section.finish();
+    state
+}
+
+/// A file, or a Redis whose address is no secret.
+fn literal_state(scope: &Scope<'_>, text: Text<'_>) -> Option<StateConfig> {
+    let bad = |message: String, help: &str| {
+        scope.report.add(Problem::at(text.place, message).help(help));
+        None
+    };
+    let example =
+        "a file, relative to this one: `url = \"../data/state.sqlite\"`; or a Redis: `url = \"env:REDIS_URL\"`";
+    match text.value.split_once("://") {
+        _ if text.value.trim().is_empty() => bad("`url` is empty".into(), example),
+        None => Some(StateConfig::Sqlite(normal(&scope.folder.join(text.value)))),
+        Some(("redis" | "rediss", rest)) => match url::Url::parse(text.value) {
+            Ok(url) if rest.contains('@') || url.password().is_some() || !url.username().is_empty() => {
+                scope.report.mask(text.place);
+                let help = "name where it is: `url = \"env:REDIS_URL\"` or `\"file:PATH\"`; change the password if others have seen this file";
+                bad("the address of the state store holds a user or a password".into(), help)
+            }
+            Ok(url) if url.host_str().is_some_and(|host| !host.is_empty()) => {
+                Some(StateConfig::Redis(Secret::new(text.value)))
+            }
+            _ => {
+                bad(format!("`{}` is no address", text.value), "`redis://HOST:PORT/DATABASE`, or `rediss://` with TLS")
+            }
+        },
+        Some((scheme, _)) => {
+            scope.report.mask(text.place);
+            bad(format!("`{scheme}://` is no state store"), example)
+        }
     }
 }
 

@@ -1,4 +1,6 @@
 mod bad;
+mod bad_parts;
+mod good;
 
 use std::path::Path;
 
@@ -14,6 +16,12 @@ fn environment(name: &str) -> Option<String> {
     match name {
         "GOOD" => Some(format!(" {SECRET}\n")),
         "EMPTY" => Some("  \n".into()),
+        "SPACED" => Some(format!("{SECRET} {SECRET}")),
+        "BROKEN" => Some(format!("{SECRET}\r\n{SECRET}")),
+        "UNSEEN" => Some(format!("{SECRET}\u{200b}{SECRET}")),
+        "PROXY" => Some(format!("socks5://me:{SECRET}@127.0.0.1:1080")),
+        "REDIS" => Some(format!("rediss://:{SECRET}@redis.example.com:6379/2\n")),
+        "HOOK" => Some(format!("https://example.com/hook?key={SECRET}")),
         _ => None,
     }
 }
@@ -207,6 +215,26 @@ fn every_shipped_pipeline_loads() {
     }
     names.sort();
     assert_eq!(names, ["aop", "files", "item-get", "portals", "product-get", "shop-search"]);
+}
+
+#[test]
+fn the_reference_of_the_format_is_right_where_it_is_commented_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/portals.toml")).unwrap();
+    std::fs::write(folder.path().join("portals.toml"), read_gateway::tests::uncommented(&shipped)).unwrap();
+    std::fs::write(folder.path().join("shops.csv"), SHOPS).unwrap();
+    std::fs::write(folder.path().join("packs.csv"), "shop_id,unit,pieces\nb2b-1,箱,24\n").unwrap();
+    let env = |name: &str| match name {
+        "HUOPAN_APP_SECRET" => Some(SECRET.to_owned()),
+        name => environment(name.trim_start_matches("ALERT_").replace("URL", "HOOK").as_str()),
+    };
+    let pipeline =
+        load_pipeline(&folder.path().join("portals.toml"), &env).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!((pipeline.on_quota, pipeline.account_choice), (OnQuota::Continue, AccountChoice::Rotate));
+    assert_eq!(pipeline.details.unwrap().accounts.len(), 1);
+    assert_eq!((pipeline.fetch.details, pipeline.fetch.options.len()), (FetchDetails::Missing, 1));
+    assert!(pipeline.accounts[0].proxy.is_some() && pipeline.alerts.len() == 1);
 }
 
 #[test]

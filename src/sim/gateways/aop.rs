@@ -12,6 +12,8 @@ const OWN_PAGE_SIZE_MAX: u32 = 20;
 const SELLER_PAGE_SIZE_MAX: u64 = 50;
 /// Needs neither token nor permission.
 pub(in crate::sim) const CURRENT_TIME: &str = "system/currentTime";
+/// Renews an access token: neither signed nor counted.
+pub(in crate::sim) const GET_TOKEN: &str = "system.oauth2/getToken";
 
 /// Answers one of the gateway's methods.
 pub(in crate::sim) fn answer(call: &Call, day: &Day, context: &Context) -> Result<Answer, Refusal> {
@@ -44,7 +46,7 @@ pub(in crate::sim) fn answer(call: &Call, day: &Day, context: &Context) -> Resul
 fn own_listing(call: &Call, day: &Day, context: &Context) -> Result<Answer, Refusal> {
     let shop = day.shops.first().ok_or(Refusal::Gone)?;
     let size = call.number("pageSize", 20, OWN_PAGE_SIZE_MAX)?;
-    let page = call.number("pageNo", 1, u32::MAX)?;
+    let page = context.page(call.number("pageNo", 1, u32::MAX)?);
     let bound = |name: &'static str| call.get(name).map(|text| compact(text).ok_or(Refusal::Bad(name))).transpose();
     let (start, end) = (bound("startModifyTime")?, bound("endModifyTime")?);
     let takes = |offer: &&Offer| {
@@ -61,7 +63,7 @@ fn own_listing(call: &Call, day: &Day, context: &Context) -> Result<Answer, Refu
         "totalRecords": offers.len(),
         "resultList": list(records, context.odd_lists, call.identity()),
     }}});
-    Ok(Answer::json(outcome, &body))
+    Ok(Answer::json(outcome, &body).of_selected(offers.len()))
 }
 
 /// Seconds of `20180717174002000+0800`; the zone is read as Beijing's.
@@ -73,15 +75,13 @@ fn compact(text: &str) -> Option<i64> {
 
 fn seller_listing(call: &Call, day: &Day, context: &Context) -> Result<Answer, Refusal> {
     let query = query(call)?;
-    let seller =
-        ["sellerOpenId", "memberId", "sellerLoginId", "shopId"].iter().find_map(|&name| query.get(name)?.as_str());
-    let shop: &Shop = day.shop(seller.ok_or(Refusal::Missing("sellerOpenId"))?).ok_or(Refusal::Gone)?;
+    let shop: &Shop = day.shop(seller(&query).ok_or(Refusal::Missing("sellerOpenId"))?).ok_or(Refusal::Gone)?;
     let size = number(&query, &["pageSize"]).unwrap_or(20);
     if !(1..=SELLER_PAGE_SIZE_MAX).contains(&size) {
         return Err(Refusal::Bad("pageSize"));
     }
     let page = number(&query, &["beginPage", "currentPage", "pageNo", "page"]).unwrap_or(1).max(1);
-    let (size, page) = (usize::try_from(size).unwrap_or(20), usize::try_from(page).unwrap_or(usize::MAX));
+    let (size, page) = (usize::try_from(size).unwrap_or(20), context.page(usize::try_from(page).unwrap_or(usize::MAX)));
     let offers: Vec<&Offer> =
         shop.by_sales.iter().map(|&at| &shop.offers[at]).filter(|offer| offer.is_on_sale).collect();
     let from = (page - 1).saturating_mul(size);
@@ -94,7 +94,7 @@ fn seller_listing(call: &Call, day: &Day, context: &Context) -> Result<Answer, R
         "currentPage": page,
         "data": list(records, context.odd_lists, call.identity()),
     });
-    Ok(nested(outcome, result))
+    Ok(nested(outcome, result).of_selected(offers.len()))
 }
 
 fn nested(outcome: Outcome, result: Value) -> Answer {
@@ -113,6 +113,41 @@ fn query(call: &Call) -> Result<Value, Refusal> {
 fn number(query: &Value, names: &[&str]) -> Option<u64> {
     let value = names.iter().find_map(|&name| query.get(name))?;
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
+fn seller(query: &Value) -> Option<&str> {
+    ["sellerOpenId", "memberId", "sellerLoginId", "shopId"].iter().find_map(|&name| query.get(name)?.as_str())
+}
+
+/// The shop that a call is about, where it can be told.
+pub(in crate::sim) fn shop_of<'a>(call: &Call, day: &'a Day) -> Option<&'a Shop> {
+    let of_offer = |id| day.offer(id).map(|(shop, _)| shop);
+    match call.method().as_str() {
+        "com.alibaba.product/alibaba.product.list.get" => day.shops.first(),
+        "com.alibaba.product/alibaba.product.get" => of_offer(call.id("productID").ok()?),
+        _ => {
+            let query = query(call).ok()?;
+            let offer = number(&query, &["offerId"]).and_then(|id| i64::try_from(id).ok());
+            offer.and_then(of_offer).or_else(|| day.shop(seller(&query)?))
+        }
+    }
+}
+
+/// The answer to a refresh token that holds: the lifetime is a text, as in the official documents.
+pub(in crate::sim) fn token_answer(token: &str, seconds: i64) -> Answer {
+    let body = json!({
+        "access_token": token,
+        "expires_in": seconds.to_string(),
+        "aliId": "8888888888",
+        "resource_owner": "sim",
+    });
+    Answer::json(Outcome::Ok, &body)
+}
+
+/// The answer to a request for a token that is refused. The words are OAuth's; HTTP 400.
+pub(in crate::sim) fn token_refusal(error: &str) -> Answer {
+    let body = json!({"error": error, "error_description": "the token request is refused"});
+    Answer::json(Outcome::Denied, &body).with_status(400)
 }
 
 /// Outcome, code and message of a refusal.

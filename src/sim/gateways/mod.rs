@@ -15,9 +15,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
+use super::options::QuotaScope;
 use super::random::hash_text;
 use super::shapes::Family;
-use super::world::Day;
+use super::world::{Day, Shop};
 
 /// The gateways the simulator speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -92,6 +93,22 @@ impl Gateway {
         }
     }
 
+    /// The shop that a call is about, where it can be told.
+    pub(super) fn shop_of<'a>(self, call: &Call, day: &'a Day) -> Option<&'a Shop> {
+        let of_offer = |id: Option<i64>| id.and_then(|id| day.offer(id)).map(|(shop, _)| shop);
+        let number = |name| call.get(name).and_then(|id| id.parse().ok());
+        match self {
+            Gateway::Portals => match call.get("member_id") {
+                Some(id) => day.shop(id),
+                None => number("sku_id").and_then(|id| day.shop_of_sku(id)),
+            },
+            Gateway::ItemGet => of_offer(number("item_id")),
+            Gateway::ProductGet => of_offer(number("productId")),
+            Gateway::ShopSearch => day.shop(call.get("seller_nick")?),
+            Gateway::Aop => aop::shop_of(call, day),
+        }
+    }
+
     /// The envelope of a refusal.
     pub(super) fn refuse(self, call: &Call, refusal: &Refusal) -> Answer {
         match self {
@@ -127,8 +144,72 @@ pub(super) enum Verb {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context {
     pub(super) window_end: WindowEnd,
+    pub(super) listings: Listings,
     pub(super) odd_lists: OddLists,
     pub(super) now: chrono::DateTime<chrono::Utc>,
+}
+
+impl Context {
+    /// The page to serve where `asked` is asked for.
+    pub(super) fn page(&self, asked: usize) -> usize {
+        match self.listings.pages {
+            PageNumbers::Honoured => asked,
+            PageNumbers::Ignored => 1,
+        }
+    }
+}
+
+/// How listings behave where gateways differ, or misbehave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Listings {
+    /// The order of portals' listing where `sortType` asks for none.
+    pub order: ListingOrder,
+    /// Whether portals' listing says how many offers it selects.
+    pub totals: ListingTotals,
+    /// Whether page numbers are read, in every gateway that has a listing.
+    pub pages: PageNumbers,
+    /// Listings of many offers can take long, so that time-outs show.
+    pub slow: Option<SlowListing>,
+}
+
+/// The order of portals' listing where `sortType` is neither `volume_desc` nor `modified_asc` (a name of the
+/// simulator's own: no document names the value of the ascending sort).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ListingOrder {
+    /// By modified time, then by id.
+    #[default]
+    Modified,
+    /// An order that means nothing; the same on every call and page.
+    Unordered,
+}
+
+/// Whether portals' listing says how many offers it selects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ListingTotals {
+    /// It does not.
+    #[default]
+    Absent,
+    /// As `total_results` beside `items`.
+    Stated,
+}
+
+/// Whether page numbers are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PageNumbers {
+    /// They are.
+    #[default]
+    Honoured,
+    /// Every page is page 1.
+    Ignored,
+}
+
+/// Listings that take long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlowListing {
+    /// A page of a selection of more offers than this …
+    pub offers: usize,
+    /// … takes this much longer.
+    pub millis: u64,
 }
 
 /// Whether portals knows an end bound of a window (WIRE §1: "whether it exists is gateway data").
@@ -201,8 +282,16 @@ impl Call {
 
     /// The parameters without time, key, token and signature, as `k=v&k=v`.
     pub(super) fn request(&self) -> String {
-        const VOLATILE: [&str; 6] =
-            ["sign", "_aop_signature", "timestamp", "_aop_timestamp", "app_key", "access_token"];
+        const VOLATILE: [&str; 8] = [
+            "sign",
+            "_aop_signature",
+            "timestamp",
+            "_aop_timestamp",
+            "app_key",
+            "access_token",
+            "client_secret",
+            "refresh_token",
+        ];
         let kept = self.params.iter().filter(|(name, _)| !VOLATILE.contains(&name.as_str()));
         kept.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
     }
@@ -237,12 +326,12 @@ pub(super) enum Refusal {
     Key,
     /// The token is not known, or missing.
     Token,
-    /// The key may not use this gateway.
+    /// The key may not use this gateway or this method.
     Permission,
     /// Too fast, or too many at once.
     Throttled,
     /// No calls are left for this many seconds.
-    Quota { seconds: i64 },
+    Quota { seconds: i64, scope: QuotaScope },
     /// Try again.
     Busy,
     /// What is asked for is not there.

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::records::{Record, flat, sku};
-use super::{Call, Context, Refusal, WindowEnd, list};
+use super::{Call, Context, ListingOrder, ListingTotals, Refusal, WindowEnd, list};
 use crate::sim::answer::{Answer, Outcome};
 use crate::sim::offers::Offer;
+use crate::sim::options::QuotaScope;
 use crate::sim::world::{Day, Shop};
 
 const PAGE_SIZE_MAX: u32 = 40;
@@ -22,7 +23,7 @@ pub(in crate::sim) fn answer(call: &Call, day: &Day, context: &Context) -> Resul
             Ok(envelope("shop_get_response", "shop", record))
         }
         "alibaba.seller.items.count.get" => {
-            let count = selected(call, shop(call, day)?, &Narrow::default()).count();
+            let count = selected(call, shop(call, day)?, (&Narrow::default(), context)).count();
             let body = json!({"seller_items_count_get_response": {"total_count": count}});
             Ok(Answer::json(Outcome::Ok, &body))
         }
@@ -80,13 +81,21 @@ impl Narrow {
 }
 
 /// The shop's offers that the call asks for, in the order it asks for.
-fn selected<'a>(call: &Call, shop: &'a Shop, narrow: &'a Narrow) -> impl Iterator<Item = &'a Offer> {
+fn selected<'a>(
+    call: &Call,
+    shop: &'a Shop,
+    (narrow, context): (&'a Narrow, &Context),
+) -> impl Iterator<Item = &'a Offer> {
     let on_sale = match call.get("offline") {
         Some("false") => Some(true),
         Some("true") => Some(false),
         _ => None,
     };
-    let order = if call.get("sortType") == Some("volume_desc") { &shop.by_sales } else { &shop.by_modified };
+    let order = match (call.get("sortType"), context.listings.order) {
+        (Some("volume_desc"), _) => &shop.by_sales,
+        (Some("modified_asc"), _) | (_, ListingOrder::Modified) => &shop.by_modified,
+        (_, ListingOrder::Unordered) => &shop.by_nothing,
+    };
     order
         .iter()
         .map(|&at| &shop.offers[at])
@@ -96,17 +105,22 @@ fn selected<'a>(call: &Call, shop: &'a Shop, narrow: &'a Narrow) -> impl Iterato
 fn items(call: &Call, day: &Day, context: &Context) -> Result<Answer, Refusal> {
     let shop = shop(call, day)?;
     let size = call.number("pageSize", 20, PAGE_SIZE_MAX)?;
-    let page = call.number("pageNum", 1, u32::MAX)?;
+    let page = context.page(call.number("pageNum", 1, u32::MAX)?);
     let fields: Option<Vec<&str>> = call.get("fields").map(|fields| fields.split(',').map(str::trim).collect());
     let narrow = Narrow::of(call, context)?;
+    let offers: Vec<&Offer> = selected(call, shop, (&narrow, context)).collect();
     let mut items = Vec::new();
     if page <= PAGES {
-        let offers = selected(call, shop, &narrow).skip((page - 1) * size).take(size);
+        let offers = offers.iter().skip((page - 1) * size).take(size);
         items.extend(offers.map(|offer| chosen(flat(shop, offer, "wholesalePrice"), fields.as_deref())));
     }
     let outcome = if items.is_empty() { Outcome::Empty } else { Outcome::Ok };
-    let items = list(items, context.odd_lists, call.identity());
-    Ok(Answer::json(outcome, &json!({"seller_items_list_get_response": {"items": {"item": items}}})))
+    let mut response = json!({"items": {"item": list(items, context.odd_lists, call.identity())}});
+    if context.listings.totals == ListingTotals::Stated {
+        response["total_results"] = json!(offers.len());
+    }
+    let body = json!({"seller_items_list_get_response": response});
+    Ok(Answer::json(outcome, &body).of_selected(offers.len()))
 }
 
 /// The fields that were asked for; the id always.
@@ -131,7 +145,14 @@ pub(in crate::sim) fn refuse(refusal: &Refusal) -> Answer {
         Refusal::Key => (Outcome::Denied, 10_001, "app_key 无效或无权限".to_owned()),
         Refusal::Token | Refusal::Permission => (Outcome::Denied, 10_003, "无权限调用该接口".to_owned()),
         Refusal::Throttled => (Outcome::Throttled, 429, "请求频率过高".to_owned()),
-        Refusal::Quota { .. } => (Outcome::Quota, 10_006, "今日调用次数已达上限，配额次日零点恢复".to_owned()),
+        Refusal::Quota { scope, .. } => {
+            let counted = match scope {
+                QuotaScope::Account => "",
+                QuotaScope::Endpoint => "该接口",
+                QuotaScope::Shop => "该店铺",
+            };
+            (Outcome::Quota, 10_006, format!("{counted}今日调用次数已达上限，配额次日零点恢复"))
+        }
         Refusal::Busy => (Outcome::Busy, 5002, "系统繁忙，请稍后重试".to_owned()),
         Refusal::Gone => (Outcome::Gone, 1004, "请求的对象不存在".to_owned()),
     };

@@ -19,7 +19,7 @@ pub(in crate::sim) fn answer(call: &Call, day: &Day, context: &Context) -> Resul
     }
     let shop = day.shop(call.need("seller_nick")?).ok_or(Refusal::Gone)?;
     let size = call.number("page_size", 40, PAGE_SIZE_MAX)?;
-    let page = call.number("page", 1, u32::MAX)?;
+    let page = context.page(call.number("page", 1, u32::MAX)?);
     let offers = selected(call, shop)?;
     let items: Vec<Value> = offers.iter().skip((page - 1) * size).take(size).map(|offer| item(shop, offer)).collect();
     let outcome = if items.is_empty() { Outcome::Empty } else { Outcome::Ok };
@@ -31,7 +31,7 @@ pub(in crate::sim) fn answer(call: &Call, day: &Day, context: &Context) -> Resul
         "pagecount": offers.len().div_ceil(size).to_string(),
         "item": list(items, context.odd_lists, call.identity()),
     }});
-    Ok(Answer::json(outcome, &body))
+    Ok(Answer::json(outcome, &body).of_selected(offers.len()))
 }
 
 fn selected<'a>(call: &Call, shop: &'a Shop) -> Result<Vec<&'a Offer>, Refusal> {
@@ -104,7 +104,7 @@ pub(in crate::sim) fn refuse(refusal: &Refusal) -> Answer {
             "accesscontrol.limited-by-api-access-count",
             "This ban will last for 1 more seconds".to_owned(),
         ),
-        Refusal::Quota { seconds } => (
+        Refusal::Quota { seconds, .. } => (
             Outcome::Quota,
             7,
             "App Call Limited",

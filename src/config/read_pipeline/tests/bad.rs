@@ -38,7 +38,7 @@ fn a_key_that_no_other_resembles() {
 10 | [zzz]
    |  ^^^
    |
-   = help: known here: `name`, `gateway`, `url`, `shops`, `shops_file`, `items`, `items_file`, `files`, `on_incomplete`, `accounts`, `fetch`, `units`, `lake`"#,
+   = help: known here: `name`, `gateway`, `url`, `shops`, `shops_file`, `items`, `items_file`, `files`, `on_quota`, `on_incomplete`, `account_choice`, `accounts`, `fetch`, `units`, `lake`, `state`, `alerts`"#,
     );
 }
 
@@ -46,15 +46,15 @@ fn a_key_that_no_other_resembles() {
 fn a_key_of_a_later_version() {
     check(
         "[lake]",
-        r#"[[alerts]]
-name = "ops"
+        r#"[[watches]]
+name = "cheaper"
 
 [lake]"#,
-        r#"error: unknown key `alerts`
+        r#"error: unknown key `watches`
   --> p.toml:10:3
    |
-10 | [[alerts]]
-   |   ^^^^^^
+10 | [[watches]]
+   |   ^^^^^^^
    |
    = help: not in this version: remove it"#,
     );
@@ -466,7 +466,7 @@ fn a_secret_in_the_wrong_place() {
 5 | app_secret = "********************"
   | ^^^^^^^^^^
   |
-  = help: known here: `name`, `gateway`, `url`, `shops`, `shops_file`, `items`, `items_file`, `files`, `on_incomplete`, `accounts`, `fetch`, `units`, `lake`"#,
+  = help: known here: `name`, `gateway`, `url`, `shops`, `shops_file`, `items`, `items_file`, `files`, `on_quota`, `on_incomplete`, `account_choice`, `accounts`, `fetch`, `units`, `lake`, `state`, `alerts`"#,
     );
 }
 
@@ -601,7 +601,7 @@ pin = "s3cr3t-Hunter2-value""#,
 9 | pin = "********************"
   | ^^^
   |
-  = help: known here: `name`, `credentials`, `licence`, `calls_per_day`"#,
+  = help: known here: `gateway`, `name`, `credentials`, `licence`, `calls_per_day`, `calls_per_second`, `proxy`"#,
     );
 }
 
@@ -702,39 +702,6 @@ licence = "test"
    |        ^^^^^^
    |
    = help: give each its own name: logs and `calls` show it instead of the key"#,
-    );
-}
-
-#[test]
-fn a_proxy() {
-    check(
-        r#""paid""#,
-        r#""paid"
-proxy = "env:PROXY""#,
-        r#"error: unknown key `proxy`
- --> p.toml:9:1
-  |
-9 | proxy = "*********"
-  | ^^^^^
-  |
-  = help: not in this version: remove it"#,
-    );
-}
-
-#[test]
-fn skus_of_a_later_version() {
-    check(
-        "[lake]",
-        r#"[fetch]
-skus = "missing"
-[lake]"#,
-        r#"error: `skus = "missing"` is not in this version
-  --> p.toml:11:8
-   |
-11 | skus = "missing"
-   |        ^^^^^^^^^
-   |
-   = help: `off` or `all`"#,
     );
 }
 

@@ -1,0 +1,144 @@
+//! Right pipelines: what each key becomes.
+
+use super::*;
+use crate::base::Secret;
+use crate::config::pipeline::{AlertKind, AlertOn, FetchListing, StateConfig};
+
+/// A pipeline that lists through one gateway and gets details through another.
+pub(super) const TWO: &str = r#"name    = "nightly"
+gateway = "portals"
+shops   = ["b2b-2200733087881719de"]
+
+[[accounts]]
+name        = "main"
+credentials = { app_key = "12345678", app_secret = "env:GOOD" }
+licence     = "paid"
+
+[[accounts]]
+name        = "details"
+gateway     = "item-get"
+credentials = { app_key = "12345678", app_secret = "env:GOOD" }
+licence     = "personal"
+
+[fetch]
+listing         = "changed"
+details         = "missing"
+details_gateway = "item-get"
+details_url     = "https://details.example.com/api"
+
+[fetch.options]
+lang = "en"
+"#;
+
+#[test]
+fn a_pipeline_that_says_nothing_gets_the_defaults() {
+    let pipeline = load(RIGHT).unwrap();
+    assert_eq!((pipeline.on_quota, pipeline.account_choice), (OnQuota::Refuse, AccountChoice::Drain));
+    let fetch = &pipeline.fetch;
+    assert_eq!((fetch.listing, fetch.full_days, fetch.details), (FetchListing::All, 7, FetchDetails::Off));
+    assert!(fetch.cache && fetch.options.is_empty());
+    assert!(pipeline.details.is_none() && pipeline.alerts.is_empty());
+    let account = &pipeline.accounts[0];
+    assert_eq!((account.key.as_str(), account.calls_per_second, &account.proxy), ("12345678", None, &None));
+    let parent = pipeline.path.parent().unwrap().parent().unwrap();
+    assert_eq!(pipeline.state, StateConfig::Sqlite(parent.join("data/state.sqlite")), "a path without `..`");
+}
+
+#[test]
+fn what_a_run_may_do_is_read() {
+    let text = RIGHT.replace("shops ", "on_quota = \"continue\"\naccount_choice = \"rotate\"\nshops ").replace(
+        "[lake]",
+        "calls_per_second = 0.5\nproxy = \"env:PROXY\"\n[fetch]\nfull_days = 30\nskus = \"changed\"\ncache = false\n[lake]",
+    );
+    let pipeline = load(&text).unwrap();
+    assert_eq!((pipeline.on_quota, pipeline.account_choice), (OnQuota::Continue, AccountChoice::Rotate));
+    let fetch = &pipeline.fetch;
+    assert_eq!((fetch.full_days, fetch.skus, fetch.cache), (30, FetchDetails::Changed, false));
+    assert_eq!(pipeline.accounts[0].calls_per_second, Some(0.5));
+    let proxy = Secret::new(format!("socks5://me:{SECRET}@127.0.0.1:1080"));
+    assert_eq!(pipeline.accounts[0].proxy, Some(proxy));
+    assert!(!format!("{pipeline:?}").contains(SECRET));
+}
+
+#[test]
+fn details_come_from_another_gateway_through_accounts_of_their_own() {
+    let pipeline = load(TWO).unwrap();
+    assert_eq!((pipeline.accounts.len(), pipeline.accounts[0].name.as_str()), (1, "main"));
+    assert_eq!(pipeline.fetch.listing, FetchListing::Changed);
+    assert_eq!(pipeline.fetch.options["lang"], "en");
+    let details = pipeline.details.unwrap();
+    assert_eq!(details.gateway.name, "item-get");
+    assert_eq!(details.gateway.url, "https://details.example.com/api");
+    assert_eq!((details.accounts.len(), details.accounts[0].name.as_str()), (1, "details"));
+    assert_eq!(details.accounts[0].calls_per_day, Some(100), "its licence is one of that gateway");
+
+    let mine: &[u8] = b"extends = 'item-get'\nname = 'mine'\nurl = 'https://example.com/'\n";
+    for name in ["mine", "./mine.toml"] {
+        let text = TWO.replace("gateway     = \"item-get\"", &format!("gateway = \"{name}\""));
+        let text = text.replace("details_gateway = \"item-get\"", "details_gateway = \"./mine.toml\"");
+        let pipeline = load_with(&text.replace("details_url ", "# "), &[("mine.toml", mine)]).unwrap();
+        assert_eq!(pipeline.details.unwrap().gateway.name, "mine", "named as `{name}`");
+    }
+}
+
+#[test]
+fn the_hash_follows_the_details_gateway() {
+    let with = |definition: &[u8]| {
+        let text = TWO.replace("\"item-get\"", "\"./mine.toml\"");
+        load_with(&text, &[("mine.toml", definition)]).unwrap().config_hash
+    };
+    assert_ne!(with(b"extends = 'item-get'\nname = 'mine'"), with(b"extends = 'item-get'\nname = 'mine'\nunit = 'x'"));
+}
+
+#[test]
+fn an_account_may_name_the_pipelines_own_gateway() {
+    let pipeline = load(&TWO.replace("\"main\"", "\"main\"\ngateway = \"portals\"")).unwrap();
+    assert_eq!(pipeline.accounts[0].name, "main");
+}
+
+#[test]
+fn the_state_is_a_file_or_a_redis() {
+    let state = |url: &str| {
+        let pipeline = load(&format!("{RIGHT}[state]\nurl = \"{url}\"\n")).unwrap();
+        (pipeline.state, pipeline.path.parent().unwrap().to_owned())
+    };
+    let (file, folder) = state("./x/../state/./here.sqlite");
+    assert_eq!(file, StateConfig::Sqlite(folder.join("state/here.sqlite")));
+    assert_eq!(state("/var/lib/huopan.sqlite").0, StateConfig::Sqlite("/var/lib/huopan.sqlite".into()));
+    let address = format!("rediss://:{SECRET}@redis.example.com:6379/2");
+    assert_eq!(state("env:REDIS").0, StateConfig::Redis(Secret::new(address)));
+    assert_eq!(state("redis://127.0.0.1:6379/1").0, StateConfig::Redis(Secret::new("redis://127.0.0.1:6379/1")));
+}
+
+#[test]
+fn an_alert_hears_all_but_what_was_published_unless_it_says() {
+    let text = format!(
+        "{RIGHT}[[alerts]]\nname = \"ops\"\nkind = \"webhook\"\nurl = \"env:HOOK\"\n\
+         [[alerts]]\nname = \"heartbeat\"\nkind = \"webhook\"\nurl = \"env:HOOK\"\non = [\"published\", \"published\"]\n"
+    );
+    let alerts = load(&text).unwrap().alerts;
+    assert_eq!((alerts[0].name.as_str(), alerts[0].kind), ("ops", AlertKind::Webhook));
+    assert_eq!(alerts[0].on, [AlertOn::Failed, AlertOn::Incomplete, AlertOn::Quota, AlertOn::Denied]);
+    assert_eq!(alerts[1].on, [AlertOn::Published]);
+    assert_eq!(alerts[0].url.expose(), format!("https://example.com/hook?key={SECRET}"));
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_secret() {
+    let text = RIGHT.replace("env:GOOD", "file:key");
+    let pipeline = load_with(&text, &[("key", b"\xef\xbb\xbfabc\xe2\x80\x8b\r\n")]).unwrap();
+    assert_eq!(pipeline.accounts[0].credentials["app_secret"].expose(), "abc");
+}
+
+#[test]
+fn accounts_at_two_gateways_may_have_one_key() {
+    assert_eq!(load(TWO).unwrap().details.unwrap().accounts[0].key, "12345678");
+}
+
+#[test]
+fn an_account_of_secrets_only_has_a_key_that_gives_nothing_away() {
+    let text = RIGHT.replace("\"portals\"", "\"tmapi\"").replace("https://shop12345678.1688.com", "b2b-1");
+    let text = text.replace("app_key = \"12345678\", app_secret", "api_token").replace("licence     = \"paid\"\n", "");
+    let key = load(&text).unwrap().accounts[0].key.clone();
+    assert!(key.starts_with("secret-") && !key.contains(SECRET), "{key}");
+}

@@ -1,0 +1,77 @@
+//! Calls that need not be made: an earlier start of the same run has landed their answers, or a cache holds them.
+//!
+//! A call is known by what it says ([`key`]); whoever keeps answers implements [`Answered`].
+//!
+//! Invariant: only answers that settle a call (good, gone, refused as an item) are used again; a failure never is.
+
+use std::collections::BTreeMap;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::base::Result;
+
+use super::Attempt;
+
+/// What a call says, digested: gateway, endpoint and the parameters that are landed with it.
+pub type CallKey = u128;
+
+/// The key of a call.
+#[must_use]
+pub fn key(gateway: &str, endpoint: &str, request: &BTreeMap<String, String>) -> CallKey {
+    let mut hash = Xxh3::new();
+    let mut add = |text: &str| {
+        hash.update(&(text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    };
+    add(gateway);
+    add(endpoint);
+    for (name, value) in request {
+        add(name);
+        add(value);
+    }
+    hash.digest128()
+}
+
+/// Answers that earlier starts of a run have landed.
+#[async_trait::async_trait]
+pub trait Answered: Send + Sync {
+    /// The attempt that settled a call, as it was kept.
+    ///
+    /// # Errors
+    /// Whatever keeps the landed answer from being read: the run must stop.
+    async fn find(&self, key: CallKey) -> Result<Option<Attempt>>;
+}
+
+/// A run that starts for the first time.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Nothing;
+
+#[async_trait::async_trait]
+impl Answered for Nothing {
+    async fn find(&self, _: CallKey) -> Result<Option<Attempt>> {
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_differ_by_gateway_endpoint_and_every_parameter() {
+        let request = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let keys = [
+            key("a", "listing", &request(&[("page", "1")])),
+            key("b", "listing", &request(&[("page", "1")])),
+            key("a", "count", &request(&[("page", "1")])),
+            key("a", "listing", &request(&[("page", "2")])),
+            key("a", "listing", &request(&[("page1", "")])),
+            key("a", "listing", &request(&[("page", "1"), ("x", "")])),
+        ];
+        let distinct: std::collections::HashSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len());
+        assert_eq!(keys[0], key("a", "listing", &request(&[("page", "1")])));
+    }
+}

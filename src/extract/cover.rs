@@ -1,0 +1,341 @@
+//! Covering one shop's listing past every cap of its gateway: which slice to list, which page to ask for next, and
+//! whether everything was listed (WIRE §5 "Windows").
+//!
+//! A state machine without I/O around one [`super::page::Listing`] per slice. A slice is the plain listing, a span of
+//! modification time, a category, or both. It starts whole; a slice that is too large is not read to its end:
+//!
+//! | the window's records come | and it has an end bound | the slice goes on as |
+//! |---|---|---|
+//! | oldest first | | this slice up to the time on its last page, then a slice from that time on |
+//! | newest first | yes | the same, backwards |
+//! | otherwise | yes | parts of about equal size, cut at times that some of its pages show |
+//! | otherwise | no | categories |
+//! | all at one moment | | categories of that moment, and the rest |
+//!
+//! The last page the gateway serves is asked for early where a slice may be too large: it tells so, and from which time
+//! on the next slice starts. No page of a slice is asked for twice.
+//!
+//! Invariant: it ends, and as complete only when every slice was read to its end or is covered by slices that were.
+
+mod cut;
+mod node;
+mod split;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Duration, Utc};
+
+use crate::config::gateway::Paging;
+
+use super::facts::Covered;
+use super::page::{End, Page, Repeated};
+
+use node::{Node, Phase, Span};
+
+/// No shop is listed in more slices.
+pub const SLICES_MAX: usize = 4096;
+
+/// What a gateway lets a listing be narrowed to, and from when it is listed.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// The pages of every slice.
+    pub paging: Paging,
+    /// `None`: there are no windows.
+    pub window: Option<WindowRules>,
+    /// Whether it can be narrowed to a category, and the categories be asked for.
+    pub categories: bool,
+    /// List only what was modified since.
+    pub from: Option<DateTime<Utc>>,
+    /// The moment that the listing begins: most spans end before it.
+    pub until: DateTime<Utc>,
+}
+
+/// How a listing is narrowed to a span of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowRules {
+    /// Whether it has an (inclusive) end.
+    pub has_end: bool,
+    /// The difference between two moments as the gateway writes them: a millisecond, or a second.
+    pub unit: Duration,
+}
+
+/// A call to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// The shop's categories.
+    Categories,
+    /// A page of a slice.
+    Page {
+        /// Which slice: [`Cover::slice`].
+        slice: usize,
+        /// The page.
+        page: u32,
+    },
+}
+
+/// What a listing is narrowed to. Nothing: the plain listing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Slice {
+    /// Modified at this time or later.
+    pub start_at: Option<DateTime<Utc>>,
+    /// Modified at this time or earlier.
+    pub end_at: Option<DateTime<Utc>>,
+    /// In this category.
+    pub category: Option<String>,
+}
+
+/// Why a page was not answered within its budget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// In words.
+    pub reason: String,
+    /// The gateway took too long: a smaller slice may do.
+    pub timed_out: bool,
+}
+
+/// The listing of one shop.
+#[derive(Debug, Clone)]
+pub struct Cover {
+    rules: Rules,
+    total: Option<u64>,
+    nodes: Vec<Node>,
+    /// Slices before this one are closed and have nothing to ask for.
+    first_open: usize,
+    categories: Categories,
+    /// What is to be listed by category.
+    wanted: Vec<split::Wanted>,
+    seen: HashSet<u64>,
+    /// What is missing, and why.
+    gaps: Vec<String>,
+    is_window_ignored: bool,
+    halvings: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Categories {
+    Unasked,
+    InFlight,
+    Known(Vec<String>),
+    Failed(String),
+}
+
+impl Cover {
+    /// A listing with nothing asked for yet.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            total: None,
+            nodes: Vec::new(),
+            first_open: 0,
+            categories: Categories::Unasked,
+            wanted: Vec::new(),
+            seen: HashSet::new(),
+            gaps: Vec::new(),
+            is_window_ignored: false,
+            halvings: 0,
+        }
+    }
+
+    /// The official count has arrived. Before the first call it decides how the listing starts.
+    pub fn counted(&mut self, total: u64) {
+        self.total = Some(total);
+        if let Some(node) = self.nodes.first_mut()
+            && node.is_plain()
+            && node.slice.category.is_none()
+        {
+            node.listing.counted(total);
+            self.judge(0);
+        }
+    }
+
+    /// The next call to make, if there is one now. It is in flight until it is settled.
+    pub fn next(&mut self) -> Option<Ask> {
+        if self.nodes.is_empty() && self.wanted.is_empty() {
+            self.begin();
+        }
+        if !self.wanted.is_empty() && self.categories == Categories::Unasked {
+            self.categories = Categories::InFlight;
+            return Some(Ask::Categories);
+        }
+        while self.nodes.get(self.first_open).is_some_and(|node| node.phase == Phase::Closed) {
+            self.first_open += 1;
+        }
+        // Pages that show how to go on come first; the bulk keeps the others busy meanwhile.
+        for in_bulk in [false, true] {
+            for (slice, node) in self.nodes.iter_mut().enumerate().skip(self.first_open) {
+                if let Some(page) = node.next(in_bulk) {
+                    return Some(Ask::Page { slice, page });
+                }
+            }
+        }
+        None
+    }
+
+    /// What a slice is narrowed to.
+    ///
+    /// # Panics
+    /// For a slice that [`Cover::next`] did not name.
+    #[must_use]
+    pub fn slice(&self, slice: usize) -> &Slice {
+        &self.nodes[slice].slice
+    }
+
+    /// A page was answered well.
+    ///
+    /// # Errors
+    /// [`Repeated`] when another page of the slice holds the same records.
+    pub fn answered(&mut self, slice: usize, number: u32, page: &Page) -> Result<(), Repeated> {
+        let Some(node) = self.nodes.get_mut(slice) else { return Ok(()) };
+        node.listing.answered(number, page)?;
+        let is_in_order = node.read(number, page);
+        node.new += page.keys.iter().filter(|key| self.seen.insert(**key)).count() as u64;
+        if self.is_astray(slice, number) {
+            self.ignore_windows(slice);
+        } else if !is_in_order {
+            self.distrust(slice);
+        }
+        self.judge(slice);
+        Ok(())
+    }
+
+    /// A page failed for good.
+    pub fn failed(&mut self, slice: usize, number: u32, failure: Failure) {
+        let Some(node) = self.nodes.get_mut(slice) else { return };
+        node.has_timed_out |= failure.timed_out;
+        node.fail(number, failure.reason);
+        self.judge(slice);
+    }
+
+    /// A page was not sent after all: it will be asked for again.
+    pub fn not_sent(&mut self, slice: usize, number: u32) {
+        if let Some(node) = self.nodes.get_mut(slice) {
+            node.listing.not_sent(number);
+        }
+    }
+
+    /// The shop's categories.
+    pub fn categories(&mut self, categories: Vec<String>) {
+        self.categories = Categories::Known(categories);
+        self.spread();
+    }
+
+    /// The categories were not answered.
+    pub fn categories_failed(&mut self, reason: String) {
+        self.categories = Categories::Failed(reason);
+        self.spread();
+    }
+
+    /// The categories were not asked for after all.
+    pub fn categories_not_sent(&mut self) {
+        self.categories = Categories::Unasked;
+    }
+
+    /// How the listing ended; `None` while there is something to send or to wait for.
+    pub fn end(&self) -> Option<End> {
+        let is_open = |node: &Node| node.phase != Phase::Closed || node.listing.is_waiting();
+        if !self.has_begun() || !self.wanted.is_empty() || self.nodes.iter().any(is_open) {
+            return None;
+        }
+        let Some(first) = self.gaps.first() else { return Some(End::Complete) };
+        Some(End::Incomplete(match self.gaps.len() - 1 {
+            0 => first.clone(),
+            more => format!("{first} (and {more} more slices)"),
+        }))
+    }
+
+    /// Whether anything was asked for.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.categories != Categories::Unasked || self.nodes.iter().any(|node| node.has_begun)
+    }
+
+    /// The shop's number of offers: the official count, else what the plain listing states.
+    #[must_use]
+    pub fn total(&self) -> Option<u64> {
+        let plain = self.nodes.first().filter(|node| node.is_plain() && node.slice.category.is_none());
+        self.total.or_else(|| plain.and_then(|node| node.listing.total()))
+    }
+
+    /// Different offers seen.
+    #[must_use]
+    pub fn distinct(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Pages answered so far, and about how many pages that will be, if it is known.
+    #[must_use]
+    pub fn progress(&self) -> (usize, Option<u32>) {
+        let answered = self.nodes.iter().map(|node| node.listing.pages().len()).sum();
+        let size = u64::from(self.rules.paging.size_max.max(1));
+        let total = self.total().filter(|_| self.rules.from.is_none());
+        let of = total.map(|total| u32::try_from(total.div_ceil(size).max(1).max(answered as u64)).unwrap_or(u32::MAX));
+        (
+            answered,
+            of.filter(|_| self.nodes.len() > 1).or(self.nodes.first().and_then(|node| node.listing.progress().1)),
+        )
+    }
+
+    /// Every slice that was asked for and what came of it: the proof of coverage.
+    #[must_use]
+    pub fn coverage(&self) -> Vec<Covered> {
+        let was_used =
+            |node: &&Node| node.has_begun || node.outcome.as_ref().is_some_and(|outcome| outcome != split::SPLIT);
+        self.nodes
+            .iter()
+            .filter(was_used)
+            .map(|node| Covered {
+                start_at: node.slice.start_at,
+                end_at: node.slice.end_at,
+                category: node.slice.category.clone(),
+                pages: u32::try_from(node.listing.pages().len()).unwrap_or(u32::MAX),
+                records: node.records,
+                new: node.new,
+                stated: node.listing.total(),
+                outcome: node.outcome.clone().unwrap_or_else(|| "not listed to its end".to_owned()),
+            })
+            .collect()
+    }
+
+    /// The first slice.
+    fn begin(&mut self) {
+        let is_over = self.total.is_some_and(|total| total > self.capacity());
+        let has_window = self.rules.window.is_some();
+        if let (Some(from), true) = (self.rules.from, has_window) {
+            let span = Span { start: Some(from.timestamp_millis()), ..Span::default() };
+            self.open_root(span, split::Size::Unknown);
+        } else if is_over && has_window {
+            let expect = self.total.unwrap_or(0);
+            self.open_root(Span::whole(), split::Size::About(expect));
+        } else if is_over && self.rules.categories {
+            self.wanted.push(split::Wanted::whole());
+        } else {
+            let mut node = Node::new(Span::default(), Slice::default(), &self.rules.paging);
+            if let Some(total) = self.total {
+                node.listing.counted(total);
+            }
+            if self.can_split(&node) {
+                node.probe_after = 1;
+            }
+            self.nodes.push(node);
+        }
+    }
+
+    /// Records that one slice can hold.
+    fn capacity(&self) -> u64 {
+        let paging = &self.rules.paging;
+        let size = u64::from(paging.size_max.max(1));
+        paging.last.map_or(u64::MAX, |last| u64::from((last + 1).saturating_sub(paging.first)) * size)
+    }
+
+    fn has_end(&self) -> bool {
+        self.rules.window.is_some_and(|window| window.has_end)
+    }
+
+    /// The difference between two moments, in milliseconds.
+    fn unit(&self) -> i64 {
+        self.rules.window.map_or(1, |window| window.unit.num_milliseconds()).max(1)
+    }
+}

@@ -1,0 +1,403 @@
+//! One shop: its id, its count, its listing — whole, or what changed since the watermark — and what is known at the end.
+//!
+//! | listing | asked for | proven by |
+//! |---|---|---|
+//! | whole | the count, then every slice of the [`Cover`] | every slice was answered; transform compares the count |
+//! | changed | the count, what was modified since the watermark, what went off sale since | carried ∪ listed − off sale is exactly the count; else the shop is listed whole |
+//!
+//! Invariant: pure. A shop that cannot be proven by what changed is listed whole in the same run.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::config::Gateway;
+use crate::config::gateway::{Endpoint, Paging, TimeFormat};
+use crate::config::pipeline::FetchListing;
+use crate::extract::cover::{Ask, Cover, Failure, Rules, WindowRules};
+use crate::extract::facts::{Listed, ShopFacts};
+use crate::extract::page::{End, Repeated};
+use crate::extract::request::Span;
+use crate::plan::{CountFrom, KnownShop, ShopIdFrom, ShopWork};
+
+use super::{ListKind, Named, Outcome, Setup, Task};
+
+/// How a gateway's listings can be covered.
+#[derive(Debug, Clone)]
+pub(super) struct ShopRules {
+    on_sale: Rules,
+    off_sale: Option<Rules>,
+    overlap: TimeDelta,
+}
+
+/// A listing without page parameters is one page.
+fn single_page() -> Paging {
+    Paging { number: String::new(), first: 1, last: Some(1), size: None, size_max: u32::MAX }
+}
+
+fn rules(gateway: &Gateway, endpoint: Option<&Endpoint>, until: DateTime<Utc>) -> Rules {
+    let format = |window: &crate::config::gateway::Window| window.time.clone().unwrap_or_else(|| gateway.time.clone());
+    // A pattern may write milliseconds as a literal: seconds are what it can be trusted with.
+    let unit = |format: TimeFormat| if format == TimeFormat::UnixMillis { TimeDelta::milliseconds(1) } else { TimeDelta::seconds(1) };
+    let window = endpoint.and_then(|endpoint| endpoint.window.as_ref());
+    let window = window.map(|window| WindowRules { has_end: window.end.is_some(), unit: unit(format(window)) });
+    let categories = gateway.endpoints.contains_key("categories")
+        && endpoint.is_some_and(|endpoint| endpoint.category.is_some());
+    let paging = endpoint.and_then(|endpoint| endpoint.page.clone()).unwrap_or_else(single_page);
+    Rules { paging, window, categories, from: None, until }
+}
+
+pub(super) fn shop_rules(gateway: &Gateway, until: DateTime<Utc>) -> ShopRules {
+    let listing = gateway.endpoints.get("listing");
+    let off_sale = gateway.endpoints.get("off_sale").filter(|endpoint| endpoint.window.is_some());
+    let overlap = listing.and_then(|listing| listing.window.as_ref()).map_or(0, |window| window.overlap_seconds);
+    ShopRules {
+        on_sale: rules(gateway, listing, until),
+        off_sale: off_sale.map(|endpoint| rules(gateway, Some(endpoint), until)),
+        overlap: i64::try_from(overlap).ok().and_then(TimeDelta::try_seconds).unwrap_or_default(),
+    }
+}
+
+/// The state of one shop.
+#[derive(Debug)]
+pub(super) struct ShopState<'a> {
+    pub(super) work: ShopWork,
+    pub(super) id: Option<String>,
+    pub(super) started_at: Option<DateTime<Utc>>,
+    pub(super) finished_at: Option<DateTime<Utc>>,
+    pub(super) announced: bool,
+    pub(super) calls_used: i64,
+    pub(super) details_unanswered: usize,
+    pub(super) held: Option<String>,
+    pub(super) news: Option<String>,
+    /// The start of the run by the gateway's clock.
+    pub(super) watermark_at: DateTime<Utc>,
+    setup: Setup<'a>,
+    rules: ShopRules,
+    resolving: Step,
+    counting: Step,
+    official_count: Option<u64>,
+    failure: Option<String>,
+    mode: Listed,
+    /// `None` until the id and, where it is asked for, the count are known.
+    on_sale: Option<Cover>,
+    off_sale: Option<Cover>,
+    /// What an incremental listing named.
+    listed_ids: HashSet<i64>,
+    off_sale_ids: BTreeSet<i64>,
+    /// The coverage of an incremental listing that did not prove the shop.
+    given_up: Vec<crate::extract::Covered>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    ToDo,
+    InFlight,
+    Settled,
+}
+
+impl<'a> ShopState<'a> {
+    pub(super) fn new(work: ShopWork, rules: ShopRules, setup: Setup<'a>, earlier: &HashMap<String, i64>) -> Self {
+        let step = |to_do| if to_do { Step::ToDo } else { Step::Settled };
+        let id = work.shop.id.clone();
+        Self {
+            started_at: None,
+            finished_at: None,
+            announced: false,
+            calls_used: id.as_ref().and_then(|id| earlier.get(id)).copied().unwrap_or(0),
+            details_unanswered: 0,
+            held: None,
+            news: None,
+            watermark_at: setup.until,
+            setup,
+            rules,
+            resolving: step(work.id == ShopIdFrom::Gateway),
+            counting: step(work.count == CountFrom::Endpoint),
+            official_count: None,
+            failure: None,
+            mode: Listed::Whole,
+            on_sale: None,
+            off_sale: None,
+            listed_ids: HashSet::new(),
+            off_sale_ids: BTreeSet::new(),
+            given_up: Vec::new(),
+            id,
+            work,
+        }
+    }
+
+    /// What the picture before holds of it, once its id is known.
+    pub(super) fn known(&self) -> Option<&'a KnownShop> {
+        self.setup.known.shops.get(self.id.as_deref()?)
+    }
+
+    /// When it was fetched last; the shops never fetched come first.
+    pub(super) fn fetched_at(&self) -> Option<DateTime<Utc>> {
+        let by_url = || self.setup.known.ids_by_url.get(self.work.shop.url.as_deref()?);
+        let id = self.id.as_ref().or_else(by_url)?;
+        self.setup.known.shops.get(id)?.finished_at
+    }
+
+    pub(super) fn official_count(&self) -> Option<u64> {
+        self.official_count.or_else(|| self.on_sale.as_ref().filter(|_| self.mode == Listed::Whole)?.total())
+    }
+
+    /// The next call about it. While the schedule is gated, only what tells how many calls it needs.
+    pub(super) fn next(
+        &mut self,
+        shop: usize,
+        gated: bool,
+        held: &BTreeMap<&'static str, String>,
+    ) -> Option<Task> {
+        if self.failure.is_some() || self.held.is_some() || self.resolving == Step::InFlight {
+            return None;
+        }
+        if self.resolving == Step::ToDo {
+            if held.contains_key("shop") {
+                return None;
+            }
+            self.resolving = Step::InFlight;
+            return Some(Task::Resolve { shop });
+        }
+        if self.counting == Step::ToDo {
+            if held.contains_key("count") {
+                return None;
+            }
+            self.counting = Step::InFlight;
+            return Some(Task::Count { shop });
+        }
+        let counts_itself = self.work.count == CountFrom::Listing;
+        if self.counting == Step::InFlight || gated && !(counts_itself && self.on_sale.is_none()) {
+            return None;
+        }
+        if self.on_sale.is_none() {
+            self.begin();
+        }
+        self.next_page(shop, ListKind::OnSale, held).or_else(|| self.next_page(shop, ListKind::OffSale, held))
+    }
+
+    fn next_page(&mut self, shop: usize, list: ListKind, held: &BTreeMap<&'static str, String>) -> Option<Task> {
+        let endpoint = if list == ListKind::OnSale { "listing" } else { "off_sale" };
+        if held.contains_key(endpoint) {
+            return None;
+        }
+        match self.cover_mut(list)?.next()? {
+            Ask::Categories => Some(Task::Categories { shop }),
+            Ask::Page { slice, page } => Some(Task::Page { shop, list, slice, page }),
+        }
+    }
+
+    /// Decides how it is listed.
+    fn begin(&mut self) {
+        let Some(since) = self.changed_since() else { return self.begin_whole() };
+        self.mode = Listed::Changed;
+        let from = Some(since);
+        self.on_sale = Some(Cover::new(Rules { from, ..self.rules.on_sale.clone() }));
+        self.off_sale = self.rules.off_sale.clone().map(|rules| Cover::new(Rules { from, ..rules }));
+    }
+
+    fn begin_whole(&mut self) {
+        self.mode = Listed::Whole;
+        let mut cover = Cover::new(self.rules.on_sale.clone());
+        if let Some(count) = self.official_count {
+            cover.counted(count);
+        }
+        self.on_sale = Some(cover);
+        self.off_sale = None;
+    }
+
+    /// Where an incremental listing starts; `None`: it is listed whole.
+    fn changed_since(&self) -> Option<DateTime<Utc>> {
+        let known = self.known()?;
+        let whole_at = known.whole_dt?;
+        let age_days = (self.setup.dt - whole_at).num_days();
+        let young = (0..i64::from(self.setup.fetch.full_days)).contains(&age_days);
+        let possible = self.setup.fetch.listing == FetchListing::Changed
+            && self.rules.on_sale.window.is_some()
+            // Nothing but the official count proves that nothing was missed.
+            && self.official_count.is_some();
+        if !possible || !young {
+            return None;
+        }
+        known.watermark_at?.checked_sub_signed(self.rules.overlap)
+    }
+
+    pub(super) fn resolved(&mut self, outcome: Outcome) {
+        self.resolving = Step::Settled;
+        match outcome {
+            Outcome::Resolved(id) => self.id = Some(id),
+            Outcome::Refused(reason) | Outcome::Failed(reason) | Outcome::TimedOut(reason) => {
+                self.failure = Some(format!("the shop's address was not resolved: {reason}"));
+            }
+            _ => self.resolving = Step::ToDo,
+        }
+    }
+
+    pub(super) fn counted(&mut self, outcome: Outcome) {
+        self.counting = Step::Settled;
+        match outcome {
+            Outcome::Counted(total) => self.official_count = Some(total),
+            Outcome::NotSent => self.counting = Step::ToDo,
+            // Without the count the listing goes on page by page; completeness will say that it is unknown.
+            _ => {}
+        }
+    }
+
+    pub(super) fn categorised(&mut self, outcome: Outcome) {
+        let Some(cover) = &mut self.on_sale else { return };
+        match outcome {
+            Outcome::Categories(ids) => cover.categories(ids),
+            Outcome::Refused(reason) | Outcome::Failed(reason) | Outcome::TimedOut(reason) => {
+                cover.categories_failed(reason);
+            }
+            _ => cover.categories_not_sent(),
+        }
+        self.reconcile();
+    }
+
+    /// Settles a page; gives the offers of the shop's picture that it names.
+    pub(super) fn paged(
+        &mut self,
+        list: ListKind,
+        slice: usize,
+        page: u32,
+        outcome: Outcome,
+    ) -> Result<Vec<Named>, Repeated> {
+        let Some(cover) = self.cover_mut(list) else { return Ok(Vec::new()) };
+        let mut offers = Vec::new();
+        match outcome {
+            Outcome::Page(answer, named) => {
+                cover.answered(slice, page, &answer)?;
+                offers = named;
+            }
+            Outcome::Refused(reason) | Outcome::Failed(reason) => {
+                cover.failed(slice, page, Failure { reason, timed_out: false });
+            }
+            Outcome::TimedOut(reason) => cover.failed(slice, page, Failure { reason, timed_out: true }),
+            _ => cover.not_sent(slice, page),
+        }
+        if list == ListKind::OffSale {
+            self.off_sale_ids.extend(offers.drain(..).map(|offer| offer.offer_id));
+        } else if self.mode == Listed::Changed {
+            self.listed_ids.extend(offers.iter().map(|offer| offer.offer_id));
+        }
+        self.reconcile();
+        Ok(offers)
+    }
+
+    /// Once an incremental listing has ended: is the shop proven by it?
+    fn reconcile(&mut self) {
+        if self.mode != Listed::Changed {
+            return;
+        }
+        let (Some(on_sale), Some(known), Some(official)) = (&self.on_sale, self.known(), self.official_count) else {
+            return;
+        };
+        let Some(end) = on_sale.end() else { return };
+        let off_sale_end = self.off_sale.as_ref().map(Cover::end);
+        if off_sale_end == Some(None) {
+            return;
+        }
+        let off = |id: &i64| self.off_sale_ids.contains(id) && !self.listed_ids.contains(id);
+        let carried = known.offers.keys().filter(|id| !self.listed_ids.contains(id) && !off(id)).count();
+        let held = (carried + self.listed_ids.len()) as u64;
+        let answered = |end: &End| *end == End::Complete;
+        if held == official && answered(&end) && off_sale_end.flatten().as_ref().is_none_or(answered) {
+            return;
+        }
+        self.news = Some(format!(
+            "the official count is {official}, carried and listed are {held} offers: the shop is listed whole"
+        ));
+        self.given_up = on_sale.coverage();
+        for covered in &mut self.given_up {
+            covered.outcome = format!("{}; incremental, not proven", covered.outcome);
+        }
+        self.off_sale_ids.clear();
+        self.listed_ids.clear();
+        self.begin_whole();
+    }
+
+    /// Whether nothing of its listing is left to ask or to wait for.
+    pub(super) fn is_listed(&self) -> bool {
+        let ended = |cover: Option<&Cover>| cover.is_some_and(|cover| cover.end().is_some());
+        self.failure.is_some()
+            || self.resolving == Step::Settled
+                && self.counting == Step::Settled
+                && ended(self.on_sale.as_ref())
+                && (self.off_sale.is_none() || ended(self.off_sale.as_ref()))
+    }
+
+    pub(super) fn progress(&self) -> (usize, Option<u32>) {
+        self.on_sale.as_ref().map_or((0, None), Cover::progress)
+    }
+
+    pub(super) fn slice(&self, list: ListKind, slice: usize) -> (Option<Span>, Option<String>) {
+        let cover = match list {
+            ListKind::OnSale => self.on_sale.as_ref(),
+            ListKind::OffSale => self.off_sale.as_ref(),
+        };
+        let Some(slice) = cover.map(|cover| cover.slice(slice)) else { return (None, None) };
+        let narrowed = slice.start_at.is_some() || slice.end_at.is_some();
+        let span = narrowed.then_some(Span { start_at: slice.start_at, end_at: slice.end_at });
+        (span, slice.category.clone())
+    }
+
+    pub(super) fn facts(&self, now: DateTime<Utc>, stopped: Option<&str>, details_left: usize) -> ShopFacts {
+        let shop = &self.work.shop;
+        // Tables need a name for a shop whose id stayed unknown.
+        let shop_id = self.id.clone().or_else(|| shop.url.clone()).unwrap_or_default();
+        let incomplete_reason = self.incomplete_reason(stopped, details_left);
+        let complete = incomplete_reason.is_none();
+        let known = self.known();
+        let off_sale = self.off_sale_ids.iter().filter(|id| !self.listed_ids.contains(id)).copied().collect();
+        let mut coverage = self.given_up.clone();
+        coverage.extend(self.on_sale.iter().flat_map(Cover::coverage));
+        ShopFacts {
+            shop_id,
+            shop_name: shop.name.clone(),
+            shop_url: shop.url.clone(),
+            official_count: self.official_count().and_then(|total| i64::try_from(total).ok()),
+            listing: self.mode,
+            off_sale,
+            whole_dt: match self.mode {
+                Listed::Whole if complete => Some(self.setup.dt),
+                _ => known.and_then(|known| known.whole_dt),
+            },
+            watermark_at: complete.then_some(self.watermark_at),
+            coverage,
+            incomplete_reason,
+            calls_used: self.calls_used,
+            started_at: self.started_at.unwrap_or(now),
+            finished_at: self.finished_at.unwrap_or(now),
+        }
+    }
+
+    fn incomplete_reason(&self, stopped: Option<&str>, details_left: usize) -> Option<String> {
+        if let Some(failure) = &self.failure {
+            return Some(failure.clone());
+        }
+        let stopped = self.held.as_deref().or(stopped).unwrap_or("the run ended");
+        let Some(cover) = self.on_sale.as_ref().filter(|cover| cover.has_begun()) else {
+            return Some(format!("not listed: {stopped}"));
+        };
+        let off_sale = self.off_sale.as_ref().map_or(Some(End::Complete), Cover::end);
+        match (cover.end(), off_sale) {
+            (None, _) | (_, None) => Some(format!("listed up to page {}: {stopped}", cover.progress().0)),
+            (Some(End::Incomplete(reason)), _) | (_, Some(End::Incomplete(reason))) => Some(reason),
+            (Some(End::Complete), Some(End::Complete)) if details_left > 0 => {
+                Some(format!("{details_left} details were not asked for: {stopped}"))
+            }
+            (Some(End::Complete), Some(End::Complete)) if self.details_unanswered > 0 => {
+                Some(format!("{} offers' details were not answered", self.details_unanswered))
+            }
+            (Some(End::Complete), Some(End::Complete)) => None,
+        }
+    }
+
+    fn cover_mut(&mut self, list: ListKind) -> Option<&mut Cover> {
+        match list {
+            ListKind::OnSale => self.on_sale.as_mut(),
+            ListKind::OffSale => self.off_sale.as_mut(),
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! One gateway as a run uses it: its definition, its accounts, their connections. A run has one, or two where details
+//! come from another gateway than the listing.
+//!
+//! Takes a call's scope; gives the right to send it as one of the accounts, from the state store.
+//!
+//! Invariant: no call leaves without a reservation, and none later than [`LATE`] after its place in the rhythm.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use crate::base::time::beijing_day;
+use crate::base::Result;
+use crate::config::Gateway;
+use crate::config::gateway::{Endpoint, QuotaBlocks, QuotaScope};
+use crate::config::pipeline::{Account, AccountChoice, Credential};
+use crate::state::{Ask, Bounds, Feedback, Reserved, Rest, RestKind, Settle, StateStore};
+
+use super::accounts::{Accounts, Closed, Mark, NoneLeft};
+use super::http::Http;
+use super::judge::{Fault, Judge};
+use super::retry::{Budget, Outage, seconds};
+use super::skew::Skew;
+
+/// A call that left later than this after its reservation takes a new place in the rhythm first: the margin of the
+/// rhythm covers no more.
+const LATE: TimeDelta = TimeDelta::milliseconds(5);
+/// A machine that is too busy to send within [`LATE`] sends after this many tries all the same: the last place is the
+/// latest, so nothing was sent since.
+const PLACES_MAX: u32 = 20;
+/// A denied account rests this long, unless its credentials change.
+const DENIED: TimeDelta = TimeDelta::hours(1);
+
+/// One gateway of a run.
+pub(super) struct Side<'r> {
+    pub(super) gateway: &'r Gateway,
+    /// `Record.gateway`: stated for a gateway that is not the pipeline's own.
+    pub(super) named: Option<&'r str>,
+    pub(super) accounts: &'r [Account],
+    pub(super) judge: Judge<'r>,
+    pub(super) budget: Budget,
+    https: Vec<Http>,
+    digests: Vec<String>,
+    /// Locked for moments only, never across an await.
+    live: Mutex<Live>,
+}
+
+/// What calls change of a gateway.
+pub(super) struct Live {
+    pub(super) accounts: Accounts,
+    pub(super) skew: Skew,
+    pub(super) outage: Outage,
+}
+
+/// What a side shares with the whole run.
+#[derive(Clone, Copy)]
+pub(super) struct Ledger<'r> {
+    pub(super) state: &'r dyn StateStore,
+    /// As in [`Ask`].
+    pub(super) holder: &'r str,
+    /// The store's clock less ours.
+    pub(super) offset: TimeDelta,
+}
+
+/// The right to send one call.
+pub(super) struct Ticket {
+    pub(super) account: usize,
+    pub(super) scope: String,
+    /// The day it counts for.
+    pub(super) day: NaiveDate,
+    /// By the store's clock.
+    pub(super) granted_at: DateTime<Utc>,
+    /// How long the call waited for it.
+    pub(super) waited: Duration,
+    place: u32,
+    /// Worth a word.
+    pub(super) mark: Option<Mark>,
+}
+
+/// Whether a call may leave.
+pub(super) enum Turn {
+    Send(Ticket),
+    /// Ask again after this.
+    Wait(Duration),
+    /// Nobody can ask.
+    NoneLeft(NoneLeft),
+}
+
+impl<'r> Side<'r> {
+    pub(super) fn new(
+        gateway: &'r Gateway,
+        accounts: &'r [Account],
+        choice: AccountChoice,
+        named: Option<&'r str>,
+    ) -> Result<Self> {
+        let shared = Http::new(gateway, None)?;
+        let http = |account: &Account| match &account.proxy {
+            Some(proxy) => Http::new(gateway, Some(proxy)),
+            None => Ok(shared.clone()),
+        };
+        let known = accounts.iter().map(|account| (account.name.clone(), account.calls_per_day));
+        Ok(Self {
+            gateway,
+            named,
+            accounts,
+            judge: Judge::new(gateway),
+            budget: Budget::new(&gateway.limits),
+            https: accounts.iter().map(http).collect::<Result<_>>()?,
+            digests: accounts.iter().map(digest).collect(),
+            live: Mutex::new(Live {
+                accounts: Accounts::new(choice, known),
+                skew: Skew::default(),
+                outage: Outage::new(&gateway.limits),
+            }),
+        })
+    }
+
+    pub(super) fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn http(&self, account: usize) -> &Http {
+        &self.https[account]
+    }
+
+    pub(super) fn endpoint(&self, name: &str) -> Option<&'r Endpoint> {
+        self.gateway.endpoints.get(name)
+    }
+
+    /// What the quota counts a call by.
+    pub(super) fn scope(&self, endpoint: &str, shop_id: Option<&str>) -> String {
+        match (self.gateway.limits.quota_scope, shop_id) {
+            (QuotaScope::Endpoint, _) => format!("endpoint:{endpoint}"),
+            (QuotaScope::Shop, Some(shop_id)) => format!("shop:{shop_id}"),
+            (QuotaScope::Shop | QuotaScope::Account, _) => String::new(),
+        }
+    }
+
+    /// Asks the store for the right to send, account by account.
+    pub(super) async fn turn(&self, ledger: Ledger<'_>, scope: &str, now: DateTime<Utc>) -> Result<Turn> {
+        let (order, waits) = {
+            let live = self.live();
+            (live.accounts.order(scope), live.accounts.waits())
+        };
+        let mut earliest: Option<DateTime<Utc>> = None;
+        for account in order {
+            let asked_at = now + ledger.offset;
+            match ledger.state.reserve(&self.ask(ledger, account, scope, asked_at, true)).await? {
+                Reserved::Granted { place, used } => {
+                    let mark = self.live().accounts.counted(account, scope, used);
+                    let scope = scope.to_owned();
+                    return Ok(Turn::Send(Ticket {
+                        account,
+                        scope,
+                        day: self.day(now),
+                        granted_at: asked_at,
+                        waited: Duration::ZERO,
+                        place,
+                        mark,
+                    }));
+                }
+                Reserved::Wait(at) => {
+                    earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
+                    if waits {
+                        break;
+                    }
+                }
+                Reserved::UsedUp { used } => self.live().accounts.close(account, scope, Closed::UsedUp { used }),
+                Reserved::Resting(rest) => self.live().accounts.close(account, scope, Closed::Resting(rest)),
+            }
+        }
+        Ok(match earliest {
+            Some(at) => Turn::Wait((at - now - ledger.offset).to_std().unwrap_or_default().max(Duration::from_millis(1))),
+            None => Turn::NoneLeft(self.live().accounts.none_left(scope)),
+        })
+    }
+
+    /// Takes a new place in the rhythm where the ticket's has passed; gives how long to wait for it.
+    pub(super) async fn on_time(
+        &self,
+        ledger: Ledger<'_>,
+        ticket: &mut Ticket,
+        now: DateTime<Utc>,
+        tries: u32,
+    ) -> Result<Option<Duration>> {
+        let now = now + ledger.offset;
+        let paced = self.bounds(ticket.account).calls_per_second.is_some();
+        if !paced || now - ticket.granted_at <= LATE || tries >= PLACES_MAX {
+            return Ok(None);
+        }
+        match ledger.state.reserve(&self.ask(ledger, ticket.account, &ticket.scope, now, false)).await? {
+            Reserved::Wait(at) => Ok(Some((at - now).to_std().unwrap_or_default())),
+            // A rest that began meanwhile does not call back what was granted.
+            Reserved::Granted { .. } | Reserved::UsedUp { .. } | Reserved::Resting(_) => {
+                ticket.granted_at = now;
+                Ok(Some(Duration::ZERO))
+            }
+        }
+    }
+
+    /// Gives the ticket's place in flight back, to rest for `rest`.
+    pub(super) async fn settle(
+        &self,
+        ledger: Ledger<'_>,
+        ticket: &Ticket,
+        rest: Duration,
+        feedback: Feedback,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let now = now + ledger.offset;
+        let settle = Settle {
+            account: &self.accounts[ticket.account].key,
+            bounds: self.bounds(ticket.account),
+            holder: ledger.holder,
+            place: ticket.place,
+            now,
+            free_at: now + TimeDelta::from_std(rest).unwrap_or_default(),
+            feedback,
+        };
+        ledger.state.settle(&settle).await
+    }
+
+    /// Lets an account rest, here and in the store.
+    pub(super) async fn rest(&self, ledger: Ledger<'_>, account: usize, scope: &str, rest: Rest) -> Result<()> {
+        let key = &self.accounts[account].key;
+        ledger.state.rest(key, &self.digests[account], scope, &rest).await?;
+        self.live().accounts.close(account, scope, Closed::Resting(rest));
+        Ok(())
+    }
+
+    /// The rest that a quota answer means, by the gateway's own word where it gives one.
+    pub(super) fn quota_rest(&self, fault: &Fault, reason: String, now: DateTime<Utc>) -> Rest {
+        let stated = fault.wait.filter(|wait| !wait.is_zero()).and_then(|wait| TimeDelta::from_std(wait).ok());
+        let until = match (stated, self.gateway.limits.quota_blocks) {
+            (Some(wait), _) => now.checked_add_signed(wait).unwrap_or(DateTime::<Utc>::MAX_UTC),
+            (None, QuotaBlocks::Hours(hours)) => now + TimeDelta::hours(i64::from(hours)),
+            (None, QuotaBlocks::Midnight) => midnight_after(now),
+        };
+        Rest { kind: RestKind::Quota, until, reason }
+    }
+
+    pub(super) fn denied_rest(&self, reason: String, now: DateTime<Utc>) -> Rest {
+        Rest { kind: RestKind::Denied, until: now + DENIED, reason }
+    }
+
+    /// What an account may use.
+    pub(super) fn bounds(&self, account: usize) -> Bounds {
+        let (limits, account) = (&self.gateway.limits, &self.accounts[account]);
+        let pace = [limits.calls_per_second, account.calls_per_second].into_iter().flatten();
+        Bounds {
+            calls_per_day: account.calls_per_day,
+            calls_per_second: pace.reduce(f64::min),
+            calls_in_flight: limits.calls_in_flight.max(1),
+            lease: seconds(limits.connect_seconds) + seconds(limits.read_seconds) + Duration::from_secs(5),
+        }
+    }
+
+    /// The Beijing day by the gateway's clock.
+    fn day(&self, now: DateTime<Utc>) -> NaiveDate {
+        beijing_day(self.live().skew.correct(now))
+    }
+
+    fn ask<'a>(
+        &'a self,
+        ledger: Ledger<'a>,
+        account: usize,
+        scope: &'a str,
+        now: DateTime<Utc>,
+        counted: bool,
+    ) -> Ask<'a> {
+        Ask {
+            account: &self.accounts[account].key,
+            credentials: &self.digests[account],
+            scope,
+            day: self.day(now - ledger.offset),
+            now,
+            bounds: self.bounds(account),
+            holder: ledger.holder,
+            counted,
+        }
+    }
+}
+
+/// The next midnight in Beijing.
+pub(super) fn midnight_after(now: DateTime<Utc>) -> DateTime<Utc> {
+    let tomorrow = beijing_day(now).succ_opt().unwrap_or(beijing_day(now));
+    let midnight = tomorrow.and_time(chrono::NaiveTime::MIN).and_local_timezone(crate::base::time::BEIJING);
+    midnight.single().map_or(now, |at| at.to_utc())
+}
+
+/// Tells when an account's credentials change, and nothing about them.
+fn digest(account: &Account) -> String {
+    let mut secrets: Vec<u8> = Vec::new();
+    for (name, credential) in &account.credentials {
+        if let Credential::Secret(secret) = credential {
+            secrets.extend_from_slice(name.as_bytes());
+            secrets.push(0);
+            secrets.extend_from_slice(secret.expose().as_bytes());
+            secrets.push(0);
+        }
+    }
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&secrets) else { return String::new() };
+    mac.update(b"huopan: have the credentials changed?");
+    mac.finalize().into_bytes()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}

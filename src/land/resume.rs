@@ -1,0 +1,189 @@
+//! Resuming: landed attempts are the work log of a run. What they settled is not asked again, on any machine.
+//!
+//! Takes the segments of a run; gives the answers that settle a call, by what the call says, and what was spent.
+//!
+//! Invariant: an answer counts as settled by the same rules that judged it when it arrived; bodies are read when they
+//! are asked for, so memory does not grow with the run.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::NaiveDate;
+
+use crate::base::time::beijing_day;
+use crate::base::{Error, Result, RunId};
+use crate::config::Gateway;
+use crate::config::gateway::{ErrorClass, QuotaScope};
+use crate::extract::answered::{self, CallKey};
+use crate::extract::{Answered, Attempt, Judge, Judgement, Record};
+use crate::state::Counted;
+
+use super::zone::{SegmentRef, Zone};
+
+/// Unpacked segments that are kept at hand: a run that goes on asks in nearly the order in which it asked before.
+const AT_HAND: usize = 16;
+
+/// What earlier starts of a run have landed.
+#[derive(Debug)]
+pub struct Resumed {
+    zone: Zone,
+    segments: Vec<SegmentRef>,
+    settled: HashMap<CallKey, Place>,
+    at_hand: Mutex<VecDeque<(usize, Arc<Vec<Attempt>>)>>,
+    /// The greatest number landed; 0: none.
+    pub last_number: i64,
+    /// Attempts sent.
+    pub calls: i64,
+    /// Attempts sent, by shop.
+    pub calls_by_shop: HashMap<String, i64>,
+    /// Attempts sent, as the ledger counts them.
+    pub ledger: Vec<Counted>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    segment: usize,
+    number: i64,
+}
+
+/// The gateways of a pipeline, for judging what they answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Gateways<'a> {
+    /// The pipeline's own.
+    pub own: &'a Gateway,
+    /// The one that gives details, where it is another.
+    pub details: Option<&'a Gateway>,
+}
+
+impl<'a> Gateways<'a> {
+    /// The gateway that answered.
+    #[must_use]
+    pub fn of(&self, record: &Record) -> Option<&'a Gateway> {
+        match &record.gateway {
+            None => Some(self.own),
+            Some(name) => self.details.filter(|details| details.name == *name),
+        }
+    }
+}
+
+impl Resumed {
+    /// Reads what a run has landed so far.
+    ///
+    /// # Errors
+    /// `Data`, with its path, when a segment is damaged; `Storage`.
+    pub async fn read(zone: &Zone, run: &RunId, gateways: Gateways<'_>) -> Result<Self> {
+        let segments = zone.segments(run).await?;
+        let mut settled = HashMap::new();
+        let (mut last_number, mut calls) = (0, 0);
+        let mut calls_by_shop: HashMap<String, i64> = HashMap::new();
+        let mut counts = Counts::default();
+        let judges = (Judge::new(gateways.own), gateways.details.map(Judge::new));
+        for (index, segment) in segments.iter().enumerate() {
+            for attempt in zone.read_segment(segment).await? {
+                let record = &attempt.record;
+                last_number = last_number.max(record.number);
+                if record.copied_from.is_none() {
+                    calls += 1;
+                    if let Some(shop_id) = &record.shop_id {
+                        *calls_by_shop.entry(shop_id.clone()).or_default() += 1;
+                    }
+                }
+                let Some(gateway) = gateways.of(record) else { continue };
+                counts.add(record, gateway.limits.quota_scope);
+                let judge = if record.gateway.is_none() { Some(&judges.0) } else { judges.1.as_ref() };
+                if judge.is_some_and(|judge| settles(judge, gateway, &attempt)) {
+                    let name = record.gateway.as_deref().unwrap_or_default();
+                    let key = answered::key(name, &record.endpoint, &record.request);
+                    settled.insert(key, Place { segment: index, number: record.number });
+                }
+            }
+        }
+        Ok(Self {
+            zone: zone.clone(),
+            segments,
+            settled,
+            at_hand: Mutex::new(VecDeque::new()),
+            last_number,
+            calls,
+            calls_by_shop,
+            ledger: counts.ledger(),
+        })
+    }
+
+    /// Calls that need not be made again.
+    #[must_use]
+    pub fn settled(&self) -> usize {
+        self.settled.len()
+    }
+
+    async fn segment(&self, index: usize) -> Result<Arc<Vec<Attempt>>> {
+        if let Some((_, attempts)) = self.lock().iter().find(|(at, _)| *at == index) {
+            return Ok(Arc::clone(attempts));
+        }
+        let attempts = Arc::new(self.zone.read_segment(&self.segments[index]).await?);
+        let mut at_hand = self.lock();
+        at_hand.push_back((index, Arc::clone(&attempts)));
+        if at_hand.len() > AT_HAND {
+            at_hand.pop_front();
+        }
+        Ok(attempts)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(usize, Arc<Vec<Attempt>>)>> {
+        self.at_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait::async_trait]
+impl Answered for Resumed {
+    async fn find(&self, key: CallKey) -> Result<Option<Attempt>> {
+        let Some(place) = self.settled.get(&key) else { return Ok(None) };
+        let attempts = self.segment(place.segment).await?;
+        let found = attempts.iter().find(|attempt| attempt.record.number == place.number);
+        found.cloned().map(Some).ok_or_else(|| {
+            Error::data(format!("the landed segment `{}` has changed", self.segments[place.segment].path))
+        })
+    }
+}
+
+/// Whether an answer settles its call: there is nothing better to be had by asking again.
+fn settles(judge: &Judge<'_>, gateway: &Gateway, attempt: &Attempt) -> bool {
+    let Some(endpoint) = gateway.endpoints.get(&attempt.record.endpoint) else { return false };
+    match judge.judge_bytes(endpoint, &attempt.record, &attempt.body) {
+        Judgement::Good => true,
+        Judgement::Fault(fault) => matches!(fault.class, ErrorClass::Item | ErrorClass::Gone),
+    }
+}
+
+/// Attempts as the ledger counts them: by account, scope and Beijing day of sending.
+#[derive(Debug, Default)]
+pub struct Counts(BTreeMap<(String, String, NaiveDate), u64>);
+
+impl Counts {
+    /// Counts an attempt; copies are no calls.
+    pub fn add(&mut self, record: &Record, scope: QuotaScope) {
+        if record.copied_from.is_some() || record.account_key.is_empty() {
+            return;
+        }
+        let scope = match (scope, &record.shop_id) {
+            (QuotaScope::Endpoint, _) => format!("endpoint:{}", record.endpoint),
+            (QuotaScope::Shop, Some(shop_id)) => format!("shop:{shop_id}"),
+            (QuotaScope::Shop | QuotaScope::Account, _) => String::new(),
+        };
+        *self.0.entry((record.account_key.clone(), scope, beijing_day(record.sent_at))).or_default() += 1;
+    }
+
+    /// Adds what was counted elsewhere.
+    pub fn extend(&mut self, counted: &[Counted]) {
+        for line in counted {
+            *self.0.entry((line.account.clone(), line.scope.clone(), line.day)).or_default() += line.calls;
+        }
+    }
+
+    /// The lines of the ledger.
+    #[must_use]
+    pub fn ledger(self) -> Vec<Counted> {
+        let line = |((account, scope, day), calls)| Counted { account, scope, day, calls };
+        self.0.into_iter().map(line).collect()
+    }
+}

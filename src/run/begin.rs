@@ -1,0 +1,174 @@
+//! Which run a start goes on with, or begins (DESIGN "Runs").
+//!
+//! | what is there | what happens |
+//! |---|---|
+//! | an unfinished run (of the stated day, where one is stated) | the newest one goes on, with its id and day |
+//! | the day is published and complete | nothing, unless it is refreshed |
+//! | the day is published, but shops or items are incomplete | a new attempt for those alone |
+//! | nothing | the day's first attempt |
+//!
+//! Invariant: a run's inputs are durable before its first call.
+
+use std::collections::BTreeSet;
+
+use arrow::array::{Array as _, AsArray as _};
+use chrono::NaiveDate;
+
+use crate::base::time::beijing_day;
+use crate::base::{Error, Result};
+use crate::config::Pipeline;
+use crate::extract::{Listed, RunFacts, ShopFacts};
+use crate::land::{Frozen, Retry, Zone, unfinished};
+use crate::load::log::Entry;
+use crate::load::read::read;
+use crate::load::Snapshot;
+use crate::plan::Work;
+use crate::store::Store;
+use crate::transform::contract::Table;
+
+use super::{Options, Surroundings, day, new_run_id};
+
+/// What a start does.
+pub(super) enum Begin {
+    /// The day is published already.
+    Published(NaiveDate),
+    /// This run.
+    Run(Begun),
+}
+
+/// A run that has begun.
+#[derive(Debug, Clone)]
+pub(super) struct Begun {
+    pub(super) start: day::Start,
+    pub(super) frozen: Frozen,
+    /// Shops of the published day that are not asked for again.
+    untouched: Vec<String>,
+}
+
+pub(super) async fn begin(
+    pipeline: &Pipeline,
+    options: Options,
+    around: &Surroundings<'_>,
+    store: &Store,
+) -> Result<Begin> {
+    let snapshot = Snapshot::load(store).await?;
+    let now = around.clock.now();
+    let start = |dt, run_id| day::Start {
+        dt,
+        run_id,
+        attempt: snapshot.attempts(&pipeline.name, dt) + 1,
+        started_at: now,
+    };
+    let mut open = unfinished(store, &pipeline.name).await?;
+    open.retain(|run| options.dt.is_none_or(|dt| dt == run.dt));
+    if let Some(run) = open.pop() {
+        let picture = snapshot.picture(&pipeline.name, run.dt);
+        let untouched = match (picture, &run.frozen.retry) {
+            (Some(entry), Some(retry)) => untouched(store, entry, retry).await?,
+            _ => Vec::new(),
+        };
+        return Ok(Begin::Run(Begun { start: start(run.dt, run.run_id), frozen: run.frozen, untouched }));
+    }
+    let dt = options.dt.unwrap_or(beijing_day(now));
+    let (mut retry, mut kept) = (None, Vec::new());
+    if let Some(entry) = snapshot.picture(&pipeline.name, dt).filter(|_| !options.refresh) {
+        let missing = incomplete(store, &pipeline.name, entry).await?;
+        let still_asked = BTreeSet::from_iter(pipeline.items.iter().copied());
+        let missing = Retry {
+            items: missing.items.into_iter().filter(|id| still_asked.contains(id)).collect(),
+            ..missing
+        };
+        if missing == Retry::default() {
+            return Ok(Begin::Published(dt));
+        }
+        kept = untouched(store, entry, &missing).await?;
+        retry = Some(missing);
+    }
+    let frozen = Frozen {
+        started_at: now,
+        refresh: options.refresh,
+        retry,
+        config_hash: pipeline.config_hash.clone(),
+        huopan_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let start = start(dt, new_run_id(around, dt));
+    Zone::new(store.clone(), &pipeline.name, dt).freeze(&start.run_id, &frozen).await?;
+    Ok(Begin::Run(Begun { start, frozen, untouched: kept }))
+}
+
+impl Begun {
+    /// The part of the work that this run is for.
+    pub(super) fn work(&self, mut work: Work) -> Work {
+        let Some(retry) = &self.frozen.retry else { return work };
+        let named = |name: Option<&String>| name.is_some_and(|name| retry.shops.contains(name));
+        let kept = |name: Option<&String>| name.is_some_and(|name| self.untouched.contains(name));
+        // A shop that the pipeline names since then is asked for, too.
+        work.shops.retain(|shop| {
+            let (id, url) = (shop.shop.id.as_ref(), shop.shop.url.as_ref());
+            named(id) || named(url) || !(kept(id) || kept(url))
+        });
+        work.items.retain(|id| retry.items.contains(id));
+        work
+    }
+
+    /// Says what was not asked for again.
+    pub(super) fn complete(&self, facts: &mut RunFacts, pipeline: &Pipeline) {
+        let Some(retry) = &self.frozen.retry else { return };
+        let asked: BTreeSet<String> = facts.shops.iter().map(|shop| shop.shop_id.clone()).collect();
+        let (started_at, finished_at) = (facts.started_at, facts.finished_at);
+        facts.shops.extend(self.untouched.iter().filter(|id| !asked.contains(*id)).map(|id| ShopFacts {
+            shop_id: id.clone(),
+            listing: Listed::Untouched,
+            started_at,
+            finished_at,
+            ..ShopFacts::default()
+        }));
+        facts.items_untouched = pipeline.items.iter().filter(|id| !retry.items.contains(id)).copied().collect();
+    }
+}
+
+/// One shop of a published day.
+struct PublishedShop {
+    id: String,
+    url: Option<String>,
+    complete: bool,
+}
+
+async fn published_shops(store: &Store, entry: &Entry) -> Result<Vec<PublishedShop>> {
+    let (store, entry) = (store.clone(), entry.clone());
+    day::off_reactor(move || {
+        let mut shops = Vec::new();
+        read(&store, &entry, Table::Shops, Some(&["shop_id", "shop_url", "is_complete"]), |batch| {
+            let column = |name: &str| {
+                batch.column_by_name(name).ok_or_else(|| Error::data(format!("a published file has no column `{name}`")))
+            };
+            let (ids, urls) = (column("shop_id")?.as_string::<i32>(), column("shop_url")?.as_string::<i32>());
+            let complete = column("is_complete")?.as_boolean();
+            shops.extend((0..batch.num_rows()).map(|row| PublishedShop {
+                id: ids.value(row).to_owned(),
+                url: urls.is_valid(row).then(|| urls.value(row).to_owned()),
+                complete: complete.value(row),
+            }));
+            Ok(())
+        })?;
+        Ok(shops)
+    })
+    .await
+}
+
+/// What a published day lacks.
+async fn incomplete(store: &Store, pipeline: &str, entry: &Entry) -> Result<Retry> {
+    let shops = published_shops(store, entry).await?;
+    let names = shops.into_iter().filter(|shop| !shop.complete).flat_map(|shop| [Some(shop.id), shop.url]);
+    let facts = match entry.run_id.parse() {
+        Ok(run_id) => Zone::new(store.clone(), pipeline, entry.dt).read_facts(&run_id).await?,
+        Err(_) => None,
+    };
+    Ok(Retry { shops: names.flatten().collect(), items: facts.map(|facts| facts.items_unanswered).unwrap_or_default() })
+}
+
+/// Ids and addresses of the shops of a published day that are not retried.
+async fn untouched(store: &Store, entry: &Entry, retry: &Retry) -> Result<Vec<String>> {
+    let shops = published_shops(store, entry).await?;
+    Ok(shops.into_iter().map(|shop| shop.id).filter(|id| !retry.shops.contains(id)).collect())
+}

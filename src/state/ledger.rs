@@ -1,0 +1,198 @@
+//! One account's page of the ledger: its rhythm, its places in flight, its rests. Every store keeps it as one JSON
+//! document and changes it in one atomic step.
+//!
+//! Takes a call that wants to leave and the calls counted so far; gives what it may do.
+//!
+//! Invariant: pure; moments are arguments. Places in flight never exceed the bound, nor counts the calls of a day.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::rhythm::{Rhythm, SECOND};
+use super::{AccountHealth, Ask, Feedback, Reserved, Rest, RestKind, Settle};
+
+/// Callers may be held up this long between reading the clock and changing the ledger. A clock that is further behind
+/// the last decision was set back.
+const HELD_UP: i64 = 10 * SECOND;
+/// A place whose call is in flight may be given back at any moment: ask again after this long.
+const LOOK_AGAIN: i64 = 25_000;
+/// The least wait that is worth naming.
+const WAIT_MIN: i64 = 1_000;
+
+/// One account's page of the ledger. Moments are microseconds since the epoch.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Ledger {
+    /// When a call was last granted.
+    granted_at: i64,
+    rhythm: Rhythm,
+    /// The number of the next place. Numbers are not used again, so that a call that outlived its lease cannot give
+    /// another call's place back.
+    next_place: u32,
+    places: BTreeMap<u32, Place>,
+    rests: Vec<Resting>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Place {
+    holder: String,
+    /// The end of the lease, or of the rest.
+    until: i64,
+    /// Answered; the place rests.
+    rests: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Resting {
+    scope: String,
+    credentials: String,
+    rest: Rest,
+}
+
+impl Ledger {
+    /// Reads a document; an empty one is an account that nobody asked for yet.
+    pub(super) fn read(document: &str) -> serde_json::Result<Self> {
+        if document.is_empty() { Ok(Self::default()) } else { serde_json::from_str(document) }
+    }
+
+    /// The document.
+    pub(super) fn write(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+
+    /// Decides about a call; `used` calls are counted in its scope. Rests come first, then the calls of the day, then
+    /// rhythm and places.
+    pub(super) fn reserve(&mut self, used: u64, ask: &Ask<'_>) -> Reserved {
+        let now = ask.now.timestamp_micros();
+        self.follow(now);
+        self.rests.retain(|resting| resting.binds(ask));
+        if let Some(rest) = self.rest_of(ask.scope) {
+            return Reserved::Resting(rest.clone());
+        }
+        if ask.held.is_none() && ask.bounds.calls_per_day.is_some_and(|most| used >= most) {
+            return Reserved::UsedUp { used };
+        }
+        self.places.retain(|_, place| place.until > now);
+        let held = ask.held.filter(|place| self.holds(*place, ask.holder));
+        let place_at = if held.is_some() { now } else { self.place_at(now, ask.bounds.calls_in_flight) };
+        let at = self.rhythm.earliest(ask.bounds.calls_per_second).max(place_at);
+        if at > now {
+            return Reserved::Wait(moment(at).max(ask.now + TimeDelta::microseconds(WAIT_MIN)));
+        }
+        self.rhythm.take(ask.bounds.calls_per_second, now);
+        self.granted_at = self.granted_at.max(now);
+        let until = now.saturating_add(i64::try_from(ask.bounds.lease.as_micros()).unwrap_or(i64::MAX));
+        let place = held.unwrap_or_else(|| self.number());
+        self.places.insert(place, Place { holder: ask.holder.to_owned(), until, rests: false });
+        Reserved::Granted { place, used: used + u64::from(ask.held.is_none()) }
+    }
+
+    /// Gives a place back and takes what the answer means for the rhythm.
+    pub(super) fn settle(&mut self, settle: &Settle<'_>) {
+        let now = settle.now.timestamp_micros();
+        self.follow(now);
+        if self.holds(settle.place, settle.holder) {
+            let until = settle.free_at.timestamp_micros();
+            match self.places.get_mut(&settle.place) {
+                Some(place) if until > now => (place.until, place.rests) = (until, true),
+                _ => _ = self.places.remove(&settle.place),
+            }
+        }
+        match settle.feedback {
+            Feedback::Good => self.rhythm.succeeded(),
+            Feedback::Throttled { sent_at } => {
+                self.rhythm.throttled(settle.bounds.calls_per_second, sent_at.timestamp_micros(), now);
+            }
+            Feedback::None => {}
+        }
+    }
+
+    /// Frees the places that the holder's calls in flight took.
+    pub(super) fn release(&mut self, holder: &str) {
+        self.places.retain(|_, place| place.rests || place.holder != holder);
+    }
+
+    /// Lets the account rest in a scope: the last word about a scope and kind counts.
+    pub(super) fn rest(&mut self, credentials: &str, scope: &str, rest: &Rest) {
+        self.rests.retain(|resting| resting.scope != scope || resting.rest.kind != rest.kind);
+        self.rests.push(Resting { scope: scope.to_owned(), credentials: credentials.to_owned(), rest: rest.clone() });
+    }
+
+    /// Ends all rests and goes back to the full rate.
+    pub(super) fn wake(&mut self) {
+        self.rests.clear();
+        self.rhythm.reset();
+    }
+
+    /// The account as the store knows it.
+    pub(super) fn health(mut self, account: &str, now: DateTime<Utc>) -> AccountHealth {
+        self.follow(now.timestamp_micros());
+        let taken = self.places.values().filter(|place| place.until > now.timestamp_micros()).count();
+        let rests = self.rests.into_iter().filter(|resting| resting.rest.until > now);
+        let mut rests: Vec<_> = rests.map(|resting| (resting.scope, resting.rest)).collect();
+        rests.sort_by(|left, right| (&left.0, left.1.until).cmp(&(&right.0, right.1.until)));
+        AccountHealth {
+            account: account.to_owned(),
+            rate_share: self.rhythm.share(),
+            in_flight: u32::try_from(taken).unwrap_or(u32::MAX),
+            rests,
+        }
+    }
+
+    /// Follows a clock that was set back: what is still to wait stays as long as it was, so that nobody waits for hours
+    /// and no call leaves early.
+    fn follow(&mut self, now: i64) {
+        if now >= self.granted_at - HELD_UP {
+            return;
+        }
+        let by = self.granted_at - now;
+        self.granted_at = now;
+        self.rhythm.set_back(by);
+        self.places.values_mut().for_each(|place| place.until = place.until.saturating_sub(by));
+    }
+
+    /// The rest that binds a scope the longest.
+    fn rest_of(&self, scope: &str) -> Option<&Rest> {
+        let binding = self.rests.iter().filter(|resting| resting.scope.is_empty() || resting.scope == scope);
+        binding.map(|resting| &resting.rest).max_by_key(|rest| rest.until)
+    }
+
+    fn holds(&self, place: u32, holder: &str) -> bool {
+        self.places.get(&place).is_some_and(|place| !place.rests && place.holder == holder)
+    }
+
+    /// When a place may be free.
+    fn place_at(&self, now: i64, calls_in_flight: u32) -> i64 {
+        let most = usize::try_from(calls_in_flight.max(1)).unwrap_or(usize::MAX);
+        let Some(too_many) = self.places.len().checked_sub(most) else { return now };
+        let free_at = |place: &Place| if place.rests { place.until } else { place.until.min(now + LOOK_AGAIN) };
+        let mut free: Vec<i64> = self.places.values().map(free_at).collect();
+        free.sort_unstable();
+        free.get(too_many).copied().unwrap_or(now + LOOK_AGAIN)
+    }
+
+    /// A number for a new place.
+    fn number(&mut self) -> u32 {
+        let place = self.next_place;
+        self.next_place = place.wrapping_add(1);
+        place
+    }
+}
+
+impl Resting {
+    /// Whether it has not ended. A refused credential is tried again once it is another one.
+    fn binds(&self, ask: &Ask<'_>) -> bool {
+        let changed = self.rest.kind == RestKind::Denied && self.credentials != ask.credentials;
+        self.rest.until > ask.now && !changed
+    }
+}
+
+/// Far moments end at the last one that can be told.
+fn moment(micros: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+#[cfg(test)]
+mod tests;

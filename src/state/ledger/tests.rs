@@ -1,0 +1,327 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use proptest::prelude::*;
+
+use super::*;
+use crate::state::Bounds;
+
+const BOUNDS: Bounds = Bounds {
+    calls_per_day: Some(100),
+    calls_per_second: Some(10.0),
+    calls_in_flight: 2,
+    lease: Duration::from_secs(60),
+};
+
+fn at(micros: i64) -> DateTime<Utc> {
+    moment(1_800_000_000 * SECOND + micros)
+}
+
+fn ask<'a>(now: i64, bounds: Bounds) -> Ask<'a> {
+    Ask {
+        account: "key",
+        credentials: "digest",
+        scope: "",
+        day: NaiveDate::default(),
+        now: at(now),
+        bounds,
+        holder: "run",
+        held: None,
+    }
+}
+
+fn settle<'a>(place: u32, now: i64, free_at: i64) -> Settle<'a> {
+    Settle {
+        account: "key",
+        bounds: BOUNDS,
+        holder: "run",
+        place,
+        now: at(now),
+        free_at: at(free_at),
+        feedback: Feedback::None,
+    }
+}
+
+fn rest(kind: RestKind, until: i64) -> Rest {
+    Rest { kind, until: at(until), reason: "said so".to_owned() }
+}
+
+#[track_caller]
+fn granted(reserved: Reserved) -> u32 {
+    match reserved {
+        Reserved::Granted { place, .. } => place,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn waits(reserved: Reserved) -> DateTime<Utc> {
+    match reserved {
+        Reserved::Wait(until) => until,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_rhythm_names_the_moment_that_works() {
+    let mut ledger = Ledger::default();
+    granted(ledger.reserve(0, &ask(0, BOUNDS)));
+    assert_eq!(waits(ledger.reserve(1, &ask(0, BOUNDS))), at(101_500 - 5_000));
+    granted(ledger.reserve(1, &ask(96_500, BOUNDS)));
+    let mut third = Ledger::default();
+    granted(third.reserve(0, &ask(0, BOUNDS)));
+    assert_eq!(waits(third.reserve(1, &ask(96_499, BOUNDS))), at(97_499), "a wait is a millisecond at least");
+}
+
+#[test]
+fn places_are_taken_rest_and_are_free_again() {
+    let mut ledger = Ledger::default();
+    let bounds = Bounds { calls_per_second: None, ..BOUNDS };
+    let first = granted(ledger.reserve(0, &ask(0, bounds)));
+    let second = granted(ledger.reserve(1, &ask(0, bounds)));
+    assert_ne!(first, second);
+    assert_eq!(waits(ledger.reserve(2, &ask(0, bounds))), at(LOOK_AGAIN), "both may be given back at any moment");
+    ledger.settle(&settle(first, 10, 800_000));
+    ledger.settle(&settle(second, 10, 500_000));
+    assert_eq!(waits(ledger.reserve(2, &ask(20, bounds))), at(500_000));
+    granted(ledger.reserve(2, &ask(500_000, bounds)));
+    assert_eq!(ledger.clone().health("key", at(500_000)).in_flight, 2);
+    assert_eq!(ledger.health("key", at(800_000)).in_flight, 1);
+}
+
+#[test]
+fn a_call_that_outlived_its_lease_gives_no_other_calls_place_back() {
+    let mut ledger = Ledger::default();
+    let bounds = Bounds { calls_in_flight: 1, ..BOUNDS };
+    let slow = granted(ledger.reserve(0, &ask(0, bounds)));
+    assert_eq!(waits(ledger.reserve(1, &ask(59_990_000, bounds))), at(60 * SECOND), "no later than the lease ends");
+    let next = granted(ledger.reserve(1, &ask(60 * SECOND, bounds)));
+    ledger.settle(&settle(slow, 61 * SECOND, 0));
+    waits(ledger.reserve(2, &ask(61 * SECOND, bounds)));
+    ledger.settle(&Settle { holder: "another run", ..settle(next, 61 * SECOND, 0) });
+    waits(ledger.reserve(2, &ask(61 * SECOND, bounds)));
+    ledger.settle(&settle(next, 61 * SECOND, 0));
+    granted(ledger.reserve(2, &ask(61 * SECOND, bounds)));
+}
+
+#[test]
+fn a_dead_holders_calls_are_released_and_its_rests_stay() {
+    let mut ledger = Ledger::default();
+    let bounds = Bounds { calls_per_second: None, ..BOUNDS };
+    let answered = granted(ledger.reserve(0, &ask(0, bounds)));
+    granted(ledger.reserve(1, &ask(0, bounds)));
+    ledger.settle(&settle(answered, 0, 10 * SECOND));
+    ledger.release("another run");
+    waits(ledger.reserve(2, &ask(0, bounds)));
+    ledger.release("run");
+    granted(ledger.reserve(2, &ask(0, bounds)));
+    assert_eq!(ledger.health("key", at(0)).in_flight, 2);
+}
+
+#[test]
+fn a_call_that_waited_too_long_gets_a_new_moment_and_nothing_else() {
+    let mut ledger = Ledger::default();
+    let bounds = Bounds { calls_per_day: Some(1), calls_in_flight: 1, ..BOUNDS };
+    let place = granted(ledger.reserve(0, &ask(0, bounds)));
+    let again = |now, held| Ask { held: Some(held), ..ask(now, bounds) };
+    assert_eq!(waits(ledger.reserve(1, &again(10, place))), at(96_500));
+    assert_eq!(ledger.reserve(1, &again(SECOND, place)), Reserved::Granted { place, used: 1 });
+    assert_eq!(ledger.reserve(1, &ask(SECOND, bounds)), Reserved::UsedUp { used: 1 });
+    assert_eq!(ledger.clone().health("key", at(SECOND)).in_flight, 1);
+    let renewed = granted(ledger.reserve(1, &again(61 * SECOND, place)));
+    assert_ne!(renewed, place, "its lease ended at 61 s: a new place");
+    ledger.rest("digest", "", &rest(RestKind::Quota, 90 * SECOND));
+    assert!(matches!(ledger.reserve(1, &again(62 * SECOND, renewed)), Reserved::Resting(_)));
+}
+
+#[test]
+fn rests_come_before_the_calls_of_the_day_and_these_before_the_rhythm() {
+    let mut ledger = Ledger::default();
+    granted(ledger.reserve(0, &ask(0, BOUNDS)));
+    let quota = rest(RestKind::Quota, SECOND);
+    ledger.rest("digest", "", &quota);
+    assert_eq!(ledger.reserve(100, &ask(0, BOUNDS)), Reserved::Resting(quota));
+    assert_eq!(ledger.reserve(100, &ask(SECOND, BOUNDS)), Reserved::UsedUp { used: 100 });
+    assert_eq!(ledger.reserve(100, &ask(0, BOUNDS)), Reserved::UsedUp { used: 100 });
+    waits(ledger.reserve(99, &ask(0, BOUNDS)));
+}
+
+#[test]
+fn a_rest_of_one_scope_leaves_the_others_alone() {
+    let mut ledger = Ledger::default();
+    let of = |scope| Ask { scope, ..ask(0, BOUNDS) };
+    let (short, long) = (rest(RestKind::Quota, SECOND), rest(RestKind::Quota, 2 * SECOND));
+    ledger.rest("digest", "shop:1", &short);
+    assert_eq!(ledger.reserve(0, &of("shop:1")), Reserved::Resting(short));
+    granted(ledger.reserve(0, &of("shop:2")));
+    ledger.rest("digest", "", &long);
+    assert_eq!(ledger.reserve(0, &of("shop:2")), Reserved::Resting(long.clone()));
+    assert_eq!(ledger.reserve(0, &of("shop:1")), Reserved::Resting(long), "the one that binds the longest");
+    ledger.wake();
+    assert!(matches!(ledger.reserve(0, &of("shop:1")), Reserved::Wait(_)));
+}
+
+#[test]
+fn another_credential_ends_a_denied_rest_and_no_quota_rest() {
+    let other = Ask { credentials: "another digest", ..ask(0, BOUNDS) };
+    let mut ledger = Ledger::default();
+    let denied = rest(RestKind::Denied, SECOND);
+    ledger.rest("digest", "", &denied);
+    assert_eq!(ledger.reserve(0, &ask(0, BOUNDS)), Reserved::Resting(denied.clone()));
+    granted(ledger.reserve(0, &other));
+    let quota = rest(RestKind::Quota, SECOND);
+    ledger.rest("digest", "", &quota);
+    ledger.rest("digest", "", &denied);
+    assert_eq!(ledger.reserve(0, &other), Reserved::Resting(quota));
+}
+
+#[test]
+fn a_document_reads_as_it_was_written_and_one_from_before_a_field_reads_too() {
+    let mut ledger = Ledger::default();
+    let place = granted(ledger.reserve(0, &ask(0, BOUNDS)));
+    granted(ledger.reserve(0, &ask(SECOND, BOUNDS)));
+    ledger.settle(&Settle { feedback: Feedback::Throttled { sent_at: at(0) }, ..settle(place, SECOND, 2 * SECOND) });
+    ledger.rest("digest", "shop:1", &rest(RestKind::Denied, SECOND));
+    assert_eq!(Ledger::read(&ledger.write().unwrap()).unwrap(), ledger);
+    assert_eq!(Ledger::read("").unwrap(), Ledger::default());
+    assert_eq!(Ledger::read("{}").unwrap(), Ledger::default());
+    assert!(Ledger::read("{").is_err());
+}
+
+#[test]
+fn a_clock_that_is_set_back_by_hours_neither_blocks_nor_lets_a_burst_through() {
+    let mut ledger = Ledger::default();
+    let bounds = Bounds { calls_in_flight: 1, ..BOUNDS };
+    let hour = 3600 * SECOND;
+    let place = granted(ledger.reserve(0, &ask(5 * hour, bounds)));
+    ledger.settle(&settle(place, 5 * hour, 5 * hour + 800_000));
+    assert_eq!(waits(ledger.reserve(1, &ask(10, bounds))), at(800_010), "the place rests as long as it was told");
+    granted(ledger.reserve(1, &ask(800_010, bounds)));
+    assert_eq!(waits(ledger.reserve(2, &ask(-hour, bounds))), at(96_500 - hour));
+}
+
+/// What happens to an account, one step after the other.
+#[derive(Debug, Clone)]
+enum Step {
+    Ask { after: i64, scope: bool, holder: bool },
+    Again { after: i64, which: usize },
+    Settle { after: i64, which: usize, rests: i64, throttled: bool },
+    SetBack { by: i64 },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let after = || 0..300_000_i64;
+    let step = prop_oneof![
+        6 => (after(), any::<bool>(), any::<bool>()).prop_map(|(after, scope, holder)| Step::Ask { after, scope, holder }),
+        1 => (after(), any::<usize>()).prop_map(|(after, which)| Step::Again { after, which }),
+        4 => (after(), any::<usize>(), 0..900_000_i64, 0..12_u8).prop_map(|(after, which, rests, throttled)| {
+            Step::Settle { after, which, rests, throttled: throttled == 0 }
+        }),
+        1 => (0..20_000 * SECOND).prop_map(|by| Step::SetBack { by }),
+    ];
+    proptest::collection::vec(step, 1..400)
+}
+
+/// The world as it is: real time goes on, whatever the clock says.
+#[derive(Default)]
+struct World {
+    ledger: Ledger,
+    real: i64,
+    offset: i64,
+    used: BTreeMap<&'static str, u64>,
+    /// Calls in flight: place, holder, when it was sent.
+    flying: Vec<(u32, &'static str, i64)>,
+    /// Ends of rests, in real time.
+    resting: Vec<i64>,
+    sent: Vec<i64>,
+}
+
+impl World {
+    /// Asks until a call may leave, or may not today.
+    fn send(&mut self, bounds: Bounds, scope: &'static str, holder: &'static str, held: Option<u32>) {
+        for _ in 0..10_000 {
+            let used = self.used.get(scope).copied().unwrap_or(0);
+            let now = self.real + self.offset;
+            let ask = Ask { scope, holder, held, ..ask(now, bounds) };
+            match self.ledger.reserve(used, &ask) {
+                Reserved::Granted { place, used } => {
+                    self.used.insert(scope, used);
+                    self.sent.push(self.real);
+                    self.flying.retain(|(flying, ..)| Some(*flying) != held);
+                    self.flying.push((place, holder, self.real));
+                    self.resting.retain(|until| *until > self.real);
+                    assert!(self.flying.len() + self.resting.len() <= bounds.calls_in_flight as usize, "places");
+                    return;
+                }
+                // Nobody gives a place back while we wait here: that is another step's work.
+                Reserved::Wait(_) if held.is_none() && self.flying.len() == bounds.calls_in_flight as usize => return,
+                Reserved::Wait(until) => {
+                    let wait = (until - at(now)).num_microseconds().unwrap();
+                    assert!((1_000..=30 * SECOND).contains(&wait), "a wait of {wait} µs");
+                    self.real += wait;
+                }
+                Reserved::UsedUp { used } => return assert_eq!(Some(used), bounds.calls_per_day),
+                Reserved::Resting(rest) => panic!("{rest:?}"),
+            }
+        }
+        panic!("no wait ends");
+    }
+
+    fn step(&mut self, bounds: Bounds, step: &Step) {
+        match *step {
+            Step::Ask { after, scope, holder } => {
+                self.real += after;
+                let (scope, holder) = (if scope { "" } else { "shop:1" }, if holder { "run" } else { "another run" });
+                self.send(bounds, scope, holder, None);
+            }
+            Step::Again { after, which } => {
+                self.real += after;
+                let Some((place, holder, _)) = pick(&self.flying, which) else { return };
+                self.send(bounds, "", holder, Some(place));
+            }
+            Step::Settle { after, which, rests, throttled } => {
+                self.real += after;
+                let Some((place, holder, sent_at)) = pick(&self.flying, which) else { return };
+                self.flying.retain(|(flying, ..)| *flying != place);
+                self.resting.push(self.real + rests);
+                let now = self.real + self.offset;
+                let sent_at = at(sent_at + self.offset);
+                let feedback = if throttled { Feedback::Throttled { sent_at } } else { Feedback::Good };
+                self.ledger.settle(&Settle { holder, bounds, feedback, ..settle(place, now, now + rests) });
+            }
+            Step::SetBack { by } => self.offset -= by,
+        }
+    }
+}
+
+fn pick(flying: &[(u32, &'static str, i64)], which: usize) -> Option<(u32, &'static str, i64)> {
+    flying.get(which.checked_rem(flying.len())?).copied()
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_no_day_no_second_and_no_place_is_overdrawn(
+        rate in 1..30_u32,
+        calls_per_day in 1..120_u64,
+        calls_in_flight in 1..6_u32,
+        steps in steps(),
+    ) {
+        let bounds = Bounds {
+            calls_per_day: Some(calls_per_day),
+            calls_per_second: Some(f64::from(rate)),
+            calls_in_flight,
+            // No lease ends here: a call that is in flight longer than its lease is in flight all the same.
+            lease: Duration::from_secs(1_000_000),
+        };
+        let mut world = World::default();
+        for step in &steps {
+            world.step(bounds, step);
+        }
+        prop_assert!(world.used.values().all(|used| *used <= calls_per_day));
+        for (index, first) in world.sent.iter().enumerate() {
+            let held = world.sent[index..].iter().take_while(|sent| **sent - *first <= SECOND).count();
+            prop_assert!(held <= rate as usize, "{} calls in one second at rate {}", held, rate);
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! State in a SQLite file: shared by the processes of one machine.
+//!
+//! One thread owns the connection and works off what tasks send it, so that no task blocks on a file.
+//!
+//! Invariant: what is decided from the ledger is read and written in one transaction that holds the file's write lock. A
+//! crash of the process loses nothing; a power cut may lose the last moments, which landed attempts restore.
+
+mod session;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use rusqlite::{Connection, params};
+use tokio::sync::oneshot;
+
+use crate::base::{Clock as _, Error, Result, SystemClock, time::beijing_day};
+
+use self::session::{Failure, Session};
+use super::ledger::Ledger;
+use super::{AccountHealth, Ask, Bounds, COUNTS_KEPT_DAYS, Cached, Counted, Reserved, Rest, Settle, StateStore};
+
+/// Of so many answers kept, one looks for what has expired.
+const PURGE_EVERY: u64 = 32;
+/// It drops no more than this at a time.
+const PURGED_MOST: u32 = 256;
+
+/// Work for the thread that owns the connection.
+type Job = Box<dyn FnOnce(&mut Session<'_>) + Send>;
+
+/// A SQLite file, or memory.
+pub(super) struct Sqlite {
+    name: String,
+    jobs: mpsc::Sender<Job>,
+    kept: AtomicU64,
+}
+
+impl std::fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sqlite").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Sqlite {
+    /// Opens a file, creating it with its folder.
+    pub(super) async fn open(path: &Path) -> Result<Self> {
+        let file = path.to_owned();
+        Self::start(path.display().to_string(), move || session::open(&file)).await
+    }
+
+    /// Keeps everything in memory.
+    pub(super) async fn in_memory() -> Result<Self> {
+        Self::start("in memory".to_owned(), session::open_in_memory).await
+    }
+
+    async fn start(name: String, open: impl FnOnce() -> Result<Connection> + Send + 'static) -> Result<Self> {
+        let (jobs, work) = mpsc::channel::<Job>();
+        let (ready, opened) = oneshot::channel();
+        let owner = std::thread::Builder::new().name("state".to_owned()).spawn(move || match open() {
+            Ok(connection) => {
+                _ = ready.send(Ok(()));
+                let mut session = Session::new(&connection);
+                work.iter().for_each(|job| job(&mut session));
+            }
+            Err(error) => _ = ready.send(Err(error)),
+        });
+        owner.map_err(|error| Error::storage("no thread for the state file").caused_by(error))?;
+        opened.await.map_err(|_| gone())??;
+        Ok(Self { name, jobs, kept: AtomicU64::new(0) })
+    }
+
+    /// Lets the thread do something.
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Session<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T> {
+        let (done, result) = oneshot::channel();
+        let job: Job = Box::new(move |session| _ = done.send(work(session)));
+        self.jobs.send(job).map_err(|_| gone())?;
+        result.await.map_err(|_| gone())?.map_err(|failure| failure.of(&self.name))
+    }
+
+    /// Lets the thread do something in one transaction.
+    async fn atomically<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Session<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T> {
+        self.on_thread(move |session| session.atomically(work)).await
+    }
+
+    /// Changes an account's page of the ledger.
+    async fn change(&self, account: &str, change: impl FnOnce(&mut Ledger) + Send + 'static) -> Result<()> {
+        let account = account.to_owned();
+        self.atomically(move |session| {
+            let (mut ledger, before) = read_ledger(session, &account)?;
+            change(&mut ledger);
+            write_ledger(session, &account, &ledger, &before)
+        })
+        .await
+    }
+}
+
+/// Only a bug ends the thread while its store lives.
+fn gone() -> Error {
+    Error::internal("the thread of the state file is gone")
+}
+
+#[async_trait::async_trait]
+impl StateStore for Sqlite {
+    async fn now(&self) -> Result<DateTime<Utc>> {
+        Ok(SystemClock.now())
+    }
+
+    async fn reserve(&self, ask: &Ask<'_>) -> Result<Reserved> {
+        let ask = OwnedAsk::new(ask);
+        self.atomically(move |session| reserve(session, &ask.borrow())).await
+    }
+
+    async fn settle(&self, settle: &Settle<'_>) -> Result<()> {
+        let Settle { account, bounds, holder, place, now, free_at, feedback } = *settle;
+        let (name, holder): (String, String) = (account.to_owned(), holder.to_owned());
+        self.change(account, move |ledger| {
+            ledger.settle(&Settle { account: &name, bounds, holder: &holder, place, now, free_at, feedback });
+        })
+        .await
+    }
+
+    async fn release(&self, holder: &str) -> Result<()> {
+        let holder = holder.to_owned();
+        self.atomically(move |session| {
+            for (account, document) in documents(session)? {
+                let mut ledger = Ledger::read(&document)?;
+                ledger.release(&holder);
+                write_ledger(session, &account, &ledger, &document)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn rest(&self, account: &str, credentials: &str, scope: &str, rest: &Rest) -> Result<()> {
+        let (credentials, scope, rest) = (credentials.to_owned(), scope.to_owned(), rest.clone());
+        self.change(account, move |ledger| ledger.rest(&credentials, &scope, &rest)).await
+    }
+
+    async fn wake(&self, account: &str) -> Result<()> {
+        self.change(account, Ledger::wake).await
+    }
+
+    async fn raise(&self, counted: &Counted) -> Result<()> {
+        let counted = counted.clone();
+        self.on_thread(move |session| write_count(session, RAISE, &counted)).await
+    }
+
+    async fn correct(&self, counted: &Counted) -> Result<()> {
+        let counted = counted.clone();
+        self.on_thread(move |session| write_count(session, SET, &counted)).await
+    }
+
+    async fn counts(&self, day: NaiveDate) -> Result<Vec<Counted>> {
+        self.on_thread(move |session| {
+            let sql = "SELECT account, scope, calls FROM counts WHERE day = ? ORDER BY account, scope";
+            session.rows(sql, [day.to_string()], |row| {
+                Ok(Counted { account: row.get(0)?, scope: row.get(1)?, day, calls: unsigned(row.get(2)?) })
+            })
+        })
+        .await
+    }
+
+    async fn accounts(&self, now: DateTime<Utc>) -> Result<Vec<AccountHealth>> {
+        self.on_thread(move |session| {
+            let documents = documents(session)?.into_iter();
+            documents.map(|(account, document)| Ok(Ledger::read(&document)?.health(&account, now))).collect()
+        })
+        .await
+    }
+
+    async fn cached(&self, key: &str, now: DateTime<Utc>) -> Result<Option<Cached>> {
+        let key = key.to_owned();
+        self.on_thread(move |session| {
+            let sql = "SELECT value, expires_at FROM answers WHERE key = ? AND expires_at > ?";
+            session.row(sql, params![key, now.timestamp_micros()], |row| {
+                let expires_at = DateTime::from_timestamp_micros(row.get(1)?).unwrap_or_default();
+                Ok(Cached { value: row.get::<_, Vec<u8>>(0)?.into(), expires_at })
+            })
+        })
+        .await
+    }
+
+    async fn cache(&self, key: &str, cached: &Cached) -> Result<()> {
+        let (key, cached) = (key.to_owned(), cached.clone());
+        let kept = self.kept.fetch_add(1, Ordering::Relaxed);
+        self.atomically(move |session| {
+            if kept.is_multiple_of(PURGE_EVERY) {
+                purge(session, SystemClock.now())?;
+            }
+            let sql = "INSERT OR REPLACE INTO answers (key, expires_at, value) VALUES (?, ?, ?)";
+            session.execute(sql, params![key, cached.expires_at.timestamp_micros(), &cached.value[..]])
+        })
+        .await
+    }
+}
+
+/// A call that wants to leave, as it goes to the thread.
+struct OwnedAsk {
+    account: String,
+    credentials: String,
+    scope: String,
+    day: NaiveDate,
+    now: DateTime<Utc>,
+    bounds: Bounds,
+    holder: String,
+    held: Option<u32>,
+}
+
+impl OwnedAsk {
+    fn new(ask: &Ask<'_>) -> Self {
+        let Ask { account, credentials, scope, day, now, bounds, holder, held } = *ask;
+        let [account, credentials, scope, holder] = [account, credentials, scope, holder].map(str::to_owned);
+        Self { account, credentials, scope, day, now, bounds, holder, held }
+    }
+
+    fn borrow(&self) -> Ask<'_> {
+        let Self { account, credentials, scope, day, now, bounds, holder, held } = self;
+        Ask { account, credentials, scope, day: *day, now: *now, bounds: *bounds, holder, held: *held }
+    }
+}
+
+/// Sets a count.
+const SET: &str = "INSERT OR REPLACE INTO counts (day, account, scope, calls) VALUES (?, ?, ?, ?)";
+/// Raises a count.
+const RAISE: &str = "INSERT INTO counts (day, account, scope, calls) VALUES (?, ?, ?, ?)
+    ON CONFLICT (day, account, scope) DO UPDATE SET calls = max(calls, excluded.calls)";
+
+/// Decides about one call, inside a transaction.
+fn reserve(session: &mut Session<'_>, ask: &Ask<'_>) -> Result<Reserved, Failure> {
+    let (mut ledger, before) = read_ledger(session, ask.account)?;
+    let sql = "SELECT calls FROM counts WHERE day = ? AND account = ? AND scope = ?";
+    let used = session.row(sql, params![ask.day.to_string(), ask.account, ask.scope], |row| row.get(0))?;
+    let reserved = ledger.reserve(used.map_or(0, unsigned), ask);
+    write_ledger(session, ask.account, &ledger, &before)?;
+    if let (Reserved::Granted { used, .. }, None) = (&reserved, ask.held) {
+        let (account, scope) = (ask.account.to_owned(), ask.scope.to_owned());
+        write_count(session, SET, &Counted { account, scope, day: ask.day, calls: *used })?;
+    }
+    Ok(reserved)
+}
+
+fn read_ledger(session: &mut Session<'_>, account: &str) -> Result<(Ledger, String), Failure> {
+    let sql = "SELECT ledger FROM accounts WHERE account = ?";
+    let document = session.row(sql, [account], |row| row.get::<_, String>(0))?.unwrap_or_default();
+    Ok((Ledger::read(&document)?, document))
+}
+
+fn write_ledger(session: &mut Session<'_>, account: &str, ledger: &Ledger, before: &str) -> Result<(), Failure> {
+    let document = ledger.write()?;
+    if document == before {
+        return Ok(());
+    }
+    session.execute("INSERT OR REPLACE INTO accounts (account, ledger) VALUES (?, ?)", [account, &document])
+}
+
+fn documents(session: &mut Session<'_>) -> Result<Vec<(String, String)>, Failure> {
+    let sql = "SELECT account, ledger FROM accounts ORDER BY account";
+    session.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+fn write_count(session: &mut Session<'_>, sql: &'static str, counted: &Counted) -> Result<(), Failure> {
+    let calls = i64::try_from(counted.calls).unwrap_or(i64::MAX);
+    session.execute(sql, params![counted.day.to_string(), counted.account, counted.scope, calls])
+}
+
+/// Drops some of the answers that expired, and the counts of days long past.
+fn purge(session: &mut Session<'_>, now: DateTime<Utc>) -> Result<(), Failure> {
+    let sql = "DELETE FROM answers WHERE key IN (SELECT key FROM answers WHERE expires_at <= ? LIMIT ?)";
+    session.execute(sql, params![now.timestamp_micros(), PURGED_MOST])?;
+    let oldest = beijing_day(now) - TimeDelta::days(COUNTS_KEPT_DAYS.into());
+    session.execute("DELETE FROM counts WHERE day < ?", [oldest.to_string()])
+}
+
+/// Counts are never negative.
+fn unsigned(calls: i64) -> u64 {
+    u64::try_from(calls).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

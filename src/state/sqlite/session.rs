@@ -1,0 +1,193 @@
+//! One open SQLite file: its statements, its transactions, and what can go wrong with it.
+//!
+//! Invariant: another program's file, and one of a newer huopan, is left as it is.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, Params, Row, Statement};
+
+use crate::base::{Error, Kind, Result};
+
+/// Marks a file as ours (`hupn`).
+const APPLICATION: i64 = 0x6875_706E;
+/// The version of the tables below.
+const VERSION: i64 = 1;
+const TABLES: &str = "
+    CREATE TABLE accounts (account TEXT PRIMARY KEY, ledger TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE counts (
+        day TEXT, account TEXT, scope TEXT, calls INTEGER NOT NULL, PRIMARY KEY (day, account, scope)
+    ) WITHOUT ROWID;
+    CREATE TABLE answers (key TEXT PRIMARY KEY, expires_at INTEGER NOT NULL, value BLOB NOT NULL);
+    CREATE INDEX answers_by_expiry ON answers (expires_at);
+";
+/// How long a process waits for others to let go of the file.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// A connection with the statements that were prepared on it.
+pub(super) struct Session<'c> {
+    connection: &'c Connection,
+    statements: HashMap<&'static str, Statement<'c>>,
+}
+
+impl<'c> Session<'c> {
+    pub(super) fn new(connection: &'c Connection) -> Self {
+        Self { connection, statements: HashMap::new() }
+    }
+
+    /// Changes something.
+    pub(super) fn execute(&mut self, sql: &'static str, params: impl Params) -> Result<(), Failure> {
+        self.statement(sql)?.execute(params)?;
+        Ok(())
+    }
+
+    /// All rows.
+    pub(super) fn rows<T>(
+        &mut self,
+        sql: &'static str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, Failure> {
+        Ok(self.statement(sql)?.query_map(params, read)?.collect::<Result<_, _>>()?)
+    }
+
+    /// The first row.
+    pub(super) fn row<T>(
+        &mut self,
+        sql: &'static str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, Failure> {
+        Ok(self.statement(sql)?.query_map(params, read)?.next().transpose()?)
+    }
+
+    /// Does all of the work or none of it; nobody else writes meanwhile.
+    pub(super) fn atomically<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Failure>) -> Result<T, Failure> {
+        self.execute("BEGIN IMMEDIATE", [])?;
+        let result = work(self).and_then(|value| self.execute("COMMIT", []).map(|()| value));
+        if result.is_err() && !self.connection.is_autocommit() {
+            self.execute("ROLLBACK", [])?;
+        }
+        result
+    }
+
+    fn statement(&mut self, sql: &'static str) -> rusqlite::Result<&mut Statement<'c>> {
+        match self.statements.entry(sql) {
+            Entry::Occupied(prepared) => Ok(prepared.into_mut()),
+            Entry::Vacant(vacant) => Ok(vacant.insert(self.connection.prepare(sql)?)),
+        }
+    }
+}
+
+/// Opens a file, creating it with its folder; only its owner may read it.
+pub(super) fn open(path: &Path) -> Result<Connection> {
+    create(path).map_err(|error| {
+        Error::storage(format!("state file `{}` cannot be written", path.display()))
+            .with_hint("make it and its folder writable, or name another file in the pipeline's `state`")
+            .caused_by(error)
+    })?;
+    let connection = Connection::open(path).map_err(Failure::from);
+    let ready = connection.and_then(|connection| prepare(&connection).map(|()| connection));
+    ready.map_err(|failure| failure.of(&path.display().to_string()))
+}
+
+/// Opens a database in memory.
+pub(super) fn open_in_memory() -> Result<Connection> {
+    let connection = Connection::open_in_memory().map_err(Failure::from);
+    let ready = connection.and_then(|connection| prepare(&connection).map(|()| connection));
+    ready.map_err(|failure| failure.of("in memory"))
+}
+
+fn create(path: &Path) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+/// Creates the tables in an empty database and sets the connection up.
+fn prepare(connection: &Connection) -> Result<(), Failure> {
+    connection.busy_timeout(BUSY)?;
+    if is_empty(connection)? {
+        create_tables(connection)?;
+    }
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    if number("application_id")? != APPLICATION {
+        return Err(Failure::Foreign);
+    }
+    match number("user_version")? {
+        VERSION => {}
+        version => return Err(Failure::Version(version)),
+    }
+    // Only now, for it rewrites the file's head. Processes that do so at the same time refuse each other without
+    // waiting; the mode stays with the file, so any of them will do.
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if mode == "delete" {
+        _ = connection.pragma_update(None, "journal_mode", "WAL");
+    }
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    Ok(())
+}
+
+fn create_tables(connection: &Connection) -> Result<(), Failure> {
+    let transaction = rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Immediate)?;
+    // Another process may have done it since.
+    if is_empty(&transaction)? {
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+fn is_empty(connection: &Connection) -> Result<bool, Failure> {
+    Ok(connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?)
+}
+
+/// What can go wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("{0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("{0}")]
+    Document(#[from] serde_json::Error),
+    #[error("another program's file")]
+    Foreign,
+    #[error("version {0}")]
+    Version(i64),
+}
+
+impl Failure {
+    /// What it means for the file `name`.
+    pub(super) fn of(self, name: &str) -> Error {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase};
+        let delete = "delete it with its `-wal` and `-shm` files: today's calls are counted again from landed answers";
+        let damaged = || Error::storage(format!("state file `{name}` is damaged")).with_hint(delete);
+        match self {
+            Failure::Document(error) => damaged().caused_by(error),
+            Failure::Sqlite(error) => match error.sqlite_error_code() {
+                Some(DatabaseCorrupt) => damaged().caused_by(error),
+                Some(NotADatabase) => Failure::Foreign.of(name).caused_by(error),
+                Some(DatabaseBusy | DatabaseLocked) => {
+                    let message = format!("other processes held state file `{name}` for {} s", BUSY.as_secs());
+                    Error::new(Kind::Unavailable, message).caused_by(error)
+                }
+                _ => Error::storage(format!("state file `{name}` cannot be used")).caused_by(error),
+            },
+            Failure::Foreign => Error::storage(format!("`{name}` is not a state file")).with_hint(
+                "name another file in the pipeline's `state`; if it was the state file and is damaged, delete it with \
+                 its `-wal` and `-shm` files: today's calls are counted again from landed answers",
+            ),
+            Failure::Version(version) => {
+                let message = format!("state file `{name}` has version {version}; this huopan knows version {VERSION}");
+                Error::storage(message).with_hint(format!("use the huopan that wrote it, or {delete}"))
+            }
+        }
+    }
+}
