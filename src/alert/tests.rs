@@ -19,10 +19,13 @@ const QUICK: webhook::Patience = webhook::Patience {
     wait_max: Duration::from_millis(2),
 };
 
+/// A status and a header.
+type Answer = (u16, Option<(&'static str, String)>);
+
 /// What a receiver answers, in this order, then 200; and what it has heard.
 #[derive(Debug, Clone, Default)]
 struct Receiver {
-    answers: Arc<Mutex<Vec<(u16, Option<(&'static str, String)>)>>>,
+    answers: Arc<Mutex<Vec<Answer>>>,
     heard: Arc<Mutex<Vec<(String, Value)>>>,
 }
 

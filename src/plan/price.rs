@@ -5,6 +5,7 @@
 //!
 //! * `calls`: a number of calls that knows how exact it is.
 //! * `rules`: what each question costs.
+//! * `pricer`: which questions a shop is asked, and what they come to.
 //! * `quota`: which account, which day, how long.
 //!
 //! Faults are not in the price: calls that fail are made again and count again. Nor are answers that caches hold, but
@@ -13,6 +14,7 @@
 //! Invariant: pure. A number that is called exact or proven holds whatever the answers are, as long as all are good ones.
 
 mod calls;
+mod pricer;
 mod quota;
 mod rules;
 
@@ -23,16 +25,15 @@ use chrono::NaiveDate;
 
 use crate::base::{Error, Kind, Money};
 use crate::config::Pipeline;
-use crate::config::gateway::Gateway;
-use crate::config::pipeline::{FetchDetails, FetchListing, OnQuota, Shop};
+use crate::config::pipeline::Shop;
 
 pub use calls::{Calls, Exactness};
 pub use quota::{AccountQuota, DAYS_MAX, Fits, scope};
 pub use rules::Offers;
 
-use super::{CountFrom, Known, KnownShop, ShopIdFrom, ShopWork, Work};
-use quota::{Needs, Purse};
-use rules::{Held, Shelf};
+use super::{Known, Work};
+use pricer::Pricer;
+use quota::Needs;
 
 /// What is known before a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,14 +42,16 @@ pub struct Survey {
     pub dt: NaiveDate,
     /// The Beijing day on which its first call would leave.
     pub today: NaiveDate,
-    /// The pipeline's work.
+    /// The work of the run.
     pub work: Work,
     /// The picture before.
     pub known: Known,
     /// Shops' ids by address: from the caches, or bought by a probe.
     pub ids_by_url: HashMap<String, String>,
-    /// Shops' official counts of today by id: bought by a probe.
-    pub counts: HashMap<String, u64>,
+    /// Shops' official counts of today, by the shop's place in the work.
+    pub counts: HashMap<usize, u64>,
+    /// Whether the run has asked for ids and counts itself already: no call for them is left to make.
+    pub is_under_way: bool,
     /// Calls that a probe has made for it. They are in the accounts' `used` already.
     pub probe_calls: u64,
     /// The accounts of the pipeline's gateway, in its order.
@@ -82,6 +85,8 @@ pub struct Line {
 pub enum Subject {
     /// A shop.
     Shop {
+        /// Its place in the work.
+        place: usize,
         /// As the pipeline names it.
         shop: Shop,
         /// Its id, where it is known.
@@ -206,14 +211,6 @@ impl Price {
     }
 }
 
-/// Choices in `[fetch]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Modes {
-    listing: FetchListing,
-    skus: FetchDetails,
-    details: FetchDetails,
-}
-
 /// What a run costs.
 #[must_use]
 pub fn price(pipeline: &Pipeline, survey: &Survey) -> Price {
@@ -254,246 +251,12 @@ fn by_endpoint(lines: &[Line]) -> Vec<Line> {
     sums
 }
 
-struct Pricer<'a> {
-    pipeline: &'a Pipeline,
-    survey: &'a Survey,
-    shelf: Option<Shelf>,
-}
-
-impl<'a> Pricer<'a> {
-    fn new(pipeline: &'a Pipeline, survey: &'a Survey) -> Self {
-        let endpoints = &pipeline.gateway.endpoints;
-        let categories = endpoints.contains_key("categories");
-        Self { pipeline, survey, shelf: endpoints.get("listing").map(|listing| Shelf::new(listing, categories)) }
-    }
-
-    fn modes(&self) -> Modes {
-        let fetch = &self.pipeline.fetch;
-        let details = if self.details().is_some() { fetch.details } else { FetchDetails::Off };
-        Modes { listing: fetch.listing, skus: self.survey.work.skus, details }
-    }
-
-    /// Who gives details of listed offers, and how many a call holds.
-    fn details(&self) -> Option<(Source, u64)> {
-        let (source, gateway) = match &self.pipeline.details {
-            Some(details) => (Source::Details, &details.gateway),
-            None => (Source::Listing, &self.pipeline.gateway),
-        };
-        batch(gateway).map(|batch| (source, batch))
-    }
-
-    fn purse(&self, source: Source) -> Purse<'a> {
-        let accounts = match source {
-            Source::Listing => &self.survey.accounts,
-            Source::Details => &self.survey.detail_accounts,
-        };
-        Purse { accounts, choice: self.pipeline.account_choice, today: self.survey.today }
-    }
-
-    fn gateway(&self, source: Source) -> &'a Gateway {
-        match (source, &self.pipeline.details) {
-            (Source::Details, Some(details)) => &details.gateway,
-            _ => &self.pipeline.gateway,
-        }
-    }
-
-    fn id(&self, shop: &'a ShopWork) -> Option<&'a str> {
-        let survey = self.survey;
-        let by_url = |url: &String| survey.ids_by_url.get(url).or_else(|| survey.known.ids_by_url.get(url));
-        shop.shop.id.as_ref().or_else(|| shop.shop.url.as_ref().and_then(by_url)).map(String::as_str)
-    }
-
-    fn known(&self, id: Option<&str>) -> Option<&'a KnownShop> {
-        id.and_then(|id| self.survey.known.shops.get(id))
-    }
-
-    fn offers(&self, id: Option<&str>) -> Offers {
-        if let Some(count) = id.and_then(|id| self.survey.counts.get(id)) {
-            return Offers::Counted(*count);
-        }
-        let Some(known) = self.known(id) else { return Offers::Unknown };
-        let held = u64::try_from(known.offers.len()).ok().filter(|held| *held > 0);
-        known.official_count.or(held).map_or(Offers::Unknown, Offers::Before)
-    }
-
-    fn subjects(&self, modes: Modes) -> Vec<SubjectPrice> {
-        let mut shops: Vec<&ShopWork> = self.survey.work.shops.iter().collect();
-        if self.pipeline.on_quota == OnQuota::Continue {
-            // The stalest shops go first; those of which nothing is known are the stalest.
-            shops.sort_by_key(|shop| self.known(self.id(shop)).and_then(|known| known.finished_at));
-        }
-        let shops = shops.into_iter().filter_map(|shop| self.shop(shop, modes));
-        shops.chain(self.items(modes)).collect()
-    }
-
-    fn shop(&self, work: &'a ShopWork, modes: Modes) -> Option<SubjectPrice> {
-        let shelf = self.shelf.as_ref()?;
-        let listing = self.pipeline.gateway.endpoints.get("listing")?;
-        let id = self.id(work);
-        let (known, offers) = (self.known(id), self.offers(id));
-        let full_days = self.pipeline.fetch.full_days;
-        let changes_only =
-            modes.listing == FetchListing::Changed && rules::lists_changes(listing, full_days, known, self.survey.dt);
-        let off_sale = self.pipeline.gateway.endpoints.contains_key("off_sale");
-        let line = |endpoint, calls| Line { source: Source::Listing, endpoint, calls };
-        let when = |asked, calls| if asked { calls } else { Calls::ZERO };
-        let mut lines = vec![
-            line("shop", when(work.id == ShopIdFrom::Gateway && id.is_none(), Calls::exact(1))),
-            line("count", when(work.count == CountFrom::Endpoint, Calls::exact(1))),
-            line("categories", rules::categories(shelf, offers)),
-            line("listing", if changes_only { rules::changed(shelf, offers) } else { rules::whole(shelf, offers) }),
-            line("off_sale", when(changes_only && off_sale, Calls::estimate(1, 1))),
-        ];
-        let held = known.map_or_else(Held::default, |known| Held::of(known.offers.values()));
-        if let Some((source, batch)) = self.details() {
-            let asked = rules::details(modes.details, shelf, offers, held);
-            let asked = if changes_only { asked.or_fewer() } else { asked };
-            lines.push(Line { source, endpoint: "item", calls: asked.in_batches(batch) });
-        }
-        lines.push(line("sku", rules::skus(modes.skus, rules::shown(shelf, offers), held)));
-        let subject = Subject::Shop { shop: work.shop.clone(), id: id.map(str::to_owned), changes_only };
-        Some(SubjectPrice::new(subject, offers, lines))
-    }
-
-    fn items(&self, modes: Modes) -> Option<SubjectPrice> {
-        let items = &self.survey.work.items;
-        let asked = u64::try_from(items.len()).ok().filter(|asked| *asked > 0)?;
-        let known = self.survey.known.shops.values().flat_map(|shop| &shop.offers);
-        let known: HashMap<i64, _> = known.map(|(id, offer)| (*id, offer)).collect();
-        let held = Held::of(items.iter().filter_map(|item| known.get(item).copied()));
-        let batch = batch(&self.pipeline.gateway).unwrap_or(1);
-        let line = |endpoint, calls| Line { source: Source::Listing, endpoint, calls };
-        let lines = vec![
-            line("item", Calls::exact(asked).in_batches(batch)),
-            line("sku", rules::skus(modes.skus, Calls::exact(asked), held)),
-        ];
-        Some(SubjectPrice::new(Subject::Items, Offers::Counted(asked), lines))
-    }
-
-    /// The scope of the calls of a line about a subject.
-    fn scope(&self, subject: &Subject, line: &Line) -> String {
-        let shop = match subject {
-            Subject::Shop { shop, id, .. } => id.as_deref().or(shop.url.as_deref()),
-            Subject::Items => None,
-        };
-        scope(self.gateway(line.source).limits.quota_scope, line.endpoint, shop)
-    }
-
-    fn needs(&self, subjects: &[SubjectPrice], number: fn(Calls) -> u64) -> BTreeMap<Source, Needs> {
-        let mut needs: BTreeMap<Source, Needs> = BTreeMap::new();
-        for subject in subjects {
-            for line in &subject.lines {
-                let scope = self.scope(&subject.subject, line);
-                *needs.entry(line.source).or_default().entry(scope).or_default() += number(line.calls);
-            }
-        }
-        needs
-    }
-
-    /// Says of each subject when its last call is made.
-    fn date(&self, subjects: &mut [SubjectPrice]) {
-        let mut sums: BTreeMap<(Source, String), u64> = BTreeMap::new();
-        for subject in subjects {
-            let mut days = vec![Some(self.survey.today)];
-            for line in &subject.lines {
-                let scope = self.scope(&subject.subject, line);
-                let sum = sums.entry((line.source, scope.clone())).or_default();
-                *sum = sum.saturating_add(line.calls.planned());
-                days.push(self.purse(line.source).done_on(&scope, *sum));
-            }
-            subject.done_on = days.into_iter().collect::<Option<Vec<_>>>().and_then(|days| days.into_iter().max());
-        }
-    }
-
-    fn gateways(&self, lines: &[Line], needs: &BTreeMap<Source, Needs>) -> Vec<GatewayPrice> {
-        let none = Needs::new();
-        let price = |source| {
-            let (gateway, purse) = (self.gateway(source), self.purse(source));
-            let needs = needs.get(&source).unwrap_or(&none);
-            let calls: Calls = lines.iter().filter(|line| line.source == source).map(|line| line.calls).sum();
-            let shares = purse.shares(needs);
-            GatewayPrice {
-                source,
-                name: gateway.name.clone(),
-                calls,
-                cost: cost(gateway, calls),
-                time: purse.time(&gateway.limits, &shares, calls.planned()),
-                accounts: self.accounts(source, needs, &shares),
-            }
-        };
-        let details = self.pipeline.details.is_some().then_some(Source::Details);
-        [Some(Source::Listing), details].into_iter().flatten().map(price).collect()
-    }
-
-    fn accounts(&self, source: Source, needs: &Needs, shares: &[u64]) -> Vec<AccountPrice> {
-        let today = self.survey.today;
-        let price = |(account, takes): (&AccountQuota, &u64)| AccountPrice {
-            name: account.name.clone(),
-            calls_per_day: account.calls_per_day,
-            left: needs.keys().filter_map(|scope| account.left(scope, today, today)).min(),
-            takes: *takes,
-        };
-        self.purse(source).accounts.iter().zip(shares).map(price).collect()
-    }
-
-    fn alternatives(&self, set: Modes) -> Vec<Alternative> {
-        let endpoints = &self.pipeline.gateway.endpoints;
-        let shops = !self.survey.work.shops.is_empty();
-        let mut alternatives = Vec::new();
-        let mut add = |setting, value, modes: Modes, counts: &dyn Fn(&Subject, &Line) -> bool| {
-            let subjects = self.subjects(modes);
-            let lines = subjects.iter().flat_map(|subject| subject.lines.iter().map(move |line| (subject, line)));
-            let calls = lines.filter(|(subject, line)| counts(&subject.subject, line)).map(|(_, line)| line.calls);
-            alternatives.push(Alternative { setting, value, calls: calls.sum(), is_set: modes == set });
-        };
-        if shops && endpoints.get("listing").is_some_and(|listing| listing.window.is_some()) {
-            for (value, listing) in [("all", FetchListing::All), ("changed", FetchListing::Changed)] {
-                let counts = |_: &Subject, line: &Line| !matches!(line.endpoint, "shop" | "item" | "sku");
-                add("listing", value, Modes { listing, ..set }, &counts);
-            }
-        }
-        if shops && self.details().is_some() {
-            for (value, details) in DETAILS {
-                let counts = |subject: &Subject, line: &Line| line.endpoint == "item" && *subject != Subject::Items;
-                add("details", value, Modes { details, ..set }, &counts);
-            }
-        }
-        if endpoints.contains_key("sku") {
-            for (value, skus) in DETAILS {
-                add("skus", value, Modes { skus, ..set }, &|_, line| line.endpoint == "sku");
-            }
-        }
-        alternatives
-    }
-}
-
-const DETAILS: [(&str, FetchDetails); 4] = [
-    ("off", FetchDetails::Off),
-    ("missing", FetchDetails::Missing),
-    ("changed", FetchDetails::Changed),
-    ("all", FetchDetails::All),
-];
-
 impl SubjectPrice {
     fn new(subject: Subject, offers: Offers, mut lines: Vec<Line>) -> Self {
         lines.retain(|line| line.calls != Calls::ZERO);
         let calls = lines.iter().map(|line| line.calls).sum();
         Self { subject, offers, lines, calls, done_on: None }
     }
-}
-
-/// How many offers a call for details holds; `None`: the gateway gives none.
-fn batch(gateway: &Gateway) -> Option<u64> {
-    gateway.endpoints.get("item").map(|item| item.batch.map_or(1, u64::from))
-}
-
-fn cost(gateway: &Gateway, calls: Calls) -> Option<Cost> {
-    let price = gateway.limits.price_per_call.as_ref()?;
-    let times = |calls: u64| {
-        let units = i128::from(price.amount.units()) * i128::from(calls);
-        i64::try_from(units).ok().map(Money::from_units)
-    };
-    Some(Cost { currency: price.currency.clone(), least: times(calls.least())?, most: calls.most().and_then(times) })
 }
 
 #[cfg(test)]

@@ -107,11 +107,17 @@ impl Calls {
         Self { least: 0, ..self }
     }
 
-    /// Calls for this many questions, of which one call holds `batch`.
+    /// Calls for this many questions, of which one call holds `batch`. They arrive in at most `arrivals` portions, each
+    /// of which may end with a call that is not full.
     #[must_use]
-    pub fn in_batches(self, batch: u64) -> Self {
+    pub fn in_batches(self, batch: u64, arrivals: Option<u64>) -> Self {
         let batch = batch.max(1);
-        Self { least: self.least.div_ceil(batch), most: self.most.map(|most| most.div_ceil(batch)), ..self }
+        let most = |most: u64| match arrivals {
+            Some(1) => most.div_ceil(batch),
+            Some(arrivals) => most.min((most / batch).saturating_add(arrivals)),
+            None => most,
+        };
+        Self { least: self.least.div_ceil(batch), most: self.most.map(most), ..self }
     }
 }
 
@@ -183,8 +189,18 @@ mod tests {
 
     #[test]
     fn several_questions_share_a_call() {
-        assert_eq!(Calls::exact(41).in_batches(20), Calls::exact(3));
-        assert_eq!(Calls::between(1, 41).in_batches(20), Calls::between(1, 3));
-        assert_eq!(Calls::exact(41).in_batches(0), Calls::exact(41));
+        for (questions, batch, arrivals, expected) in [
+            (Calls::exact(41), 20, Some(1), Calls::exact(3)),
+            (Calls::between(1, 41), 20, Some(1), Calls::between(1, 3)),
+            (Calls::exact(41), 1, Some(9), Calls::exact(41)),
+            (Calls::exact(41), 0, Some(9), Calls::exact(41)),
+            // Pages of a listing: each may leave a rest.
+            (Calls::exact(80), 20, Some(2), Calls::between(4, 6)),
+            (Calls::exact(5), 20, Some(9), Calls::between(1, 5)),
+            (Calls::estimate(0, 80), 20, None, Calls::estimate(0, 80)),
+            (Calls::at_least(41), 20, Some(2), Calls::at_least(3)),
+        ] {
+            assert_eq!(questions.in_batches(batch, arrivals), expected, "{questions} {batch} {arrivals:?}");
+        }
     }
 }

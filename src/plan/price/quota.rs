@@ -12,6 +12,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use crate::base::time::beijing_day;
 use crate::config::gateway::{Limits, QuotaScope};
 use crate::config::pipeline::{Account, AccountChoice};
+use crate::state::{AccountHealth, Counted};
 
 /// No day further away is looked at: calls that do not fit into a year never fit.
 pub const DAYS_MAX: u64 = 366;
@@ -31,26 +32,30 @@ pub struct AccountQuota {
     pub calls_per_second: Option<f64>,
     /// Calls counted today, by scope, named as [`crate::state::Ask::scope`] names it.
     pub used: HashMap<String, u64>,
-    /// Until when it rests.
-    pub rests_until: Option<DateTime<Utc>>,
+    /// Until when it rests, by scope; `""` holds for all.
+    pub rests: Vec<(String, DateTime<Utc>)>,
 }
 
 impl AccountQuota {
-    /// An account of which nothing is counted today.
+    /// An account as the state store knows it: its counts of today, its rests.
     #[must_use]
-    pub fn new(account: &Account) -> Self {
+    pub fn new(account: &Account, counts: &[Counted], health: &[AccountHealth]) -> Self {
+        let own = counts.iter().filter(|counted| counted.account == account.key);
+        let rests = health.iter().filter(|health| health.account == account.key).flat_map(|health| &health.rests);
         Self {
             name: account.name.clone(),
             calls_per_day: account.calls_per_day,
             calls_per_second: account.calls_per_second,
-            ..Self::default()
+            used: own.map(|counted| (counted.scope.clone(), counted.calls)).collect(),
+            rests: rests.map(|(scope, rest)| (scope.clone(), rest.until)).collect(),
         }
     }
 
     /// Calls left on a day in one scope; `None`: no limit is known. An account that rests beyond a day has none there.
     #[must_use]
     pub fn left(&self, scope: &str, today: NaiveDate, day: NaiveDate) -> Option<u64> {
-        if self.rests_until.is_some_and(|until| beijing_day(until) > day) {
+        let binds = |rest: &str| rest.is_empty() || rest == scope;
+        if self.rests.iter().any(|(rest, until)| binds(rest) && beijing_day(*until) > day) {
             return Some(0);
         }
         let used = if day == today { self.used.get(scope).copied().unwrap_or(0) } else { 0 };

@@ -68,7 +68,7 @@ impl Shelf {
         let pages = |last: u32, first: u32| u64::from(last.saturating_sub(first)) + 1;
         let by_category = listing.category.is_some() && categories;
         Self {
-            page_size: paging.map_or(1, |paging| u64::from(paging.size_max.max(1))),
+            page_size: paging.map_or(u64::MAX, |paging| u64::from(paging.size_max.max(1))),
             pages_max: match paging {
                 Some(paging) => paging.last.map(|last| pages(last, paging.first)),
                 None => Some(1),
@@ -132,7 +132,7 @@ pub fn categories(shelf: &Shelf, offers: Offers) -> Calls {
 /// Whether a shop is listed by what changed: its watermark is known, and it was listed whole less than `full_days` ago.
 #[must_use]
 pub fn lists_changes(listing: &Endpoint, full_days: u32, shop: Option<&KnownShop>, dt: NaiveDate) -> bool {
-    let young = |whole: NaiveDate| (dt - whole).num_days() < i64::from(full_days);
+    let young = |whole: NaiveDate| (0..i64::from(full_days)).contains(&(dt - whole).num_days());
     listing.window.is_some() && shop.is_some_and(|shop| shop.watermark_at.is_some() && shop.whole_dt.is_some_and(young))
 }
 

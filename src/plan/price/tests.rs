@@ -1,8 +1,8 @@
 use super::*;
 use crate::config::gateway::{CallPrice, QuotaScope};
-use crate::config::pipeline::{AccountChoice, DetailSource};
+use crate::config::pipeline::{AccountChoice, DetailSource, FetchDetails, FetchListing, OnQuota};
 use crate::plan::testing::{self, at};
-use crate::plan::{KnownOffer, work};
+use crate::plan::{KnownOffer, KnownShop, work};
 
 fn day(day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 11, day).unwrap()
@@ -25,15 +25,15 @@ fn survey(pipeline: &Pipeline) -> Survey {
         known: Known::default(),
         ids_by_url: HashMap::new(),
         counts: HashMap::new(),
+        is_under_way: false,
         probe_calls: 0,
-        accounts: pipeline.accounts.iter().map(AccountQuota::new).collect(),
+        accounts: pipeline.accounts.iter().map(|account| AccountQuota::new(account, &[], &[])).collect(),
         detail_accounts: Vec::new(),
     }
 }
 
-fn counted(pipeline: &Pipeline, counts: &[(&str, u64)]) -> Survey {
-    let counts = counts.iter().map(|(shop, count)| ((*shop).to_owned(), *count)).collect();
-    Survey { counts, ..survey(pipeline) }
+fn counted(pipeline: &Pipeline, counts: &[u64]) -> Survey {
+    Survey { counts: counts.iter().copied().enumerate().collect(), ..survey(pipeline) }
 }
 
 /// `endpoint calls` in one line.
@@ -54,14 +54,23 @@ fn an_address_costs_a_call_unless_its_id_is_known() {
     let ids = HashMap::from([("https://a.1688.com".to_owned(), "b2b-1".to_owned())]);
     let cached = Survey { ids_by_url: ids.clone(), ..unknown.clone() };
     assert_eq!(told(&price(&pipeline, &cached).endpoints), "count 2, listing 2–10");
-    let seen = Survey { known: Known { ids_by_url: ids, ..Known::default() }, ..unknown };
-    assert_eq!(told(&price(&pipeline, &seen).endpoints), "count 2, listing 2–10");
+    // The picture before knows what an address was: enough to say how large the shop is, not to save the call.
+    let shops = [known("b2b-1", 1, "2026-11-19T18:00:00Z")].into();
+    let seen = Survey { known: Known { ids_by_url: ids, shops }, ..unknown };
+    assert_eq!(told(&price(&pipeline, &seen).endpoints), "shop 1, count 2, listing ≈ 2–6");
+}
+
+#[test]
+fn a_run_that_has_its_counts_pays_only_for_the_rest() {
+    let pipeline = pipeline(&["https://a.1688.com", "b2b-2"]);
+    let surveyed = Survey { is_under_way: true, ..counted(&pipeline, &[7, 3]) };
+    assert_eq!(told(&price(&pipeline, &surveyed).endpoints), "listing 6");
 }
 
 #[test]
 fn what_is_counted_today_is_exact_by_endpoint_by_shop_and_in_all() {
     let pipeline = pipeline(&["b2b-1", "b2b-2", "b2b-3"]);
-    let price = price(&pipeline, &counted(&pipeline, &[("b2b-1", 3), ("b2b-2", 0), ("b2b-3", 900)]));
+    let price = price(&pipeline, &counted(&pipeline, &[3, 0, 900]));
     assert_eq!(told(&price.endpoints), "count 3, listing 8");
     let shops: Vec<String> = price.subjects.iter().map(|subject| told(&subject.lines)).collect();
     assert_eq!(shops, ["count 1, listing 2", "count 1, listing 1", "count 1, listing 5"]);
@@ -103,8 +112,9 @@ fn windowed(mut pipeline: Pipeline) -> Pipeline {
         params: Vec::new(),
         overlap_seconds: 0,
     };
-    endpoints.get_mut("listing").unwrap().window = Some(window);
-    endpoints.insert("off_sale".into(), testing::endpoint("off_sale"));
+    endpoints.get_mut("listing").unwrap().window = Some(window.clone());
+    let off_sale = crate::config::gateway::Endpoint { window: Some(window), ..testing::endpoint("off_sale") };
+    endpoints.insert("off_sale".into(), off_sale);
     pipeline
 }
 
@@ -120,6 +130,11 @@ fn an_incremental_night_costs_a_few_calls_or_the_whole_listing_besides() {
     assert_eq!(shops, ["count 1, listing ≈ 1–4, off_sale ≈ 1", "count 1, listing ≈ 1–5"]);
     let changes_only = |subject: &SubjectPrice| matches!(subject.subject, Subject::Shop { changes_only: true, .. });
     assert_eq!(priced.subjects.iter().map(changes_only).collect::<Vec<_>>(), [true, false]);
+    // Without a count nothing proves that an incremental listing missed nothing.
+    let mut uncounted = pipeline.clone();
+    uncounted.gateway.endpoints.remove("count");
+    let surveyed_uncounted = Survey { work: work(&uncounted).unwrap(), ..surveyed.clone() };
+    assert_eq!(told(&price(&uncounted, &surveyed_uncounted).subjects[0].lines), "listing ≈ 1–3");
     // A week later the shop is listed whole again.
     let later = price(&pipeline, &Survey { dt: day(26), ..surveyed });
     assert_eq!(told(&later.subjects[0].lines), "count 1, listing ≈ 1–3");
@@ -130,7 +145,7 @@ fn every_choice_in_fetch_has_its_price_beside_the_one_that_is_set() {
     let mut pipeline = windowed(pipeline(&["b2b-1"]));
     pipeline.fetch.skus = FetchDetails::Missing;
     let known = Known { shops: [known("b2b-1", 4, "2026-11-19T18:00:00Z")].into(), ..Known::default() };
-    let surveyed = Survey { known, ..counted(&pipeline, &[("b2b-1", 4)]) };
+    let surveyed = Survey { known, ..counted(&pipeline, &[4]) };
     let priced = price(&pipeline, &surveyed);
     let told: Vec<String> = priced
         .alternatives
@@ -186,7 +201,7 @@ fn details_of_another_gateway_are_priced_against_its_own_accounts() {
     gateway.limits.calls_per_second = Some(1.0);
     pipeline.details = Some(DetailSource { gateway, accounts: vec![testing::account("items")] });
     pipeline.fetch.details = FetchDetails::All;
-    let surveyed = Survey { detail_accounts: vec![quota("items", 3, 0)], ..counted(&pipeline, &[("b2b-1", 4)]) };
+    let surveyed = Survey { detail_accounts: vec![quota("items", 3, 0)], ..counted(&pipeline, &[4]) };
     let priced = price(&pipeline, &surveyed);
     let gateways: Vec<(&str, Calls)> = priced.gateways.iter().map(|one| (one.name.as_str(), one.calls)).collect();
     assert_eq!(gateways, [("test", Calls::exact(3)), ("item-get", Calls::exact(4))]);
@@ -199,7 +214,7 @@ fn details_of_another_gateway_are_priced_against_its_own_accounts() {
 #[test]
 fn what_does_not_fit_is_named_with_its_day_and_refused_only_when_it_cannot_fit() {
     let pipeline = pipeline(&["b2b-1", "b2b-2", "b2b-3"]);
-    let counts = [("b2b-1", 10), ("b2b-2", 8), ("b2b-3", 6)];
+    let counts = [10, 8, 6];
     let with = |accounts: &[AccountQuota]| {
         price(&pipeline, &Survey { accounts: accounts.to_vec(), ..counted(&pipeline, &counts) })
     };
@@ -255,7 +270,7 @@ fn the_stalest_shops_go_first_where_a_run_may_go_on_another_day() {
 fn calls_that_are_counted_by_shop_or_endpoint_have_a_day_each() {
     let mut pipeline = pipeline(&["b2b-1", "b2b-2"]);
     pipeline.account_choice = AccountChoice::Drain;
-    let counts = [("b2b-1", 8), ("b2b-2", 10)];
+    let counts = [8, 10];
     let accounts = vec![quota("a", 5, 0)];
     for (counted_by, expected) in [
         (QuotaScope::Account, [day(20), day(22)]),

@@ -1,5 +1,6 @@
 use super::*;
 use crate::plan::testing::{at, limits};
+use crate::state::{Rest, RestKind};
 
 fn day(day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 11, day).unwrap()
@@ -38,7 +39,10 @@ fn calls_fit_today_on_another_day_or_on_none() {
 #[test]
 fn an_account_that_rests_has_calls_again_on_the_day_its_rest_ends() {
     let rests = |until: &str| {
-        [AccountQuota { rests_until: Some(at(until)), ..account("a", Some(30), 0) }, account("b", Some(10), 0)]
+        [
+            AccountQuota { rests: vec![(String::new(), at(until))], ..account("a", Some(30), 0) },
+            account("b", Some(10), 0),
+        ]
     };
     // Until midnight in Beijing; until later on the same day; beyond the next day.
     for (until, calls, expected) in [
@@ -49,6 +53,31 @@ fn an_account_that_rests_has_calls_again_on_the_day_its_rest_ends() {
     ] {
         assert_eq!(purse(&rests(until)).fits(&needs(calls)), expected, "{until} {calls}");
     }
+}
+
+#[test]
+fn an_account_is_as_the_state_store_knows_it_and_a_rest_binds_its_scope() {
+    let counted = |account: &str, scope: &str, calls| Counted {
+        account: account.into(),
+        scope: scope.into(),
+        day: day(20),
+        calls,
+    };
+    let rest = Rest { kind: RestKind::Quota, until: at("2026-11-20T16:00:00Z"), reason: String::new() };
+    let health = |account: &str, scope: &str| AccountHealth {
+        account: account.into(),
+        rate_share: 1.0,
+        in_flight: 0,
+        rests: vec![(scope.into(), rest.clone())],
+    };
+    let named = Account { calls_per_day: Some(30), ..crate::plan::testing::account("main") };
+    let counts = [counted(&named.key, "shop:1", 4), counted("another", "shop:1", 9)];
+    let quota = AccountQuota::new(&named, &counts, &[health(&named.key, "shop:2"), health("another", "")]);
+    let left = |scope| (quota.left(scope, day(20), day(20)), quota.left(scope, day(20), day(21)));
+    assert_eq!((quota.name.as_str(), left("shop:1")), ("main", (Some(26), Some(30))));
+    assert_eq!((left("shop:2"), left("shop:3")), ((Some(0), Some(30)), (Some(30), Some(30))));
+    let all = AccountQuota::new(&named, &[], &[health(&named.key, "")]);
+    assert_eq!(all.left("shop:1", day(20), day(20)), Some(0));
 }
 
 #[test]

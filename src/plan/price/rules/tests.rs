@@ -60,6 +60,7 @@ fn a_whole_listing_costs_the_pages_that_its_offers_need() {
         (windowed(), Unknown, Calls::estimate(1, 50)),
         (endless(), Unknown, Calls::at_least(1)),
         (single_page(), Unknown, exact(1)),
+        (single_page(), Counted(900), exact(1)),
     ] {
         assert_eq!(whole(&Shelf::new(&listing, false), offers), expected, "{offers:?} {:?}", listing.page);
     }
@@ -146,6 +147,7 @@ fn details_cost_a_question_for_each_offer_that_the_mode_names() {
     }
     // What lies past the last page is not seen, so it is not asked for.
     assert_eq!(details(All, &Shelf::new(&listing(), false), Counted(5300), none), Calls::exact(2000));
+    assert_eq!(details(All, &Shelf::new(&single_page(), false), Counted(5300), none), Calls::exact(5300));
 }
 
 #[test]
