@@ -42,6 +42,8 @@ pub struct Survey {
     pub dt: NaiveDate,
     /// The Beijing day on which its first call would leave.
     pub today: NaiveDate,
+    /// What a start would do.
+    pub start: Start,
     /// The work of the run.
     pub work: Work,
     /// The picture before.
@@ -58,6 +60,20 @@ pub struct Survey {
     pub accounts: Vec<AccountQuota>,
     /// The accounts of the gateway that gives details, where that is another one.
     pub detail_accounts: Vec<AccountQuota>,
+}
+
+/// What a start of a pipeline would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// Begin a run.
+    Begins,
+    /// Go on with an unfinished run. What it was answered already is not asked again, and still in the price.
+    GoesOn {
+        /// The run.
+        run_id: String,
+    },
+    /// Nothing: the day is published. The price is that of fetching it once more.
+    Published,
 }
 
 /// Which gateway is asked.
@@ -149,7 +165,7 @@ pub struct GatewayPrice {
     pub calls: Calls,
     /// In money, where its definition states a price.
     pub cost: Option<Cost>,
-    /// How long the calls take at the allowed pace, by the number to plan with; nights between days not counted.
+    /// How long the calls take at the allowed pace, by the numbers to plan with; nights between days not counted.
     pub time: Duration,
     /// Its accounts, in the pipeline's order.
     pub accounts: Vec<AccountPrice>,

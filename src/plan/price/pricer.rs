@@ -209,7 +209,7 @@ impl<'a> Pricer<'a> {
                 name: gateway.name.clone(),
                 calls,
                 cost: cost(gateway, calls),
-                time: purse.time(&gateway.limits, &shares, calls.planned()),
+                time: purse.time(&gateway.limits, &shares, needs.values().sum()),
                 accounts: self.accounts(source, needs, &shares),
             }
         };

@@ -78,15 +78,20 @@ impl Shelf {
         }
     }
 
+    /// Offers that one listing can show.
+    fn offers_max(&self) -> Option<u64> {
+        self.pages_max?.checked_mul(self.page_size).filter(|most| *most < u64::MAX)
+    }
+
     /// Whether one listing proves that it holds this many offers: a full last page means that there may be more.
     fn holds(&self, offers: u64) -> bool {
-        self.pages_max.is_none_or(|pages| offers < pages.saturating_mul(self.page_size))
+        self.offers_max().is_none_or(|most| offers < most)
     }
 
     /// The greatest number of offers that a run can see.
     fn seen(&self, offers: u64) -> u64 {
-        match self.pages_max {
-            Some(pages) if !self.goes_on => offers.min(pages.saturating_mul(self.page_size)),
+        match self.offers_max() {
+            Some(most) if !self.goes_on => offers.min(most),
             _ => offers,
         }
     }
@@ -176,7 +181,11 @@ pub fn shown(shelf: &Shelf, offers: Offers) -> Calls {
     match offers {
         Offers::Counted(offers) => Calls::exact(shelf.seen(offers)),
         Offers::Before(offers) => Calls::estimate(0, shelf.seen(offers + newcomers(offers))),
-        Offers::Unknown => Calls::at_least(0),
+        Offers::Unknown => match shelf.offers_max() {
+            Some(most) if shelf.goes_on => Calls::estimate(0, most),
+            Some(most) => Calls::between(0, most),
+            None => Calls::at_least(0),
+        },
     }
 }
 

@@ -21,6 +21,7 @@ fn survey(pipeline: &Pipeline) -> Survey {
     Survey {
         dt: day(20),
         today: day(20),
+        start: Start::Begins,
         work: work(pipeline).unwrap(),
         known: Known::default(),
         ids_by_url: HashMap::new(),
