@@ -67,7 +67,7 @@ pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
             seed: rand::random(),
         };
         talk.say(&format!("night of {dt}: listing four shops"));
-        let ended = run(&pipeline, Options { dt: Some(dt), refresh: true, until_landed: false }, &around).await;
+        let ended = run(&pipeline, Options { dt: Some(dt), refresh: true, ..Options::default() }, &around).await;
         bars.clear();
         match ended? {
             Ended::Published(reports) => reports.iter().try_for_each(|report| say(&report_text(report)))?,
@@ -93,7 +93,7 @@ fn pipeline_text(sim: &Sim, lake: &std::path::Path) -> Result<String> {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     Ok(format!(
         "name = \"demo\"\ngateway = \"portals\"\nurl = {}\nshops = [{}]\n\n[[accounts]]\nname = \"demo\"\n\
-         credentials = {{ app_key = \"sim-app\", app_secret = \"env:DEMO\" }}\nlicence = \"paid\"\n\n[lake]\nurl = {}\n",
+         credentials = {{ app_key = \"sim-app\", app_secret = \"env:DEMO\" }}\nlicence = \"paid\"\n\n[state]\nurl = \"state.sqlite\"\n\n[lake]\nurl = {}\n",
         quoted(&sim.url(Gateway::Portals)),
         shops.iter().map(|shop| quoted(shop)).collect::<Vec<_>>().join(", "),
         quoted(&lake.to_string_lossy()),

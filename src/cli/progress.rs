@@ -55,6 +55,10 @@ fn length(count: usize) -> u64 {
 impl Progress for Bars<'_> {
     fn on(&self, event: Event<'_>) {
         match event {
+            Event::Resumed { dt, answers } => {
+                tracing::info!(%dt, answers, "going on with an unfinished run");
+                self.talk.say(&format!("going on with the run of {dt}: {answers} answers are there already"));
+            }
             Event::ShopStarted { shop } => {
                 tracing::info!(shop, "shop started");
                 self.bar(shop, "pages");

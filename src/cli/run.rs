@@ -33,6 +33,9 @@ pub(super) struct Arguments {
     /// Fetch and publish a day anew that is published
     #[arg(long)]
     refresh: bool,
+    /// Use no answer that is kept for a while (shop ids, SKU and item details): ask again
+    #[arg(long)]
+    no_cache: bool,
     /// Where to stop
     #[arg(long, value_enum, default_value_t = Until::Publish)]
     until: Until,
@@ -55,8 +58,12 @@ enum Until {
 
 pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
     let pipeline = check::load(&arguments.pipeline)?;
-    let options =
-        Options { dt: arguments.dt, refresh: arguments.refresh, until_landed: arguments.until == Until::Land };
+    let options = Options {
+        dt: arguments.dt,
+        refresh: arguments.refresh,
+        until_landed: arguments.until == Until::Land,
+        no_cache: arguments.no_cache,
+    };
     let bars = Bars::new(talk);
     let around = Surroundings {
         clock: Arc::new(SystemClock),

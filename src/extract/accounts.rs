@@ -69,12 +69,8 @@ pub struct Mark {
 impl Accounts {
     /// Accounts that nothing is known of yet, by name and calls a day.
     pub fn new(choice: AccountChoice, accounts: impl IntoIterator<Item = (String, Option<u64>)>) -> Self {
-        let state = |(name, calls_per_day)| AccountState {
-            name,
-            calls_per_day,
-            used: HashMap::new(),
-            closed: BTreeMap::new(),
-        };
+        let state =
+            |(name, calls_per_day)| AccountState { name, calls_per_day, used: HashMap::new(), closed: BTreeMap::new() };
         Self { choice, states: accounts.into_iter().map(state).collect() }
     }
 
@@ -124,7 +120,8 @@ impl Accounts {
             }
             Closed::Resting(rest) => format!("`{}`: {}", state.name, describe(&rest)),
         };
-        let denied = |state: &AccountState| matches!(closed(state), Closed::Resting(rest) if rest.kind == RestKind::Denied);
+        let denied =
+            |state: &AccountState| matches!(closed(state), Closed::Resting(rest) if rest.kind == RestKind::Denied);
         let for_scope = if scope.is_empty() { String::new() } else { format!(" for {}", scope.replace(':', " ")) };
         let reasons: Vec<_> = self.states.iter().map(why).collect();
         NoneLeft {
@@ -198,10 +195,7 @@ mod tests {
     fn four_fifths_and_nineteen_twentieths_of_a_day_are_told_once_each() {
         let mut accounts = accounts(AccountChoice::Drain);
         let marks: Vec<_> = (1..=100).filter_map(|used| accounts.counted(1, "", used)).collect();
-        assert_eq!(
-            marks,
-            [Mark { percent: 80, used: 80, limit: 100 }, Mark { percent: 95, used: 95, limit: 100 }]
-        );
+        assert_eq!(marks, [Mark { percent: 80, used: 80, limit: 100 }, Mark { percent: 95, used: 95, limit: 100 }]);
         let of_ten: Vec<_> = (1..=10).filter_map(|used| accounts.counted(0, "", used)).map(|mark| mark.used).collect();
         assert_eq!(of_ten, [8, 10]);
     }

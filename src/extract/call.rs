@@ -61,6 +61,12 @@ pub(super) struct Shared {
     pub(super) ledger: BTreeMap<(String, String, NaiveDate), u64>,
 }
 
+impl Shared {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { dice: Dice::new(seed), tally: Tally::default(), notes: Vec::new(), ledger: BTreeMap::new() }
+    }
+}
+
 /// What is counted.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally {
@@ -120,8 +126,7 @@ struct Errand<'c, 'r> {
 impl<'r> Caller<'r> {
     /// Makes one call, with as many attempts as it needs and may have.
     pub(super) async fn call(&self, task: &Task, values: Values) -> Reply {
-        let mut reply =
-            Reply { outcome: Ok(Outcome::NotSent), none_left: None, rest: Duration::ZERO, attempts: 0 };
+        let mut reply = Reply { outcome: Ok(Outcome::NotSent), none_left: None, rest: Duration::ZERO, attempts: 0 };
         let outcome = match self.errand(task, &values) {
             Ok(mut errand) => match self.known(&errand).await {
                 Ok(Some(outcome)) => Ok(outcome),
@@ -336,7 +341,8 @@ impl<'r> Caller<'r> {
     fn build(&self, errand: &Errand<'_, 'r>, account: usize, now: DateTime<Utc>) -> Result<Request> {
         let side = errand.side;
         let account = self.tokens.fresh(side.gateway, &side.accounts[account], account);
-        let call = Call { gateway: side.gateway, endpoint: errand.endpoint, account: &account, values: errand.values, now };
+        let call =
+            Call { gateway: side.gateway, endpoint: errand.endpoint, account: &account, values: errand.values, now };
         request::build(call).map_err(|error| self.misbuilt(side, &error))
     }
 
@@ -439,7 +445,8 @@ impl<'r> Caller<'r> {
                     Next::GiveUp => {
                         let reason = gave_up(fault, spent);
                         shared.tally.last_failure = Some(reason.clone());
-                        let timed_out = record.transport_error.as_deref().is_some_and(|error| error.starts_with("timed out"));
+                        let timed_out =
+                            record.transport_error.as_deref().is_some_and(|error| error.starts_with("timed out"));
                         Step::Done(Ok(if timed_out { Outcome::TimedOut(reason) } else { Outcome::Failed(reason) }))
                     }
                 }
@@ -555,7 +562,8 @@ impl<'r> Caller<'r> {
         let mut left = 0;
         for account in side.accounts {
             let Some(limit) = account.calls_per_day else { return Ok(None) };
-            let used: u64 = counts.iter().filter(|counted| counted.account == account.key).map(|counted| counted.calls).sum();
+            let used: u64 =
+                counts.iter().filter(|counted| counted.account == account.key).map(|counted| counted.calls).sum();
             left += i64::try_from(limit.saturating_sub(used)).unwrap_or(i64::MAX);
         }
         Ok(Some(left))

@@ -6,7 +6,7 @@
 //! Invariant: nothing is judged before it is landed; what was sent is waited for and landed, also after a signal or a fatal
 //! answer, because it is paid.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -24,11 +24,10 @@ use crate::state::{Counted, StateStore};
 
 use super::Sink;
 use super::answered::Answered;
-use super::call::{Caller, Reply, Shared, Tally};
+use super::call::{Caller, Reply, Shared};
 use super::facts::{Note, RunFacts};
 use super::progress::{Event, Progress};
 use super::request::Values;
-use super::retry::Dice;
 use super::schedule::{Outcome, Schedule, Setup, Task};
 use super::side::{Ledger, Side};
 use super::tokens::Tokens;
@@ -108,8 +107,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         gated: job.gate.is_some(),
     };
     let schedule = Schedule::new(job.work.clone(), setup, &job.earlier_calls);
-    let shared =
-        Mutex::new(Shared { dice: Dice::new(job.seed), tally: Tally::default(), notes: Vec::new(), ledger: BTreeMap::new() });
+    let shared = Mutex::new(Shared::new(job.seed));
     let offset = job.state.now().await? - job.clock.now();
     let caller = Caller {
         job: &job,
@@ -123,7 +121,10 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
     let mut run = Run { caller: &caller, schedule, error: None, stopped: None };
     run.drive().await;
     let Run { mut schedule, error, stopped, .. } = run;
-    let Shared { tally, notes, ledger, .. } = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let Shared { tally, notes, ledger, .. } = {
+        let shared = &mut *shared.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(shared, Shared::new(job.seed))
+    };
     if let Some(error) = error {
         return Err(error);
     }
@@ -147,7 +148,10 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         calls_saved: tally.saved,
         quota_left,
         notes,
-        ledger: ledger.into_iter().map(|((account, scope, day), calls)| Counted { account, scope, day, calls }).collect(),
+        ledger: ledger
+            .into_iter()
+            .map(|((account, scope, day), calls)| Counted { account, scope, day, calls })
+            .collect(),
         items_untouched: Vec::new(),
         retries: tally.retries,
         throttles: tally.throttles,

@@ -35,8 +35,8 @@ pub mod skew;
 mod tokens;
 mod words;
 
-pub use driver::{Job, extract};
 pub use answered::Answered;
+pub use driver::{Job, extract};
 pub use facts::{Covered, Listed, Note, RunFacts, ShopFacts};
 pub use judge::{Fault, Judge, Judgement, judge};
 pub use progress::{Event, Progress};

@@ -331,7 +331,8 @@ impl<'a> Places<'a> {
             for name in &window.drop {
                 params.remove(name.as_str());
             }
-            let ends = [(Some(&window.start), &self.numbers.window_start), (window.end.as_ref(), &self.numbers.window_end)];
+            let ends =
+                [(Some(&window.start), &self.numbers.window_start), (window.end.as_ref(), &self.numbers.window_end)];
             for (name, value) in ends {
                 if let (Some(name), Some(value)) = (name, value) {
                     params.insert(name, identity_param(name, value));

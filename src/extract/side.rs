@@ -12,8 +12,8 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::base::time::beijing_day;
 use crate::base::Result;
+use crate::base::time::beijing_day;
 use crate::config::Gateway;
 use crate::config::gateway::{Endpoint, QuotaBlocks, QuotaScope};
 use crate::config::pipeline::{Account, AccountChoice, Credential};
@@ -148,7 +148,7 @@ impl<'r> Side<'r> {
         let mut earliest: Option<DateTime<Utc>> = None;
         for account in order {
             let asked_at = now + ledger.offset;
-            match ledger.state.reserve(&self.ask(ledger, account, scope, asked_at, true)).await? {
+            match ledger.state.reserve(&self.ask(ledger, account, scope, asked_at, None)).await? {
                 Reserved::Granted { place, used } => {
                     let mark = self.live().accounts.counted(account, scope, used);
                     let scope = scope.to_owned();
@@ -173,7 +173,9 @@ impl<'r> Side<'r> {
             }
         }
         Ok(match earliest {
-            Some(at) => Turn::Wait((at - now - ledger.offset).to_std().unwrap_or_default().max(Duration::from_millis(1))),
+            Some(at) => {
+                Turn::Wait((at - now - ledger.offset).to_std().unwrap_or_default().max(Duration::from_millis(1)))
+            }
             None => Turn::NoneLeft(self.live().accounts.none_left(scope)),
         })
     }
@@ -191,7 +193,7 @@ impl<'r> Side<'r> {
         if !paced || now - ticket.granted_at <= LATE || tries >= PLACES_MAX {
             return Ok(None);
         }
-        match ledger.state.reserve(&self.ask(ledger, ticket.account, &ticket.scope, now, false)).await? {
+        match ledger.state.reserve(&self.ask(ledger, ticket.account, &ticket.scope, now, Some(ticket.place))).await? {
             Reserved::Wait(at) => Ok(Some((at - now).to_std().unwrap_or_default())),
             // A rest that began meanwhile does not call back what was granted.
             Reserved::Granted { .. } | Reserved::UsedUp { .. } | Reserved::Resting(_) => {
@@ -269,7 +271,7 @@ impl<'r> Side<'r> {
         account: usize,
         scope: &'a str,
         now: DateTime<Utc>,
-        counted: bool,
+        held: Option<u32>,
     ) -> Ask<'a> {
         Ask {
             account: &self.accounts[account].key,
@@ -279,7 +281,7 @@ impl<'r> Side<'r> {
             now,
             bounds: self.bounds(account),
             holder: ledger.holder,
-            counted,
+            held,
         }
     }
 }

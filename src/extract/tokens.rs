@@ -93,7 +93,8 @@ impl Tokens {
         let exchange = http.send(&request).await;
         let failed = |kind, what: String| {
             let name = &account.name;
-            let error = Error::new(kind, format!("gateway `{}` renews no token for account `{name}`: {what}", gateway.name));
+            let error =
+                Error::new(kind, format!("gateway `{}` renews no token for account `{name}`: {what}", gateway.name));
             error.with_hint(format!("renew `{}` of the account at the gateway's console", rules.needs))
         };
         if let Some(error) = exchange.transport_error {
@@ -104,10 +105,13 @@ impl Tokens {
         let status = exchange.status.unwrap_or_default();
         // What the answer says is not repeated: it may hold a token.
         let answer = parsed.map_err(|_| failed(Kind::Unavailable, format!("HTTP {status}, no document")))?;
-        let text = |pointers| answer::first(pointers, answer).and_then(|value| value.text().map(|text| text.trim().to_owned()));
+        let text = |pointers| {
+            answer::first(pointers, answer).and_then(|value| value.text().map(|text| text.trim().to_owned()))
+        };
         let token = text(&rules.token).filter(|token| !token.is_empty());
         let token = token.ok_or_else(|| failed(Kind::Denied, format!("HTTP {status}, and no token in the answer")))?;
-        let lifetime = text(&rules.expires).and_then(|seconds| seconds.parse().ok()).map_or(LIFETIME, Duration::from_secs);
+        let lifetime =
+            text(&rules.expires).and_then(|seconds| seconds.parse().ok()).map_or(LIFETIME, Duration::from_secs);
         let lifetime = lifetime.min(LIFETIME_MAX);
         let renew_at = Instant::now() + lifetime.saturating_sub(EARLY.min(lifetime / 10));
         self.lock().insert(index, Held { token: Secret::new(token), renew_at });

@@ -60,7 +60,8 @@ pub async fn unfinished(store: &Store, pipeline: &str) -> Result<Vec<Unfinished>
     let mut runs = Vec::new();
     for file in store.list(&folder).await? {
         let mut parts = file.path.strip_prefix(&folder).unwrap_or_default().trim_start_matches('/').split('/');
-        let (Some(dt), Some(run_id), Some(FILE), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        let (Some(dt), Some(run_id), Some(FILE), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
             continue;
         };
         let (Ok(dt), Ok(run_id)) = (dt.parse(), run_id.parse()) else { continue };

@@ -12,7 +12,7 @@
 use deltalake_core::errors::DeltaTableError;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
-use deltalake_core::kernel::{Action, Add, StructType, Transaction};
+use deltalake_core::kernel::{Action, Add, StructField, StructType, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, FilterOp, FilterValue, TableProperty};
 use futures::TryStreamExt;
@@ -40,21 +40,27 @@ pub enum Committed {
     Nothing,
 }
 
-/// Opens the Delta table, after creating it where it is missing.
+/// Opens the Delta table, after creating it where it is missing, and with every column of its contract.
 ///
 /// # Errors
 /// `Storage` when it cannot be read or written, or has other columns than its contract.
 pub async fn open(store: &Store, table: Table) -> Result<DeltaTable> {
     for _ in 0..CONFLICTS_MAX {
         let delta = load(store, table).await?;
-        if delta.version().is_some() {
-            check_columns(&delta, table)?;
-            return Ok(delta);
-        }
-        match create(&delta, table).await {
+        let (verb, changed) = match delta.version() {
+            None => ("created", create(&delta, table).await),
+            Some(_) => {
+                let missing = missing_columns(&delta, table)?;
+                if missing.is_empty() {
+                    return Ok(delta);
+                }
+                ("given its new columns", delta.add_columns().with_fields(missing).await.map(|_| ()))
+            }
+        };
+        match changed {
             Ok(()) => {}
             Err(source) if is_conflict(&source) => {}
-            Err(source) => return Err(failed("created", table, source)),
+            Err(source) => return Err(failed(verb, table, source)),
         }
     }
     Err(contended(table))
@@ -131,11 +137,15 @@ fn delta_schema(table: Table) -> Result<StructType> {
     columns.map_err(|source| Error::internal(format!("`{table}` has columns Delta lacks")).caused_by(source))
 }
 
-fn check_columns(delta: &DeltaTable, table: Table) -> Result<()> {
+/// The columns of the contract that a table made under an earlier minor version lacks: they come last, and may be null.
+fn missing_columns(delta: &DeltaTable, table: Table) -> Result<Vec<StructField>> {
     let expected = delta_schema(table)?;
     let found = delta.snapshot().map_err(|source| failed("read", table, source))?.schema();
-    if *found == expected {
-        return Ok(());
+    let mut missing = expected.fields().cloned().collect::<Vec<_>>();
+    let known = found.fields().count();
+    let rest = missing.split_off(known.min(missing.len()));
+    if found.fields().eq(&missing) && rest.iter().all(StructField::is_nullable) {
+        return Ok(rest);
     }
     let message = format!("the Delta table `{table}` has other columns than this huopan writes");
     Err(Error::storage(message).with_hint("use the huopan that created the lake, or a new lake"))

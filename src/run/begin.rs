@@ -19,9 +19,9 @@ use crate::base::{Error, Result};
 use crate::config::Pipeline;
 use crate::extract::{Listed, RunFacts, ShopFacts};
 use crate::land::{Frozen, Retry, Zone, unfinished};
+use crate::load::Snapshot;
 use crate::load::log::Entry;
 use crate::load::read::read;
-use crate::load::Snapshot;
 use crate::plan::Work;
 use crate::store::Store;
 use crate::transform::contract::Table;
@@ -53,12 +53,8 @@ pub(super) async fn begin(
 ) -> Result<Begin> {
     let snapshot = Snapshot::load(store).await?;
     let now = around.clock.now();
-    let start = |dt, run_id| day::Start {
-        dt,
-        run_id,
-        attempt: snapshot.attempts(&pipeline.name, dt) + 1,
-        started_at: now,
-    };
+    let start =
+        |dt, run_id| day::Start { dt, run_id, attempt: snapshot.attempts(&pipeline.name, dt) + 1, started_at: now };
     let mut open = unfinished(store, &pipeline.name).await?;
     open.retain(|run| options.dt.is_none_or(|dt| dt == run.dt));
     if let Some(run) = open.pop() {
@@ -74,10 +70,8 @@ pub(super) async fn begin(
     if let Some(entry) = snapshot.picture(&pipeline.name, dt).filter(|_| !options.refresh) {
         let missing = incomplete(store, &pipeline.name, entry).await?;
         let still_asked = BTreeSet::from_iter(pipeline.items.iter().copied());
-        let missing = Retry {
-            items: missing.items.into_iter().filter(|id| still_asked.contains(id)).collect(),
-            ..missing
-        };
+        let missing =
+            Retry { items: missing.items.into_iter().filter(|id| still_asked.contains(id)).collect(), ..missing };
         if missing == Retry::default() {
             return Ok(Begin::Published(dt));
         }
@@ -140,7 +134,9 @@ async fn published_shops(store: &Store, entry: &Entry) -> Result<Vec<PublishedSh
         let mut shops = Vec::new();
         read(&store, &entry, Table::Shops, Some(&["shop_id", "shop_url", "is_complete"]), |batch| {
             let column = |name: &str| {
-                batch.column_by_name(name).ok_or_else(|| Error::data(format!("a published file has no column `{name}`")))
+                batch
+                    .column_by_name(name)
+                    .ok_or_else(|| Error::data(format!("a published file has no column `{name}`")))
             };
             let (ids, urls) = (column("shop_id")?.as_string::<i32>(), column("shop_url")?.as_string::<i32>());
             let complete = column("is_complete")?.as_boolean();

@@ -344,7 +344,7 @@ fn read_segment(runtime: &Handle, store: &Store, segment: &SegmentRef) -> Result
     segment.decode(&bytes)
 }
 
-async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|source| Err(Error::internal("transforming ended early").caused_by(source)))

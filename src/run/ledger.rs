@@ -46,7 +46,11 @@ pub(super) async fn rebuild(
     }
     for line in counts.ledger() {
         if line.day == today && lost.contains(line.account.as_str()) {
-            tracing::warn!(account = line.account, calls = line.calls, "the ledger of today is rebuilt from landed answers");
+            tracing::warn!(
+                account = line.account,
+                calls = line.calls,
+                "the ledger of today is rebuilt from landed answers"
+            );
             state.raise(&line).await?;
         }
     }

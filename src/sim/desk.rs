@@ -254,22 +254,25 @@ impl Desk {
         if !is_authorized {
             return Err(Refusal::Token);
         }
-        let limits = self.limits(call.gateway);
-        let scope = match limits.map_or(QuotaScope::Account, |limits| limits.quota_scope) {
-            QuotaScope::Account => String::new(),
-            QuotaScope::Endpoint => method,
-            QuotaScope::Shop => call.gateway.shop_of(call, day).map_or_else(String::new, |shop| shop.id.clone()),
-        };
+        let scope = self.scope(call, day);
         let mut meter = lock(&self.meter);
-        let applicant = Applicant {
+        meter.admit(Applicant {
             gateway: call.gateway,
             key,
-            limits,
+            limits: self.limits(call.gateway),
             scope: &scope,
             now: self.options.clock.now(),
             quota_now: now,
-        };
-        meter.admit(applicant)
+        })
+    }
+
+    /// What the call's quota is counted by.
+    fn scope(&self, call: &Call, day: &Day) -> String {
+        match self.limits(call.gateway).map_or(QuotaScope::Account, |limits| limits.quota_scope) {
+            QuotaScope::Account => String::new(),
+            QuotaScope::Endpoint => call.method(),
+            QuotaScope::Shop => call.gateway.shop_of(call, day).map_or_else(String::new, |shop| shop.id.clone()),
+        }
     }
 
     fn scheme(&self, gateway: Gateway) -> Scheme {

@@ -122,7 +122,8 @@ fn windows_of_the_own_listing_hold_what_was_modified_between_their_ends() {
     assert_eq!(body["result"]["pageResult"]["totalRecords"], expected.count());
 }
 
-const GET_TOKEN: &str = "param2/1/system.oauth2/getToken/sim-app";
+/// Real gateways answer it under `param2/1/` as well.
+const GET_TOKEN: &str = "http/1/system.oauth2/getToken/sim-app";
 
 fn token(desk: &Desk, more: &[(&str, &str)]) -> Value {
     let mut call = unsigned(Gateway::Aop, GET_TOKEN, &[("grant_type", "refresh_token"), ("client_id", "sim-app")]);
@@ -152,6 +153,8 @@ fn an_access_token_expires_and_another_is_given_for_the_refresh_token() {
     ] {
         assert_eq!(token(&desk, &[(name, value)])["error"], error);
     }
+    let other = unsigned(Gateway::Aop, "param2/1/system.oauth2/getToken/nobody", &[]);
+    assert!(String::from_utf8_lossy(&desk.reply(&other).answer.body).contains("gw.AppKeyMissing"));
     let given = token(&desk, &[]);
     assert_eq!((&given["access_token"], &given["expires_in"]), (&Value::from("sim-token-1"), &Value::from("36000")));
     assert_eq!((code("sim-token-1"), code("sim-token")), ("gw.ParamMissing".into(), "401".into()));

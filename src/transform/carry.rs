@@ -47,11 +47,11 @@ impl<'v> Carrier<'v> {
     pub fn take(&mut self, table: Table, batch: &RecordBatch) -> Result<()> {
         match table {
             Table::Offers => {
-                keep(batch, self.carried, &mut self.offers)?;
-                keep(batch, self.delisted, &mut self.gone)
+                keep(batch, table, self.carried, &mut self.offers)?;
+                keep(batch, table, self.delisted, &mut self.gone)
             }
-            Table::PriceTiers => keep(batch, self.carried, &mut self.tiers),
-            Table::Skus => keep(batch, self.carried, &mut self.skus),
+            Table::PriceTiers => keep(batch, table, self.carried, &mut self.tiers),
+            Table::Skus => keep(batch, table, self.carried, &mut self.skus),
             other => Err(Error::internal(format!("table `{other}` is not carried forward"))),
         }
     }
@@ -90,25 +90,28 @@ pub(super) fn without_run(schema: &arrow::datatypes::Schema) -> arrow::datatypes
     Arc::new(arrow::datatypes::Schema::new(fields))
 }
 
-fn keep(batch: &RecordBatch, ids: &HashSet<i64>, kept: &mut Vec<RecordBatch>) -> Result<()> {
+fn keep(batch: &RecordBatch, table: Table, ids: &HashSet<i64>, kept: &mut Vec<RecordBatch>) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
     let offer_ids = column(batch, "offer_id")?.as_primitive::<Int64Type>();
     let mask: BooleanArray = offer_ids.values().iter().map(|id| Some(ids.contains(id))).collect();
     if mask.true_count() > 0 {
-        let filtered = filter_record_batch(batch, &mask).map_err(broken)?;
-        let columns: Vec<usize> = filtered
-            .schema()
-            .fields()
-            .iter()
-            .enumerate()
-            .filter(|(_, field)| field.name() != "run_id")
-            .map(|(index, _)| index)
-            .collect();
-        kept.push(filtered.project(&columns).map_err(broken)?);
+        kept.push(conform(&filter_record_batch(batch, &mask).map_err(broken)?, table)?);
     }
     Ok(())
+}
+
+/// A published batch in the columns of today's contract, without the run id: a column that it was written before is null.
+pub(super) fn conform(batch: &RecordBatch, table: Table) -> Result<RecordBatch> {
+    let schema = without_run(&*table.file_schema()?);
+    let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
+        Some(column) => Ok(Arc::clone(column)),
+        None if field.is_nullable() => Ok(new_null_array(field.data_type(), batch.num_rows())),
+        None => Err(Error::data(format!("a published file has no column `{}`", field.name()))),
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    RecordBatch::try_new(Arc::clone(&schema), columns).map_err(broken)
 }
 
 /// The rows as they stand on the first day after they were listed last: `status = delisted`, no tiers, no SKUs.

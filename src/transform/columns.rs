@@ -34,6 +34,8 @@ pub struct Origin<'o> {
     pub observed_dt: i32,
     /// `run_id/number`.
     pub raw_ref: &'o str,
+    /// When the bytes of the offer's detail arrived, µs, where the record is one.
+    pub detail_fetched_at: Option<i64>,
     /// The offer's hashes.
     pub hashes: Hashes,
 }
@@ -137,6 +139,7 @@ impl Builder {
         row.int64("content_hash", Some(origin.hashes.content));
         row.int64("volatile_hash", Some(origin.hashes.volatile));
         row.text("raw_ref", Some(origin.raw_ref));
+        row.time("detail_fetched_at", origin.detail_fetched_at);
         self.append_tiers(offer);
         self.append_skus(offer, origin);
     }

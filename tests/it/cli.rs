@@ -332,7 +332,7 @@ async fn gateways_are_listed_shown_and_checked() {
     let ended = huopan(place.path(), &["gateways", "show", "portal"]).await;
     assert!(ended.stderr.ends_with("hint: did you mean `portals`?\n"), "{ended:?}");
     // A definition of one's own: what is wrong with it, and what it makes of a saved answer.
-    let spoilt = huopan::config::builtin("portals").unwrap().replace("ladder        =", "lader         =");
+    let spoilt = huopan::config::builtin("portals").unwrap().replacen("ladder        =", "lader         =", 1);
     place.write("mine.toml", spoilt);
     let ended = huopan(place.path(), &["gateways", "check", "./mine.toml"]).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));

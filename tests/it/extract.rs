@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use huopan::base::Clock as _;
 use huopan::base::{Kind, Result, SystemClock};
 use huopan::config::gateway::Pause;
 use huopan::config::{Pipeline, load_pipeline};
@@ -69,7 +70,26 @@ url = "lake"
 async fn run(pipeline: &Pipeline) -> (Result<RunFacts>, Vec<Attempt>) {
     let sink = Memory::default();
     let (clock, cancel) = (Arc::new(SystemClock), CancellationToken::new());
-    let job = Job { pipeline, run_id: "run", clock, sink: &sink, progress: &Silent, cancel, seed: 7 };
+    let state = huopan::state::in_memory().await.unwrap();
+    let job = Job {
+        pipeline,
+        work: huopan::plan::work(pipeline).unwrap(),
+        known: &huopan::plan::Known::default(),
+        run_id: "run",
+        dt: huopan::base::time::beijing_day(clock.now()),
+        until: clock.now(),
+        answered: &huopan::extract::answered::Nothing,
+        earlier_calls: std::collections::HashMap::new(),
+        state: state.as_ref(),
+        holder: "test",
+        reads_cache: true,
+        gate: None,
+        clock,
+        sink: &sink,
+        progress: &Silent,
+        cancel,
+        seed: 7,
+    };
     let facts = huopan::extract::extract(job).await;
     (facts, sink.0.into_inner().unwrap())
 }

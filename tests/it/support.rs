@@ -141,9 +141,16 @@ url = "lake"
         for table in PICTURES {
             let mut rows = self.rows(&format!("select * from {table} where dt = '{dt}'")).await;
             for row in &mut rows {
-                for column in
-                    ["run_id", "raw_ref", "fetched_at", "started_at", "finished_at", "watermark_at", "calls_used"]
-                {
+                for column in [
+                    "run_id",
+                    "raw_ref",
+                    "fetched_at",
+                    "detail_fetched_at",
+                    "started_at",
+                    "finished_at",
+                    "watermark_at",
+                    "calls_used",
+                ] {
                     row.remove(column);
                 }
             }
@@ -217,7 +224,7 @@ pub(crate) async fn attempt(pipeline: &Pipeline, options: RunOptions) -> Result<
 
 /// Runs a pipeline for a day, published or not.
 pub(crate) async fn publish(pipeline: &Pipeline, dt: NaiveDate) -> Report {
-    let options = RunOptions { dt: Some(dt), refresh: true, until_landed: false };
+    let options = RunOptions { dt: Some(dt), refresh: true, ..RunOptions::default() };
     match attempt(pipeline, options).await.unwrap_or_else(|error| panic!("{error}: {:?}", error.hint())) {
         Outcome::Published(mut reports) if reports.len() == 1 => reports.swap_remove(0),
         other => panic!("not published: {other:?}"),

@@ -198,19 +198,23 @@ pub(super) fn checked_name(section: &Section<'_>, text: Text<'_>, key: &str) -> 
 
 /// A gateway's address: http or https, without a query, a fragment or a password.
 pub(super) fn base_address(section: &Section<'_>, text: Text<'_>) -> String {
-    let problem = match url::Url::parse(text.value) {
-        Ok(url) if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() => {
-            "is no `http(s)://` address"
-        }
-        Ok(url) if url.password().is_some() || !url.username().is_empty() => {
+    let url = url::Url::parse(text.value).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    // Of what is no address nobody knows what stands before an `@`, and the message would repeat it.
+    let login = match &url {
+        Some(url) => url.password().is_some() || !url.username().is_empty(),
+        None => text.value.contains('@'),
+    };
+    let problem = match url {
+        _ if login => {
             section.report.mask(text.place);
             let problem = Problem::at(text.place, "an address must not hold a user or a password");
             section.report.add(problem.help("credentials belong into `credentials`"));
             return String::new();
         }
-        Ok(url) if url.query().is_some() || url.fragment().is_some() => "must end before `?` and `#`",
-        Ok(_) => return text.value.to_owned(),
-        Err(_) => "is no `http(s)://` address",
+        Some(url) if url.host_str().is_none() => "is no `http(s)://` address",
+        Some(url) if url.query().is_some() || url.fragment().is_some() => "must end before `?` and `#`",
+        Some(_) => return text.value.to_owned(),
+        None => "is no `http(s)://` address",
     };
     section.report.add(Problem::at(text.place, format!("the address `{}` {problem}", text.value)));
     String::new()

@@ -171,12 +171,13 @@ fn literal_state(scope: &Scope<'_>, text: Text<'_>) -> Option<StateConfig> {
     match text.value.split_once("://") {
         _ if text.value.trim().is_empty() => bad("`url` is empty".into(), example),
         None => Some(StateConfig::Sqlite(normal(&scope.folder.join(text.value)))),
-        Some(("redis" | "rediss", rest)) => match url::Url::parse(text.value) {
-            Ok(url) if rest.contains('@') || url.password().is_some() || !url.username().is_empty() => {
-                scope.report.mask(text.place);
-                let help = "name where it is: `url = \"env:REDIS_URL\"` or `\"file:PATH\"`; change the password if others have seen this file";
-                bad("the address of the state store holds a user or a password".into(), help)
-            }
+        // Also where it cannot be parsed: the message would repeat it.
+        Some(("redis" | "rediss", rest)) if rest.contains('@') => {
+            scope.report.mask(text.place);
+            let help = "name where it is: `url = \"env:REDIS_URL\"` or `\"file:PATH\"`; change the password if others have seen this file";
+            bad("the address of the state store holds a user or a password".into(), help)
+        }
+        Some(("redis" | "rediss", _)) => match url::Url::parse(text.value) {
             Ok(url) if url.host_str().is_some_and(|host| !host.is_empty()) => {
                 Some(StateConfig::Redis(Secret::new(text.value)))
             }

@@ -97,7 +97,7 @@ mod tests {
         samples.extend([700, 800]);
         assert_eq!(by_samples(&samples, 3, EXTENT), [500, 501]);
         assert_eq!(by_samples(&samples, 3, Extent { shown: 100, ..EXTENT }), [500, 600]);
-        assert_eq!(by_samples(&[500; 10], 3, EXTENT), []);
+        assert_eq!(by_samples(&[500; 10], 3, EXTENT), Vec::<i64>::new());
         assert_eq!(around(500, EXTENT), [500, 501]);
     }
 
@@ -106,8 +106,8 @@ mod tests {
         let extent = Extent { low: 1000, high: 5000, unit: 1000, shown: 1000 };
         assert_eq!(by_samples(&[500, 1500, 2600, 9000], 4, extent), [2000, 5000]);
         assert_eq!(blind(extent), [3000]);
-        assert_eq!(blind(Extent { high: 1999, ..extent }), []);
-        assert_eq!(around(1000, Extent { high: 1999, ..extent }), []);
+        assert_eq!(blind(Extent { high: 1999, ..extent }), Vec::<i64>::new());
+        assert_eq!(around(1000, Extent { high: 1999, ..extent }), Vec::<i64>::new());
     }
 
     #[test]

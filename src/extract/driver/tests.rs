@@ -122,7 +122,26 @@ async fn run(pipeline: &Pipeline) -> Ran {
 }
 
 async fn run_with(pipeline: &Pipeline, sink: Memory, cancel: CancellationToken, clock: Arc<dyn Clock>) -> Ran {
-    let job = Job { pipeline, run_id: "run", clock, sink: &sink, progress: &Silent, cancel, seed: 1 };
+    let state = crate::state::in_memory().await.unwrap();
+    let job = Job {
+        pipeline,
+        work: crate::plan::work(pipeline).unwrap(),
+        known: &Known::default(),
+        run_id: "run",
+        dt: crate::base::time::beijing_day(clock.now()),
+        until: clock.now(),
+        answered: &crate::extract::answered::Nothing,
+        earlier_calls: HashMap::new(),
+        state: state.as_ref(),
+        holder: "test",
+        reads_cache: true,
+        gate: None,
+        clock,
+        sink: &sink,
+        progress: &Silent,
+        cancel,
+        seed: 1,
+    };
     let facts = extract(job).await;
     Ran { facts, attempts: sink.attempts.into_inner().unwrap() }
 }
@@ -353,6 +372,7 @@ async fn accounts_are_drained_in_order_and_the_run_stops_when_none_is_left() {
     .await;
     let mut second = testing::account("second");
     second.credentials.insert("app_key".into(), Credential::Plain("second".into()));
+    second.key = "second".into();
     let first = Account { calls_per_day: Some(3), ..testing::account("first") };
     let gateway = one_worker(testing::gateway(&url));
     let ran = run(&Pipeline { accounts: vec![first, second], gateway, ..one_shop(&url) }).await;
@@ -360,7 +380,7 @@ async fn accounts_are_drained_in_order_and_the_run_stops_when_none_is_left() {
     assert_eq!(accounts, ["first", "first", "first", "second"]);
     let stopped = ran.facts().stopped.as_deref().unwrap();
     assert!(
-        stopped.contains("`first`: its calls per day") && stopped.contains("`second`: `4013` over quota"),
+        stopped.contains("`first`: its 3 calls of the day are used up") && stopped.contains(": `4013` over quota"),
         "{stopped}"
     );
     assert!(ran.reason().unwrap().starts_with("listed up to page 2: no account has calls left"), "{:?}", ran.reason());

@@ -160,7 +160,9 @@ impl Details {
     /// Single items that were not asked for.
     pub(super) fn items_left(&self) -> Vec<i64> {
         let queue = self.queues.get(&None);
-        queue.map(|queue| queue.items.iter().chain(queue.batches.iter().flatten()).copied().collect()).unwrap_or_default()
+        queue
+            .map(|queue| queue.items.iter().chain(queue.batches.iter().flatten()).copied().collect())
+            .unwrap_or_default()
     }
 
     /// Details settled, and details known.
@@ -233,8 +235,7 @@ mod tests {
             offers: [(1, offer(true, &[11])), (2, offer(true, &[21])), (3, offer(false, &[]))].into(),
             ..KnownShop::default()
         };
-        let listed =
-            [named(1, OLD, &[11, 12]), named(2, NEW, &[21]), named(3, OLD, &[31]), named(4, NEW, &[41])];
+        let listed = [named(1, OLD, &[11, 12]), named(2, NEW, &[21]), named(3, OLD, &[31]), named(4, NEW, &[41])];
         let asked = |mode| {
             let mut details = details(mode, mode, None);
             details.listed(0, listed.to_vec(), Some(&known));
@@ -249,7 +250,7 @@ mod tests {
             asked.sort_unstable();
             asked
         };
-        assert_eq!(asked(FetchDetails::Off), []);
+        assert_eq!(asked(FetchDetails::Off), Vec::<i64>::new());
         assert_eq!(asked(FetchDetails::Missing), [3, 4, 12, 31, 41]);
         assert_eq!(asked(FetchDetails::Changed), [2, 3, 4, 12, 21, 31, 41]);
         assert_eq!(asked(FetchDetails::All), [1, 2, 3, 4, 11, 12, 21, 31, 41]);
@@ -270,7 +271,7 @@ mod tests {
             }
             let good = || Outcome::Detail(offer_ids.iter().map(|&id| named(id, OLD, &[])).collect());
             let outcome = if bad { Outcome::Refused("item".into()) } else { good() };
-            assert_eq!(details.settled_items(None, &offer_ids, outcome), []);
+            assert_eq!(details.settled_items(None, &offer_ids, outcome), Vec::<i64>::new());
         }
         assert_eq!((calls, refused), (7, vec![6]));
         assert_eq!(details.progress(), (8, 8));
@@ -283,7 +284,7 @@ mod tests {
         let batch = tasks(&mut details, None);
         assert_eq!(batch, [Task::Item { shop: None, offer_ids: vec![1, 2, 3] }]);
         let answered = Outcome::Detail(vec![named(1, OLD, &[]), named(3, OLD, &[])]);
-        assert_eq!(details.settled_items(None, &[1, 2, 3], answered), []);
+        assert_eq!(details.settled_items(None, &[1, 2, 3], answered), Vec::<i64>::new());
         assert_eq!(tasks(&mut details, None), [Task::Item { shop: None, offer_ids: vec![2] }]);
         assert_eq!(details.settled_items(None, &[2], Outcome::Failed("busy".into())), [2]);
     }

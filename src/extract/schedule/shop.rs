@@ -38,11 +38,13 @@ fn single_page() -> Paging {
 fn rules(gateway: &Gateway, endpoint: Option<&Endpoint>, until: DateTime<Utc>) -> Rules {
     let format = |window: &crate::config::gateway::Window| window.time.clone().unwrap_or_else(|| gateway.time.clone());
     // A pattern may write milliseconds as a literal: seconds are what it can be trusted with.
-    let unit = |format: TimeFormat| if format == TimeFormat::UnixMillis { TimeDelta::milliseconds(1) } else { TimeDelta::seconds(1) };
+    let unit = |format: TimeFormat| {
+        if format == TimeFormat::UnixMillis { TimeDelta::milliseconds(1) } else { TimeDelta::seconds(1) }
+    };
     let window = endpoint.and_then(|endpoint| endpoint.window.as_ref());
     let window = window.map(|window| WindowRules { has_end: window.end.is_some(), unit: unit(format(window)) });
-    let categories = gateway.endpoints.contains_key("categories")
-        && endpoint.is_some_and(|endpoint| endpoint.category.is_some());
+    let categories =
+        gateway.endpoints.contains_key("categories") && endpoint.is_some_and(|endpoint| endpoint.category.is_some());
     let paging = endpoint.and_then(|endpoint| endpoint.page.clone()).unwrap_or_else(single_page);
     Rules { paging, window, categories, from: None, until }
 }
@@ -143,12 +145,7 @@ impl<'a> ShopState<'a> {
     }
 
     /// The next call about it. While the schedule is gated, only what tells how many calls it needs.
-    pub(super) fn next(
-        &mut self,
-        shop: usize,
-        gated: bool,
-        held: &BTreeMap<&'static str, String>,
-    ) -> Option<Task> {
+    pub(super) fn next(&mut self, shop: usize, gated: bool, held: &BTreeMap<&'static str, String>) -> Option<Task> {
         if self.failure.is_some() || self.held.is_some() || self.resolving == Step::InFlight {
             return None;
         }

@@ -1,4 +1,6 @@
 use deltalake_core::TableProperty;
+use deltalake_core::kernel::StructType;
+use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 
 use super::super::publish::Pictures;
 use super::super::{Published, roll_forward};
@@ -166,4 +168,21 @@ async fn a_path_that_delta_would_misread_is_refused_before_anything_is_decided()
     let error = super::super::publish(&store, draft(&store, "a", day(20), 1, 1)).await.unwrap_err();
     assert_eq!(error.kind(), crate::base::Kind::Config);
     assert_eq!(super::super::publish::next_seq(&store, "a").await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_table_made_before_the_contract_had_a_column_gets_it_and_keeps_its_rows() {
+    let (_folder, store) = lake();
+    let table = Table::Offers;
+    let columns: StructType = table.schema().unwrap().as_ref().try_into_kernel().unwrap();
+    let earlier = columns.fields().count() - 1;
+    store.prepare_folder(table.name()).unwrap();
+    let url = url::Url::from_directory_path(store.root().join(table.name())).unwrap();
+    let made =
+        DeltaTable::try_from_url(url).await.unwrap().create().with_columns(columns.fields().take(earlier).cloned());
+    made.with_partition_columns(["dt", "pipeline"]).await.unwrap();
+    publish(&store, draft(&store, "a", day(19), 1, 3)).await;
+    let delta = delta_table(store.root(), table).await;
+    assert_eq!(*delta.snapshot().unwrap().schema(), columns);
+    assert_eq!(counts(store.root(), table).await, "2026-11-19 a 3");
 }

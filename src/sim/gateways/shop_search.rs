@@ -35,15 +35,12 @@ pub(in crate::sim) fn answer(call: &Call, day: &Day, context: &Context) -> Resul
 }
 
 fn selected<'a>(call: &Call, shop: &'a Shop) -> Result<Vec<&'a Offer>, Refusal> {
-    let fen = |name: &'static str| {
-        let yuan = call.get(name).map(|text| text.parse::<f64>().map_err(|_| Refusal::Bad(name))).transpose()?;
-        Ok(yuan.map(|yuan| yuan * 100.0))
-    };
-    let (low, high) = (fen("start_price")?, fen("end_price")?);
+    let bound =
+        |name: &'static str| call.get(name).map(|text| ten_thousandths(text).ok_or(Refusal::Bad(name))).transpose();
+    let (low, high) = (bound("start_price")?, bound("end_price")?);
     let words = call.get("q").unwrap_or("");
-    #[expect(clippy::cast_precision_loss, reason = "a bound given in yuan; prices are far below 2^52 fen")]
     let takes = |offer: &&Offer| {
-        let price = offer.headline_fen as f64;
+        let price = offer.headline_fen * 100;
         offer.is_on_sale
             && offer.title.as_deref().unwrap_or("").contains(words)
             && low.is_none_or(|low| price >= low)
@@ -57,6 +54,16 @@ fn selected<'a>(call: &Call, shop: &'a Shop) -> Result<Vec<&'a Offer>, Refusal> 
         Some(_) => return Err(Refusal::Bad("sort")),
     }
     Ok(offers)
+}
+
+/// Yuan with at most four decimals, in ten-thousandths.
+fn ten_thousandths(text: &str) -> Option<i64> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.len() + decimals.len() == 0 || decimals.len() > 4 || !is_digits(whole) || !is_digits(decimals) {
+        return None;
+    }
+    format!("0{whole}{decimals:0<4}").parse().ok()
 }
 
 fn item(shop: &Shop, offer: &Offer) -> Value {
@@ -118,4 +125,26 @@ pub(in crate::sim) fn refuse(refusal: &Refusal) -> Answer {
     };
     let error = json!({"code": code, "msg": message, "sub_code": sub_code, "sub_msg": sub_message});
     Answer::json(outcome, &json!({"error_response": error}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_bound_is_read_exactly_or_not_at_all() {
+        let cases = [
+            ("5", Some(50_000)),
+            ("12.5", Some(125_000)),
+            ("0.29", Some(2900)),
+            (".5", Some(5000)),
+            ("1.2345", Some(12_345)),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(ten_thousandths(text), expected, "{text}");
+        }
+        for text in ["", ".", "-1", "1e3", "1.23456", "五", "99999999999999999999"] {
+            assert_eq!(ten_thousandths(text), None, "{text}");
+        }
+    }
 }

@@ -173,6 +173,7 @@ impl<'c> Worker<'c> {
             skus_fetched_at: &skus_fetched_at,
             observed_dt: days(collector.dt),
             raw_ref: answer.raw_ref,
+            detail_fetched_at: None,
             hashes,
         };
         self.builder.append(offer, &origin);

@@ -367,6 +367,23 @@ url     = "https://me:s3cr3t-Hunter2-value@x.com/""#,
 }
 
 #[test]
+fn a_password_in_what_is_no_address() {
+    for address in [
+        "https://me:s3cr3t-Hunter2-value#@x.com/",
+        "me:s3cr3t-Hunter2-value@x.com",
+        "ftp://me:s3cr3t-Hunter2-value@x.com",
+    ] {
+        let text = RIGHT.replace("gateway = \"portals\"", &format!("gateway = \"portals\"\nurl = \"{address}\""));
+        // `load` looks for the secret in what is said.
+        let problems = load(&text).unwrap_err();
+        assert!(
+            problems.starts_with("error: an address must not hold a user or a password\n --> p.toml:3:7"),
+            "{problems}"
+        );
+    }
+}
+
+#[test]
 fn no_account() {
     check(
         r#"[[accounts]]

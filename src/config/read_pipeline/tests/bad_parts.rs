@@ -21,6 +21,9 @@ window = { start = 'start', field = 'modified_at' }
 offer_id = '/id'
 ";
 
+/// A definition whose window is on the time of creation.
+const OTHER: &[u8] = b"extends = 'portals'\nname = 'other'\nendpoints.listing.window.field = 'created_at'\n";
+
 /// Replaces parts of a right pipeline, each once.
 #[track_caller]
 fn check(base: &str, changes: &[(&str, &str)], expected: &str) {
@@ -29,7 +32,7 @@ fn check(base: &str, changes: &[(&str, &str)], expected: &str) {
         text.replacen(right, wrong, 1)
     };
     let text = changes.iter().fold(base.to_owned(), spoil);
-    let text = load_with(&text, &[("mine.toml", MINE)]).unwrap_err();
+    let text = load_with(&text, &[("mine.toml", MINE), ("other.toml", OTHER)]).unwrap_err();
     assert_eq!(text, expected, "\n{text}");
 }
 
@@ -339,6 +342,29 @@ listing = "changed"
             ),
         ],
         r#"error: gateway `shop-search` cannot list what changed
+  --> p.toml:11:11
+   |
+11 | listing = "changed"
+   |           ^^^^^^^^^
+   |
+   = help: `all`; `changed` needs a `window` with `field = "modified_at"` in the gateway's endpoint `listing`"#,
+    );
+}
+
+#[test]
+fn a_window_that_speaks_of_another_time() {
+    check(
+        RIGHT,
+        &[
+            (r#""portals""#, r#""./other.toml""#),
+            (
+                "[lake]",
+                r#"[fetch]
+listing = "changed"
+[lake]"#,
+            ),
+        ],
+        r#"error: gateway `other` cannot list what changed
   --> p.toml:11:11
    |
 11 | listing = "changed"
@@ -708,6 +734,29 @@ fn a_password_in_the_state() {
 
 [state]
 url = "redis://:s3cr3t-Hunter2-value@redis.example.com"
+"#,
+        )],
+        r#"error: the address of the state store holds a user or a password
+  --> p.toml:14:7
+   |
+14 | url = "***********************************************"
+   |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: name where it is: `url = "env:REDIS_URL"` or `"file:PATH"`; change the password if others have seen this file"#,
+    );
+}
+
+#[test]
+fn a_password_in_a_state_that_is_no_address() {
+    check(
+        RIGHT,
+        &[(
+            r#"url = "lake"
+"#,
+            r#"url = "lake"
+
+[state]
+url = "redis://:s3cr3t#Hunter2-value@redis.example.com"
 "#,
         )],
         r#"error: the address of the state store holds a user or a password

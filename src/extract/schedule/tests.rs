@@ -1,0 +1,245 @@
+//! The schedule against made-up answers.
+
+use super::*;
+use crate::config::pipeline::{FetchDetails, FetchListing};
+use crate::extract::facts::Listed;
+use crate::extract::testing;
+use crate::plan::{KnownOffer, KnownShop};
+
+const UNTIL: &str = "2026-11-20T18:00:00Z";
+
+struct World {
+    pipeline: crate::config::Pipeline,
+    known: Known,
+    gated: bool,
+}
+
+fn world(shops: &[&str], items: &[i64], skus: FetchDetails) -> World {
+    let mut pipeline = testing::pipeline(testing::gateway(""));
+    pipeline.shops = shops.iter().map(|id| testing::shop(id)).collect();
+    pipeline.items = items.to_vec();
+    pipeline.fetch.skus = skus;
+    World { pipeline, known: Known::default(), gated: false }
+}
+
+impl World {
+    fn schedule(&self) -> Schedule<'_> {
+        let setup = Setup {
+            gateway: &self.pipeline.gateway,
+            details: &self.pipeline.gateway,
+            fetch: &self.pipeline.fetch,
+            known: &self.known,
+            dt: "2026-11-21".parse().unwrap(),
+            until: testing::at(UNTIL),
+            stalest_first: true,
+            gated: self.gated,
+        };
+        Schedule::new(crate::plan::work(&self.pipeline).unwrap(), setup, &HashMap::new())
+    }
+
+    /// Windows, off-sale listings, and a picture of yesterday that holds these offers of shop `a`.
+    fn with_yesterday(mut self, ids: std::ops::Range<i64>) -> Self {
+        let gateway = &mut self.pipeline.gateway;
+        let listing = gateway.endpoints.get_mut("listing").unwrap();
+        listing.window = Some(crate::config::gateway::Window {
+            start: "start_time".into(),
+            end: None,
+            time: None,
+            field: "modified_at".into(),
+            drop: Vec::new(),
+            params: Vec::new(),
+            overlap_seconds: 600,
+        });
+        let off_sale = crate::config::gateway::Endpoint { name: "off_sale".into(), ..listing.clone() };
+        gateway.endpoints.insert("off_sale".into(), off_sale);
+        self.pipeline.fetch.listing = FetchListing::Changed;
+        let shop = KnownShop {
+            watermark_at: Some(testing::at("2026-11-19T18:00:00Z")),
+            whole_dt: "2026-11-18".parse().ok(),
+            offers: ids.map(|id| (id, KnownOffer::default())).collect(),
+            ..KnownShop::default()
+        };
+        self.known.shops.insert("a".into(), shop);
+        self
+    }
+}
+
+fn page(ids: std::ops::Range<i64>, sku_ids: &[i64]) -> Outcome {
+    let keys: Vec<u64> = ids.clone().map(|id| u64::try_from(id).unwrap()).collect();
+    let modified = vec![Some(testing::at("2026-11-20T00:00:00Z")); keys.len()];
+    let named = |offer_id| Named { offer_id, sku_ids: sku_ids.to_vec(), modified_at: None };
+    Outcome::Page(Page { keys, modified, total: None }, ids.map(named).collect())
+}
+
+fn on_sale(shop: usize, page: u32) -> Task {
+    Task::Page { shop, list: ListKind::OnSale, slice: 0, page }
+}
+
+fn off_sale(page: u32) -> Task {
+    Task::Page { shop: 0, list: ListKind::OffSale, slice: 0, page }
+}
+
+fn now() -> DateTime<Utc> {
+    testing::at(UNTIL)
+}
+
+/// Every task that can be handed out now.
+fn tasks(schedule: &mut Schedule<'_>) -> Vec<Task> {
+    std::iter::from_fn(|| schedule.next(now())).collect()
+}
+
+fn settle(schedule: &mut Schedule<'_>, task: &Task, outcome: Outcome) {
+    schedule.settle(task, outcome, now()).unwrap();
+}
+
+#[test]
+fn a_shop_that_waits_lets_the_next_ones_go_ahead_and_items_come_last() {
+    let world = world(&["a", "b"], &[9], FetchDetails::Off);
+    let mut schedule = world.schedule();
+    let item = Task::Item { shop: None, offer_ids: vec![9] };
+    assert_eq!(tasks(&mut schedule), [Task::Count { shop: 0 }, Task::Count { shop: 1 }, item]);
+    settle(&mut schedule, &Task::Count { shop: 0 }, Outcome::Counted(5));
+    assert_eq!(tasks(&mut schedule), [on_sale(0, 1), on_sale(0, 2), on_sale(0, 3)]);
+}
+
+#[test]
+fn pages_wait_for_the_count_which_may_say_that_one_is_all() {
+    let world = world(&["a"], &[], FetchDetails::Off);
+    let mut schedule = world.schedule();
+    assert_eq!(tasks(&mut schedule), [Task::Count { shop: 0 }]);
+    settle(&mut schedule, &Task::Count { shop: 0 }, Outcome::Counted(2));
+    assert_eq!(tasks(&mut schedule), [on_sale(0, 1)]);
+    settle(&mut schedule, &on_sale(0, 1), page(1..3, &[]));
+    assert_eq!(tasks(&mut schedule), []);
+    let facts = schedule.finished(0).unwrap();
+    assert_eq!((facts.incomplete_reason, facts.listing), (None, Listed::Whole));
+    assert_eq!((facts.whole_dt, facts.watermark_at), ("2026-11-21".parse().ok(), Some(now())));
+}
+
+#[test]
+fn behind_the_gate_only_ids_and_counts_are_asked_for() {
+    let mut world = world(&["a", "b"], &[9], FetchDetails::Off);
+    world.gated = true;
+    let mut schedule = world.schedule();
+    assert_eq!(tasks(&mut schedule), [Task::Count { shop: 0 }, Task::Count { shop: 1 }]);
+    settle(&mut schedule, &Task::Count { shop: 0 }, Outcome::Counted(2));
+    assert_eq!((tasks(&mut schedule), schedule.counts()), (vec![], HashMap::from([(0, 2)])));
+    settle(&mut schedule, &Task::Count { shop: 1 }, Outcome::Refused("no".into()));
+    schedule.open();
+    assert_eq!(tasks(&mut schedule).len(), 3);
+}
+
+#[test]
+fn a_sku_is_asked_for_once_and_the_shop_is_finished_after_its_last() {
+    let world = world(&["a"], &[], FetchDetails::All);
+    let mut schedule = world.schedule();
+    tasks(&mut schedule);
+    settle(&mut schedule, &Task::Count { shop: 0 }, Outcome::Counted(2));
+    tasks(&mut schedule);
+    settle(&mut schedule, &on_sale(0, 1), page(1..3, &[7]));
+    let sku = Task::Sku { shop: Some(0), offer_id: 1, sku_id: 7 };
+    assert_eq!(tasks(&mut schedule), std::slice::from_ref(&sku));
+    assert_eq!(schedule.finished(0), None);
+    settle(&mut schedule, &sku, Outcome::Refused("gone".into()));
+    assert_eq!(schedule.finished(0).unwrap().incomplete_reason, None);
+}
+
+#[test]
+fn every_shop_and_item_of_the_plan_is_in_the_facts_whenever_the_run_ends() {
+    let all = world(&["a", "b"], &[1, 2], FetchDetails::Off);
+    let (shops, items) = all.schedule().facts(now(), Some("quota"));
+    let reasons: Vec<_> = shops.iter().map(|shop| shop.incomplete_reason.as_deref()).collect();
+    assert_eq!((reasons, items), (vec![Some("not listed: quota"); 2], vec![1, 2]));
+    let half = world(&["a"], &[1], FetchDetails::All);
+    let mut schedule = half.schedule();
+    tasks(&mut schedule);
+    settle(&mut schedule, &Task::Count { shop: 0 }, Outcome::Counted(2));
+    tasks(&mut schedule);
+    settle(&mut schedule, &on_sale(0, 1), page(1..3, &[7, 8]));
+    tasks(&mut schedule);
+    settle(&mut schedule, &Task::Sku { shop: Some(0), offer_id: 1, sku_id: 7 }, Outcome::Detail(Vec::new()));
+    settle(&mut schedule, &Task::Sku { shop: Some(0), offer_id: 1, sku_id: 8 }, Outcome::NotSent);
+    settle(&mut schedule, &Task::Item { shop: None, offer_ids: vec![1] }, Outcome::NotSent);
+    let (shops, items) = schedule.facts(now(), Some("quota"));
+    let reason = shops[0].incomplete_reason.as_deref();
+    assert_eq!((reason, items), (Some("1 details were not asked for: quota"), vec![1]));
+}
+
+#[test]
+fn what_changed_since_the_watermark_proves_a_shop_whose_count_agrees() {
+    let world = world(&["a"], &[], FetchDetails::Off).with_yesterday(1..11);
+    let mut schedule = world.schedule();
+    assert_eq!(tasks(&mut schedule), [Task::Count { shop: 0 }]);
+    // One is new, one went off sale.
+    settle(&mut schedule, &Task::Count { shop: 0 }, Outcome::Counted(10));
+    assert_eq!(tasks(&mut schedule), [on_sale(0, 1), off_sale(1)]);
+    let (span, _) = schedule.slice(0, ListKind::OnSale, 0);
+    assert_eq!(span.unwrap().start_at, Some(testing::at("2026-11-19T17:50:00Z")), "with an overlap");
+    settle(&mut schedule, &on_sale(0, 1), page(11..12, &[]));
+    settle(&mut schedule, &off_sale(1), page(3..4, &[]));
+    assert_eq!(tasks(&mut schedule), []);
+    let facts = schedule.finished(0).unwrap();
+    assert_eq!((facts.listing, facts.off_sale, facts.incomplete_reason), (Listed::Changed, vec![3], None));
+    assert_eq!(facts.whole_dt, "2026-11-18".parse().ok());
+}
+
+#[test]
+fn a_shop_whose_count_disagrees_is_listed_whole_in_the_same_run() {
+    let world = world(&["a"], &[], FetchDetails::Off).with_yesterday(1..11);
+    let mut schedule = world.schedule();
+    tasks(&mut schedule);
+    settle(&mut schedule, &Task::Count { shop: 0 }, Outcome::Counted(2));
+    tasks(&mut schedule);
+    settle(&mut schedule, &off_sale(1), page(1..1, &[]));
+    settle(&mut schedule, &on_sale(0, 1), page(11..12, &[]));
+    assert!(schedule.news(0).unwrap().contains("the official count is 2, carried and listed are 11 offers"));
+    assert_eq!(tasks(&mut schedule), [on_sale(0, 1)]);
+    assert_eq!(schedule.slice(0, ListKind::OnSale, 0), (None, None), "the plain listing");
+    settle(&mut schedule, &on_sale(0, 1), page(1..3, &[]));
+    let facts = schedule.finished(0).unwrap();
+    assert_eq!((facts.listing, facts.whole_dt), (Listed::Whole, "2026-11-21".parse().ok()));
+    assert!(facts.coverage[0].outcome.ends_with("incremental, not proven"), "{:?}", facts.coverage);
+}
+
+#[test]
+fn a_shop_is_listed_whole_when_its_last_whole_listing_is_full_days_ago() {
+    for (full_days, expected) in [(3, None), (4, Some(Listed::Changed))] {
+        let mut world = world(&["a"], &[], FetchDetails::Off).with_yesterday(1..11);
+        world.pipeline.fetch.full_days = full_days;
+        let mut schedule = world.schedule();
+        tasks(&mut schedule);
+        settle(&mut schedule, &Task::Count { shop: 0 }, Outcome::Counted(10));
+        tasks(&mut schedule);
+        let (span, _) = schedule.slice(0, ListKind::OnSale, 0);
+        assert_eq!(span.is_some(), expected.is_some(), "{full_days}");
+    }
+}
+
+#[test]
+fn the_stalest_shops_go_first_when_calls_are_short() {
+    let mut world = world(&["a", "b", "c"], &[], FetchDetails::Off);
+    for (id, day) in [("a", 20), ("b", 18)] {
+        let finished_at = Some(testing::at(&format!("2026-11-{day}T00:00:00Z")));
+        world.known.shops.insert(id.into(), KnownShop { finished_at, ..KnownShop::default() });
+    }
+    let mut schedule = world.schedule();
+    let shops: Vec<_> = tasks(&mut schedule).iter().filter_map(Task::shop).collect();
+    assert_eq!(shops, [2, 1, 0], "never fetched, then oldest");
+    let (facts, _) = schedule.facts(now(), None);
+    let ids: Vec<_> = facts.iter().map(|shop| shop.shop_id.as_str()).collect();
+    assert_eq!(ids, ["a", "b", "c"], "in pipeline order");
+}
+
+#[test]
+fn a_held_shop_lets_the_others_go_on_and_says_why_it_did_not() {
+    let world = world(&["a", "b"], &[], FetchDetails::Off);
+    let mut schedule = world.schedule();
+    tasks(&mut schedule);
+    schedule.hold_shop(0, "no calls left for shop a");
+    settle(&mut schedule, &Task::Count { shop: 0 }, Outcome::NotSent);
+    settle(&mut schedule, &Task::Count { shop: 1 }, Outcome::Counted(1));
+    assert_eq!(tasks(&mut schedule), [on_sale(1, 1)]);
+    assert_eq!(schedule.held(), Some("no calls left for shop a"));
+    let (facts, _) = schedule.facts(now(), None);
+    assert_eq!(facts[0].incomplete_reason.as_deref(), Some("not listed: no calls left for shop a"));
+}
