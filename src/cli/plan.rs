@@ -18,7 +18,7 @@ use crate::plan::price::{
     AccountPrice, Alternative, Calls, Cost, Exactness, Fits, Line, Offers, Price, Start, Subject, SubjectPrice, Survey,
     price,
 };
-use crate::run::survey::survey;
+use crate::run::survey::{Asks, survey};
 use crate::run::{Options, Surroundings};
 
 use super::output::Talk;
@@ -76,7 +76,8 @@ pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> 
         seed: rand::random(),
     };
     let options = Options { dt: arguments.dt, ..Options::default() };
-    let surveyed = survey(&pipeline, options, arguments.probe, &around).await;
+    let asks = if arguments.probe { Asks::Counts } else { Asks::Nothing };
+    let surveyed = survey(&pipeline, options, asks, &around).await;
     bars.clear();
     let surveyed = surveyed?;
     let price = price(&pipeline, &surveyed);

@@ -20,17 +20,30 @@ use crate::store::Store;
 
 use super::{Options, Surroundings};
 
+/// What a survey asks the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// Nothing.
+    Nothing,
+    /// Shops' ids and official counts: a probe.
+    Counts,
+}
+
 /// Surveys what a start of this pipeline would find.
 ///
 /// # Errors
 /// What keeps a run from being planned: a gateway that lacks an endpoint, a state store or lake that cannot be read; with
 /// a probe also what its calls fail with.
-pub async fn survey(pipeline: &Pipeline, options: Options, probe: bool, around: &Surroundings<'_>) -> Result<Survey> {
-    if probe {
+pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &Surroundings<'_>) -> Result<Survey> {
+    if asks == Asks::Counts {
         return Err(Error::config("`--probe` cannot ask yet"));
     }
     let today = beijing_day(around.clock.now());
-    let (start, dt) = start(pipeline, options, today).await?;
+    let (mut start, mut dt) = (Start::Begins, options.dt.unwrap_or(today));
+    if pipeline.lake.root.is_dir() {
+        let store = Store::open_existing(&pipeline.lake.root)?;
+        (start, dt) = find_start(pipeline, options, dt, &store).await?;
+    }
     let state = state::open(&pipeline.state).await?;
     let (counts, health) = (state.counts(today).await?, state.accounts(state.now().await?).await?);
     let quota = |account: &Account| AccountQuota::new(account, &counts, &health);
@@ -51,17 +64,12 @@ pub async fn survey(pipeline: &Pipeline, options: Options, probe: bool, around: 
 }
 
 /// What a start would do, and for which day.
-async fn start(pipeline: &Pipeline, options: Options, today: NaiveDate) -> Result<(Start, NaiveDate)> {
-    let dt = options.dt.unwrap_or(today);
-    if !pipeline.lake.root.is_dir() {
-        return Ok((Start::Begins, dt));
-    }
-    let store = Store::open_existing(&pipeline.lake.root)?;
-    let mut open = unfinished(&store, &pipeline.name).await?;
+async fn find_start(pipeline: &Pipeline, options: Options, dt: NaiveDate, store: &Store) -> Result<(Start, NaiveDate)> {
+    let mut open = unfinished(store, &pipeline.name).await?;
     open.retain(|run| options.dt.is_none_or(|dt| dt == run.dt));
     if let Some(run) = open.pop() {
         return Ok((Start::GoesOn { run_id: run.run_id.to_string() }, run.dt));
     }
-    let published = Snapshot::load(&store).await?.picture(&pipeline.name, dt).is_some();
+    let published = Snapshot::load(store).await?.picture(&pipeline.name, dt).is_some();
     Ok((if published && !options.refresh { Start::Published } else { Start::Begins }, dt))
 }
