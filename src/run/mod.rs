@@ -7,6 +7,7 @@
 //! * `begin`: which run a start goes on with, or begins.
 //! * `ledger`: the quota ledger rebuilt from landed attempts.
 //! * `day`: one landed day → files → publication.
+//! * `survey`: what is known before a run, for its price.
 //! * `previous`: what of the picture before goes on into today's.
 //! * `write`: batches → the files of all tables.
 //!
@@ -16,6 +17,7 @@ mod begin;
 mod day;
 mod ledger;
 mod previous;
+pub mod survey;
 mod write;
 
 use std::sync::Arc;
