@@ -18,8 +18,9 @@
 //!
 //! # Layers
 //! Imports point downwards only, and a test reads the `use` lines:
-//! `base ← config ← state, store ← plan ← extract ← land ← transform ← load ← query ← run ← cli`; [`sim`] imports [`base`] only,
-//! so that the simulated gateway cannot share a mistake with the extraction it tests.
+//! `base ← config ← state, store ← plan ← extract ← land ← transform ← load ← query ← run ← cli`; [`alert`] imports
+//! [`base`] and [`config`] only and is used from [`run`] on; [`sim`] imports [`base`] only, so that the simulated gateway
+//! cannot share a mistake with the extraction it tests.
 //!
 //! | module | job | pure? |
 //! |---|---|---|
@@ -27,12 +28,13 @@
 //! | [`config`] | pipelines and gateway definitions: text → validated values, every problem with its place | reads files |
 //! | [`state`] | the quota ledger, the rhythm of calls and the caches, shared by processes or machines | no |
 //! | [`store`] | the lake as an object store: durable puts, conditional creates, locks | no |
-//! | [`plan`] | a pipeline's work items | yes |
+//! | [`plan`] | a pipeline's work items and what they cost | yes |
 //! | [`extract`] | request, sign, judge, page, pace, retry (pure); one driver and one HTTP file do | mostly |
 //! | [`land`] | every attempt's record and bytes, durable before they count; captured files land the same way | no |
 //! | [`transform`] | bytes → offers, tiers, SKUs → sorted chunks → the picture of a day | yes, but for spilling |
 //! | [`load`] | Parquet files, the publish log, Delta commits | no |
 //! | [`query`] | SQL over exactly the published files, views, functions, output formats | no |
+//! | [`alert`] | who hears about a run: webhooks | no |
 //! | [`run`] | joins the stages for one run | no |
 //! | [`sim`] | simulated gateways over one evolving world | no |
 //! | [`cli`] | the only code that prints | no |
@@ -45,6 +47,7 @@
 //!   publication is completed by whoever comes next.
 //! * Secrets reach the signature and the wire, nothing else.
 
+pub mod alert;
 pub mod base;
 pub mod cli;
 pub mod config;

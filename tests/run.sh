@@ -28,6 +28,7 @@ command -v cargo >/dev/null || { echo "missing: cargo (install Rust with rustup,
 command -v cc >/dev/null || missing+=(build-essential)
 if [ "$quick" = no ]; then
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+    command -v "${HUOPAN_REDIS_SERVER:-redis-server}" >/dev/null || missing+=(redis-server)
 fi
 if [ "${#missing[@]}" -gt 0 ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

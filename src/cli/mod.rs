@@ -1,17 +1,20 @@
 //! The command line: the only code that prints. stdout is data, stderr is talk.
 
+mod accounts;
 mod check;
 mod demo;
 mod explain;
 mod gateways;
 mod lake;
 mod output;
+mod plan;
 mod progress;
 mod run;
 mod runs;
 mod schema;
 mod sim;
 mod sql;
+mod table;
 mod target;
 
 use std::ffi::OsString;
@@ -30,6 +33,7 @@ use crate::base::{Error, Kind, Result};
     after_help = "Examples:
   huopan demo                                      three simulated nights, then a price comparison
   huopan check pipelines/portals.toml              everything wrong with a pipeline; no network
+  huopan plan pipelines/portals.toml               what tonight costs, in calls and minutes
   huopan run pipelines/portals.toml                tonight's run
   huopan sql -c \"select * from price_at(500) limit 10\"
   huopan runs                                      what the last runs received, loaded and set aside
@@ -67,10 +71,14 @@ enum Command {
     Demo(demo::Arguments),
     /// Say everything that is wrong with a pipeline, without the network
     Check(check::Arguments),
+    /// What a run costs, before it spends a call
+    Plan(plan::Arguments),
     /// Run a pipeline: extract, land, normalise, publish
     Run(run::Arguments),
     /// What runs received, loaded and set aside
     Runs(runs::Arguments),
+    /// Calls of the day by account: what is left, who rests until when; corrections
+    Accounts(accounts::Arguments),
     /// Where each value of an offer comes from: bytes, field, rule, value
     Explain(explain::Arguments),
     /// Ask the tables with SQL
@@ -112,8 +120,10 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match arguments.command {
         Command::Demo(arguments) => demo::main(arguments, &talk).await,
         Command::Check(arguments) => check::main(&arguments),
+        Command::Plan(arguments) => plan::main(&arguments, &talk).await,
         Command::Run(arguments) => run::main(arguments, &talk).await,
         Command::Runs(arguments) => runs::main(&arguments).await,
+        Command::Accounts(arguments) => accounts::main(&arguments).await,
         Command::Explain(arguments) => explain::main(&arguments).await,
         Command::Gateways(arguments) => gateways::main(&arguments),
         Command::Sql(arguments) => sql::main(&arguments).await,

@@ -153,6 +153,9 @@ pub(super) fn report_text(report: &Report) -> String {
             shop.offer_count, shop.new_count, shop.changed_count, shop.delisted_count
         ));
     }
+    if let Some(why) = &report.incomplete_reason {
+        text.push_str(&format!("  INCOMPLETE: {why}\n"));
+    }
     if report.items_unanswered > 0 {
         text.push_str(&format!("  INCOMPLETE: {} items were not answered\n", report.items_unanswered));
     }
@@ -193,6 +196,7 @@ fn report_json(report: &Report) -> serde_json::Value {
         "calls": report.calls,
         "items_unanswered": report.items_unanswered,
         "is_complete": report.is_complete(),
+        "incomplete_reason": report.incomplete_reason,
         "shops": shops.collect::<Vec<_>>(),
     })
 }

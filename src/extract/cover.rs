@@ -19,6 +19,7 @@
 
 mod cut;
 mod node;
+mod rescue;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -105,7 +106,7 @@ pub struct Cover {
     first_open: usize,
     categories: Categories,
     /// What is to be listed by category.
-    wanted: Vec<split::Wanted>,
+    wanted: Vec<rescue::Wanted>,
     seen: HashSet<u64>,
     /// What is missing, and why.
     gaps: Vec<String>,
@@ -152,6 +153,7 @@ impl Cover {
     }
 
     /// The next call to make, if there is one now. It is in flight until it is settled.
+    #[expect(clippy::should_implement_trait, reason = "it does not end with the first `None`")]
     pub fn next(&mut self) -> Option<Ask> {
         if self.nodes.is_empty() && self.wanted.is_empty() {
             self.begin();
@@ -310,7 +312,7 @@ impl Cover {
             let expect = self.total.unwrap_or(0);
             self.open_root(Span::whole(), split::Size::About(expect));
         } else if is_over && self.rules.categories {
-            self.wanted.push(split::Wanted::whole());
+            self.wanted.push(rescue::Wanted::whole());
         } else {
             let mut node = Node::new(Span::default(), Slice::default(), &self.rules.paging);
             if let Some(total) = self.total {

@@ -139,8 +139,7 @@ impl Listing {
 
     /// A page to send now; it counts as in flight until it is reported.
     pub fn next_page(&mut self) -> Option<u32> {
-        if let Some(page) = self.again.pop_first() {
-            self.in_flight.insert(page);
+        if let Some(page) = self.next_again() {
             return Some(page);
         }
         let page = self.turn();
@@ -148,6 +147,13 @@ impl Listing {
             return None;
         }
         self.next = page + 1;
+        self.in_flight.insert(page);
+        Some(page)
+    }
+
+    /// A page that was not sent, to be sent now.
+    pub fn next_again(&mut self) -> Option<u32> {
+        let page = self.again.pop_first()?;
         self.in_flight.insert(page);
         Some(page)
     }
@@ -198,7 +204,7 @@ impl Listing {
     /// Every page up to the last one the gateway serves was answered, and there is more.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        self.failed.is_empty() && self.turn() > self.last() && !self.at_end()
+        self.in_flight.is_empty() && self.failed.is_empty() && self.turn() > self.last() && !self.at_end()
     }
 
     /// A page that failed is not needed.

@@ -41,6 +41,9 @@ pub struct Entry {
     pub huopan_version: String,
     /// The version of the tables' contract it was written under.
     pub contract_version: String,
+    /// The greatest number of the run's calls that is in `calls`, by this entry or an earlier one of the run.
+    #[serde(default)]
+    pub calls_to: i64,
     /// The files by table name. A picture table without files is empty that day.
     pub tables: BTreeMap<String, Vec<DataFile>>,
 }

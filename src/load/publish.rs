@@ -31,6 +31,8 @@ pub struct Draft {
     pub pictures: Pictures,
     /// The time of the decision.
     pub published_at: DateTime<Utc>,
+    /// The greatest number of the run's calls that is in `calls` after it.
+    pub calls_to: i64,
     /// The files by table.
     pub files: BTreeMap<Table, Vec<DataFile>>,
 }
@@ -155,6 +157,7 @@ pub(super) fn to_entry(draft: Draft) -> Result<Entry> {
         published_at: draft.published_at,
         huopan_version: env!("CARGO_PKG_VERSION").to_owned(),
         contract_version: CONTRACT_VERSION.to_owned(),
+        calls_to: draft.calls_to,
         tables,
     })
 }

@@ -113,6 +113,13 @@ impl Snapshot {
         self.entries(pipeline).filter(|entry| entry.dt == dt).map(|entry| entry.attempt).max().unwrap_or(0)
     }
 
+    /// The greatest number of a run's calls that is in `calls`; 0: none is.
+    #[must_use]
+    pub fn calls_to(&self, pipeline: &str, run_id: &str) -> i64 {
+        let of_run = self.entries(pipeline).filter(|entry| entry.run_id == run_id);
+        of_run.map(|entry| entry.calls_to).max().unwrap_or(0)
+    }
+
     /// All entries of a pipeline, by number.
     pub fn entries(&self, pipeline: &str) -> impl DoubleEndedIterator<Item = &Entry> {
         self.pipelines.get(pipeline).into_iter().flat_map(|pipeline| pipeline.entries.values())

@@ -54,7 +54,7 @@ fn draft(store: &Store, pipeline: &str, dt: NaiveDate, seq: u64, rows: usize) ->
         .collect();
     let published_at = at(i64::try_from(seq).unwrap());
     let (pipeline, pictures) = (pipeline.to_owned(), Pictures::Replace);
-    Draft { seq, pipeline, dt, run_id, attempt: 1, pictures, published_at, files }
+    Draft { seq, pipeline, dt, run_id, attempt: 1, pictures, published_at, calls_to: 0, files }
 }
 
 async fn publish(store: &Store, draft: Draft) -> super::Publication {

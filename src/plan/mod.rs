@@ -1,10 +1,12 @@
-//! Plan: which work a pipeline asks for, before anything is sent.
+//! Plan: which work a pipeline asks for and what it costs, before anything is sent.
 //!
-//! Takes a [`Pipeline`]; gives [`Work`]: the shops to list, the offers to ask for one by one.
+//! Takes a [`Pipeline`]; gives [`Work`]: the shops to list, the offers to ask for one by one. With what is known of the
+//! shops and accounts, [`price`] says what that costs.
 //!
 //! Invariant: pure. What cannot be asked of the gateway is found here, before a call is spent.
 
 pub mod known;
+pub mod price;
 
 pub use known::{Known, KnownOffer, KnownShop};
 

@@ -45,6 +45,7 @@ impl Lake {
             published_at: DateTime::UNIX_EPOCH,
             huopan_version: "0".into(),
             contract_version: "1.0.0".into(),
+            calls_to: 0,
             tables: BTreeMap::new(),
         })
     }

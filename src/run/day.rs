@@ -8,20 +8,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::{Error, Kind, Result, RunId};
 use crate::config::Pipeline;
-use crate::config::pipeline::OnIncomplete;
-use crate::extract::{Attempt, RunFacts};
+use crate::config::pipeline::{FetchDetails, OnIncomplete};
+use crate::extract::{Attempt, Listed, RunFacts};
 use crate::land::{SegmentRef, Zone};
 use crate::load::publish::{self, Draft, Pictures, Published};
 use crate::load::{DataFile, Entry, Snapshot, Target};
 use crate::store::Store;
 use crate::transform::carry::Carrier;
 use crate::transform::chunk::{Chunk, Key, Origin};
-use crate::transform::collect::{Collected, Collector, STAGE_SKU};
+use crate::transform::collect::{Collected, Collector, STAGE_OFFER};
 use crate::transform::contract::Table;
-use crate::transform::picture::Picture;
-use crate::transform::rows::{self, QuarantineRow, RunRow, RunStatus};
+use crate::transform::picture::{Fate, Picture};
+use crate::transform::rows::{self, CallRow, QuarantineRow, RunRow, RunStatus};
 use crate::transform::shops::{self, Fetched, Listings, Verdict};
 
+use super::previous::Depth;
 use super::write::Files;
 use super::{MEMORY_BYTES_MAX, Report, Surroundings, not_conserved, previous, stopped};
 
@@ -59,10 +60,10 @@ pub(super) async fn publish(
         facts,
         before,
         replaced,
+        calls_to: snapshot.calls_to(&pipeline.name, &start.run_id.to_string()),
     };
-    let seq = day.seq;
-    let (report, files) = off_reactor(move || day.write()).await?;
-    decide(pipeline, store, start, seq, Pictures::Replace, files, around).await?;
+    let (report, written) = off_reactor(move || day.write()).await?;
+    decide(pipeline, store, start, Pictures::Replace, written, around).await?;
     zone.delete_segments(&start.run_id).await?;
     Ok(report)
 }
@@ -101,7 +102,9 @@ pub(super) async fn publish_failure(
 ) -> Result<()> {
     let last = publish::next_seq(store, &pipeline.name).await? - 1;
     let newest = crate::load::log::read(store, &pipeline.name, last).await?;
-    if newest.is_some_and(|entry| entry.run_id == start.run_id.to_string()) {
+    // An earlier attempt of the same run may have stopped: that is no decision about this one.
+    let is_own = |entry: Entry| entry.run_id == start.run_id.to_string() && entry.attempt == start.attempt;
+    if newest.is_some_and(is_own) {
         return Ok(());
     }
     let status = if around.cancel.is_cancelled() { RunStatus::Stopped } else { RunStatus::Failed };
@@ -132,22 +135,39 @@ async fn publish_ended(
     if let Some(facts) = ended.facts {
         count_calls(&mut row, facts);
     }
+    let known = Snapshot::load(store).await?.calls_to(&pipeline.name, &start.run_id.to_string());
     let (store_, target, run_id) = (store.clone(), target(pipeline, start), start.run_id.to_string());
     let (pipeline_, dt) = (pipeline.clone(), start.dt);
     let runtime = Handle::current();
-    let files = off_reactor(move || {
+    let written = off_reactor(move || {
         let read = |segment: &SegmentRef| read_segment(&runtime, &store_, segment);
-        let collected = Collector::new(&pipeline_, dt, MEMORY_BYTES_MAX).collect(&segments, 1, read)?;
+        let calls = Collector::new(&pipeline_, dt, MEMORY_BYTES_MAX).calls(&segments, read)?;
+        let (calls, calls_to) = not_journalled(calls, known);
         if row.calls_used == 0 {
-            row.calls_used = length(collected.calls.len());
+            row.calls_used = length(calls.len());
         }
         let mut files = Files::new(&store_, target);
-        files.small(Table::Calls, &rows::calls(&run_id, &collected.calls)?)?;
+        files.small(Table::Calls, &rows::calls(&run_id, &calls)?)?;
         files.small(Table::Runs, &rows::run(&row)?)?;
-        Ok(files.files)
+        Ok(Written { seq, files: files.files, calls_to })
     })
     .await?;
-    decide(pipeline, store, start, seq, Pictures::Keep, files, around).await
+    decide(pipeline, store, start, Pictures::Keep, written, around).await
+}
+
+/// The files of a publication, before it is decided.
+struct Written {
+    seq: u64,
+    files: BTreeMap<Table, Vec<DataFile>>,
+    /// The greatest number of the run's calls that is in `calls` with them.
+    calls_to: i64,
+}
+
+/// The calls after number `known`, which are in the journal already since the run stopped, and the last number now.
+fn not_journalled(mut calls: Vec<CallRow>, known: i64) -> (Vec<CallRow>, i64) {
+    calls.retain(|call| call.number > known);
+    let last = calls.iter().map(|call| call.number).max();
+    (calls, last.unwrap_or(known))
 }
 
 /// Makes the decision and the commits that follow from it.
@@ -155,11 +175,11 @@ async fn decide(
     pipeline: &Pipeline,
     store: &Store,
     start: &Start,
-    seq: u64,
     pictures: Pictures,
-    files: BTreeMap<Table, Vec<DataFile>>,
+    written: Written,
     around: &Surroundings<'_>,
 ) -> Result<()> {
+    let Written { seq, files, calls_to } = written;
     let draft = Draft {
         seq,
         pipeline: pipeline.name.clone(),
@@ -168,6 +188,7 @@ async fn decide(
         attempt: start.attempt,
         pictures,
         published_at: around.clock.now(),
+        calls_to,
         files,
     };
     match publish::publish(store, draft).await? {
@@ -194,58 +215,94 @@ struct Day {
     before: Option<Entry>,
     /// The picture of this day that is replaced.
     replaced: Option<Entry>,
+    /// The greatest number of the run's calls that an earlier stop has put into `calls`.
+    calls_to: i64,
 }
 
 impl Day {
-    fn write(self) -> Result<(Report, BTreeMap<Table, Vec<DataFile>>)> {
+    fn write(self) -> Result<(Report, Written)> {
         let run_id = self.start.run_id.to_string();
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = Handle::current();
         let read = |segment: &SegmentRef| {
             if self.cancel.is_cancelled() { Err(stopped()) } else { read_segment(&runtime, &self.store, segment) }
         };
-        let mut collector = Collector::new(&self.pipeline, self.start.dt, MEMORY_BYTES_MAX);
-        let mut collected = collector.collect(&self.segments, threads, read)?;
-        let skus_fetched = collector.fetches_skus();
-
-        let before = previous::load(&self.store, self.before.as_ref(), self.replaced.as_ref())?;
+        let (mut collected, skus_fetched) = self.collect(read)?;
+        let before = previous::load(&self.store, self.before.as_ref(), self.replaced.as_ref(), self.depth())?;
         let verdict = self.judge(&collected, &before, skus_fetched)?;
         let mut chunks = std::mem::take(&mut collected.chunks);
-        let none = HashSet::new();
-        let kept = self.replaced.as_ref().or(self.before.as_ref());
-        for (entry, carried, delisted) in
-            [(kept, &verdict.carried, &none), (self.before.as_ref(), &none, &verdict.delisted)]
-        {
-            let mut carrier = Carrier::new(carried, delisted);
-            previous::carry(&self.store, entry, &mut carrier)?;
-            chunks.extend(carrier.finish()?);
-        }
-        let is_held = |key: &Key| key.shop_id.as_deref().is_some_and(|shop| verdict.held.contains_key(shop));
-        let picture = Picture::without(&chunks, is_held)?;
-        let held = held_rows(&picture, &verdict, &run_id);
+        chunks.extend(self.earlier_rows(&verdict)?);
+        let picture = Picture::with_fates(&chunks, |key| fate(key, &verdict))?;
+        let held = held_rows(&picture, &verdict, &run_id, &self.pipeline.gateway.name);
 
         let report = self.report(&collected, &picture, &verdict, held.len());
         if report.received != report.loaded + report.duplicates + report.quarantined {
             return Err(not_conserved(&report));
         }
         collected.quarantine.extend(held);
+        let (calls, calls_to) = not_journalled(std::mem::take(&mut collected.calls), self.calls_to);
         let mut files = Files::new(&self.store, target(&self.pipeline, &self.start));
         files.picture(&picture)?;
         files.small(Table::Shops, &rows::shops(&run_id, &report.shops)?)?;
-        files.small(
-            Table::Quarantine,
-            &rows::quarantine(&run_id, &self.pipeline.gateway.name, &collected.quarantine)?,
-        )?;
-        files.small(Table::Calls, &rows::calls(&run_id, &collected.calls)?)?;
+        let stays = match &self.replaced {
+            Some(replaced) => {
+                let items = self.facts.items_untouched.iter().copied().collect();
+                previous::quarantine(&self.store, replaced, &verdict.untouched, &items)?
+            }
+            None => Vec::new(),
+        };
+        files.with_earlier(Table::Quarantine, &rows::quarantine(&run_id, &collected.quarantine)?, &stays)?;
+        files.small(Table::Calls, &rows::calls(&run_id, &calls)?)?;
         files.raw_pages(self.segments.iter().map(read))?;
         files.small(Table::Runs, &rows::run(&self.run_row(&report))?)?;
-        Ok((report, files.files))
+        Ok((report, Written { seq: self.seq, files: files.files, calls_to }))
+    }
+
+    /// Transforms all that has landed; also tells whether SKU data was asked for.
+    fn collect(&self, read: impl Fn(&SegmentRef) -> Result<Vec<Attempt>> + Sync) -> Result<(Collected, bool)> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut collector = Collector::new(&self.pipeline, self.start.dt, MEMORY_BYTES_MAX);
+        let skus = self.pipeline.fetch.skus;
+        let kept = self.kept().filter(|_| matches!(skus, FetchDetails::Missing | FetchDetails::Changed));
+        if let (Some(kept), true) = (kept, collector.fetches_skus()) {
+            collector.keep_skus(previous::skus(&self.store, kept)?);
+        }
+        let collected = collector.collect(&self.segments, threads, read)?;
+        Ok((collected, collector.fetches_skus()))
+    }
+
+    /// The picture whose rows go on where today shows nothing newer.
+    fn kept(&self) -> Option<&Entry> {
+        self.replaced.as_ref().or(self.before.as_ref())
+    }
+
+    fn keeps_details(&self) -> bool {
+        self.pipeline.files.is_none() && self.pipeline.fetch.details != FetchDetails::Off
+    }
+
+    fn depth(&self) -> Depth {
+        let by_changes = self.facts.shops.iter().any(|shop| shop.listing == Listed::Changed);
+        if by_changes || self.keeps_details() { Depth::Rows } else { Depth::Content }
+    }
+
+    /// The rows of the pictures before that the verdict calls for.
+    fn earlier_rows(&self, verdict: &Verdict) -> Result<Vec<Chunk>> {
+        let goes_on: HashSet<i64> = verdict.carried.union(&verdict.kept).copied().collect();
+        let none = HashSet::new();
+        let mut chunks = Vec::new();
+        for (entry, carried, delisted) in
+            [(self.kept(), &goes_on, &none), (self.before.as_ref(), &none, &verdict.delisted)]
+        {
+            let mut carrier = Carrier::new(carried, delisted);
+            previous::carry(&self.store, entry, &mut carrier)?;
+            chunks.extend(carrier.finish()?);
+        }
+        Ok(chunks)
     }
 
     fn judge(&self, collected: &Collected, before: &shops::Previous, skus_fetched: bool) -> Result<Verdict> {
         let fetched = Picture::new(&collected.chunks)?;
         let mut quarantined: BTreeMap<Option<String>, i64> = BTreeMap::new();
-        for row in collected.quarantine.iter().filter(|row| row.stage != STAGE_SKU) {
+        for row in collected.quarantine.iter().filter(|row| row.stage == STAGE_OFFER) {
             *quarantined.entry(row.shop_id.clone()).or_default() += 1;
         }
         let gateway = &self.pipeline.gateway;
@@ -271,24 +328,29 @@ impl Day {
                 gone: &collected.gone,
                 listings,
                 hold: self.pipeline.on_incomplete == OnIncomplete::Hold,
+                keeps_details: self.keeps_details(),
             },
             before,
         ))
     }
 
     fn report(&self, collected: &Collected, picture: &Picture<'_>, verdict: &Verdict, held: usize) -> Report {
-        let rows = |origin| length(picture.keys().filter(|key| key.origin == origin).count());
+        let is_kept = |key: &&Key| verdict.kept.contains(&key.offer_id);
+        let carried = || picture.keys().filter(|key| key.origin == Origin::Carried);
+        let fetched = picture.keys().filter(|key| key.origin == Origin::Fetched).count();
+        let loaded = length(fetched + carried().filter(is_kept).count());
         Report {
             dt: self.start.dt,
             run_id: self.start.run_id,
             seq: self.seq,
-            received: collected.received,
-            loaded: rows(Origin::Fetched),
+            received: collected.received + picture.unlisted_details,
+            loaded,
             duplicates: picture.duplicates.iter().map(|count| count.records).sum(),
             quarantined: collected.quarantined + length(held),
-            carried: rows(Origin::Carried),
+            carried: length(carried().filter(|key| !is_kept(key)).count()),
             calls: self.facts.calls_used,
             items_unanswered: self.facts.items_unanswered.len(),
+            incomplete_reason: all_refused(collected, loaded).filter(|_| self.facts.items_untouched.is_empty()),
             shops: verdict.shops.clone(),
         }
     }
@@ -297,6 +359,7 @@ impl Day {
         let mut row = run_row(&self.pipeline, &self.start, self.seq, self.finished_at);
         count_calls(&mut row, &self.facts);
         row.status = if report.is_complete() { RunStatus::Published } else { RunStatus::PublishedIncomplete };
+        row.error.clone_from(&report.incomplete_reason);
         row.received = report.received;
         row.loaded = report.loaded;
         row.duplicates = report.duplicates;
@@ -306,11 +369,32 @@ impl Day {
     }
 }
 
+/// What becomes of an offer's fetched record.
+fn fate(key: &Key, verdict: &Verdict) -> Fate {
+    if key.shop_id.as_deref().is_some_and(|shop| verdict.held.contains_key(shop)) {
+        Fate::SetAside
+    } else if verdict.kept.contains(&key.offer_id) {
+        Fate::Replaced
+    } else {
+        Fate::Stands
+    }
+}
+
+/// A gateway that refuses every item with a code nobody knows has not said anything about any of them.
+fn all_refused(collected: &Collected, loaded: i64) -> Option<String> {
+    let refused = collected.refused_unknown;
+    let all = refused > 0 && loaded == 0 && collected.received == refused && collected.gone.is_empty();
+    all.then(|| {
+        format!("each of the {refused} items was refused with a code that the gateway's definition does not know")
+    })
+}
+
 /// What was fetched of held shops goes to quarantine.
-fn held_rows(picture: &Picture<'_>, verdict: &Verdict, run_id: &str) -> Vec<QuarantineRow> {
+fn held_rows(picture: &Picture<'_>, verdict: &Verdict, run_id: &str, gateway: &str) -> Vec<QuarantineRow> {
     let row = |key: &&Key| {
         let shop_id = key.shop_id.as_deref()?;
         Some(QuarantineRow {
+            gateway: gateway.to_owned(),
             shop_id: Some(shop_id.to_owned()),
             offer_id: Some(key.offer_id),
             stage: "publish",
@@ -380,6 +464,8 @@ fn run_row(pipeline: &Pipeline, start: &Start, seq: u64, finished_at: DateTime<U
 
 fn count_calls(row: &mut RunRow, facts: &RunFacts) {
     row.calls_used = facts.calls_used;
+    row.calls_saved = facts.calls_saved;
+    row.quota_left = facts.quota_left;
     row.retries = facts.retries;
     row.throttles = facts.throttles;
     row.bytes_received = facts.bytes_received;
@@ -388,3 +474,6 @@ fn count_calls(row: &mut RunRow, facts: &RunFacts) {
 fn length(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

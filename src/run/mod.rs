@@ -7,6 +7,7 @@
 //! * `begin`: which run a start goes on with, or begins.
 //! * `ledger`: the quota ledger rebuilt from landed attempts.
 //! * `day`: one landed day → files → publication.
+//! * `survey`: what is known before a run, for its price.
 //! * `previous`: what of the picture before goes on into today's.
 //! * `write`: batches → the files of all tables.
 //!
@@ -16,6 +17,7 @@ mod begin;
 mod day;
 mod ledger;
 mod previous;
+pub mod survey;
 mod write;
 
 use std::sync::Arc;
@@ -118,6 +120,8 @@ pub struct Report {
     pub calls: i64,
     /// Single offers nobody answered for.
     pub items_unanswered: usize,
+    /// Why the whole of it is not proven complete, whatever its shops are.
+    pub incomplete_reason: Option<String>,
     /// Its shops.
     pub shops: Vec<ShopRow>,
 }
@@ -126,7 +130,8 @@ impl Report {
     /// Whether everything asked for is proven complete.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.items_unanswered == 0 && self.shops.iter().all(|shop| shop.incomplete_reason.is_none())
+        let whole = self.items_unanswered == 0 && self.incomplete_reason.is_none();
+        whole && self.shops.iter().all(|shop| shop.incomplete_reason.is_none())
     }
 }
 

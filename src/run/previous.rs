@@ -1,56 +1,199 @@
-//! What of the picture before goes on into today's.
+//! What of the picture before goes on into today's, and what it saves asking for.
 //!
-//! Takes the publish-log entry before; gives what completeness is judged against, and the rows that are carried on.
+//! Takes the publish-log entry before; gives what completeness is judged against, the rows that are carried on, and
+//! what the extraction need not ask again. Blocks: to be called off the reactor, within the runtime.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use chrono::DateTime;
+use arrow::array::{Array, AsArray, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{ArrowPrimitiveType, Decimal128Type, Int8Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use chrono::{DateTime, Utc};
 
 use crate::base::{Error, Result};
+use crate::extract::RunFacts;
 use crate::load::log::Entry;
 use crate::load::read::read;
+use crate::plan::known::{Known, KnownOffer, KnownShop};
 use crate::store::Store;
 use crate::transform::carry::Carrier;
 use crate::transform::contract::Table;
+use crate::transform::kept::{self, KeptSkus};
+use crate::transform::rows::ShopRow;
 use crate::transform::shops::{Previous, PreviousOffer};
+
+/// The columns of `offers` that completeness is always judged against.
+const OFFER_COLUMNS: &[&str] = &["shop_id", "offer_id", "status", "content_hash"];
+/// … and those that matter where offers go on that were not asked for.
+const ALL_OFFER_COLUMNS: &[&str] = &[
+    "shop_id",
+    "offer_id",
+    "status",
+    "content_hash",
+    "modified_at",
+    "detail_fetched_at",
+    "quote_type",
+    "channel_price",
+    "price_source",
+    "ladder_status",
+    "sku_count",
+];
+
+/// How much of the offers before matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// Which there are, and whether they changed.
+    Content,
+    /// Also how complete they are and when they were modified: some may go on.
+    Rows,
+}
 
 /// Reads what completeness is judged against: the picture of the day before, and that of the same day where one is
 /// replaced.
-pub(super) fn load(store: &Store, entry: Option<&Entry>, replaced: Option<&Entry>) -> Result<Previous> {
+pub(super) fn load(store: &Store, entry: Option<&Entry>, replaced: Option<&Entry>, depth: Depth) -> Result<Previous> {
     let mut previous = Previous::default();
     if let Some(entry) = entry {
         previous.dt = Some(entry.dt);
-        read_offers(store, entry, &mut previous.offers)?;
+        previous.offers = offers(store, entry, depth)?;
         read_shops(store, entry, &mut previous)?;
     }
     if let Some(replaced) = replaced {
-        let mut offers = HashMap::new();
-        read_offers(store, replaced, &mut offers)?;
-        previous.replaced = Some(offers);
+        previous.replaced = Some(offers(store, replaced, depth)?);
         // What the same day knew is newer.
         read_shops(store, replaced, &mut previous)?;
+        read(store, replaced, Table::Shops, None, |batch| {
+            for row in 0..batch.num_rows() {
+                let shop = shop_row(&batch, row)?;
+                previous.replaced_shops.insert(shop.shop_id.clone(), shop);
+            }
+            Ok(())
+        })?;
     }
     Ok(previous)
 }
 
 fn read_shops(store: &Store, entry: &Entry, previous: &mut Previous) -> Result<()> {
     read(store, entry, Table::Shops, Some(&["shop_id", "shop_url", "watermark_at"]), |batch| {
-        let (shops, urls) = (text(&batch, "shop_id")?, text(&batch, "shop_url")?);
-        // A shop that could not be resolved stands under its address: that is no id to remember.
-        for row in (0..batch.num_rows()).filter(|&row| urls.is_valid(row) && urls.value(row) != shops.value(row)) {
-            previous.ids_by_url.insert(urls.value(row).to_owned(), shops.value(row).to_owned());
-        }
-        let times = column(&batch, "watermark_at")?.as_primitive::<TimestampMicrosecondType>();
-        for row in (0..batch.num_rows()).filter(|&row| times.is_valid(row)) {
-            if let Some(time) = DateTime::from_timestamp_micros(times.value(row)) {
+        let shops = text(&batch, "shop_id")?;
+        previous.ids_by_url.extend(ids_by_url(&batch)?);
+        let times = numbers::<TimestampMicrosecondType>(&batch, "watermark_at")?;
+        for row in 0..batch.num_rows() {
+            if let Some(time) = moment(times, row) {
                 previous.watermarks.insert(shops.value(row).to_owned(), time);
             }
         }
         Ok(())
     })
+}
+
+/// The shops' ids by the address that the pipeline names them with.
+fn ids_by_url(batch: &RecordBatch) -> Result<Vec<(String, String)>> {
+    let (shops, urls) = (text(batch, "shop_id")?, text(batch, "shop_url")?);
+    // A shop that could not be resolved stands under its address: that is no id to remember.
+    let known = (0..batch.num_rows()).filter(|&row| urls.is_valid(row) && urls.value(row) != shops.value(row));
+    Ok(known.map(|row| (urls.value(row).to_owned(), shops.value(row).to_owned())).collect())
+}
+
+/// What the picture before saves asking for. `facts` are those of the run that published it, where they are still
+/// there: without them no shop is known to have been listed whole.
+pub(super) fn known(store: &Store, entry: &Entry, facts: Option<&RunFacts>) -> Result<Known> {
+    let mut known = Known::default();
+    let columns = ["shop_id", "shop_url", "watermark_at", "official_count", "finished_at", "is_complete"];
+    read(store, entry, Table::Shops, Some(&columns), |batch| {
+        known.ids_by_url.extend(ids_by_url(&batch)?);
+        for row in 0..batch.num_rows() {
+            let (shop_id, shop) = known_shop(&batch, row, entry, facts)?;
+            known.shops.insert(shop_id, shop);
+        }
+        Ok(())
+    })?;
+    let columns = ["shop_id", "offer_id", "status", "modified_at", "detail_fetched_at"];
+    read(store, entry, Table::Offers, Some(&columns), |batch| {
+        let (ids, statuses) = (numbers::<Int64Type>(&batch, "offer_id")?, text(&batch, "status")?);
+        let modified = numbers::<TimestampMicrosecondType>(&batch, "modified_at")?;
+        let detailed = batch.column_by_name("detail_fetched_at");
+        each_of_shop(&batch, &mut known, |shop, row| {
+            if statuses.value(row) != "delisted" {
+                let detailed = detailed.is_some_and(|column| column.is_valid(row));
+                let offer = KnownOffer { modified_at: moment(modified, row), detailed, sku_ids: Vec::new() };
+                shop.offers.insert(ids.value(row), offer);
+            }
+        })
+    })?;
+    read(store, entry, Table::Skus, Some(&["shop_id", "offer_id", "sku_id"]), |batch| {
+        let (ids, skus) = (numbers::<Int64Type>(&batch, "offer_id")?, numbers::<Int64Type>(&batch, "sku_id")?);
+        each_of_shop(&batch, &mut known, |shop, row| {
+            if let Some(offer) = shop.offers.get_mut(&ids.value(row)) {
+                offer.sku_ids.push(skus.value(row));
+            }
+        })
+    })?;
+    Ok(known)
+}
+
+fn known_shop(batch: &RecordBatch, row: usize, entry: &Entry, facts: Option<&RunFacts>) -> Result<(String, KnownShop)> {
+    let shop_id = text(batch, "shop_id")?.value(row).to_owned();
+    let counts = numbers::<Int64Type>(batch, "official_count")?;
+    let is_complete = flag(batch, "is_complete")?.value(row);
+    let facts = facts.and_then(|facts| facts.shops.iter().find(|facts| facts.shop_id == shop_id));
+    let shop = KnownShop {
+        watermark_at: moment(numbers(batch, "watermark_at")?, row),
+        // The extraction does not know yet what its listing is judged to be.
+        whole_dt: facts.and_then(|facts| facts.whole_dt).filter(|&dt| is_complete || dt < entry.dt),
+        official_count: counts.is_valid(row).then(|| u64::try_from(counts.value(row)).ok()).flatten(),
+        finished_at: moment(numbers(batch, "finished_at")?, row),
+        offers: HashMap::new(),
+    };
+    Ok((shop_id, shop))
+}
+
+/// Hands each row that is of a known shop on. Rows of one shop stand together.
+fn each_of_shop(batch: &RecordBatch, known: &mut Known, mut take: impl FnMut(&mut KnownShop, usize)) -> Result<()> {
+    let shops = text(batch, "shop_id")?;
+    let mut row = 0;
+    while row < batch.num_rows() {
+        let same = |other: &usize| shops.is_valid(*other) && shops.value(*other) == shops.value(row);
+        let end = (row + 1..batch.num_rows()).find(|other| !same(other)).unwrap_or(batch.num_rows());
+        if let Some(shop) = shops.is_valid(row).then(|| known.shops.get_mut(shops.value(row))).flatten() {
+            (row..end).for_each(|row| take(shop, row));
+        }
+        row = end;
+    }
+    Ok(())
+}
+
+/// The SKUs that may go on with offers fetched today.
+pub(super) fn skus(store: &Store, entry: &Entry) -> Result<KeptSkus> {
+    let mut builder = kept::Builder::new()?;
+    for (table, columns) in [(Table::Skus, kept::SKU_COLUMNS), (Table::PriceTiers, kept::TIER_COLUMNS)] {
+        read(store, entry, table, Some(columns), |batch| builder.take(table, &batch))?;
+        builder.close(table);
+    }
+    builder.finish()
+}
+
+/// The rows of `quarantine` of these shops and items.
+pub(super) fn quarantine(
+    store: &Store,
+    entry: &Entry,
+    shops: &HashSet<String>,
+    items: &HashSet<i64>,
+) -> Result<Vec<RecordBatch>> {
+    let mut rows = Vec::new();
+    if !shops.is_empty() || !items.is_empty() {
+        read(store, entry, Table::Quarantine, None, |batch| {
+            let (ids, offers) = (text(&batch, "shop_id")?, numbers::<Int64Type>(&batch, "offer_id")?);
+            let of_shops = |row: usize| {
+                (ids.is_valid(row) && shops.contains(ids.value(row)))
+                    || (offers.is_valid(row) && items.contains(&offers.value(row)))
+            };
+            let mask: BooleanArray = (0..batch.num_rows()).map(|row| Some(of_shops(row))).collect();
+            rows.push(filter_record_batch(&batch, &mask).map_err(|source| broken().caused_by(source))?);
+            Ok(())
+        })?;
+    }
+    Ok(rows)
 }
 
 /// Reads the rows that go on.
@@ -65,16 +208,17 @@ pub(super) fn carry(store: &Store, entry: Option<&Entry>, carrier: &mut Carrier<
     Ok(())
 }
 
-fn read_offers(store: &Store, entry: &Entry, offers: &mut HashMap<i64, PreviousOffer>) -> Result<()> {
-    read(store, entry, Table::Offers, Some(&["shop_id", "offer_id", "status", "content_hash"]), |batch| {
-        add_offers(&batch, offers)
-    })
+fn offers(store: &Store, entry: &Entry, depth: Depth) -> Result<HashMap<i64, PreviousOffer>> {
+    let mut offers = HashMap::new();
+    let columns = if depth == Depth::Rows { ALL_OFFER_COLUMNS } else { OFFER_COLUMNS };
+    read(store, entry, Table::Offers, Some(columns), |batch| add_offers(&batch, depth, &mut offers))?;
+    Ok(offers)
 }
 
-fn add_offers(batch: &RecordBatch, offers: &mut HashMap<i64, PreviousOffer>) -> Result<()> {
+fn add_offers(batch: &RecordBatch, depth: Depth, offers: &mut HashMap<i64, PreviousOffer>) -> Result<()> {
     let (shops, statuses) = (text(batch, "shop_id")?, text(batch, "status")?);
-    let ids = column(batch, "offer_id")?.as_primitive::<Int64Type>();
-    let hashes = column(batch, "content_hash")?.as_primitive::<Int64Type>();
+    let ids = numbers::<Int64Type>(batch, "offer_id")?;
+    let hashes = numbers::<Int64Type>(batch, "content_hash")?;
     let mut shop: Option<Arc<str>> = None;
     for row in 0..batch.num_rows() {
         let name = shops.is_valid(row).then(|| shops.value(row));
@@ -82,10 +226,77 @@ fn add_offers(batch: &RecordBatch, offers: &mut HashMap<i64, PreviousOffer>) -> 
             shop = name.map(Arc::from);
         }
         let delisted = statuses.value(row) == "delisted";
-        let offer = PreviousOffer { shop_id: shop.clone(), content_hash: hashes.value(row), delisted };
-        offers.insert(ids.value(row), offer);
+        let (shop_id, content_hash) = (shop.clone(), hashes.value(row));
+        offers.insert(ids.value(row), PreviousOffer { shop_id, content_hash, delisted, ..PreviousOffer::default() });
+    }
+    if depth == Depth::Rows { add_rows(batch, offers) } else { Ok(()) }
+}
+
+/// Fills in how complete the offers are, from what their rows still say of it.
+fn add_rows(batch: &RecordBatch, offers: &mut HashMap<i64, PreviousOffer>) -> Result<()> {
+    let ids = numbers::<Int64Type>(batch, "offer_id")?;
+    let modified = numbers::<TimestampMicrosecondType>(batch, "modified_at")?;
+    let detailed = batch.column_by_name("detail_fetched_at");
+    let quote_types = numbers::<Int8Type>(batch, "quote_type")?;
+    let skus = numbers::<Int32Type>(batch, "sku_count")?;
+    let channel_prices = column(batch, "channel_price")?;
+    let (sources, ladders) = (text(batch, "price_source")?, text(batch, "ladder_status")?);
+    for row in 0..batch.num_rows() {
+        let Some(offer) = offers.get_mut(&ids.value(row)) else { continue };
+        let quote_type = quote_types.is_valid(row).then(|| quote_types.value(row));
+        offer.modified_at = modified.is_valid(row).then(|| modified.value(row));
+        offer.detailed = detailed.is_some_and(|column| column.is_valid(row));
+        offer.sku_complete = quote_type == Some(0) || skus.value(row) > 0;
+        offer.price_complete = channel_prices.is_valid(row)
+            || match (sources.value(row), ladders.value(row)) {
+                (_, "sku_spread") | ("wholesale" | "channel", _) => true,
+                // SKUs' own ladders are wholesale prices, the one price of a SKU is not.
+                ("sku", "single" | "unparsable") => quote_type == Some(3),
+                (source, _) => source == "sku",
+            };
     }
     Ok(())
+}
+
+/// A row of `shops` as it was published.
+fn shop_row(batch: &RecordBatch, row: usize) -> Result<ShopRow> {
+    let string = |name| Ok::<_, Error>(text(batch, name)?.value(row).to_owned());
+    let optional = |name| {
+        let column = text(batch, name)?;
+        Ok::<_, Error>(column.is_valid(row).then(|| column.value(row).to_owned()))
+    };
+    let count = |name| Ok::<_, Error>(numbers::<Int64Type>(batch, name)?.value(row));
+    let rate = |name| {
+        let column = numbers::<Decimal128Type>(batch, name)?;
+        Ok::<_, Error>(column.is_valid(row).then(|| i64::try_from(column.value(row)).ok()).flatten())
+    };
+    let time = |name| Ok::<_, Error>(moment(numbers(batch, name)?, row));
+    let official = numbers::<Int64Type>(batch, "official_count")?;
+    Ok(ShopRow {
+        gateway: string("gateway")?,
+        shop_id: string("shop_id")?,
+        shop_name: optional("shop_name")?,
+        shop_url: optional("shop_url")?,
+        official_count: official.is_valid(row).then(|| official.value(row)),
+        listed_count: count("listed_count")?,
+        offer_count: count("offer_count")?,
+        new_count: count("new_count")?,
+        changed_count: count("changed_count")?,
+        carried_count: count("carried_count")?,
+        delisted_count: count("delisted_count")?,
+        quarantined_count: count("quarantined_count")?,
+        sku_complete_rate: rate("sku_complete_rate")?,
+        price_complete_rate: rate("price_complete_rate")?,
+        incomplete_reason: optional("incomplete_reason")?,
+        watermark_at: time("watermark_at")?,
+        calls_used: count("calls_used")?,
+        started_at: time("started_at")?.ok_or_else(broken)?,
+        finished_at: time("finished_at")?.ok_or_else(broken)?,
+    })
+}
+
+fn moment(times: &PrimitiveArray<TimestampMicrosecondType>, row: usize) -> Option<DateTime<Utc>> {
+    times.is_valid(row).then(|| DateTime::from_timestamp_micros(times.value(row))).flatten()
 }
 
 fn column<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b dyn Array> {
@@ -93,6 +304,18 @@ fn column<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b dyn Array> {
     column.map(AsRef::as_ref).ok_or_else(|| Error::data(format!("a published file has no column `{name}`")))
 }
 
-fn text<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b arrow::array::StringArray> {
-    Ok(column(batch, name)?.as_string::<i32>())
+fn text<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b StringArray> {
+    column(batch, name)?.as_string_opt().ok_or_else(broken)
+}
+
+fn flag<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b BooleanArray> {
+    column(batch, name)?.as_boolean_opt().ok_or_else(broken)
+}
+
+fn numbers<'b, T: ArrowPrimitiveType>(batch: &'b RecordBatch, name: &str) -> Result<&'b PrimitiveArray<T>> {
+    column(batch, name)?.as_primitive_opt().ok_or_else(broken)
+}
+
+fn broken() -> Error {
+    Error::data("the picture before is not what its contract says")
 }

@@ -10,6 +10,7 @@ use crate::base::{Error, Result};
 use crate::extract::Attempt;
 use crate::load::{DataFile, TableWriter, Target, WriterOptions};
 use crate::store::Store;
+use crate::transform::carry::conform;
 use crate::transform::contract::Table;
 use crate::transform::picture::Picture;
 use crate::transform::rows::{self, RawPageRow};
@@ -44,6 +45,21 @@ impl<'a> Files<'a> {
             writer.write(batch)?;
             self.files.insert(table, writer.finish()?);
         }
+        Ok(())
+    }
+
+    /// Writes a small table of today's rows and of rows that stay as an earlier run published them.
+    pub(super) fn with_earlier(&mut self, table: Table, rows: &RecordBatch, earlier: &[RecordBatch]) -> Result<()> {
+        let mut writer = self.writer(table)?;
+        let run_id = &self.target.run_id;
+        let earlier = earlier.iter().map(|batch| with_run_id(&conform(batch, table)?, table, run_id));
+        for batch in std::iter::once(Ok(rows.clone())).chain(earlier) {
+            let batch = batch?;
+            if batch.num_rows() > 0 {
+                writer.write(&batch)?;
+            }
+        }
+        self.files.insert(table, writer.finish()?);
         Ok(())
     }
 

@@ -25,8 +25,8 @@ const WAIT_MIN: i64 = 1_000;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Ledger {
-    /// When a call was last granted.
-    granted_at: i64,
+    /// What the clock showed when a call was last granted or settled.
+    seen_at: i64,
     rhythm: Rhythm,
     /// The number of the next place. Numbers are not used again, so that a call that outlived its lease cannot give
     /// another call's place back.
@@ -82,7 +82,7 @@ impl Ledger {
             return Reserved::Wait(moment(at).max(ask.now + TimeDelta::microseconds(WAIT_MIN)));
         }
         self.rhythm.take(ask.bounds.calls_per_second, now);
-        self.granted_at = self.granted_at.max(now);
+        self.seen_at = now;
         let until = now.saturating_add(i64::try_from(ask.bounds.lease.as_micros()).unwrap_or(i64::MAX));
         let place = held.unwrap_or_else(|| self.number());
         self.places.insert(place, Place { holder: ask.holder.to_owned(), until, rests: false });
@@ -93,6 +93,7 @@ impl Ledger {
     pub(super) fn settle(&mut self, settle: &Settle<'_>) {
         let now = settle.now.timestamp_micros();
         self.follow(now);
+        self.seen_at = now;
         if self.holds(settle.place, settle.holder) {
             let until = settle.free_at.timestamp_micros();
             match self.places.get_mut(&settle.place) {
@@ -141,14 +142,14 @@ impl Ledger {
         }
     }
 
-    /// Follows a clock that was set back: what is still to wait stays as long as it was, so that nobody waits for hours
-    /// and no call leaves early.
+    /// Follows a clock that was set back: what is still to wait stays about as long as it was and never gets shorter, so
+    /// that nobody waits for hours and no call leaves early.
     fn follow(&mut self, now: i64) {
-        if now >= self.granted_at - HELD_UP {
+        if now >= self.seen_at - HELD_UP {
             return;
         }
-        let by = self.granted_at - now;
-        self.granted_at = now;
+        let by = self.seen_at - now;
+        self.seen_at = now;
         self.rhythm.set_back(by);
         self.places.values_mut().for_each(|place| place.until = place.until.saturating_sub(by));
     }

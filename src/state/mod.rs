@@ -7,7 +7,10 @@
 //! together no account sends more calls than its day, its second and its places in flight allow. The state may be lost:
 //! the ledger can be rebuilt from landed attempts, the caches only save calls.
 
+#[cfg(test)]
+mod conformance;
 mod ledger;
+mod redis;
 mod rhythm;
 mod sqlite;
 
@@ -254,10 +257,11 @@ const COUNTS_KEPT_DAYS: u16 = 40;
 ///
 /// # Errors
 /// `Storage`: a file that cannot be written, is damaged, or belongs to another program or a newer huopan.
+/// `Unavailable`: a server that does not answer. `Denied`: one that refuses user or password.
 pub async fn open(config: &StateConfig) -> Result<State> {
     match config {
         StateConfig::Sqlite(path) => Ok(Arc::new(sqlite::Sqlite::open(path).await?)),
-        StateConfig::Redis(_) => Err(crate::base::Error::config("redis is not there yet")),
+        StateConfig::Redis(address) => Ok(Arc::new(redis::Redis::open(address).await?)),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::base::Money;
 use super::fields::OfferField;
 use super::fields::{SkuField, SkuFields};
 use super::id::{self, AllRead};
+use super::kept::KeptSku;
 use super::ladder::{self, LadderStatus, Shape, Step};
 use super::normalise::{Input, SkuSource, amount, price_of, read_ladder, reject};
 use super::offer::{MoqSource, Offer, PriceSource, QuantityStatus, Reject, RejectReason, Scratch, Sku};
@@ -109,6 +110,11 @@ impl Context<'_> {
         let all_read = named.map_or(AllRead::Yes, |raw| id::read_list(raw, &mut offer.named_skus));
         if offer.named_skus.is_empty() && named.is_none() {
             offer.named_skus.extend(offer.skus.iter().map(|sku| sku.sku_id));
+        }
+        if named.is_some() {
+            let names = |kept: &&KeptSku| offer.named_skus.contains(&kept.sku.sku_id);
+            let missing = unanswered(input).filter(names).map(|kept| kept.sku.clone()).collect::<Vec<_>>();
+            offer.skus.extend(missing);
         }
         let has_row = |id: &i64| offer.skus.iter().any(|sku| sku.sku_id == *id);
         let all_there = !offer.named_skus.is_empty()
@@ -215,11 +221,7 @@ impl Context<'_> {
             }
         }
         let before = offer.tiers.len();
-        for fields in input.skus {
-            if let Some((sku_id, price)) = self.sku_price(fields, scratch)? {
-                self.append_sku(&[tiers::one_price(price)], sku_id, offer);
-            }
-        }
+        self.sku_prices(input, offer, scratch)?;
         Ok(if offer.tiers.len() > before { PriceSource::Sku } else { PriceSource::None })
     }
 
@@ -229,6 +231,23 @@ impl Context<'_> {
         }
         let ladder = self.ladder(steps, Some(sku_id), PriceSource::Sku, offer.moq_quantity);
         tiers::append(&ladder, &mut offer.tiers);
+    }
+
+    /// A tier for every SKU with a price and without tiers.
+    fn sku_prices(&self, input: &Input<'_, '_>, offer: &mut Offer<'_>, scratch: &mut Scratch) -> Result<(), Reject> {
+        for fields in input.skus {
+            if let Some((sku_id, price)) = self.sku_price(fields, scratch)? {
+                self.append_sku(&[tiers::one_price(price)], sku_id, offer);
+            }
+        }
+        for kept in going_on(input, offer) {
+            // The price of its tier, where it has one, may have been its channel price, which has no column.
+            let price = kept.sku.price.or(kept.steps.first().map(|step| step.price));
+            if let Some(price) = price {
+                self.append_sku(&[tiers::one_price(price)], kept.sku.sku_id, offer);
+            }
+        }
+        Ok(())
     }
 
     /// A SKU's own price, else its channel price.
@@ -265,15 +284,40 @@ impl Context<'_> {
             }
             scratch.steps.truncate(own);
         }
-        if status.is_some() && later {
-            for fields in input.skus {
-                if let Some((sku_id, price)) = self.sku_price(fields, scratch)? {
-                    self.append_sku(&[tiers::one_price(price)], sku_id, offer);
-                }
+        for kept in going_on(input, offer) {
+            // A single tier was a ladder of its own only where SKUs are quoted so; else it was the SKU's price.
+            if kept.steps.len() > 1 || (!kept.steps.is_empty() && offer.quote_type == Some(3)) {
+                let judged = ladder::judge(&kept.steps, 0);
+                status = Some(status.map_or(judged, |status| worse(status, judged)));
+                self.append_sku(&kept.steps, kept.sku.sku_id, offer);
+            } else {
+                later = true;
             }
+        }
+        if status.is_some() && later {
+            // Beside ladders of their own, tiers go on as they were.
+            for kept in going_on(input, offer).into_iter().filter(|kept| !kept.steps.is_empty()) {
+                self.append_sku(&kept.steps, kept.sku.sku_id, offer);
+            }
+            self.sku_prices(input, offer, scratch)?;
         }
         Ok(status)
     }
+}
+
+/// The SKUs of the picture before that today's answers do not hold.
+fn unanswered<'i>(input: &Input<'i, '_>) -> impl Iterator<Item = &'i KeptSku> {
+    let skus = input.skus;
+    let answered = move |kept: &KeptSku| {
+        skus.iter().any(|fields| fields.get(SkuField::SkuId).and_then(id::read) == Some(kept.sku.sku_id))
+    };
+    input.kept.iter().filter(move |kept| !answered(kept))
+}
+
+/// Those of them that have a row of the offer.
+fn going_on<'i>(input: &Input<'i, '_>, offer: &Offer<'_>) -> Vec<&'i KeptSku> {
+    let has_row = |kept: &&KeptSku| offer.skus.iter().any(|sku| sku.sku_id == kept.sku.sku_id);
+    unanswered(input).filter(has_row).collect()
 }
 
 /// Of two ladders' states the one to be told: the first fault, then several steps, then one.

@@ -103,7 +103,10 @@ fn keep(batch: &RecordBatch, table: Table, ids: &HashSet<i64>, kept: &mut Vec<Re
 }
 
 /// A published batch in the columns of today's contract, without the run id: a column that it was written before is null.
-pub(super) fn conform(batch: &RecordBatch, table: Table) -> Result<RecordBatch> {
+///
+/// # Errors
+/// [`crate::base::Kind::Data`] when a column is missing that may not be null.
+pub fn conform(batch: &RecordBatch, table: Table) -> Result<RecordBatch> {
     let schema = without_run(&*table.file_schema()?);
     let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
         Some(column) => Ok(Arc::clone(column)),
@@ -154,6 +157,7 @@ fn keys(offers: &RecordBatch, origin: Origin) -> Result<Vec<Key>> {
             position: u32::try_from(row).unwrap_or(u32::MAX),
             content_hash: hashes.value(row),
             origin,
+            is_detail: false,
             sku_complete: true,
             price_complete: true,
             moq_stated: true,

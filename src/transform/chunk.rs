@@ -36,6 +36,8 @@ pub struct Key {
     pub content_hash: i64,
     /// Where the row comes from.
     pub origin: Origin,
+    /// The record is the offer's own detail, beside that of a listing.
+    pub is_detail: bool,
     /// Every SKU it names has a row.
     pub sku_complete: bool,
     /// It has a wholesale, spread or channel price.

@@ -9,80 +9,122 @@
 //! `received`.
 
 mod collected;
+mod details;
 mod worker;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::NaiveDate;
 
 use crate::base::{Error, Result};
-use crate::config::pipeline::FetchDetails;
+use crate::config::gateway::{Endpoint, ErrorClass};
+use crate::config::pipeline::{FetchDetails, Units};
 use crate::config::{Gateway, Pipeline};
 use crate::extract::judge::{Judge, Judgement};
-use crate::extract::{Attempt, body};
+use crate::extract::{Attempt, Record, body};
 
 use super::decode::Finder;
+use super::kept::KeptSkus;
 use super::normalise::{Rules, SkuSource};
+use super::rows::CallRow;
 
 pub use collected::Collected;
+use details::Fill;
 use worker::Worker;
 
 /// The stage of records that never became offers.
-const STAGE_OFFER: &str = "transform";
+pub const STAGE_OFFER: &str = "transform";
 /// The stage of SKUs that could not be loaded beside their offer: no records of their own in the account of a run.
 pub const STAGE_SKU: &str = "transform_sku";
+/// The stage of details that could not be loaded: the records of their offers' listing stand, and are accounted for.
+pub const STAGE_DETAIL: &str = "transform_detail";
 
 /// What to transform, and how.
 #[derive(Debug)]
 pub struct Collector<'p> {
+    main: Source<'p>,
+    /// The other gateway that details come from.
+    other: Option<Source<'p>>,
+    dt: NaiveDate,
+    from_files: bool,
+    fetches_details: bool,
+    memory_bytes_max: usize,
+    answers: HashMap<i64, Vec<SkuAnswer>>,
+    /// SKUs that the gateway says are no longer there, by offer.
+    skus_gone: HashSet<(i64, i64)>,
+    kept_skus: Option<KeptSkus>,
+    fills: HashMap<i64, Fill>,
+}
+
+/// A gateway whose answers are read.
+#[derive(Debug)]
+struct Source<'p> {
     gateway: &'p Gateway,
     judge: Judge<'p>,
     finder: Finder,
     rules: Rules,
-    dt: NaiveDate,
     skus: SkuSource,
-    from_files: bool,
-    memory_bytes_max: usize,
-    details: HashMap<i64, Vec<Detail>>,
 }
 
 /// A SKU's own answer.
 #[derive(Debug)]
-struct Detail {
+struct SkuAnswer {
     sku_id: Option<i64>,
     json: Vec<u8>,
     fetched_at: i64,
+}
+
+impl<'p> Source<'p> {
+    fn new(gateway: &'p Gateway, units: &Units, calls_skus: bool) -> Self {
+        let skus = match (calls_skus, gateway.offer.contains_key("skus")) {
+            (true, _) => SkuSource::Calls,
+            (false, true) => SkuSource::Nested,
+            (false, false) => SkuSource::NotAsked,
+        };
+        let (judge, finder) = (Judge::new(gateway), Finder::new(gateway));
+        Self { gateway, judge, finder, rules: Rules::new(gateway, units), skus }
+    }
+
+    fn endpoint(&self, record: &Record) -> Result<&'p Endpoint> {
+        self.gateway.endpoints.get(&record.endpoint).ok_or_else(|| {
+            Error::data(format!(
+                "a landed answer is of endpoint `{}`, which gateway `{}` does not have",
+                record.endpoint, self.gateway.name
+            ))
+        })
+    }
 }
 
 impl<'p> Collector<'p> {
     /// Compiles the rules of a pipeline for one run.
     #[must_use]
     pub fn new(pipeline: &'p Pipeline, dt: NaiveDate, memory_bytes_max: usize) -> Self {
-        let gateway = &pipeline.gateway;
-        let details = pipeline.fetch.skus == FetchDetails::All && gateway.endpoints.contains_key("sku");
-        let skus = match (details, gateway.offer.contains_key("skus")) {
-            (true, _) => SkuSource::Calls,
-            (false, true) => SkuSource::Nested,
-            (false, false) => SkuSource::NotAsked,
-        };
+        let calls_skus = pipeline.fetch.skus != FetchDetails::Off && pipeline.gateway.endpoints.contains_key("sku");
+        let source = |gateway| Source::new(gateway, &pipeline.units, calls_skus);
         Self {
-            gateway,
-            judge: Judge::new(gateway),
-            finder: Finder::new(gateway),
-            rules: Rules::new(gateway, &pipeline.units),
+            main: source(&pipeline.gateway),
+            other: pipeline.details.as_ref().map(|details| source(&details.gateway)),
             dt,
-            skus,
             from_files: pipeline.files.is_some(),
+            fetches_details: pipeline.files.is_none() && pipeline.fetch.details != FetchDetails::Off,
             memory_bytes_max,
-            details: HashMap::new(),
+            answers: HashMap::new(),
+            skus_gone: HashSet::new(),
+            kept_skus: None,
+            fills: HashMap::new(),
         }
     }
 
     /// Whether SKU data was asked for.
     #[must_use]
     pub fn fetches_skus(&self) -> bool {
-        self.skus != SkuSource::NotAsked
+        self.main.skus != SkuSource::NotAsked
+    }
+
+    /// SKUs that go on where their offer still names them and nobody answered for them today.
+    pub fn keep_skus(&mut self, kept: KeptSkus) {
+        self.kept_skus = Some(kept);
     }
 
     /// Transforms every segment, on `threads` threads.
@@ -95,11 +137,7 @@ impl<'p> Collector<'p> {
         threads: usize,
         read: impl Fn(&S) -> Result<Vec<Attempt>> + Sync,
     ) -> Result<Collected> {
-        if self.skus == SkuSource::Calls {
-            for segment in segments {
-                self.keep_details(&read(segment)?);
-            }
-        }
+        self.look_ahead(segments, &read)?;
         let next = AtomicUsize::new(0);
         let budget = self.memory_bytes_max / threads.max(1);
         let work = || {
@@ -124,29 +162,87 @@ impl<'p> Collector<'p> {
         Ok(collected)
     }
 
-    /// Keeps the good answers about single SKUs: they are looked up when their offers are decoded.
-    fn keep_details(&mut self, attempts: &[Attempt]) {
-        let Some(endpoint) = self.gateway.endpoints.get("sku") else { return };
+    /// Only the rows of `calls`, in the order of their numbers.
+    ///
+    /// # Errors
+    /// What `read` returns; [`crate::base::Kind::Data`] when an answer is of an unknown endpoint.
+    pub fn calls<S>(&self, segments: &[S], read: impl Fn(&S) -> Result<Vec<Attempt>>) -> Result<Vec<CallRow>> {
+        let mut calls = Vec::new();
+        for segment in segments {
+            for Attempt { record, body } in read(segment)? {
+                let source = self.source(&record)?;
+                let judgement = source.judge.judge_bytes(source.endpoint(&record)?, &record, &body);
+                calls.extend(worker::call_row(&record, &judgement));
+            }
+        }
+        calls.sort_by_key(|call| call.number);
+        Ok(calls)
+    }
+
+    /// The gateway whose answer it is.
+    fn source(&self, record: &Record) -> Result<&Source<'p>> {
+        match &record.gateway {
+            None => Ok(&self.main),
+            Some(name) if *name == self.main.gateway.name => Ok(&self.main),
+            Some(name) => {
+                let other = self.other.as_ref().filter(|other| other.gateway.name == *name);
+                let unknown = || format!("a landed answer is of gateway `{name}`, which the pipeline does not ask");
+                other.ok_or_else(|| Error::data(unknown()))
+            }
+        }
+    }
+
+    /// Whether it is the detail of an offer that a listing of its shop has shown.
+    fn is_detail(&self, record: &Record) -> bool {
+        self.fetches_details && record.endpoint == "item" && record.shop_id.is_some()
+    }
+
+    /// Keeps what a record needs that stands in other answers than its own: of an offer its SKUs' answers, of a detail
+    /// what only the listing says.
+    fn look_ahead<S>(&mut self, segments: &[S], read: &impl Fn(&S) -> Result<Vec<Attempt>>) -> Result<()> {
+        let mut detailed = HashSet::new();
+        if self.main.skus == SkuSource::Calls || self.fetches_details {
+            for segment in segments {
+                let attempts = read(segment)?;
+                self.keep_sku_answers(&attempts);
+                self.find_details(&attempts, &mut detailed)?;
+            }
+        }
+        if !detailed.is_empty() {
+            for segment in segments {
+                self.keep_fills(&read(segment)?, &detailed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the answers about single SKUs: they are looked up when their offers are decoded.
+    fn keep_sku_answers(&mut self, attempts: &[Attempt]) {
+        let Some(endpoint) = self.main.gateway.endpoints.get("sku") else { return };
         for Attempt { record, body: bytes } in attempts.iter().filter(|attempt| attempt.record.endpoint == "sku") {
             let (Some(offer_id), Ok(json)) = (record.offer_id, body::to_json(bytes, record.content_type.as_deref()))
             else {
                 continue;
             };
-            let good =
-                matches!(self.judge.judge(endpoint, record, body::parse(&json).as_ref().copied()), Judgement::Good);
-            if good {
-                let fetched_at = record.received_at.timestamp_micros();
-                let detail = Detail { sku_id: record.sku_id, json: json.into_owned(), fetched_at };
-                self.details.entry(offer_id).or_default().push(detail);
+            match self.main.judge.judge(endpoint, record, body::parse(&json).as_ref().copied()) {
+                Judgement::Good => {
+                    let fetched_at = record.received_at.timestamp_micros();
+                    let answer = SkuAnswer { sku_id: record.sku_id, json: json.into_owned(), fetched_at };
+                    self.answers.entry(offer_id).or_default().push(answer);
+                }
+                Judgement::Fault(fault) => {
+                    let gone = record.sku_id.filter(|_| fault.class == ErrorClass::Gone);
+                    self.skus_gone.extend(gone.map(|sku_id| (offer_id, sku_id)));
+                }
             }
         }
     }
 }
 
-/// Whether an endpoint's records are offers.
+/// Whether an endpoint's records are offers. Those of `off_sale` are none of today's picture: they only name ids.
 #[must_use]
 pub fn makes_offers(endpoint: &str) -> bool {
-    !matches!(endpoint, "shop" | "count" | "categories" | "sku" | "time")
+    !matches!(endpoint, "shop" | "count" | "categories" | "off_sale" | "sku" | "time")
 }
 
 #[cfg(test)]

@@ -90,6 +90,7 @@ pub fn inspect(
             skus: &scratch.skus,
             shop_id: attempt.record.shop_id.as_deref(),
             sku_source: if gateway.offer.contains_key("skus") { SkuSource::Nested } else { SkuSource::NotAsked },
+            kept: &[],
         };
         let lines = explain(&input, &rules).into_iter().map(|step| line(gateway, record, step)).collect();
         inspected.push(Inspected { offer_id: id, lines });

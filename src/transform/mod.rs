@@ -6,7 +6,7 @@
 //!   [`offer`]; [`explain`] tells what they did.
 //! * Columns: [`contract`] says what the tables are, [`columns`] and [`rows`] build batches, [`hash`] tells what changed.
 //! * The day: [`collect`] runs it all over landed segments on several threads, into sorted [`chunk`]s; [`shops`] judges
-//!   completeness, [`carry`] brings rows of the picture before, [`picture`] merges all into three sorted tables.
+//!   completeness, [`carry`] and [`kept`] bring rows of the picture before, [`picture`] merges all into three sorted tables.
 
 pub mod contract;
 pub mod decode;
@@ -42,6 +42,7 @@ pub mod carry;
 pub mod chunk;
 pub mod collect;
 pub mod inspect;
+pub mod kept;
 pub mod picture;
 pub mod shops;
 

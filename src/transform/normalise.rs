@@ -14,6 +14,7 @@ use super::assemble::{Context, Prices};
 use super::count::{self, CountBound};
 use super::fields::{OfferField, OfferFields, SkuFields};
 use super::id;
+use super::kept::KeptSku;
 use super::ladder::{Reader, Shape};
 use super::lex::{Lexeme, lex};
 use super::offer::{Offer, Reject, RejectReason, Scratch, Text};
@@ -46,6 +47,8 @@ pub struct Input<'i, 'a> {
     pub shop_id: Option<&'a str>,
     /// Where `skus` come from.
     pub sku_source: SkuSource,
+    /// SKUs of the picture before: each that the offer still names and `skus` does not hold goes on.
+    pub kept: &'i [KeptSku],
 }
 
 /// Normalises one record into `offer`, which is emptied first and may be used again.

@@ -36,6 +36,19 @@ pub struct Picture<'c> {
     pub duplicates: Vec<DuplicateCount>,
     /// Fetched records that would count but were set aside, by offer.
     pub set_aside: Vec<&'c Key>,
+    /// Details whose offers no other record of this run is about: they count as records themselves.
+    pub unlisted_details: i64,
+}
+
+/// What becomes of the fetched record that counts for an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It stands in the picture.
+    Stands,
+    /// It is set aside: a carried or delisted record of its offer stands in its place.
+    SetAside,
+    /// The carried record of its offer stands for it: it says the same, and more.
+    Replaced,
 }
 
 /// Duplicates of one shop.
@@ -48,61 +61,40 @@ pub struct DuplicateCount {
 }
 
 impl<'c> Picture<'c> {
-    /// Picks one row per offer and puts the rows in order: of fetched records the one modified last, then fetched
-    /// last (WIRE §5 "Rows"); a fetched record before a carried one before a delisted one.
+    /// Picks one row per offer and puts the rows in order: of fetched records an offer's own detail, then the one
+    /// modified last, then fetched last (WIRE §5 "Rows"); a fetched record before a carried one before a delisted one.
     ///
     /// # Errors
     /// [`crate::base::Kind::Internal`] past 2³² rows in a chunk.
     pub fn new(chunks: &'c [Chunk]) -> Result<Self> {
-        Self::without(chunks, |_| false)
+        Self::with_fates(chunks, |_| Fate::Stands)
     }
 
-    /// The same, but fetched records that are `held` are set aside once they have won against their duplicates: a
-    /// carried or delisted record of their offer stands in their place.
+    /// The same, but a fetched record has its `fate` once it has won against the others of its offer.
     ///
     /// # Errors
     /// As [`Picture::new`].
-    pub fn without(chunks: &'c [Chunk], held: impl Fn(&Key) -> bool) -> Result<Self> {
-        let mut places = Vec::with_capacity(chunks.iter().map(|chunk| chunk.keys.len()).sum());
-        for (chunk_index, chunk) in chunks.iter().enumerate() {
-            let chunk_index = u32::try_from(chunk_index).map_err(|_| Error::internal("too many chunks"))?;
-            for row in 0..chunk.keys.len() {
-                let row = u32::try_from(row).map_err(|_| Error::internal("too many rows in a chunk"))?;
-                places.push(Place { chunk: chunk_index, row });
-            }
-        }
+    pub fn with_fates(chunks: &'c [Chunk], fate: impl Fn(&Key) -> Fate) -> Result<Self> {
+        let mut places = places(chunks)?;
         let key = |place: &Place| -> &'c Key { &chunks[place.chunk as usize].keys[place.row as usize] };
         places.sort_unstable_by(|a, b| {
             let (a, b) = (key(a), key(b));
             a.offer_id.cmp(&b.offer_id).then_with(|| rank(b).cmp(&rank(a)))
         });
-        let mut lost: HashMap<Option<&str>, i64> = HashMap::new();
-        places.dedup_by(|loser, winner| {
-            let (loser, winner) = (key(loser), key(winner));
-            let same = loser.offer_id == winner.offer_id && loser.origin == Origin::Fetched;
-            if same {
-                *lost.entry(loser.shop_id.as_deref()).or_default() += 1;
-            }
-            same
-        });
+        let (duplicates, unlisted_details) = contest(&mut places, key);
         let mut set_aside = Vec::new();
         places.retain(|place| {
             let key = key(place);
-            let is_held = key.origin == Origin::Fetched && held(key);
-            set_aside.extend(is_held.then_some(key));
-            !is_held
+            let fate = if key.origin == Origin::Fetched { fate(key) } else { Fate::Stands };
+            set_aside.extend((fate == Fate::SetAside).then_some(key));
+            fate == Fate::Stands
         });
         places.dedup_by_key(|place| key(place).offer_id);
-        let mut duplicates: Vec<_> = lost
-            .into_iter()
-            .map(|(shop_id, records)| DuplicateCount { shop_id: shop_id.map(str::to_owned), records })
-            .collect();
-        duplicates.sort_by(|a, b| a.shop_id.cmp(&b.shop_id));
         places.sort_unstable_by(|a, b| {
             let (a, b) = (key(a), key(b));
             (&a.shop_id, a.offer_id).cmp(&(&b.shop_id, b.offer_id))
         });
-        Ok(Self { chunks, order: places, duplicates, set_aside })
+        Ok(Self { chunks, order: places, duplicates, set_aside, unlisted_details })
     }
 
     /// The keys of the picture's rows, in table order.
@@ -135,14 +127,54 @@ impl<'c> Picture<'c> {
     }
 }
 
+/// The place of every row.
+fn places(chunks: &[Chunk]) -> Result<Vec<Place>> {
+    let mut places = Vec::with_capacity(chunks.iter().map(|chunk| chunk.keys.len()).sum());
+    for (chunk_index, chunk) in chunks.iter().enumerate() {
+        let chunk_index = u32::try_from(chunk_index).map_err(|_| Error::internal("too many chunks"))?;
+        for row in 0..chunk.keys.len() {
+            let row = u32::try_from(row).map_err(|_| Error::internal("too many rows in a chunk"))?;
+            places.push(Place { chunk: chunk_index, row });
+        }
+    }
+    Ok(places)
+}
+
+/// Leaves one fetched record of each offer, of `places` sorted by offer, the best first. Gives the records that lost, by
+/// shop, and the number of details that have no other record. A detail is no record of its own beside a listing's: with
+/// it, one of these is no duplicate.
+fn contest<'c>(places: &mut Vec<Place>, key: impl Fn(&Place) -> &'c Key) -> (Vec<DuplicateCount>, i64) {
+    let mut lost: HashMap<Option<&str>, i64> = HashMap::new();
+    let mut unlisted_details = 0;
+    for offer in places.chunk_by(|a, b| key(a).offer_id == key(b).offer_id) {
+        let fetched = || offer.iter().map(&key).filter(|key| key.origin == Origin::Fetched);
+        if fetched().next().is_some() && fetched().all(|key| key.is_detail) {
+            unlisted_details += 1;
+        }
+        for loser in fetched().filter(|key| !key.is_detail).skip(1) {
+            *lost.entry(loser.shop_id.as_deref()).or_default() += 1;
+        }
+    }
+    places.dedup_by(|loser, winner| {
+        let (loser, winner) = (key(loser), key(winner));
+        loser.offer_id == winner.offer_id && loser.origin == Origin::Fetched
+    });
+    let mut duplicates: Vec<_> = lost
+        .into_iter()
+        .map(|(shop_id, records)| DuplicateCount { shop_id: shop_id.map(str::to_owned), records })
+        .collect();
+    duplicates.sort_by(|a, b| a.shop_id.cmp(&b.shop_id));
+    (duplicates, unlisted_details)
+}
+
 /// Greater counts.
-fn rank(key: &Key) -> (u8, i64, i64, i64, u32) {
+fn rank(key: &Key) -> (u8, bool, i64, i64, i64, u32) {
     let origin = match key.origin {
         Origin::Fetched => 2,
         Origin::Carried => 1,
         Origin::Delisted => 0,
     };
-    (origin, key.modified_at, key.fetched_at, key.number, key.position)
+    (origin, key.is_detail, key.modified_at, key.fetched_at, key.number, key.position)
 }
 
 /// Follows one chunk in row order, holding only the pieces that the current output batch needs.

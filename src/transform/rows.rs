@@ -119,6 +119,7 @@ pub fn shops(run_id: &str, rows: &[ShopRow]) -> Result<RecordBatch> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the contract of the table describes the columns")]
 pub struct QuarantineRow {
+    pub gateway: String,
     pub shop_id: Option<String>,
     pub offer_id: Option<i64>,
     pub stage: &'static str,
@@ -133,10 +134,10 @@ pub struct QuarantineRow {
 ///
 /// # Errors
 /// [`crate::base::Kind::Internal`].
-pub fn quarantine(run_id: &str, gateway: &str, rows: &[QuarantineRow]) -> Result<RecordBatch> {
+pub fn quarantine(run_id: &str, rows: &[QuarantineRow]) -> Result<RecordBatch> {
     let mut columns = Columns::default();
     columns.add("run_id", same(run_id, rows.len()));
-    columns.add("gateway", same(gateway, rows.len()));
+    columns.add("gateway", StringArray::from_iter_values(rows.iter().map(|row| &row.gateway)));
     columns.add("shop_id", StringArray::from_iter(rows.iter().map(|row| row.shop_id.as_deref())));
     columns.add("offer_id", Int64Array::from_iter(rows.iter().map(|row| row.offer_id)));
     columns.add("stage", StringArray::from_iter_values(rows.iter().map(|row| row.stage)));

@@ -3,6 +3,15 @@
 //! Takes the facts of the extraction, the winning records' keys and the picture before; gives a row of `shops` per
 //! shop and, for the picture before, which rows to carry forward and which to call delisted.
 //!
+//! | listing | an offer of the picture before that is absent |
+//! |---|---|
+//! | whole | is delisted where the listing is complete, else carried forward |
+//! | changed | is delisted where the gateway says that it went off sale, else carried forward |
+//! | untouched | stays as it is, with its shop's row |
+//!
+//! Counts and rates are judged over what the picture will hold: of a shop that was listed by its changes also over the
+//! offers carried forward, each as complete as its row says.
+//!
 //! Invariant: an offer is called delisted only where the listing is proven complete or the gateway says so.
 
 use std::borrow::Cow;
@@ -12,10 +21,12 @@ use std::sync::Arc;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::config::gateway::Completeness;
-use crate::extract::{RunFacts, ShopFacts};
+use crate::extract::{Listed, RunFacts, ShopFacts};
 
 use super::chunk::Key;
 use super::rows::ShopRow;
+
+mod absent;
 
 /// The picture before, as far as it decides about today's.
 #[derive(Debug, Default)]
@@ -26,6 +37,8 @@ pub struct Previous {
     pub offers: HashMap<i64, PreviousOffer>,
     /// The offers of the picture of the same day that is replaced, where there is one: what an incomplete shop keeps.
     pub replaced: Option<HashMap<i64, PreviousOffer>>,
+    /// The shops' rows of the replaced picture.
+    pub replaced_shops: HashMap<String, ShopRow>,
     /// Its shops' watermarks.
     pub watermarks: HashMap<String, DateTime<Utc>>,
     /// Its shops' ids by the address the pipeline names them with.
@@ -33,14 +46,29 @@ pub struct Previous {
 }
 
 /// One offer of the picture before.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PreviousOffer {
     /// Its shop.
     pub shop_id: Option<Arc<str>>,
     /// Its content.
     pub content_hash: i64,
+    /// When it was modified last, in µs.
+    pub modified_at: Option<i64>,
+    /// Its row was made of its detail.
+    pub detailed: bool,
+    /// It has SKU rows, or none by its quote type. Whether the SKUs it named then all had a row is not kept.
+    pub sku_complete: bool,
+    /// Its row has a wholesale, spread or channel price.
+    pub price_complete: bool,
     /// It was called delisted there.
     pub delisted: bool,
+}
+
+impl Previous {
+    /// The offers that go on where today shows nothing newer: those of the replaced picture, else of the day before.
+    fn kept(&self) -> &HashMap<i64, PreviousOffer> {
+        self.replaced.as_ref().unwrap_or(&self.offers)
+    }
 }
 
 /// What a run fetched, as far as it decides about completeness.
@@ -74,6 +102,8 @@ pub struct Fetched<'a> {
     pub listings: Listings,
     /// Incomplete shops keep their last rows.
     pub hold: bool,
+    /// Details were asked for: one that was not asked today stands as long as its offer is not modified.
+    pub keeps_details: bool,
 }
 
 /// Which shops' records come from listings of the whole shop; the others' are single offers, which are complete when
@@ -95,6 +125,10 @@ pub struct Verdict {
     pub shops: Vec<ShopRow>,
     /// Offers of the picture before that go on into today's.
     pub carried: HashSet<i64>,
+    /// Offers listed today whose rows of the picture before go on, because they were made of a detail that still holds.
+    pub kept: HashSet<i64>,
+    /// Shops whose rows stay as the replaced picture has them.
+    pub untouched: HashSet<String>,
     /// Offers of the picture before that are delisted today.
     pub delisted: HashSet<i64>,
     /// Shops whose fetched rows are not published, with the reason.
@@ -104,31 +138,68 @@ pub struct Verdict {
 /// Judges every shop.
 #[must_use]
 pub fn judge(fetched: &Fetched<'_>, previous: &Previous) -> Verdict {
-    let mut verdict = Verdict::default();
+    let mut verdict = Verdict { kept: kept_details(fetched, previous), ..Verdict::default() };
     let mut by_shop: BTreeMap<&str, Vec<&Key>> = BTreeMap::new();
     for key in &fetched.winners {
         if let Some(shop_id) = &key.shop_id {
             by_shop.entry(shop_id).or_default().push(key);
         }
     }
-    let mut listed = HashSet::new();
-    for facts in asked_shops(fetched.facts, previous) {
+    // The shops of items that an earlier attempt of the day was answered for have a row also where nothing is new.
+    let untouched = fetched.facts.items_untouched.iter().filter_map(|id| previous.kept().get(id));
+    for shop_id in untouched.filter_map(|offer| offer.shop_id.as_deref()) {
+        by_shop.entry(shop_id).or_default();
+    }
+    let asked = asked_shops(fetched.facts, previous);
+    let unseen = absent::of_changed_shops(fetched, previous, &asked);
+    let mut listed = HashMap::new();
+    for facts in &asked {
         let keys = by_shop.remove(facts.shop_id.as_str()).unwrap_or_default();
-        let shop = if fetched.listings == Listings::None { Shop::Single(&facts) } else { Shop::Listed(&facts) };
-        listed.extend(shop.listed_id());
-        verdict.shops.push(shop_row(fetched, previous, shop, &keys));
+        if let (Listed::Untouched, Some(row)) = (facts.listing, previous.replaced_shops.get(&facts.shop_id)) {
+            verdict.untouched.insert(facts.shop_id.clone());
+            verdict.shops.push(row.clone());
+            continue;
+        }
+        let shop = if fetched.listings == Listings::None { Shop::Single(facts) } else { Shop::Listed(facts) };
+        listed.extend(shop.listed());
+        let offers = Offers { fetched: &keys, carried: unseen.get(&facts.shop_id).map_or(&[], Vec::as_slice) };
+        verdict.shops.push(shop_row(fetched, previous, shop, &offers, &verdict.kept));
     }
     for (shop_id, keys) in by_shop {
         let facts = found_shop(fetched, shop_id);
         let shop = if fetched.listings == Listings::All { Shop::Listed(&facts) } else { Shop::Single(&facts) };
-        listed.extend(shop.listed_id());
-        verdict.shops.push(shop_row(fetched, previous, shop, &keys));
+        listed.extend(shop.listed());
+        let offers = Offers { fetched: &keys, carried: &[] };
+        verdict.shops.push(shop_row(fetched, previous, shop, &offers, &verdict.kept));
     }
     if fetched.hold {
         hold(&mut verdict, previous);
     }
-    carry(fetched, previous, &listed, &mut verdict);
+    absent::carry(fetched, previous, &listed, &mut verdict);
     verdict
+}
+
+/// The offers listed today whose details of the picture before still hold: they were not asked for again, and the offer
+/// has not been modified since. Of an offer that does not say when it was modified, nothing is known to hold.
+fn kept_details(fetched: &Fetched<'_>, previous: &Previous) -> HashSet<i64> {
+    if !fetched.keeps_details {
+        return HashSet::new();
+    }
+    let holds = |key: &&&Key| {
+        previous.kept().get(&key.offer_id).is_some_and(|offer| {
+            let unmodified = offer.modified_at == Some(key.modified_at) && offer.shop_id == key.shop_id;
+            offer.detailed && !offer.delisted && unmodified
+        })
+    };
+    fetched.winners.iter().filter(|key| !key.is_detail).filter(holds).map(|key| key.offer_id).collect()
+}
+
+/// What a shop's row is judged over.
+struct Offers<'o> {
+    /// Today's records.
+    fetched: &'o [&'o Key],
+    /// The offers that a listing by changes did not show: they are as they were.
+    carried: &'o [(i64, &'o PreviousOffer)],
 }
 
 /// A shop, and how its records came.
@@ -139,9 +210,10 @@ enum Shop<'f> {
 }
 
 impl Shop<'_> {
-    fn listed_id(self) -> Option<String> {
+    /// The shop's id and how it was listed; `None`: its records are single offers.
+    fn listed(self) -> Option<(String, absent::Listing)> {
         match self {
-            Shop::Listed(facts) => Some(facts.shop_id.clone()),
+            Shop::Listed(facts) => Some((facts.shop_id.clone(), absent::Listing::of(facts))),
             Shop::Single(_) => None,
         }
     }
@@ -158,9 +230,11 @@ fn asked_shops(facts: &RunFacts, previous: &Previous) -> Vec<ShopFacts> {
                 known.calls_used += facts.calls_used;
                 known.finished_at = known.finished_at.max(facts.finished_at);
                 known.official_count = known.official_count.or(facts.official_count);
-                if facts.incomplete_reason.is_none() {
+                if known.incomplete_reason.is_some() && facts.incomplete_reason.is_none() {
                     known.incomplete_reason = None;
+                    (known.listing, known.watermark_at) = (facts.listing, facts.watermark_at);
                 }
+                known.off_sale.extend(&facts.off_sale);
             }
         }
     }
@@ -192,32 +266,45 @@ fn found_shop(fetched: &Fetched<'_>, shop_id: &str) -> ShopFacts {
     }
 }
 
-fn shop_row(fetched: &Fetched<'_>, previous: &Previous, shop: Shop<'_>, keys: &[&Key]) -> ShopRow {
+fn shop_row(
+    fetched: &Fetched<'_>,
+    previous: &Previous,
+    shop: Shop<'_>,
+    offers: &Offers<'_>,
+    kept: &HashSet<i64>,
+) -> ShopRow {
     let (Shop::Listed(facts) | Shop::Single(facts)) = shop;
     let is_listed = matches!(shop, Shop::Listed(_));
     let shop = Some(facts.shop_id.clone());
     let count = |map: &BTreeMap<Option<String>, i64>| map.get(&shop).copied().unwrap_or(0);
-    let distinct = fetched.distinct.get(&facts.shop_id).copied().unwrap_or(0);
     let completeness = fetched.completeness;
-    let share = |complete: fn(&Key) -> bool| rate(keys.iter().filter(|key| complete(key)).count(), keys.len());
+    let shares = Shares::of(offers, previous, kept);
     let checks_skus = is_listed && completeness.sku && fetched.skus_fetched;
-    let sku_rate = checks_skus.then(|| share(|key| key.sku_complete)).flatten();
-    let price_rate = (is_listed && completeness.price).then(|| share(|key| key.price_complete)).flatten();
-    let official_count = facts.official_count.or_else(|| fetched.totals.get(&facts.shop_id).copied());
+    let sku_rate = checks_skus.then(|| rate(shares.sku_complete, shares.offers)).flatten();
+    let price_rate = (is_listed && completeness.price).then(|| rate(shares.price_complete, shares.offers)).flatten();
+    let official_count = official_count(fetched, facts);
     let reason = facts
         .incomplete_reason
         .clone()
+        .or_else(|| untouchable(facts))
         .or_else(|| {
-            if is_listed {
-                wrong_count(completeness, official_count, distinct + count(fetched.quarantined))
-            } else {
-                None
-            }
+            let counted = is_listed.then(|| there_are(fetched, facts, offers) + count(fetched.quarantined));
+            counted.and_then(|counted| wrong_count(completeness, official_count, counted))
         })
-        .or_else(|| low_price_rate(completeness, price_rate, keys))
+        .or_else(|| low_price_rate(completeness, price_rate, &shares))
         .or_else(|| low_rate("SKU data", sku_rate, completeness.sku_rate_min));
-    let before = |key: &&&Key| previous.offers.get(&key.offer_id).filter(|offer| !offer.delisted);
-    let old_watermark = previous.watermarks.get(&facts.shop_id).copied();
+    let keys = offers.fetched;
+    let before = |key: &Key| previous.offers.get(&key.offer_id).filter(|offer| !offer.delisted);
+    let hash = |key: &Key| match previous.kept().get(&key.offer_id) {
+        Some(offer) if kept.contains(&key.offer_id) => offer.content_hash,
+        _ => key.content_hash,
+    };
+    let changed = |key: &&&Key| before(key).is_some_and(|offer| offer.content_hash != hash(key));
+    // Only a listing of the shop says that nothing before its start was missed.
+    let watermark_at = match reason.is_none() && is_listed {
+        true => Some(facts.watermark_at.unwrap_or(facts.started_at)),
+        false => previous.watermarks.get(&facts.shop_id).copied(),
+    };
     ShopRow {
         gateway: fetched.gateway.to_owned(),
         shop_id: facts.shop_id.clone(),
@@ -227,16 +314,13 @@ fn shop_row(fetched: &Fetched<'_>, previous: &Previous, shop: Shop<'_>, keys: &[
         listed_count: count(fetched.listed),
         offer_count: length(keys.len()),
         new_count: length(keys.iter().filter(|key| before(key).is_none()).count()),
-        changed_count: length(
-            keys.iter().filter(|key| before(key).is_some_and(|offer| offer.content_hash != key.content_hash)).count(),
-        ),
+        changed_count: length(keys.iter().filter(changed).count()),
         carried_count: 0,
         delisted_count: 0,
         quarantined_count: count(fetched.quarantined),
         sku_complete_rate: sku_rate,
         price_complete_rate: price_rate,
-        // Only a listing of the whole shop says that nothing before its start was missed.
-        watermark_at: if reason.is_none() && is_listed { Some(facts.started_at) } else { old_watermark },
+        watermark_at,
         incomplete_reason: reason,
         calls_used: facts.calls_used,
         started_at: facts.started_at,
@@ -244,7 +328,58 @@ fn shop_row(fetched: &Fetched<'_>, previous: &Previous, shop: Shop<'_>, keys: &[
     }
 }
 
-/// The count check: official count against distinct offers fetched, those set aside included.
+/// The gateway's own count. What the pages of a listing state is that of a shop only where the shop was listed whole.
+fn official_count(fetched: &Fetched<'_>, facts: &ShopFacts) -> Option<i64> {
+    let stated = || fetched.totals.get(&facts.shop_id).copied().filter(|_| facts.listing == Listed::Whole);
+    facts.official_count.or_else(stated)
+}
+
+/// The offers that the shop is known to have, those set aside not included.
+fn there_are(fetched: &Fetched<'_>, facts: &ShopFacts, offers: &Offers<'_>) -> i64 {
+    let carried = offers.carried.iter().filter(|(offer_id, _)| !fetched.set_aside.contains(offer_id)).count();
+    fetched.distinct.get(&facts.shop_id).copied().unwrap_or(0) + length(carried)
+}
+
+/// A shop can be left as it is only where the day has a picture of it.
+fn untouchable(facts: &ShopFacts) -> Option<String> {
+    (facts.listing == Listed::Untouched).then(|| "it was not listed, and the day has no earlier rows of it".to_owned())
+}
+
+/// How many offers pass the checks.
+#[derive(Default)]
+struct Shares {
+    offers: usize,
+    sku_complete: usize,
+    price_complete: usize,
+    /// Offers with anything that only an account with B2B data permission sees.
+    b2b: usize,
+}
+
+impl Shares {
+    fn of(offers: &Offers<'_>, previous: &Previous, kept: &HashSet<i64>) -> Self {
+        let mut shares = Self::default();
+        for key in offers.fetched {
+            let row = previous.kept().get(&key.offer_id).filter(|_| kept.contains(&key.offer_id));
+            let (sku, price) =
+                row.map_or((key.sku_complete, key.price_complete), |row| (row.sku_complete, row.price_complete));
+            shares.add(sku, price, price || key.moq_stated);
+        }
+        for (_, offer) in offers.carried {
+            shares.add(offer.sku_complete, offer.price_complete, offer.price_complete);
+        }
+        shares
+    }
+
+    fn add(&mut self, sku_complete: bool, price_complete: bool, b2b: bool) {
+        self.offers += 1;
+        self.sku_complete += usize::from(sku_complete);
+        self.price_complete += usize::from(price_complete);
+        self.b2b += usize::from(b2b);
+    }
+}
+
+/// The count check: official count against distinct offers fetched (or known to be as they were), those set aside
+/// included.
 fn wrong_count(completeness: &Completeness, official_count: Option<i64>, offers: i64) -> Option<String> {
     if !completeness.count {
         return None;
@@ -257,9 +392,9 @@ fn wrong_count(completeness: &Completeness, official_count: Option<i64>, offers:
     (off > tolerance).then(|| format!("the official count is {official}, fetched were {offers} offers"))
 }
 
-fn low_price_rate(completeness: &Completeness, rate: Option<i64>, keys: &[&Key]) -> Option<String> {
+fn low_price_rate(completeness: &Completeness, rate: Option<i64>, shares: &Shares) -> Option<String> {
     let low = low_rate("a wholesale price", rate, completeness.price_rate_min)?;
-    if keys.iter().any(|key| key.price_complete || key.moq_stated) {
+    if shares.b2b > 0 {
         return Some(low);
     }
     Some("no offer has a wholesale price or MOQ: the account lacks the B2B data permission".to_owned())
@@ -278,78 +413,18 @@ fn rate(part: usize, whole: usize) -> Option<i64> {
 
 /// Incomplete shops keep their last rows: what was fetched of them is set aside.
 fn hold(verdict: &mut Verdict, previous: &Previous) {
-    let kept = previous.replaced.as_ref().unwrap_or(&previous.offers);
-    let had_rows: HashSet<&str> = kept.values().filter_map(|offer| offer.shop_id.as_deref()).collect();
+    let had_rows: HashSet<&str> = previous.kept().values().filter_map(|offer| offer.shop_id.as_deref()).collect();
     for shop in &mut verdict.shops {
         let Some(reason) = &shop.incomplete_reason else { continue };
+        if verdict.untouched.contains(&shop.shop_id) {
+            continue;
+        }
         verdict.held.insert(shop.shop_id.clone(), reason.clone());
         let kept =
             if had_rows.contains(shop.shop_id.as_str()) { "its last rows are kept" } else { "it has no earlier rows" };
         shop.incomplete_reason = Some(format!("{reason}; held back, {kept}"));
         shop.quarantined_count += shop.offer_count;
         (shop.offer_count, shop.new_count, shop.changed_count) = (0, 0, 0);
-    }
-}
-
-/// Decides about every offer of the picture before that was not fetched.
-fn carry(fetched: &Fetched<'_>, previous: &Previous, listed: &HashSet<String>, verdict: &mut Verdict) {
-    let seen: HashSet<i64> = fetched
-        .winners
-        .iter()
-        .filter(|key| key.shop_id.as_deref().is_none_or(|shop_id| !verdict.held.contains_key(shop_id)))
-        .map(|key| key.offer_id)
-        .collect();
-    let unanswered: HashSet<i64> = fetched.facts.items_unanswered.iter().copied().collect();
-    let mut shops: HashMap<String, &mut ShopRow> =
-        verdict.shops.iter_mut().map(|shop| (shop.shop_id.clone(), shop)).collect();
-    let absent = |offers: &'_ HashMap<i64, PreviousOffer>| -> Vec<(i64, Option<Arc<str>>)> {
-        let absent = offers.iter().filter(|(id, offer)| !offer.delisted && !seen.contains(id));
-        absent.map(|(id, offer)| (*id, offer.shop_id.clone())).collect()
-    };
-    // Whether a shop is judged as a whole, and how.
-    let judged = |shop: Option<&ShopRow>| {
-        let shop = shop.filter(|shop| listed.contains(&shop.shop_id) || verdict.held.contains_key(&shop.shop_id));
-        shop.map(|shop| shop.incomplete_reason.is_none())
-    };
-    for (offer_id, shop_id) in absent(previous.replaced.as_ref().unwrap_or(&previous.offers)) {
-        let mut shop = shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id));
-        let there = fetched.set_aside.contains(&offer_id);
-        let carried = match judged(shop.as_deref().map(|shop| &**shop)) {
-            Some(complete) => !complete || there,
-            None => unanswered.contains(&offer_id) || there,
-        };
-        if carried {
-            verdict.carried.insert(offer_id);
-            if let Some(shop) = &mut shop {
-                shop.carried_count += 1;
-                shop.offer_count += 1;
-            }
-        }
-    }
-    // What the replaced picture of this day called delisted stays so, unless a whole listing says otherwise.
-    for (&offer_id, offer) in
-        previous.replaced.iter().flatten().filter(|(id, offer)| offer.delisted && !seen.contains(id))
-    {
-        let mut shop = offer.shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id));
-        if judged(shop.as_deref().map(|shop| &**shop)) == Some(false) {
-            verdict.carried.insert(offer_id);
-            if let Some(shop) = &mut shop {
-                shop.delisted_count += 1;
-            }
-        }
-    }
-    for (offer_id, shop_id) in absent(&previous.offers) {
-        let mut shop = shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id));
-        let delisted = match judged(shop.as_deref().map(|shop| &**shop)) {
-            Some(complete) => complete && fetched.completeness.count,
-            None => fetched.gone.contains(&offer_id),
-        };
-        if delisted && !fetched.set_aside.contains(&offer_id) && !verdict.carried.contains(&offer_id) {
-            verdict.delisted.insert(offer_id);
-            if let Some(shop) = &mut shop {
-                shop.delisted_count += 1;
-            }
-        }
     }
 }
 

@@ -336,7 +336,7 @@ async fn gateways_are_listed_shown_and_checked() {
     place.write("mine.toml", spoilt);
     let ended = huopan(place.path(), &["gateways", "check", "./mine.toml"]).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));
-    assert!(ended.stderr.starts_with("error: unknown field `lader`\n  --> ./mine.toml:"), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("error: unknown field `lader`\n   --> ./mine.toml:"), "{}", ended.stderr);
     assert!(ended.stderr.ends_with("= help: did you mean `ladder`?\n"), "{}", ended.stderr);
     place.write("mine.toml", "extends = \"portals\"\nname = \"mine\"\n[offer]\nprice = \"/cost\"\n");
     let answer = r#"{"seller_items_list_get_response":{"items":{"item":[{"item_id":"712757874907","cost":"3.50","moq":"10件起批"}]}}}"#;

@@ -1,5 +1,5 @@
 //! Imports point downwards only: `base ← config ← state, store ← plan ← extract ← land ← transform ← load ← query ←
-//! serve, run ← cli`; `sim` imports `base` only.
+//! serve, run ← cli`; `alert` imports `base` and `config` only, `sim` imports `base` only.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,16 @@ fn allowed(module: &str) -> &'static [&'static str] {
     match module {
         "base" => &[],
         "config" | "sim" => &["base"],
-        "state" | "store" => &["base", "config"],
+        "state" | "store" | "alert" => &["base", "config"],
         "plan" => &["base", "config", "state", "store"],
         "extract" => &["base", "config", "state", "store", "plan"],
         "land" => &["base", "config", "state", "store", "plan", "extract"],
         "transform" => &["base", "config", "state", "store", "plan", "extract", "land"],
         "load" => &["base", "config", "state", "store", "plan", "extract", "land", "transform"],
         "query" => &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load"],
-        "serve" | "run" => {
-            &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load", "query"]
+        "serve" => &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load", "query"],
+        "run" => {
+            &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load", "query", "alert"]
         }
         "cli" => &[
             "base",
@@ -30,6 +31,7 @@ fn allowed(module: &str) -> &'static [&'static str] {
             "transform",
             "load",
             "query",
+            "alert",
             "serve",
             "run",
             "sim",

@@ -18,19 +18,19 @@ pub(super) struct Extent {
 /// So many equal times next to each other stand for an import: it is cut out exactly.
 const RUN_MIN: usize = 3;
 
-/// Cuts for `parts` parts of about equal size, by sorted sample times. Fewer where samples do not tell parts apart.
+/// Cuts for about `parts` parts of about equal size, by sorted sample times. Equal times stay together.
 pub(super) fn by_samples(samples: &[i64], parts: usize, extent: Extent) -> Vec<i64> {
     let mut cuts = Vec::new();
-    for part in 1..parts {
-        let at = part * samples.len() / parts;
-        let left = (1..=at).rev().find(|&at| is_change(samples, at));
-        let right = (at..samples.len()).find(|&at| is_change(samples, at));
-        if left == right {
-            cuts.extend(left.map(|at| between(samples, at, extent)));
-        } else {
-            // Inside a run of equal times: the whole run becomes a part.
-            cuts.extend(left.into_iter().chain(right).map(|at| between(samples, at, extent)));
+    let (mut at, mut part) = (0, 0);
+    for run in samples.chunk_by(|left, right| left == right) {
+        let is_full = part * parts >= samples.len();
+        let would_burst = (part + run.len()) * parts * 2 > samples.len() * 3;
+        if part > 0 && (is_full || would_burst) {
+            cuts.push(between(samples, at, extent));
+            part = 0;
         }
+        at += run.len();
+        part += run.len();
     }
     keep(cuts, extent)
 }
@@ -51,18 +51,14 @@ pub(super) fn blind(extent: Extent) -> Vec<i64> {
     keep(vec![extent.low + width / 2 + 1], extent)
 }
 
-fn is_change(samples: &[i64], at: usize) -> bool {
-    at > 0 && at < samples.len() && samples[at - 1] < samples[at]
-}
-
 /// A moment after `samples[at - 1]` and not after `samples[at]`.
 fn between(samples: &[i64], at: usize, extent: Extent) -> i64 {
     let (left, right) = (samples[at - 1], samples[at]);
-    let run = |mut times: Box<dyn Iterator<Item = &i64> + '_>, time| times.by_ref().take(RUN_MIN).all(|t| *t == time);
-    if at + RUN_MIN <= samples.len() && run(Box::new(samples[at..].iter()), right) {
+    let is_run = |times: &[i64]| times.len() == RUN_MIN && times[0] == times[RUN_MIN - 1];
+    if is_run(&samples[at..samples.len().min(at + RUN_MIN)]) {
         return right;
     }
-    if at >= RUN_MIN && run(Box::new(samples[..at].iter().rev()), left) {
+    if is_run(&samples[at.saturating_sub(RUN_MIN)..at]) {
         return right.min(left.saturating_add(extent.shown));
     }
     left + (right - left + 1) / 2

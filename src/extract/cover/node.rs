@@ -74,6 +74,8 @@ pub(super) struct Node {
     pub(super) slice: Slice,
     pub(super) listing: Listing,
     pub(super) reads: BTreeMap<u32, Read>,
+    /// The pages that decisions rest on, so that they do not depend on the order of the answers; empty: all.
+    pub(super) basis: Vec<u32>,
     pub(super) phase: Phase,
     pub(super) order: Order,
     /// About how many records it holds.
@@ -147,6 +149,7 @@ impl Node {
             slice,
             listing: Listing::new(paging.clone()),
             reads: BTreeMap::new(),
+            basis: Vec::new(),
             phase: Phase::Reading,
             order: Order::Unknown,
             expect: None,
@@ -230,6 +233,11 @@ impl Node {
     }
 
     fn next_to_read(&mut self, in_bulk: bool) -> Option<u32> {
+        let first = self.paging.first;
+        // The first page shows how long pages are, so whether a stated total fits.
+        if !self.is_plain() && self.listing.total().is_some() && self.has_begun && !self.listing.is_settled(first) {
+            return self.listing.next_ahead(first).then_some(first);
+        }
         let is_sure = self.listing.is_sure(self.listing.turn());
         if in_bulk != is_sure && self.has_begun {
             return None;
@@ -246,6 +254,9 @@ impl Node {
     }
 
     fn next_to_pass(&mut self, passing: Passing, in_bulk: bool) -> Option<u32> {
+        if let Some(page) = self.listing.next_again() {
+            return Some(page);
+        }
         if in_bulk == passing.is_careful || passing.is_careful && self.listing.is_waiting() {
             return None;
         }
@@ -319,26 +330,30 @@ impl Node {
         joins && reads.iter().all(|read| read.follows(order))
     }
 
-    /// The order of all pages that were read; [`Order::Unknown`] when all times are equal.
+    /// What the pages showed that decisions rest on.
+    pub(super) fn basis(&self) -> impl Iterator<Item = &Read> {
+        let is_basis = |page: &u32| self.basis.is_empty() || self.basis.contains(page);
+        self.reads.iter().filter(move |(page, _)| is_basis(page)).map(|(_, read)| read)
+    }
+
+    /// The order that these pages keep to; [`Order::Unknown`] when all times are equal.
     pub(super) fn observed_order(&self) -> Order {
-        let pages: Vec<u32> = self.reads.keys().copied().collect();
-        let times = || self.reads.values().flat_map(|read| &read.times);
-        if self.reads.values().any(|read| !read.is_dated()) || times().next().is_none() {
+        let times = || self.basis().flat_map(|read| &read.times);
+        if self.basis().any(|read| !read.is_dated()) || times().next().is_none() {
             return Order::Nothing;
         }
         if times().min() == times().max() {
             return Order::Unknown;
         }
-        [Order::Ascending, Order::Descending]
-            .into_iter()
-            .find(|order| self.is_in_order(*order, &pages))
-            .unwrap_or(Order::Nothing)
+        let pages: Vec<u32> = self.reads.keys().copied().collect();
+        let keeps_to = |order: &Order| self.is_in_order(*order, &pages);
+        [Order::Ascending, Order::Descending].into_iter().find(keeps_to).unwrap_or(Order::Nothing)
     }
 
-    /// All times that were seen, sorted and brought into the span.
+    /// The times that were seen, sorted and brought into the span.
     pub(super) fn samples(&self, low: i64, high: i64) -> Vec<i64> {
         let mut times: Vec<i64> =
-            self.reads.values().flat_map(|read| &read.times).map(|time| (*time).clamp(low, high)).collect();
+            self.basis().flat_map(|read| &read.times).map(|time| (*time).clamp(low, high)).collect();
         times.sort_unstable();
         times
     }

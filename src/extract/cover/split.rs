@@ -1,4 +1,4 @@
-//! What becomes of a slice that is too large, in no order, or not answered.
+//! What becomes of a slice that is too large: how it is told, passed over or cut.
 //!
 //! Invariant: every moment and category of a slice that is given up is covered by the slices opened in its place, or is
 //! named as a gap.
@@ -9,34 +9,24 @@ use crate::extract::page::End;
 
 use super::cut::{self, Extent};
 use super::node::{Node, Order, Passing, Phase, Read, Span};
-use super::{Categories, Cover, SLICES_MAX, Slice};
+use super::rescue::Wanted;
+use super::{Cover, SLICES_MAX, Slice};
 
 /// The outcome of a slice that others cover.
 pub(super) const SPLIT: &str = "split";
 /// The outcome of a slice up to whose end others go on.
-const ADVANCED: &str = "advanced";
-const COMPLETE: &str = "complete";
+pub(super) const ADVANCED: &str = "advanced";
+pub(super) const DISORDERED: &str = "not in the order of modification";
+pub(super) const COMPLETE: &str = "complete";
 
 /// Where time begins: any 13-digit moment before the gateways' oldest offer (earlier ones have 12 digits).
 const FLOOR: i64 = 1_041_379_200_000;
 /// A slice lies at most this deep in others.
-const DEPTH_MAX: u32 = 64;
+pub(super) const DEPTH_MAX: u32 = 64;
 /// From this depth on spans are halved, too: samples alone have not helped.
 const DEPTH_SAMPLED: u32 = 6;
-/// So many slices that time out are halved; after that the gateway is the reason, not their size.
-const HALVINGS_MAX: u32 = 16;
 /// Pages of a slice of unknown size before its last page is asked for.
-const PAGES_BEFORE_PROBE: u32 = 4;
-/// Records may stand this far outside a window: they may show a day, or another time zone's hour.
-const STRAY_MILLIS: i64 = 36 * 3_600_000;
-
-/// A span to be listed by category.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wanted {
-    span: Span,
-    is_ordered: bool,
-    depth: u32,
-}
+pub(super) const PAGES_BEFORE_PROBE: u32 = 4;
 
 /// About how many records a span holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,19 +37,13 @@ pub(super) enum Size {
     Over,
 }
 
-impl Wanted {
-    pub(super) fn whole() -> Self {
-        Self { span: Span::whole(), is_ordered: false, depth: 0 }
-    }
-}
-
 impl Span {
     /// Everything.
     pub(super) fn whole() -> Self {
         Self { start: Some(FLOOR), ..Self::default() }
     }
 
-    fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.start.is_none_or(|start| start <= FLOOR) && self.end.is_none()
     }
 }
@@ -127,20 +111,23 @@ impl Cover {
             Order::Nothing => self.sample_pages(at),
             _ => vec![node.first_page(), edge],
         };
+        self.nodes[at].basis.clone_from(&pages);
         self.nodes[at].phase = Phase::Probing(pages);
         self.judge(at);
     }
 
     /// Pages spread over a slice, enough to tell its parts apart.
     fn sample_pages(&self, at: usize) -> Vec<u32> {
-        const PARTS_PER_PAGE: usize = 4;
+        const PARTS_PER_PAGE: usize = 3;
+        const SAMPLED_PAGES_MAX: usize = 25;
         let node = &self.nodes[at];
         let (first, edge) = (node.first_page(), node.edge().unwrap_or(node.first_page()));
-        let known = node.reads.len();
-        let wanted = self.parts(at).div_ceil(PARTS_PER_PAGE).clamp(1, 12).saturating_sub(known);
-        let mut pages = vec![first];
+        let mut pages: Vec<u32> =
+            (first..=edge).filter(|page| *page == first || node.listing.is_asked(*page)).collect();
+        let wanted = self.parts(at).div_ceil(PARTS_PER_PAGE).clamp(1, SAMPLED_PAGES_MAX).saturating_sub(pages.len());
         let step = usize::try_from(edge - first).unwrap_or(0) / (wanted + 1);
         pages.extend((1..=wanted).map(|part| first + u32::try_from(part * step).unwrap_or(0)));
+        pages.sort_unstable();
         pages.dedup();
         pages
     }
@@ -196,7 +183,7 @@ impl Cover {
 
     /// All times are equal and nothing is known about the order.
     fn decide_moment(&mut self, at: usize) {
-        let moment = self.nodes[at].reads.values().find_map(Read::first);
+        let moment = self.nodes[at].basis().find_map(Read::first);
         match moment {
             Some(moment) if self.has_end() => self.cut_moment(at, moment),
             _ => {
@@ -222,15 +209,16 @@ impl Cover {
             rest.start = Some(time);
             (node.span.start.is_none_or(|start| start < time), node.span.end.is_none_or(|end| time <= end))
         } else {
-            rest.end = Some(time + shown - unit);
-            (
-                node.span.end.is_none_or(|end| time + shown - unit < end),
-                node.span.start.is_none_or(|start| time >= start),
-            )
+            let end = time + shown - unit;
+            rest.end = Some(end);
+            (node.span.end.is_none_or(|before| end < before), true)
         };
         if !is_left {
             let stop = node.span.end.map_or(time, |end| end + unit);
             return self.set_passing(at, Passing { stop, is_careful: true });
+        }
+        if self.nodes.len() >= SLICES_MAX {
+            return self.finish(at);
         }
         if !is_moved || first == Some(time) {
             return self.cut_moment(at, time);
@@ -267,7 +255,9 @@ impl Cover {
         let extent = self.extent(at);
         let node = &self.nodes[at];
         let (span, order, depth, root) = (node.span.clone(), node.order, node.depth, node.root);
-        let mut cuts = cut::around(moment.clamp(extent.low, extent.high), extent);
+        // Records may show a moment before the slice's start: the beginning of its day, say.
+        let moment = moment.clamp(extent.low, extent.high);
+        let mut cuts = cut::around(moment, extent);
         if order == Order::Ascending {
             // Nothing stands before its first record.
             cuts.retain(|cut| *cut > moment);
@@ -275,7 +265,8 @@ impl Cover {
         if self.has_end() && cuts.is_empty() {
             return self.split(at);
         }
-        if !self.has_end() && node.slice.category.is_some() {
+        let is_last_resort = node.slice.category.is_some() || !self.rules.categories;
+        if !self.has_end() && is_last_resort {
             self.nodes[at].span.end = cuts.first().map_or(span.end, |cut| Some(cut - extent.unit));
             self.finish(at);
         } else {
@@ -289,8 +280,8 @@ impl Cover {
                 self.nodes[next].probe_after = if order.is_known() { 0 } else { 1 };
                 self.nodes[next].root = if order.is_known() { root } else { next };
             } else if !self.has_end() {
-                if span.category.is_none() {
-                    self.want(at, part, true, depth + 1);
+                if !is_last_resort {
+                    self.want(part, true, depth + 1);
                 }
             } else {
                 self.open(part, Order::Nothing, depth + 1, Size::Over);
@@ -299,7 +290,7 @@ impl Cover {
     }
 
     /// Cuts a slice in no order into parts.
-    fn split(&mut self, at: usize) {
+    pub(super) fn split(&mut self, at: usize) {
         let (extent, parts) = (self.extent(at), self.parts(at));
         let node = &self.nodes[at];
         if node.depth >= DEPTH_MAX || self.nodes.len() >= SLICES_MAX {
@@ -332,72 +323,12 @@ impl Cover {
         }
     }
 
-    /// A slice that no window can make smaller: categories.
-    fn overflow(&mut self, at: usize) {
-        let node = &self.nodes[at];
-        if node.slice.category.is_some() || !self.rules.categories {
-            return self.finish(at);
-        }
-        let (span, depth) = (node.span.clone(), node.depth);
-        let is_ordered = node.order == Order::Ascending;
-        self.close(at, SPLIT);
-        self.want(at, span, is_ordered, depth + 1);
-    }
-
-    /// Lists a span by category; where there are none it is a gap.
-    fn want(&mut self, at: usize, span: Span, is_ordered: bool, depth: u32) {
-        if !self.rules.categories {
-            return self.gap(at, "more offers at one time than the gateway lists");
-        }
-        self.wanted.push(Wanted { span, is_ordered, depth });
-        self.spread();
-    }
-
     /// Nothing makes a slice smaller: it is read as far as the gateway serves it.
-    fn finish(&mut self, at: usize) {
+    pub(super) fn finish(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         node.is_final = true;
         node.phase = Phase::Reading;
         self.judge(at);
-    }
-
-    /// Opens the slices of what is to be listed by category.
-    pub(super) fn spread(&mut self) {
-        let categories = match &self.categories {
-            Categories::Unasked | Categories::InFlight => return,
-            Categories::Known(categories) if categories.is_empty() => Err("the shop has no categories".to_owned()),
-            Categories::Known(categories) => Ok(categories.clone()),
-            Categories::Failed(reason) => Err(format!("categories: {reason}")),
-        };
-        for wanted in std::mem::take(&mut self.wanted) {
-            match &categories {
-                Ok(categories) => categories.iter().for_each(|category| self.open_category(&wanted, category)),
-                Err(reason) => {
-                    let at = self.open(wanted.span, Order::Nothing, wanted.depth, Size::Unknown);
-                    self.gap(at, &format!("more offers than the gateway lists; {reason}"));
-                }
-            }
-        }
-    }
-
-    fn open_category(&mut self, wanted: &Wanted, category: &str) {
-        let category = Some(category.to_owned());
-        if wanted.span.is_whole() && self.rules.from.is_none() {
-            let slice = Slice { category: category.clone(), ..Slice::default() };
-            let mut node = Node::new(Span { category, ..Span::default() }, slice, &self.rules.paging);
-            node.probe_after = PAGES_BEFORE_PROBE;
-            node.depth = wanted.depth;
-            node.root = self.nodes.len();
-            self.nodes.push(node);
-            return;
-        }
-        let span = Span { category, ..wanted.span.clone() };
-        let order = if wanted.is_ordered { Order::Ascending } else { Order::Unknown };
-        let stop = span.end.map(|end| end + self.unit()).filter(|_| !self.has_end());
-        let at = self.open(span, order, wanted.depth, Size::Unknown);
-        if let (Some(stop), true) = (stop, wanted.is_ordered) {
-            self.nodes[at].phase = Phase::Passing(Passing { stop, is_careful: true });
-        }
     }
 
     /// Opens a window whose order is not known yet.
@@ -412,7 +343,7 @@ impl Cover {
     }
 
     /// Opens a window.
-    fn open(&mut self, span: Span, order: Order, depth: u32, size: Size) -> usize {
+    pub(super) fn open(&mut self, span: Span, order: Order, depth: u32, size: Size) -> usize {
         let at = |time: Option<i64>| time.and_then(DateTime::from_timestamp_millis);
         let slice = Slice {
             start_at: at(span.start),
@@ -428,123 +359,72 @@ impl Cover {
             Size::Unknown => (None, PAGES_BEFORE_PROBE),
             Size::Over => (Some(capacity.saturating_mul(2)), 0),
             Size::About(expect) if expect / 8 > capacity / 5 => (Some(expect), u32::MAX),
-            Size::About(expect) if expect > capacity / 4 * 3 => (Some(expect), 0),
+            Size::About(expect) if expect > capacity / 20 * 13 => (Some(expect), 0),
             Size::About(expect) => (Some(expect), pages(expect / 3 * 4).saturating_add(3)),
         };
+        if let Some(at) = self.same_slice(&node) {
+            let known = &mut self.nodes[at];
+            if known.outcome.as_deref().is_some_and(|outcome| [DISORDERED, ADVANCED].contains(&outcome)) {
+                // The pages that were answered before the order broke count.
+                (known.order, known.depth, known.root) = (order, depth, at);
+                (known.expect, known.probe_after) = (node.expect, node.probe_after);
+                (known.phase, known.outcome) = (Phase::Reading, None);
+                self.first_open = self.first_open.min(at);
+                self.judge(at);
+            }
+            return at;
+        }
         self.nodes.push(node);
         self.nodes.len() - 1
     }
 
-    /// A slice was not answered. One that took too long is halved where windows have an end.
-    fn give_up(&mut self, at: usize, reason: String) {
-        let unit = self.unit();
-        let node = &mut self.nodes[at];
-        if let Phase::Passing(Passing { stop, .. }) = node.phase {
-            // Other slices cover the rest already.
-            match node.order {
-                Order::Ascending => node.span.end = Some(stop - unit),
-                _ => node.span.start = Some(stop + unit),
-            }
-        }
-        let extent = self.extent(at);
-        let can_halve = self.has_end() && !self.is_window_ignored && self.halvings < HALVINGS_MAX;
-        if !self.nodes[at].has_timed_out || !can_halve || extent.low >= extent.high {
-            return self.gap(at, &reason);
-        }
-        self.halvings += 1;
-        let node = &self.nodes[at];
-        let samples = node.samples(extent.low, extent.high);
-        let mut cuts = cut::by_samples(&samples, 2, extent);
-        if cuts.is_empty() {
-            cuts = cut::blind(extent);
-        }
-        let (span, depth) = (node.span.clone(), node.depth);
-        if cuts.is_empty() || depth >= DEPTH_MAX {
-            return self.gap(at, &reason);
-        }
-        self.close(at, SPLIT);
-        for part in parts_of(&Span { start: Some(extent.low), ..span }, &cuts, unit) {
-            let next = self.open(part, Order::Unknown, depth + 1, Size::Unknown);
-            self.nodes[next].root = next;
-        }
+    /// A slice that was opened already and covers the same.
+    fn same_slice(&self, node: &Node) -> Option<usize> {
+        let is_same = |other: &Node| other.slice == node.slice && other.span == node.span;
+        self.nodes.iter().position(is_same)
     }
 
-    /// A page breaks the order that its slice and those around it rely on: all that they were to cover is listed anew.
-    pub(super) fn distrust(&mut self, at: usize) {
-        let root = self.nodes[at].root;
-        for node in self.nodes.iter_mut().filter(|node| node.root == root && node.order.is_known()) {
-            node.order = Order::Nothing;
-            node.phase = Phase::Closed;
-            node.outcome.get_or_insert_with(|| "not in the order of modification".to_owned());
-        }
-        if self.has_end() {
-            self.split(root);
-        } else {
-            self.overflow(root);
-        }
-    }
-
-    /// Whether a page holds records from far outside its window.
-    pub(super) fn is_astray(&self, at: usize, page: u32) -> bool {
-        let node = &self.nodes[at];
-        let (start, end) = (node.slice.start_at, node.slice.end_at);
-        let low = start.map_or(i64::MIN, |at| at.timestamp_millis() - STRAY_MILLIS);
-        let high = end.map_or(i64::MAX, |at| at.timestamp_millis() + STRAY_MILLIS);
-        node.reads.get(&page).is_some_and(|read| read.times.iter().any(|time| *time < low || high < *time))
-    }
-
-    /// The gateway does not keep to windows: categories are all there is.
-    pub(super) fn ignore_windows(&mut self, at: usize) {
-        const REASON: &str = "the gateway lists offers from outside the window";
-        if std::mem::replace(&mut self.is_window_ignored, true) {
-            if self.nodes[at].phase != Phase::Closed {
-                self.gap(at, REASON);
-            }
-            return;
-        }
-        for node in self.nodes.iter_mut().filter(|node| !node.is_plain()) {
-            node.phase = Phase::Closed;
-            node.outcome.get_or_insert_with(|| REASON.to_owned());
-        }
-        if self.rules.categories && self.rules.from.is_none() && self.nodes[at].slice.category.is_none() {
-            self.wanted = vec![Wanted::whole()];
-            self.spread();
-        } else {
-            self.gap(at, REASON);
-        }
-    }
-
-    fn close(&mut self, at: usize, outcome: &str) {
+    pub(super) fn close(&mut self, at: usize, outcome: &str) {
         let node = &mut self.nodes[at];
         node.phase = Phase::Closed;
         node.outcome = Some(outcome.to_owned());
     }
 
-    fn gap(&mut self, at: usize, reason: &str) {
+    pub(super) fn gap(&mut self, at: usize, reason: &str) {
         self.close(at, reason);
         let name = self.nodes[at].name();
         self.gaps.push(if name.is_empty() { reason.to_owned() } else { format!("{name}: {reason}") });
     }
 
     /// The bounds of a slice, for cutting it.
-    fn extent(&self, at: usize) -> Extent {
+    pub(super) fn extent(&self, at: usize) -> Extent {
         let node = &self.nodes[at];
         let low = node.span.start.unwrap_or(FLOOR);
-        let newest = node.reads.values().flat_map(|read| read.times.iter().copied()).max().unwrap_or(low);
+        let newest = node.basis().flat_map(|read| read.times.iter().copied()).max().unwrap_or(low);
         let open_end = self.rules.until.timestamp_millis().max(newest).max(low);
         Extent { low, high: node.span.end.unwrap_or(open_end), unit: self.unit(), shown: self.shown(at) }
     }
 
-    /// The width of a moment as this slice's records show it: whole seconds where all are.
+    /// The width of a moment as records show it: the day, minute or second where they show no more.
     fn shown(&self, at: usize) -> i64 {
-        let mut times = self.nodes[at].reads.values().flat_map(|read| &read.times);
-        let width = if times.all(|time| time.rem_euclid(1000) == 0) { 1000 } else { 1 };
-        width.max(self.unit())
+        const BEIJING: i64 = 8 * 3_600_000;
+        const WIDTHS: [(i64, i64); 4] = [(86_400_000, 0), (86_400_000, BEIJING), (60_000, 0), (1000, 0)];
+        let node = &self.nodes[at];
+        let times = || node.basis().chain(self.nodes[node.root].basis()).flat_map(|read| &read.times);
+        let width = if times().min() == times().max() {
+            // A single time says nothing by itself, unless it stands before the slice that it is in.
+            let early = times().min().zip(node.span.start).map_or(0, |(time, start)| start - time);
+            if early > 0 { WIDTHS.iter().rev().map(|(width, _)| *width).find(|width| early < *width) } else { None }
+        } else {
+            let is_whole = |width: i64, offset: i64| times().all(|time| (time + offset).rem_euclid(width) == 0);
+            WIDTHS.iter().find(|(width, offset)| is_whole(*width, *offset)).map(|(width, _)| *width)
+        };
+        width.unwrap_or(1).max(self.unit())
     }
 }
 
 /// The parts of a span between cuts.
-fn parts_of(span: &Span, cuts: &[i64], unit: i64) -> Vec<Span> {
+pub(super) fn parts_of(span: &Span, cuts: &[i64], unit: i64) -> Vec<Span> {
     let starts = std::iter::once(span.start).chain(cuts.iter().copied().map(Some));
     let ends = cuts.iter().map(|cut| Some(cut - unit)).chain([span.end]);
     starts.zip(ends).map(|(start, end)| Span { start, end, category: span.category.clone() }).collect()

@@ -1,1 +1,284 @@
-//! A stand-in.
+//! Listings of simulated shops: everything arrives, or what is missing is named; and at what price.
+
+mod gateway;
+
+use proptest::prelude::*;
+
+use super::*;
+use gateway::{DAY, Gateway, How, Listed, PLAINLY, Sorted, Times, UNTIL, list, request};
+
+/// Calls that a listing of `offers` may cost.
+fn bound(offers: u64) -> usize {
+    let pages = offers.div_ceil(40);
+    usize::try_from(pages * 105 / 100 + 3).unwrap()
+}
+
+const SCHEMES: [(&str, Sorted, bool, bool); 7] = [
+    ("start only, oldest first", Sorted::Oldest, false, false),
+    ("start only, oldest first, totals", Sorted::Oldest, false, true),
+    ("end bound, oldest first", Sorted::Oldest, true, false),
+    ("end bound, newest first", Sorted::Newest, true, false),
+    ("end bound, newest first, totals", Sorted::Newest, true, true),
+    ("end bound, no order", Sorted::Mixed, true, false),
+    ("end bound, no order, totals", Sorted::Mixed, true, true),
+];
+
+#[test]
+fn a_listing_costs_little_more_than_its_pages() {
+    let mut over = Vec::new();
+    println!("{:>6}  {:<8} {:<34} {:>5} {:>5}  slices", "offers", "times", "scheme", "calls", "bound");
+    for offers in [5_300, 12_000, 50_000] {
+        for times in [Times::Uniform, Times::Recent, Times::Bursts] {
+            for (name, sorted, has_end, is_stated) in SCHEMES {
+                let mut gateway = Gateway::new(&times.of(offers, offers), 0);
+                (gateway.sorted, gateway.has_end, gateway.is_stated) = (sorted, has_end, is_stated);
+                let mut calls = 0;
+                for how in [PLAINLY, How { workers: 4, shuffle: Some(3), ..PLAINLY }] {
+                    let listed = list(&gateway, how);
+                    assert_eq!((&listed.end, listed.distinct), (&End::Complete, offers), "{name} {times:?}");
+                    calls = calls.max(listed.calls);
+                    if how.workers == 4 {
+                        let slices = listed.cover.coverage().len();
+                        let times = format!("{times:?}");
+                        println!("{offers:>6}  {times:<8} {name:<34} {calls:>5} {:>5}  {slices}", bound(offers));
+                    }
+                }
+                if calls > bound(offers) {
+                    over.push(format!("{offers} {times:?} {name}: {calls} > {}", bound(offers)));
+                }
+            }
+        }
+    }
+    assert!(over.is_empty(), "{over:#?}");
+}
+
+/// A shop with the given times.
+fn gateway(times: Times, offers: u64, categories: u64) -> Gateway {
+    Gateway::new(&times.of(offers, 11), categories)
+}
+
+fn complete(listed: &Listed, offers: u64) {
+    assert_eq!((&listed.end, listed.distinct), (&End::Complete, offers), "{:#?}", listed.cover.coverage());
+}
+
+fn reason(listed: &Listed) -> &str {
+    match &listed.end {
+        End::Complete => "complete",
+        End::Incomplete(reason) => reason,
+    }
+}
+
+#[test]
+fn a_shop_that_fits_is_listed_plainly() {
+    for offers in [0, 1, 40, 41, 1_999, 2_000] {
+        let listed = list(&gateway(Times::Recent, offers, 3), PLAINLY);
+        complete(&listed, offers);
+        assert_eq!(listed.calls, usize::try_from(offers.div_ceil(40).max(1)).unwrap());
+        assert_eq!(listed.cover.coverage().len(), 1);
+    }
+}
+
+#[test]
+fn a_shop_of_unknown_size_is_probed_once() {
+    let how = How { counted: false, ..PLAINLY };
+    let small = list(&gateway(Times::Recent, 30, 0), how);
+    assert_eq!((small.calls, &small.end), (1, &End::Complete));
+    let fits = list(&gateway(Times::Recent, 1_500, 0), how);
+    complete(&fits, 1_500);
+    assert!(fits.calls <= 39, "{}", fits.calls);
+    let large = list(&gateway(Times::Recent, 5_300, 0), how);
+    complete(&large, 5_300);
+    assert!(large.calls <= bound(5_300), "{}", large.calls);
+}
+
+#[test]
+fn a_count_that_comes_after_the_first_page_costs_no_more_than_that_page() {
+    let gateway = gateway(Times::Recent, 5_300, 0);
+    let mut cover = Cover::new(gateway.rules());
+    assert_eq!(cover.next(), Some(Ask::Page { slice: 0, page: 1 }));
+    cover.counted(5_300);
+    let asks: Vec<Ask> = std::iter::from_fn(|| cover.next()).take(2).collect();
+    assert_eq!(asks, [Ask::Page { slice: 1, page: 50 }, Ask::Page { slice: 1, page: 1 }]);
+    assert_eq!((cover.end(), cover.coverage()[0].outcome.as_str()), (None, "split"));
+}
+
+#[test]
+fn without_an_order_and_an_end_bound_a_shop_is_listed_by_category() {
+    for (sorted, has_window) in
+        [(Sorted::Mixed, true), (Sorted::Newest, true), (Sorted::NearlyOldest, true), (Sorted::Oldest, false)]
+    {
+        let shop = Gateway { sorted, has_window, ..gateway(Times::Recent, 9_000, 9) };
+        for shuffle in [None, Some(1), Some(2)] {
+            let listed = list(&shop, How { workers: 4, shuffle, ..PLAINLY });
+            complete(&listed, 9_000);
+            assert!(listed.cover.coverage().iter().any(|slice| slice.category.is_some()));
+            assert!(listed.calls < 300, "{}", listed.calls);
+        }
+    }
+}
+
+#[test]
+fn a_moment_that_holds_too_much_is_listed_by_category_and_the_rest_by_time() {
+    for has_end in [false, true] {
+        for shown in [1, 1000] {
+            let shop = Gateway { has_end, shown, ..gateway(Times::Heap(5_000), 12_000, 9) };
+            let listed = list(&shop, How { workers: 4, shuffle: Some(5), ..PLAINLY });
+            complete(&listed, 12_000);
+            let by_category = listed.cover.coverage().iter().filter(|slice| slice.category.is_some()).count();
+            assert_eq!(by_category, 9, "{:#?}", listed.cover.coverage());
+            assert!(
+                listed.calls <= bound(12_000) + 40,
+                "{has_end} {shown} {} {:#?}",
+                listed.calls,
+                listed
+                    .cover
+                    .coverage()
+                    .iter()
+                    .map(|s| format!(
+                        "{:?} {:?} {:?} {} {} {} {:?} {}",
+                        s.category, s.start_at, s.end_at, s.pages, s.records, s.new, s.stated, s.outcome
+                    ))
+                    .collect::<Vec<_>>()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_moment_and_category_that_hold_too_much_are_named_and_the_rest_goes_on() {
+    for has_end in [false, true] {
+        let shop = Gateway { has_end, ..gateway(Times::Heap(5_000), 12_000, 2) };
+        let listed = list(&shop, PLAINLY);
+        assert!(reason(&listed).starts_with("category c0, modified 2025-09-23T00:00:00Z to "), "{}", reason(&listed));
+        assert!(reason(&listed).ends_with("the rest is past page 50 × 40 (and 1 more slices)"), "{}", reason(&listed));
+        assert_eq!(listed.distinct, 7_000 + 2 * 2_000);
+        let alone = Gateway { has_end, ..gateway(Times::Heap(5_000), 12_000, 0) };
+        let listed = list(&alone, PLAINLY);
+        assert_ne!(listed.end, End::Complete);
+        assert_eq!(listed.distinct, 7_000 + 2_000, "{:#?}", listed.cover.coverage());
+    }
+}
+
+#[test]
+fn a_gateway_that_does_not_keep_to_windows_is_listed_by_category_or_said_to_be_so() {
+    for has_end in [false, true] {
+        let shop = Gateway { has_end, reads_window: false, ..gateway(Times::Recent, 9_000, 9) };
+        complete(&list(&shop, PLAINLY), 9_000);
+        let shop = Gateway { has_end, reads_window: false, ..gateway(Times::Recent, 9_000, 0) };
+        let listed = list(&shop, How { workers: 4, ..PLAINLY });
+        assert!(reason(&listed).contains("outside the window"), "{}", reason(&listed));
+    }
+}
+
+#[test]
+fn a_window_that_times_out_is_halved() {
+    let shop = Gateway { has_end: true, sorted: Sorted::Mixed, ..gateway(Times::Recent, 9_000, 0) };
+    for shuffle in 0..20 {
+        let listed = list(&shop, How { time_out: 8, shuffle: Some(shuffle), ..PLAINLY });
+        complete(&listed, 9_000);
+    }
+}
+
+#[test]
+fn a_page_that_fails_is_named_with_its_slice() {
+    let shop = gateway(Times::Recent, 5_300, 0);
+    let mut cover = Cover::new(shop.rules());
+    cover.counted(5_300);
+    while let Some(Ask::Page { slice, page }) = cover.next() {
+        if (slice, page) == (0, 7) {
+            cover.failed(slice, page, Failure { reason: "busy".into(), timed_out: true });
+        } else {
+            cover.answered(slice, page, &shop.page(cover.slice(slice), page)).unwrap();
+        }
+    }
+    assert_eq!(cover.end(), Some(End::Incomplete("modified 2003-01-01T00:00:00Z to now: page 7: busy".into())));
+    assert_eq!(cover.distinct(), 5_260);
+}
+
+#[test]
+fn an_incremental_listing_starts_at_its_moment_and_costs_its_pages() {
+    let shop = gateway(Times::Uniform, 5_300, 0);
+    for (days, pages) in [(1, 1), (30, 4), (1000, 95)] {
+        let since = UNTIL - days * DAY;
+        let listed = list(&shop, How { from: Some(since), ..PLAINLY });
+        let changed = shop.offers.iter().filter(|(time, _)| *time >= since).count() as u64;
+        complete(&listed, changed);
+        assert!(listed.calls <= pages, "{} calls for {changed}", listed.calls);
+        assert!(listed.cover.coverage().iter().all(|slice| slice.start_at.is_some()));
+    }
+}
+
+#[test]
+fn what_was_not_sent_is_asked_for_again() {
+    let shop = Gateway { sorted: Sorted::Mixed, ..gateway(Times::Recent, 9_000, 9) };
+    let mut cover = Cover::new(shop.rules());
+    cover.counted(9_000);
+    let mut refused = std::collections::BTreeSet::new();
+    while let Some(ask) = cover.next() {
+        let is_new = refused.insert(request(&cover, ask));
+        match ask {
+            Ask::Categories if is_new => cover.categories_not_sent(),
+            Ask::Page { slice, page } if is_new => cover.not_sent(slice, page),
+            Ask::Categories => cover.categories((0..9).map(|id| format!("c{id}")).collect()),
+            Ask::Page { slice, page } => cover.answered(slice, page, &shop.page(cover.slice(slice), page)).unwrap(),
+        }
+    }
+    assert_eq!((cover.end(), cover.distinct()), (Some(End::Complete), 9_000));
+}
+
+#[test]
+fn categories_that_are_not_answered_leave_a_gap() {
+    let shop = Gateway { has_window: false, ..gateway(Times::Recent, 9_000, 9) };
+    let mut cover = Cover::new(shop.rules());
+    cover.counted(9_000);
+    assert_eq!((cover.next(), cover.next()), (Some(Ask::Categories), None));
+    cover.categories_failed("busy".into());
+    let Some(End::Incomplete(reason)) = cover.end() else { panic!("an end") };
+    assert!(reason.ends_with("more offers than the gateway lists; categories: busy"), "{reason}");
+}
+
+#[test]
+fn a_gateway_that_serves_one_page_for_ever_is_found_out() {
+    let shop = gateway(Times::Recent, 5_300, 0);
+    let mut cover = Cover::new(shop.rules());
+    cover.counted(5_300);
+    assert_eq!(std::iter::from_fn(|| cover.next()).count(), 2);
+    let page = shop.page(cover.slice(0), 1);
+    assert_eq!(cover.answered(0, 1, &page), Ok(()));
+    assert_eq!(cover.answered(0, 50, &page).unwrap_err().parameter, "pageNum");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_the_shop_everything_arrives_or_what_is_missing_is_named(
+        offers in 0..9_000_u64, seed in 0..1_000_u64, workers in 1..5_usize, shuffle in proptest::option::of(0..1_000_u64),
+        times in prop_oneof![
+            Just(Times::Uniform), Just(Times::Recent), Just(Times::Bursts), (0..6_000_u64).prop_map(Times::Heap)
+        ],
+        sorted in prop_oneof![
+            Just(Sorted::Oldest), Just(Sorted::Newest), Just(Sorted::Mixed), Just(Sorted::NearlyOldest)
+        ],
+        categories in prop_oneof![Just(0_u64), Just(1), Just(9)],
+        shown in prop_oneof![Just(1_i64), Just(1000), Just(DAY)],
+        size in prop_oneof![4 => Just(40_usize), 1 => Just(25)],
+        counted: bool, has_end: bool, is_stated: bool, has_window: bool, failing: bool,
+    ) {
+        let mut gateway = Gateway::new(&times.of(offers, seed), categories);
+        gateway = Gateway { categories, sorted, has_end, has_window, is_stated, shown, size, ..gateway };
+        let (fail, time_out) = if failing { (20, 20) } else { (0, 0) };
+        let how = How { workers, shuffle, counted, fail, time_out, from: None };
+        let listed = list(&gateway, how);
+        if listed.end == End::Complete && size == 40 {
+            prop_assert_eq!(listed.distinct, offers, "{:?}", listed.cover.coverage());
+        }
+        if !failing && sorted != Sorted::NearlyOldest {
+            let again = list(&gateway, How { workers: 1, shuffle: None, ..how });
+            let news: Vec<_> = again.asked.difference(&listed.asked).collect();
+            prop_assert!(news.is_empty(), "a run that is continued asks for more: {:?}", news);
+        }
+        if !failing && categories == 0 && has_window && has_end && shown == 1 && size == 40 && !matches!(times, Times::Heap(2000..)) {
+            prop_assert_eq!((listed.end, listed.distinct), (End::Complete, offers));
+        }
+    }
+}

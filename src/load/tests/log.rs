@@ -21,6 +21,7 @@ fn entry(pipeline: &str, seq: u64, dt: NaiveDate, picture: bool) -> Entry {
         published_at: at(0),
         huopan_version: "0.1.0".to_owned(),
         contract_version: "1.0.0".to_owned(),
+        calls_to: 0,
         tables: tables.iter().map(|&table| (table.to_owned(), vec![file(table)])).collect(),
     }
 }

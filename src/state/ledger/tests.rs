@@ -201,6 +201,17 @@ fn a_clock_that_is_set_back_by_hours_neither_blocks_nor_lets_a_burst_through() {
     assert_eq!(waits(ledger.reserve(2, &ask(-hour, bounds))), at(96_500 - hour));
 }
 
+#[test]
+fn a_clock_that_is_set_back_twice_frees_no_place_early() {
+    let mut ledger = Ledger::default();
+    let bounds = Bounds { calls_in_flight: 1, calls_per_second: None, ..BOUNDS };
+    let place = granted(ledger.reserve(0, &ask(0, bounds)));
+    // Too little to notice, then enough: the place rests for 300 ms as the clock stands now.
+    ledger.settle(&settle(place, -9 * SECOND, -9 * SECOND + 300_000));
+    let now = -20 * SECOND;
+    assert_eq!(waits(ledger.reserve(1, &ask(now, bounds))), at(now + 300_000));
+}
+
 /// What happens to an account, one step after the other.
 #[derive(Debug, Clone)]
 enum Step {

@@ -1,1 +1,126 @@
+use std::sync::Arc;
 
+use bytes::Bytes;
+
+use super::*;
+use crate::base::Kind;
+use crate::state::{State, conformance};
+
+async fn state(path: &Path) -> State {
+    Arc::new(Sqlite::open(path).await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_file_does_what_every_store_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a/b/state.db");
+    conformance::check(state(&path).await, state(&path).await).await;
+}
+
+#[tokio::test]
+async fn memory_does_what_every_store_does() {
+    let memory = crate::state::in_memory().await.unwrap();
+    conformance::check(memory.clone(), memory).await;
+}
+
+#[tokio::test]
+async fn a_file_keeps_what_it_was_told_and_only_its_owner_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let day = NaiveDate::from_ymd_opt(2026, 11, 21).unwrap();
+    let counted = Counted { account: "key".to_owned(), scope: String::new(), day, calls: 7 };
+    state(&path).await.raise(&counted).await.unwrap();
+    let store = state(&path).await;
+    assert_eq!(store.counts(day).await.unwrap(), [counted]);
+    #[cfg(unix)]
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&entry.unwrap().metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_may_create_the_file_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let path = path.clone();
+        tasks.spawn(async move { Sqlite::open(&path).await.map(drop) });
+    }
+    for opened in tasks.join_all().await {
+        opened.unwrap();
+    }
+}
+
+async fn refused(path: &Path) -> Error {
+    Sqlite::open(path).await.expect_err("refused")
+}
+
+#[tokio::test]
+async fn a_file_that_is_none_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (text, other) = (folder.path().join("notes.txt"), folder.path().join("other.db"));
+    std::fs::write(&text, "notes ".repeat(1000)).unwrap();
+    Connection::open(&other).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+    for path in [&text, &other] {
+        let before = std::fs::read(path).unwrap();
+        let error = refused(path).await;
+        assert_eq!(error.kind(), Kind::Storage);
+        assert_eq!(error.to_string(), format!("`{}` is not a state file", path.display()));
+        assert!(error.hint().unwrap().contains("delete it"));
+        assert_eq!(std::fs::read(path).unwrap(), before);
+    }
+    let below = text.join("state.db");
+    let error = refused(&below).await;
+    assert_eq!(error.to_string(), format!("state file `{}` cannot be written", below.display()));
+}
+
+#[tokio::test]
+async fn a_newer_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    drop(state(&path).await);
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    let error = refused(&path).await;
+    assert_eq!(error.kind(), Kind::Storage);
+    assert!(error.to_string().ends_with("has version 2; this huopan knows version 1"), "{error}");
+    assert!(error.hint().unwrap().contains("counted again from landed answers"));
+}
+
+#[tokio::test]
+async fn a_damaged_page_of_the_ledger_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let store = state(&path).await;
+    store.wake("key").await.unwrap();
+    Connection::open(&path).unwrap().execute("UPDATE accounts SET ledger = '{'", []).unwrap();
+    let error = store.wake("key").await.expect_err("damaged");
+    assert_eq!(error.to_string(), format!("state file `{}` is damaged", path.display()));
+    assert!(error.hint().unwrap().starts_with("delete it"));
+    // The transaction is over: others can go on.
+    store.wake("another key").await.unwrap();
+}
+
+#[tokio::test]
+async fn answers_that_expired_and_counts_long_past_are_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let store = state(&path).await;
+    let now = store.now().await.unwrap();
+    let today = beijing_day(now);
+    let [kept, past] = [40, 41].map(|days| today - TimeDelta::days(days));
+    for day in [kept, past] {
+        store.raise(&Counted { account: "key".to_owned(), scope: String::new(), day, calls: 1 }).await.unwrap();
+    }
+    let answer = |seconds| Cached { value: Bytes::from_static(b"{}"), expires_at: now + TimeDelta::seconds(seconds) };
+    for key in 0..PURGE_EVERY {
+        store.cache(&format!("old {key}"), &answer(-1)).await.unwrap();
+    }
+    store.cache("new", &answer(3600)).await.unwrap();
+    let count: i64 =
+        Connection::open(&path).unwrap().query_row("SELECT count(*) FROM answers", [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 1);
+    assert_eq!(store.counts(kept).await.unwrap().len(), 1);
+    assert_eq!(store.counts(past).await.unwrap(), []);
+}

@@ -33,8 +33,18 @@ pub struct Collected {
     /// Offers that were set aside under a readable id.
     pub set_aside: HashSet<i64>,
     /// Single offers refused as items, until another answer of theirs is good.
-    refused: BTreeMap<i64, QuarantineRow>,
+    refused: BTreeMap<i64, Refusal>,
+    /// Those of them that were refused with a code that the definition does not know.
+    pub refused_unknown: i64,
     pub(super) answered: HashSet<i64>,
+}
+
+/// An offer that was refused.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) row: QuarantineRow,
+    /// The definition knows the code.
+    pub(super) is_known: bool,
 }
 
 /// A shop's name and where it was stated: the page, then the offer, decides between several.
@@ -63,8 +73,8 @@ impl Collected {
         }
         self.gone.extend(part.gone);
         self.set_aside.extend(part.set_aside);
-        for (offer_id, row) in part.refused {
-            self.refuse(offer_id, row);
+        for (offer_id, refusal) in part.refused {
+            self.refuse(offer_id, refusal);
         }
         self.answered.extend(part.answered);
     }
@@ -81,14 +91,14 @@ impl Collected {
     }
 
     /// Keeps the refusal that came last; the numbers in references of one run have no leading zeros.
-    pub(super) fn refuse(&mut self, offer_id: i64, row: QuarantineRow) {
-        fn order(row: &QuarantineRow) -> (usize, &str) {
-            (row.raw_ref.len(), &row.raw_ref)
+    pub(super) fn refuse(&mut self, offer_id: i64, refusal: Refusal) {
+        fn order(refusal: &Refusal) -> (usize, &str) {
+            (refusal.row.raw_ref.len(), &refusal.row.raw_ref)
         }
         match self.refused.get(&offer_id) {
-            Some(known) if order(known) >= order(&row) => {}
+            Some(known) if order(known) >= order(&refusal) => {}
             _ => {
-                self.refused.insert(offer_id, row);
+                self.refused.insert(offer_id, refusal);
             }
         }
     }
@@ -98,12 +108,17 @@ impl Collected {
         self.shop_names = std::mem::take(&mut self.names).into_iter().map(|(shop, named)| (shop, named.name)).collect();
         let answered = std::mem::take(&mut self.answered);
         self.gone.retain(|offer_id| !answered.contains(offer_id));
-        for (offer_id, row) in std::mem::take(&mut self.refused) {
-            if !answered.contains(&offer_id) {
-                self.received += 1;
-                self.set_aside.insert(offer_id);
-                self.quarantine.push(row);
+        for (offer_id, Refusal { row, is_known }) in std::mem::take(&mut self.refused) {
+            if answered.contains(&offer_id) {
+                continue;
             }
+            // A refused detail leaves its offer as the listing has it.
+            if row.stage == STAGE_OFFER {
+                self.received += 1;
+                self.refused_unknown += i64::from(!is_known);
+                self.set_aside.insert(offer_id);
+            }
+            self.quarantine.push(row);
         }
         self.quarantined = self.quarantine.iter().filter(|row| row.stage == STAGE_OFFER).map(|_| 1).sum();
         self.quarantine.sort_by(|a, b| {

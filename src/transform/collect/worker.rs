@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Datelike, NaiveDate};
 
+use crate::base::Result;
 use crate::base::json::Raw;
-use crate::base::{Error, Result};
-use crate::config::gateway::{Endpoint, ErrorClass};
+use crate::config::gateway::{Endpoint, ErrorClass, ErrorRules};
 use crate::extract::judge::{Fault, Judgement};
 use crate::extract::{Attempt, Record, answer, body};
 use crate::transform::chunk::{Chunk, Key, Origin as RowOrigin};
@@ -15,12 +15,13 @@ use crate::transform::decode::{Records, Scratch, records};
 use crate::transform::fields::{OfferField, SkuFields};
 use crate::transform::hash::Hasher;
 use crate::transform::id;
+use crate::transform::kept::KeptSku;
 use crate::transform::normalise::{Input, SkuSource, normalise};
 use crate::transform::offer::{MoqSource, Offer, Reject};
 use crate::transform::rows::{CallRow, QuarantineRow};
 
-use super::collected::Named;
-use super::{Collected, Collector, Detail, STAGE_OFFER, STAGE_SKU, makes_offers};
+use super::collected::{Named, Refusal};
+use super::{Collected, Collector, STAGE_DETAIL, STAGE_OFFER, STAGE_SKU, SkuAnswer, Source, makes_offers};
 
 /// Offers in a chunk before it is sorted and set aside.
 const CHUNK_OFFERS: usize = 32_768;
@@ -45,9 +46,19 @@ pub(super) struct Worker<'c> {
 #[derive(Clone, Copy)]
 struct Answer<'a> {
     record: &'a Record,
+    source: &'a Source<'a>,
     endpoint: &'a Endpoint,
     raw_ref: &'a str,
     fetched_at: i64,
+    /// It is the detail of an offer that a listing has shown.
+    is_detail: bool,
+}
+
+impl Answer<'_> {
+    /// The stage that what cannot be loaded of it is set aside at.
+    fn stage(&self) -> &'static str {
+        if self.is_detail { STAGE_DETAIL } else { STAGE_OFFER }
+    }
 }
 
 impl<'c> Worker<'c> {
@@ -65,19 +76,22 @@ impl<'c> Worker<'c> {
 
     pub(super) fn attempt(&mut self, attempt: &Attempt) -> Result<()> {
         let record = &attempt.record;
-        let Some(endpoint) = self.collector.gateway.endpoints.get(&record.endpoint) else {
-            return Err(Error::data(format!(
-                "a landed answer is of endpoint `{}`, which gateway `{}` does not have",
-                record.endpoint, self.collector.gateway.name
-            )));
-        };
+        let source = self.collector.source(record)?;
+        let endpoint = source.endpoint(record)?;
         let raw_ref = record.raw_ref();
-        let answer = Answer { record, endpoint, raw_ref: &raw_ref, fetched_at: record.received_at.timestamp_micros() };
+        let answer = Answer {
+            record,
+            source,
+            endpoint,
+            raw_ref: &raw_ref,
+            fetched_at: record.received_at.timestamp_micros(),
+            is_detail: self.collector.is_detail(record),
+        };
         let converted = body::to_json(&attempt.body, record.content_type.as_deref());
         let parsed = converted.as_ref().map_err(Clone::clone).and_then(|json| body::parse(json));
-        let judgement = self.collector.judge.judge(endpoint, record, parsed.as_ref().copied());
+        let judgement = source.judge.judge(endpoint, record, parsed.as_ref().copied());
         if !self.collector.from_files {
-            self.collected.calls.push(call_row(record, &judgement));
+            self.collected.calls.extend(call_row(record, &judgement));
         }
         if !makes_offers(&endpoint.name) {
             return Ok(());
@@ -95,7 +109,8 @@ impl<'c> Worker<'c> {
 
     fn answer(&mut self, answer: Answer<'_>, raw: Raw<'_>) -> Result<()> {
         // Of a listing, what it says there is in all.
-        let total = (!answer.endpoint.list.is_empty()).then(|| answer::total(answer.endpoint, raw));
+        let is_listing = !answer.endpoint.list.is_empty() && !answer.is_detail;
+        let total = is_listing.then(|| answer::total(answer.endpoint, raw));
         if let Some(offer_id) = answer.record.offer_id {
             self.collected.answered.insert(offer_id);
         }
@@ -104,8 +119,8 @@ impl<'c> Worker<'c> {
                 let mut scratch = Scratch::default();
                 let mut offer = Offer::default();
                 for (position, record) in records.into_iter().enumerate() {
-                    self.collected.received += 1;
-                    let shop = self.offer(answer, position, record, &mut scratch, &mut offer);
+                    self.collected.received += i64::from(!answer.is_detail);
+                    let shop = self.offer(answer, position, record, &mut scratch, &mut offer)?;
                     if let Some(total) = total {
                         self.count_listed(shop, total);
                     }
@@ -118,7 +133,7 @@ impl<'c> Worker<'c> {
                 }
             }
             Records::Missing => {
-                self.collected.received += 1;
+                self.collected.received += i64::from(!answer.is_detail);
                 self.set_aside(
                     answer,
                     None,
@@ -138,46 +153,52 @@ impl<'c> Worker<'c> {
         record: Raw<'a>,
         scratch: &mut Scratch<'a>,
         offer: &mut Offer<'a>,
-    ) -> Option<String>
+    ) -> Result<Option<String>>
     where
         'c: 'a,
     {
-        let collector = self.collector;
-        let fields = collector.finder.offer(record, scratch);
+        let (collector, source) = (self.collector, answer.source);
+        let mut fields = source.finder.offer(record, scratch);
         let id = fields.get(OfferField::OfferId).and_then(id::read);
-        let answers = id.and_then(|id| collector.details.get(&id)).map_or(&[][..], Vec::as_slice);
-        let details: Vec<SkuFields<'a>> =
-            answers.iter().filter_map(|detail| detail_fields(collector, detail, scratch)).collect();
-        let skus = if collector.skus == SkuSource::Calls { &details } else { &scratch.skus };
-        let input =
-            Input { offer: &fields, skus, shop_id: answer.record.shop_id.as_deref(), sku_source: collector.skus };
-        if let Err(reject) = normalise(&input, &collector.rules, offer) {
+        if let (Some(fill), true) = (id.and_then(|id| collector.fills.get(&id)), answer.is_detail) {
+            fill.apply(source.skus, &mut fields);
+        }
+        let answers = id.and_then(|id| collector.answers.get(&id)).map_or(&[][..], Vec::as_slice);
+        let asked: Vec<SkuFields<'a>> =
+            answers.iter().filter_map(|answer| sku_fields(collector, answer, scratch)).collect();
+        let kept = id.map_or(Ok(Vec::new()), |id| self.kept_skus(id))?;
+        let skus = if source.skus == SkuSource::Calls { &asked } else { &scratch.skus };
+        let shop_id = answer.record.shop_id.as_deref();
+        let input = Input { offer: &fields, skus, shop_id, sku_source: source.skus, kept: &kept };
+        if let Err(reject) = normalise(&input, &source.rules, offer) {
             self.set_aside(answer, id, Reason::of(reject), record.json());
-            return answer.record.shop_id.clone();
+            return Ok(answer.record.shop_id.clone());
         }
         for reject in offer.rejected_skus.drain(..) {
             let text = reject.value.clone();
             let row = self.quarantine_row(answer, id, Reason::of(reject), &text);
             self.collected.quarantine.push(QuarantineRow { stage: STAGE_SKU, ..row });
         }
-        let skus_fetched_at: Vec<(i64, i64)> =
-            answers.iter().filter_map(|detail| Some((detail.sku_id?, detail.fetched_at))).collect();
-        if let (Some(shop), false) = (&answer.record.shop_id, answer.endpoint.list.is_empty()) {
+        let answered = answers.iter().filter_map(|answer| Some((answer.sku_id?, answer.fetched_at)));
+        let before = kept.iter().map(|kept| (kept.sku.sku_id, kept.fetched_at));
+        let skus_fetched_at: Vec<(i64, i64)> = answered.chain(before).collect();
+        let of_listing = !answer.endpoint.list.is_empty() || answer.is_detail;
+        if let (Some(shop), true) = (&answer.record.shop_id, of_listing) {
             // What a shop's listing holds is that shop's, under the id it was asked for with.
             offer.shop_id = Some(shop.as_str().into());
         }
         let hashes = self.hasher.hash(offer);
         let origin = Origin {
-            gateway: &collector.gateway.name,
+            gateway: &source.gateway.name,
             fetched_at: answer.fetched_at,
             skus_fetched_at: &skus_fetched_at,
             observed_dt: days(collector.dt),
             raw_ref: answer.raw_ref,
-            detail_fetched_at: None,
+            detail_fetched_at: (answer.endpoint.name == "item").then_some(answer.fetched_at),
             hashes,
         };
         self.builder.append(offer, &origin);
-        let shop_id = offer.shop_id.as_deref().map(|shop| self.shop(shop, offer, answer.record));
+        let shop_id = offer.shop_id.as_deref().map(|shop| self.shop(shop, offer, answer));
         self.keys.push(Key {
             shop_id,
             offer_id: offer.offer_id,
@@ -187,20 +208,30 @@ impl<'c> Worker<'c> {
             position: u32::try_from(position).unwrap_or(u32::MAX),
             content_hash: hashes.content,
             origin: RowOrigin::Fetched,
+            is_detail: answer.is_detail,
             sku_complete: offer.sku_complete,
             price_complete: offer.price_complete,
             moq_stated: offer.moq_source == MoqSource::Stated,
         });
-        offer.shop_id.as_deref().map(str::to_owned)
+        Ok(offer.shop_id.as_deref().map(str::to_owned))
+    }
+
+    /// The SKUs of the picture before that may go on with an offer: all but those that are said to be gone.
+    fn kept_skus(&self, offer_id: i64) -> Result<Vec<KeptSku>> {
+        let Some(kept) = &self.collector.kept_skus else { return Ok(Vec::new()) };
+        let mut skus = kept.of(offer_id)?;
+        skus.retain(|kept| !self.collector.skus_gone.contains(&(offer_id, kept.sku.sku_id)));
+        Ok(skus)
     }
 
     /// The shop's id, shared with the row before where it is the same.
-    fn shop(&mut self, shop: &str, offer: &Offer<'_>, record: &Record) -> Arc<str> {
+    fn shop(&mut self, shop: &str, offer: &Offer<'_>, answer: Answer<'_>) -> Arc<str> {
+        let record = answer.record;
         let last = self.keys.last().filter(|key| key.shop_id.as_deref() == Some(shop));
         // One name an answer is enough: within an answer it does not change.
         let new_answer = last.is_none_or(|key| key.number != record.number);
         let shared = last.and_then(|key| key.shop_id.clone());
-        if let Some(name) = offer.shop_name.as_deref().filter(|_| new_answer) {
+        if let Some(name) = offer.shop_name.as_deref().filter(|_| new_answer && !answer.is_detail) {
             let named = Named { page: record.page, offer_id: offer.offer_id, name: name.to_owned() };
             self.collected.name(shop, named);
         }
@@ -233,12 +264,15 @@ impl<'c> Worker<'c> {
             None => format!("{}: {}", fault.class.name(), fault.message),
         };
         match (fault.class, record.offer_id) {
+            // The listing has shown it: it stands as the listing has it.
+            (ErrorClass::Gone, Some(_)) if answer.is_detail => {}
             (ErrorClass::Gone, Some(offer_id)) => {
                 self.collected.gone.insert(offer_id);
             }
             (ErrorClass::Item | ErrorClass::Param, Some(offer_id)) => {
                 let row = self.quarantine_row(answer, Some(offer_id), Reason::new(reason(fault)), &text());
-                self.collected.refuse(offer_id, row);
+                let is_known = is_known(&answer.source.gateway.errors, fault.code.as_deref());
+                self.collected.refuse(offer_id, Refusal { row, is_known });
             }
             _ if self.collector.from_files => {
                 self.collected.received += 1;
@@ -249,7 +283,9 @@ impl<'c> Worker<'c> {
     }
 
     fn set_aside(&mut self, answer: Answer<'_>, offer_id: Option<i64>, reason: Reason, record: &str) {
-        self.collected.set_aside.extend(offer_id);
+        if !answer.is_detail {
+            self.collected.set_aside.extend(offer_id);
+        }
         let row = self.quarantine_row(answer, offer_id, reason, record);
         self.collected.quarantine.push(row);
     }
@@ -265,9 +301,10 @@ impl<'c> Worker<'c> {
         let record = &record[..record.floor_char_boundary(room)];
         self.record_bytes += record.len();
         QuarantineRow {
+            gateway: answer.source.gateway.name.clone(),
             shop_id: answer.record.shop_id.clone(),
             offer_id,
-            stage: STAGE_OFFER,
+            stage: answer.stage(),
             reason: reason.reason,
             field: reason.field.map(str::to_owned),
             value: reason.value,
@@ -313,24 +350,37 @@ impl Reason {
     }
 }
 
-fn detail_fields<'a>(
+fn sku_fields<'a>(
     collector: &'a Collector<'_>,
-    detail: &'a Detail,
+    answer: &'a SkuAnswer,
     scratch: &mut Scratch<'a>,
 ) -> Option<SkuFields<'a>> {
-    let endpoint = collector.gateway.endpoints.get("sku")?;
-    match records(endpoint, body::parse(&detail.json).ok()?) {
-        Records::Some(records) => records.first().map(|record| collector.finder.sku(*record, scratch)),
+    let endpoint = collector.main.gateway.endpoints.get("sku")?;
+    match records(endpoint, body::parse(&answer.json).ok()?) {
+        Records::Some(records) => records.first().map(|record| collector.main.finder.sku(*record, scratch)),
         Records::Empty | Records::Missing => None,
     }
+}
+
+/// Whether the definition has an entry for the code.
+fn is_known(rules: &ErrorRules, code: Option<&str>) -> bool {
+    let Some(code) = code else { return false };
+    rules.codes.keys().any(|name| match name.strip_suffix('*') {
+        Some(prefix) => code.starts_with(prefix),
+        None => name == code,
+    })
 }
 
 fn days(dt: NaiveDate) -> i32 {
     dt.num_days_from_ce() - DateTime::UNIX_EPOCH.date_naive().num_days_from_ce()
 }
 
-fn call_row(record: &Record, judgement: &Judgement) -> CallRow {
-    CallRow {
+/// The row of an attempt; a copy of an earlier answer was none.
+pub(super) fn call_row(record: &Record, judgement: &Judgement) -> Option<CallRow> {
+    if record.copied_from.is_some() {
+        return None;
+    }
+    Some(CallRow {
         number: record.number,
         account: record.account.clone(),
         endpoint: record.endpoint.clone(),
@@ -347,5 +397,5 @@ fn call_row(record: &Record, judgement: &Judgement) -> CallRow {
         latency_ms: record.latency_ms,
         bytes: i64::try_from(record.body_bytes).unwrap_or(i64::MAX),
         sent_at: record.sent_at,
-    }
+    })
 }

@@ -28,6 +28,11 @@ fn fields_of<'a, const N: usize>(raw: Raw<'a>, names: &[&str]) -> [Option<Raw<'a
 
 /// Normalises a record whose keys are canonical names; `offer_id` is added where it is missing.
 fn run_with(record: &str, rules: &Rules, source: SkuSource) -> Result<Offer<'static>, Reject> {
+    run_keeping(record, rules, source, &[])
+}
+
+/// The same with SKUs of the picture before.
+fn run_keeping(record: &str, rules: &Rules, source: SkuSource, kept: &[KeptSku]) -> Result<Offer<'static>, Reject> {
     let record =
         if record.contains("offer_id") { record.to_owned() } else { record.replacen('{', "{\"offer_id\":1,", 1) };
     let record = record.replacen(",}", "}", 1);
@@ -36,7 +41,7 @@ fn run_with(record: &str, rules: &Rules, source: SkuSource) -> Result<Offer<'sta
     let skus: Vec<SkuFields<'_>> = fields.get(OfferField::Skus).map_or(Vec::new(), |skus| {
         skus.elements().map(|sku| SkuFields(fields_of(sku, crate::config::gateway::SKU_FIELDS))).collect()
     });
-    let input = Input { offer: &fields, skus: &skus, shop_id: Some("b2b-configured"), sku_source: source };
+    let input = Input { offer: &fields, skus: &skus, shop_id: Some("b2b-configured"), sku_source: source, kept };
     let mut offer = Offer::default();
     normalise(&input, rules, &mut offer).map(|()| offer)
 }

@@ -43,6 +43,7 @@ fn chunk(number: i64, made: &[Made]) -> Chunk {
         position: u32::try_from(position).unwrap(),
         content_hash: 0,
         origin: made.5,
+        is_detail: false,
         sku_complete: true,
         price_complete: true,
         moq_stated: true,
@@ -138,9 +139,34 @@ fn what_is_held_gives_way_to_what_is_carried_and_still_counts_its_duplicates() {
         [(1, 10, 1, 1, 0, Origin::Fetched), (1, 10, 2, 2, 0, Origin::Fetched), (2, 30, 1, 1, 0, Origin::Fetched)];
     let carried = [(1, 10, 0, 3, 0, Origin::Carried), (1, 20, 0, 1, 0, Origin::Carried)];
     let chunks = [chunk(1, &fetched), chunk(2, &carried)];
-    let picture = Picture::without(&chunks, |key| key.shop_id.as_deref() == Some("shop-1")).unwrap();
+    let fate = |key: &Key| if key.shop_id.as_deref() == Some("shop-1") { Fate::SetAside } else { Fate::Stands };
+    let picture = Picture::with_fates(&chunks, fate).unwrap();
     assert_eq!(rows(&picture), (vec![10, 20, 30], vec![10, 10, 10, 20, 30], Vec::new()));
     let aside: Vec<_> = picture.set_aside.iter().map(|key| (key.offer_id, key.modified_at)).collect();
     assert_eq!(aside, [(10, 2)]);
     assert_eq!(picture.duplicates, [DuplicateCount { shop_id: Some("shop-1".to_owned()), records: 1 }]);
+}
+
+#[test]
+fn a_detail_beats_the_records_of_listings_and_makes_one_of_them_no_duplicate() {
+    let listed = |id, modified_at| (1, id, modified_at, 1, 1, Origin::Fetched);
+    let mut detail = chunk(1, &[listed(1, 0), listed(1, 2), listed(2, 0)]);
+    detail.keys.iter_mut().for_each(|key| key.is_detail = true);
+    let chunks = [chunk(0, &[listed(1, 9), listed(1, 8), listed(3, 1), listed(3, 0)]), detail];
+    let picture = Picture::new(&chunks).unwrap();
+    let winners: Vec<_> = picture.keys().map(|key| (key.offer_id, key.is_detail, key.modified_at)).collect();
+    assert_eq!(winners, [(1, true, 2), (2, true, 0), (3, false, 1)]);
+    let duplicates: i64 = picture.duplicates.iter().map(|count| count.records).sum();
+    assert_eq!((duplicates, picture.unlisted_details), (2, 1));
+}
+
+#[test]
+fn a_replaced_record_leaves_its_place_to_the_carried_one() {
+    let made = |id, origin| (1, id, 0, 1, 1, origin);
+    let chunks =
+        [chunk(0, &[made(1, Origin::Fetched), made(2, Origin::Fetched)]), chunk(1, &[made(1, Origin::Carried)])];
+    let fate = |key: &Key| if key.offer_id == 1 { Fate::Replaced } else { Fate::Stands };
+    let picture = Picture::with_fates(&chunks, fate).unwrap();
+    assert_eq!(picture.keys().map(|key| key.origin).collect::<Vec<_>>(), [Origin::Carried, Origin::Fetched]);
+    assert!(picture.set_aside.is_empty() && picture.duplicates.is_empty());
 }

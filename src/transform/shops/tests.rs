@@ -17,6 +17,7 @@ fn key(shop: &str, offer_id: i64, content_hash: i64) -> Key {
         position: 0,
         content_hash,
         origin: Origin::Fetched,
+        is_detail: false,
         sku_complete: true,
         price_complete: true,
         moq_stated: true,
@@ -53,11 +54,18 @@ fn facts(shops: &[(&str, Option<i64>, Option<&str>)]) -> RunFacts {
 }
 
 fn previous(offers: &[(&str, i64, i64)]) -> Previous {
-    let offer = |shop: &str, content_hash| PreviousOffer { shop_id: Some(shop.into()), content_hash, delisted: false };
+    let offer = |shop: &str, content_hash| PreviousOffer {
+        shop_id: Some(shop.into()),
+        content_hash,
+        sku_complete: true,
+        price_complete: true,
+        ..PreviousOffer::default()
+    };
     Previous {
         dt: NaiveDate::from_ymd_opt(2026, 11, 19),
         offers: offers.iter().map(|(shop, id, hash)| (*id, offer(shop, *hash))).collect(),
         replaced: None,
+        replaced_shops: HashMap::new(),
         watermarks: HashMap::from([("a".to_owned(), at(0))]),
         ids_by_url: HashMap::from([("https://a.example".to_owned(), "a".to_owned())]),
     }
@@ -72,6 +80,7 @@ struct Case {
     set_aside: HashSet<i64>,
     listings: Listings,
     hold: bool,
+    keeps_details: bool,
 }
 
 impl Case {
@@ -92,6 +101,7 @@ impl Case {
             set_aside: HashSet::new(),
             listings: Listings::All,
             hold: false,
+            keeps_details: false,
         }
     }
 
@@ -115,6 +125,7 @@ impl Case {
             gone: &self.gone,
             listings: self.listings,
             hold: self.hold,
+            keeps_details: self.keeps_details,
         };
         judge(&fetched, previous)
     }
@@ -274,4 +285,117 @@ fn what_the_same_day_called_delisted_stays_so_where_the_shop_is_incomplete_this_
     let verdict = case.judge(&before);
     assert_eq!((verdict.carried, verdict.delisted), (HashSet::from([9]), HashSet::new()));
     assert_eq!((verdict.shops[0].delisted_count, verdict.shops[0].offer_count), (1, 1));
+}
+
+/// Facts of a shop that was listed by its changes.
+fn changed(official_count: i64, off_sale: &[i64]) -> RunFacts {
+    let mut facts = facts(&[("a", Some(official_count), None)]);
+    facts.shops[0].listing = Listed::Changed;
+    facts.shops[0].off_sale = off_sale.to_vec();
+    facts.shops[0].watermark_at = Some(at(3));
+    facts
+}
+
+#[test]
+fn a_listing_by_changes_carries_the_rest_and_delists_what_the_gateway_says_is_off_sale() {
+    let case = Case::new(changed(4, &[4, 1]), vec![key("a", 1, 9), key("a", 3, 3)]);
+    let verdict = case.judge(&previous(&[("a", 1, 1), ("a", 2, 2), ("a", 4, 4), ("a", 5, 5), ("b", 6, 6)]));
+    assert_eq!((verdict.carried, verdict.delisted), (HashSet::from([2, 5]), HashSet::from([4])));
+    let shop = &verdict.shops[0];
+    let counts = (shop.offer_count, shop.new_count, shop.changed_count, shop.carried_count, shop.delisted_count);
+    assert_eq!(counts, (4, 1, 1, 2, 1));
+    assert_eq!((shop.incomplete_reason.as_deref(), shop.watermark_at), (None, Some(at(3))));
+}
+
+#[test]
+fn after_a_listing_by_changes_the_count_is_that_of_listed_and_carried_offers() {
+    let mut case = Case::new(changed(4, &[4]), vec![key("a", 1, 1)]);
+    case.completeness.count_tolerance = 0;
+    let before = previous(&[("a", 1, 1), ("a", 2, 2), ("a", 4, 4)]);
+    let verdict = case.judge(&before);
+    let shop = &verdict.shops[0];
+    assert_eq!(shop.incomplete_reason.as_deref(), Some("the official count is 4, fetched were 2 offers"));
+    assert_eq!((shop.watermark_at, shop.carried_count), (Some(at(0)), 1), "its watermark stays");
+    assert_eq!((verdict.carried, verdict.delisted), (HashSet::from([2]), HashSet::from([4])));
+    case.facts.shops[0].official_count = Some(2);
+    assert_eq!(case.judge(&before).shops[0].incomplete_reason, None);
+}
+
+#[test]
+fn rates_after_a_listing_by_changes_are_over_listed_and_carried_offers() {
+    let mut before = previous(&(1..=100).map(|id| ("a", id, id)).collect::<Vec<_>>());
+    let mut case = Case::new(changed(100, &[]), vec![key("a", 1, 1)]);
+    case.keys[0].price_complete = false;
+    assert_eq!(case.judge(&before).shops[0].price_complete_rate, Some(9_900));
+    for id in 2..=4 {
+        before.offers.get_mut(&id).unwrap().price_complete = false;
+    }
+    let shop = &case.judge(&before).shops[0];
+    assert!(shop.incomplete_reason.as_deref().unwrap().starts_with("96.00 % of the offers have a wholesale price"));
+}
+
+#[test]
+fn a_held_shop_listed_by_its_changes_keeps_also_what_went_off_sale() {
+    let mut case = Case::new(changed(9, &[4]), vec![key("a", 1, 7)]);
+    (case.hold, case.completeness.count_tolerance) = (true, 0);
+    let verdict = case.judge(&previous(&[("a", 1, 1), ("a", 4, 4)]));
+    assert_eq!((verdict.carried, verdict.delisted), (HashSet::from([1, 4]), HashSet::new()));
+    assert_eq!((verdict.shops[0].offer_count, verdict.shops[0].carried_count), (2, 2));
+}
+
+#[test]
+fn an_untouched_shop_keeps_its_row_and_its_rows_delisted_ones_included() {
+    let mut facts = facts(&[("a", None, None), ("b", Some(1), None)]);
+    facts.shops[0].listing = Listed::Untouched;
+    let mut case = Case::new(facts, vec![key("b", 8, 8)]);
+    case.hold = true;
+    let mut before = previous(&[("a", 1, 1), ("a", 7, 7), ("b", 8, 8)]);
+    let mut replaced = previous(&[("a", 1, 1), ("a", 2, 2), ("a", 7, 7), ("b", 8, 8)]).offers;
+    replaced.get_mut(&7).unwrap().delisted = true;
+    before.replaced = Some(replaced);
+    let earlier = Case::new(self::facts(&[("a", Some(30), Some("a page failed"))]), vec![key("a", 1, 1)]);
+    let row = ShopRow { quarantined_count: 5, delisted_count: 1, ..earlier.judge(&before).shops[0].clone() };
+    before.replaced_shops.insert("a".to_owned(), row.clone());
+    let verdict = case.judge(&before);
+    assert_eq!(verdict.shops[0], row, "it is not judged again");
+    assert_eq!((verdict.carried, verdict.delisted), (HashSet::from([1, 2, 7]), HashSet::new()));
+    assert_eq!((verdict.untouched.len(), verdict.held.len()), (1, 0));
+    before.replaced_shops.clear();
+    let reason = "it was not listed, and the day has no earlier rows of it";
+    case.hold = false;
+    assert_eq!(case.judge(&before).shops[0].incomplete_reason.as_deref(), Some(reason));
+}
+
+#[test]
+fn a_detail_stands_until_its_offer_is_modified() {
+    let mut case = Case::new(facts(&[("a", Some(4), None)]), (1..=4).map(|id| key("a", id, 100 + id)).collect());
+    case.keys.iter_mut().for_each(|key| (key.modified_at, key.price_complete) = (7, false));
+    case.keys[3].is_detail = true;
+    let mut before = previous(&[("a", 1, 1), ("a", 2, 2), ("a", 3, 3), ("a", 4, 4)]);
+    before.offers.values_mut().for_each(|offer| (offer.modified_at, offer.detailed) = (Some(7), true));
+    before.offers.get_mut(&2).unwrap().modified_at = Some(6);
+    before.offers.get_mut(&3).unwrap().detailed = false;
+    assert_eq!(case.judge(&before).kept, HashSet::new(), "details were not asked for");
+    case.keeps_details = true;
+    let verdict = case.judge(&before);
+    assert_eq!((verdict.kept, verdict.carried), (HashSet::from([1]), HashSet::new()));
+    let shop = &verdict.shops[0];
+    assert_eq!((shop.offer_count, shop.changed_count, shop.price_complete_rate), (4, 3, Some(2_500)));
+}
+
+#[test]
+fn items_that_an_earlier_attempt_was_answered_for_stay_as_they_were() {
+    let mut case = Case::new(facts(&[]), vec![key("a", 1, 1)]);
+    case.listings = Listings::Named;
+    case.facts.items_untouched = vec![2, 3, 4];
+    let mut before = previous(&[("a", 1, 1), ("a", 2, 2), ("b", 3, 3), ("a", 4, 4), ("a", 5, 5)]);
+    let mut replaced = before.offers.clone();
+    replaced.get_mut(&4).unwrap().delisted = true;
+    before.replaced = Some(replaced);
+    let verdict = case.judge(&before);
+    assert_eq!((verdict.carried, verdict.delisted), (HashSet::from([2, 3, 4]), HashSet::new()));
+    let counts = |shop: &ShopRow| (shop.shop_id.clone(), shop.offer_count, shop.carried_count, shop.delisted_count);
+    let shops: Vec<_> = verdict.shops.iter().map(counts).collect();
+    assert_eq!(shops, [("a".to_owned(), 2, 1, 1), ("b".to_owned(), 1, 1, 0)]);
+    assert!(verdict.shops.iter().all(|shop| shop.incomplete_reason.is_none()));
 }

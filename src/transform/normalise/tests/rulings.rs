@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::super::super::hash::Hasher;
+use super::super::super::ladder::Step;
+use super::super::super::offer::Tier;
 use super::*;
 
 fn check(show: fn(&Offer<'_>) -> String, cases: &[(&str, &str)]) {
@@ -540,4 +543,50 @@ fn price_complete_means_a_wholesale_spread_or_channel_price_that_is_not_zero() {
     assert!(!complete(r#"{"price":"5"}"#));
     assert!(!complete(r#"{"ladder":[[1,0]],"channel_price":0,"price":"5"}"#));
     assert!(!complete(r#"{"ladder":"面议"}"#));
+}
+
+/// The SKUs of an offer as the picture holds them.
+fn as_kept(offer: &Offer<'static>) -> Vec<KeptSku> {
+    let step = |tier: &Tier| Step {
+        start: Some(tier.min_quantity),
+        end: tier.max_quantity,
+        unit: StatedUnit::None,
+        price: tier.unit_price,
+    };
+    let own = |sku_id| offer.tiers.iter().filter(move |tier| tier.sku_id == Some(sku_id)).map(step).collect();
+    offer.skus.iter().map(|sku| KeptSku { sku: sku.clone(), fetched_at: 0, steps: own(sku.sku_id) }).collect()
+}
+
+#[test]
+fn an_offer_whose_skus_go_on_is_what_it_was() {
+    let skus = r#"[{"sku_id":1,"price":"2.88","spec":"红"},{"sku_id":2,"channel_price":"3"},{"sku_id":3,"price":4}]"#;
+    let ladders = r#"[{"sku_id":1,"ladder":[[3,35],[50,30]]},{"sku_id":2,"ladder":[[2,9]]},{"sku_id":3,"price":7}]"#;
+    let ranges = r#"[{"sku_id":1,"ladder":[[3,35]]},{"sku_id":2,"ladder":[[3,9]]},{"sku_id":3,"ladder":[[3,7]]}]"#;
+    for (offer, skus) in [
+        (r#""ladder":"2.88-25.65","moq":3"#, skus),
+        (r#""ladder":[[1,5]],"quote_type":2"#, skus),
+        (r#""moq":2"#, skus),
+        (r#""quote_type":3"#, ladders),
+        (r#""price":6"#, ladders),
+        (r#""quote_type":3,"price":6"#, ranges),
+    ] {
+        let record = |skus: &str| format!(r#"{{{offer},"sku_ids":"1,2,3","skus":{skus}}}"#);
+        let all = run_with(&record(skus), &rules(None), SkuSource::Calls).unwrap();
+        assert!(all.sku_complete && all.skus.len() == 3, "{offer}");
+        let kept = as_kept(&all);
+        let again = run_keeping(&record("[]"), &rules(None), SkuSource::Calls, &kept).unwrap();
+        let told =
+            |offer: &Offer<'_>| (tiers(offer), offer.skus.clone().len(), offer.sku_complete, offer.price_complete);
+        assert_eq!(told(&again), told(&all), "{offer}");
+        let mut hasher = Hasher::default();
+        assert_eq!(hasher.hash(&again), hasher.hash(&all), "{offer}");
+        // What it no longer names does not go on, and what is answered today counts.
+        let fewer = format!(r#"{{{offer},"sku_ids":"1","skus":[{{"sku_id":1,"price":"8"}}]}}"#);
+        let fewer = run_keeping(&fewer, &rules(None), SkuSource::Calls, &kept).unwrap();
+        assert_eq!(
+            fewer.skus.iter().map(|sku| (sku.sku_id, sku.price)).collect::<Vec<_>>(),
+            [(1, Some(Money::parse("8").unwrap()))]
+        );
+        assert!(fewer.tiers.iter().all(|tier| tier.sku_id.is_none_or(|id| id == 1)), "{offer}");
+    }
 }

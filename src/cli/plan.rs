@@ -1,0 +1,296 @@
+//! `huopan plan`: what a run costs, before it spends a call.
+
+mod json;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use clap::Args;
+
+use crate::base::{Result, SystemClock};
+use crate::config::Pipeline;
+use crate::config::pipeline::OnQuota;
+use crate::plan::price::{
+    AccountPrice, Alternative, Calls, Cost, Exactness, Fits, Line, Offers, Price, Start, Subject, SubjectPrice, Survey,
+    price,
+};
+use crate::run::survey::{Asks, survey};
+use crate::run::{Options, Surroundings};
+
+use super::output::Talk;
+use super::progress::Bars;
+use super::run::cancelled_by_signals;
+use super::table::{Align, Table, thousands};
+use super::{Outcome, check, written};
+
+/// `huopan plan`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  huopan plan pipelines/portals.toml            tonight's calls, minutes, accounts
+  huopan plan pipelines/portals.toml --probe    ask for the counts first: exact
+  huopan plan pipelines/portals.toml --json     the same as JSON
+
+Numbers: 12 is exact · 3–50 is proven, from the least to the most · ≈ 3–50 is
+reckoned from the day before, or holds for shops that fit into the gateway's
+pages · `unknown` until an answer says it.")]
+pub(super) struct Arguments {
+    /// The pipeline's file
+    #[arg(value_name = "PIPELINE")]
+    pipeline: PathBuf,
+    /// The day the run stands for [default: as `run` chooses it]
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    dt: Option<NaiveDate>,
+    /// Ask for shops' ids and official counts first; these calls count
+    #[arg(long)]
+    probe: bool,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the user hears when a signal stops a probe.
+const STOPPING: &str = "stopping: what was asked stays counted";
+
+pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> {
+    let pipeline = check::load(&arguments.pipeline)?;
+    let mut out = std::io::stdout().lock();
+    if pipeline.files.is_some() {
+        written(match arguments.json {
+            true => {
+                writeln!(out, "{}", serde_json::json!({"pipeline": pipeline.name, "total": json::calls(Calls::ZERO)}))
+            }
+            false => writeln!(out, "pipeline `{}` loads captured files: no call is made", pipeline.name),
+        })?;
+        return Ok(Outcome::Done);
+    }
+    drop(out);
+    let bars = Bars::new(talk);
+    let around = Surroundings {
+        clock: Arc::new(SystemClock),
+        progress: &bars,
+        cancel: cancelled_by_signals(talk, STOPPING),
+        seed: rand::random(),
+    };
+    let options = Options { dt: arguments.dt, ..Options::default() };
+    let asks = if arguments.probe { Asks::Counts } else { Asks::Nothing };
+    let surveyed = survey(&pipeline, options, asks, &around).await;
+    bars.clear();
+    let surveyed = surveyed?;
+    let price = price(&pipeline, &surveyed);
+    let mut out = std::io::stdout().lock();
+    written(match arguments.json {
+        true => writeln!(out, "{}", json::document(&pipeline, &surveyed, &price)),
+        false => write!(out, "{}", text(&pipeline, &surveyed, &price)),
+    })?;
+    Ok(Outcome::Done)
+}
+
+fn text(pipeline: &Pipeline, survey: &Survey, price: &Price) -> String {
+    let mut text = head(pipeline, survey);
+    let gateways = price.gateways.len() > 1;
+    text.push_str(&subjects(price).render("  "));
+    text.push('\n');
+    text.push_str(&endpoints(price, gateways).render("  "));
+    text.push('\n');
+    text.push_str(&accounts(price, gateways).render("  "));
+    text.push('\n');
+    _ = writeln!(text, "{}", sum(price));
+    _ = writeln!(text, "{}", verdict(pipeline, price));
+    text.push_str(&choices(&price.alternatives));
+    text.push_str(&notes(survey, price));
+    text
+}
+
+fn head(pipeline: &Pipeline, survey: &Survey) -> String {
+    let mut text = format!("pipeline `{}`, {}", pipeline.name, survey.dt);
+    match &survey.start {
+        Start::Begins => {}
+        Start::GoesOn { run_id } => {
+            _ = write!(text, ": goes on with run {run_id}; what it was answered already is not asked again");
+        }
+        Start::Published => {
+            text.push_str(": published already, `run` makes no call; `run --refresh` costs");
+        }
+    }
+    if survey.probe_calls > 0 {
+        _ = write!(text, " · the probe made {} calls", survey.probe_calls);
+    }
+    text.push_str("\n\n");
+    text
+}
+
+fn subjects(price: &Price) -> Table {
+    let mut table = Table::new(&[
+        ("shop", Align::Left),
+        ("offers", Align::Right),
+        ("listed", Align::Left),
+        ("calls", Align::Right),
+        ("done", Align::Left),
+    ]);
+    for subject in &price.subjects {
+        let offers = match subject.offers {
+            Offers::Counted(offers) => thousands(offers),
+            Offers::Before(offers) => format!("≈ {}", thousands(offers)),
+            Offers::Unknown => "?".into(),
+        };
+        let listed = match subject.subject {
+            Subject::Shop { changes_only: true, .. } => "changed",
+            Subject::Shop { .. } => "whole",
+            Subject::Items => "",
+        };
+        let done = done(subject, price.today);
+        table.row([name(&subject.subject), offers, listed.into(), subject.calls.to_string(), done]);
+    }
+    table
+}
+
+fn name(subject: &Subject) -> String {
+    match subject {
+        Subject::Shop { shop, id, .. } => {
+            let names = [&shop.name, id, &shop.url].into_iter().flatten();
+            names.map(String::as_str).next().unwrap_or("?").to_owned()
+        }
+        Subject::Items => "(single offers)".into(),
+    }
+}
+
+fn done(subject: &SubjectPrice, today: NaiveDate) -> String {
+    match (subject.done_on, subject.calls.most()) {
+        (None, _) => "not in a year".into(),
+        (Some(day), None) if day == today => "unknown".into(),
+        (Some(day), None) => format!("not before {day}"),
+        (Some(day), Some(_)) if day == today => "today".into(),
+        (Some(day), Some(_)) => day.to_string(),
+    }
+}
+
+fn endpoints(price: &Price, gateways: bool) -> Table {
+    let columns = [("endpoint", Align::Left), ("calls", Align::Right), ("gateway", Align::Left)];
+    let mut table = Table::new(&columns[..if gateways { 3 } else { 2 }]);
+    for line in &price.endpoints {
+        table.row([line.endpoint.to_owned(), line.calls.to_string(), gateway(price, line).to_owned()]);
+    }
+    table
+}
+
+/// The gateway whose endpoint a line is about.
+fn gateway<'p>(price: &'p Price, line: &Line) -> &'p str {
+    price.gateways.iter().find(|gateway| gateway.source == line.source).map_or("", |gateway| &gateway.name)
+}
+
+fn accounts(price: &Price, gateways: bool) -> Table {
+    let columns = [
+        ("account", Align::Left),
+        ("calls a day", Align::Right),
+        ("left today", Align::Right),
+        ("takes", Align::Right),
+        ("gateway", Align::Left),
+    ];
+    let mut table = Table::new(&columns[..if gateways { 5 } else { 4 }]);
+    let limit = |calls: Option<u64>| calls.map_or_else(|| "no limit".to_owned(), thousands);
+    for gateway in &price.gateways {
+        for AccountPrice { name, calls_per_day, left, takes } in &gateway.accounts {
+            table.row([name.clone(), limit(*calls_per_day), limit(*left), thousands(*takes), gateway.name.clone()]);
+        }
+    }
+    table
+}
+
+fn sum(price: &Price) -> String {
+    let mut text = format!("in all {}", calls(price.total));
+    let time: Duration = price.gateways.iter().map(|gateway| gateway.time).sum();
+    let without = if price.total.most().is_some() { "" } else { ", without what is unknown" };
+    _ = write!(text, " · about {} at the allowed pace{without}", duration(time));
+    for cost in price.gateways.iter().filter_map(|gateway| gateway.cost.as_ref()) {
+        _ = write!(text, " · {}", money(cost));
+    }
+    text
+}
+
+fn calls(calls: Calls) -> String {
+    match calls.exactness() {
+        Exactness::Unknown => "an unknown number of calls".into(),
+        _ => format!("{calls} calls"),
+    }
+}
+
+fn money(Cost { currency, least, most }: &Cost) -> String {
+    match most {
+        Some(most) if most == least => format!("{least} {currency}"),
+        Some(most) => format!("{least}–{most} {currency}"),
+        None => format!("{least} {currency} or more"),
+    }
+}
+
+fn duration(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..60 => format!("{} s", seconds.max(1)),
+        seconds @ 60..3600 => format!("{} min", seconds.div_ceil(60)),
+        seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// Whether it fits into today, and what `run` does if not.
+fn verdict(pipeline: &Pipeline, price: &Price) -> String {
+    let then = match pipeline.on_quota {
+        OnQuota::Refuse => "`run` starts nothing before (on_quota = \"refuse\")".to_owned(),
+        OnQuota::Continue => {
+            format!("`run` stops when the calls end and goes on at its next start, {}", done_by(price))
+        }
+    };
+    match (price.fits_least, price.fits_most) {
+        (Fits::Today, Some(Fits::Today)) => "it fits into today".into(),
+        (Fits::Today, Some(Fits::On(_) | Fits::NoDay)) => {
+            "it MAY NOT FIT into today: only if it needs few calls".into()
+        }
+        (Fits::Today, None) => "it MAY NOT FIT into today: nobody knows how many calls it needs at most".into(),
+        (Fits::On(day), _) => format!("it DOES NOT FIT into today, but on {day}: {then}"),
+        (Fits::NoDay, _) => match pipeline.on_quota {
+            OnQuota::Refuse => "it is MORE THAN ANY DAY ALLOWS: `run` does not start it (on_quota = \"refuse\")".into(),
+            OnQuota::Continue => format!("it is MORE THAN ANY DAY ALLOWS: {then}"),
+        },
+    }
+}
+
+fn done_by(price: &Price) -> String {
+    let days: Option<Vec<NaiveDate>> = price.subjects.iter().map(|subject| subject.done_on).collect();
+    match days.map(|days| days.into_iter().max()) {
+        Some(Some(day)) => format!("done by {day}"),
+        Some(None) => "done today".into(),
+        None => "not done within a year".into(),
+    }
+}
+
+/// One line for each setting: what each of its values costs.
+fn choices(alternatives: &[Alternative]) -> String {
+    if alternatives.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[("", Align::Left), ("", Align::Left), ("", Align::Right), ("", Align::Left)]);
+    let mut last = "";
+    for Alternative { setting, value, calls, is_set } in alternatives {
+        let shown = if *setting == last { "" } else { setting };
+        let set = if *is_set { "← set" } else { "" };
+        table.row([shown.to_owned(), format!("= {value}"), calls.to_string(), set.to_owned()]);
+        last = setting;
+    }
+    let rows = table.render("  ");
+    let rows = rows.split_once('\n').map_or("", |(_, rows)| rows);
+    format!("\nwhat the choices in [fetch] cost, in calls:\n{rows}")
+}
+
+fn notes(survey: &Survey, price: &Price) -> String {
+    let mut text = String::from("\nCalls that fail are made again: they are not in the price.\n");
+    let uncounted = price.subjects.iter().any(|subject| !matches!(subject.offers, Offers::Counted(_)));
+    if uncounted && survey.probe_calls == 0 {
+        text.push_str("`--probe` asks for the shops' counts first and makes their listings exact.\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! A price as JSON. Names and meanings stay; new names may be added.
+
+use std::time::Duration;
+
+use chrono::NaiveDate;
+
+use crate::config::Pipeline;
+use crate::plan::price::{
+    AccountPrice, Alternative, Calls, Fits, GatewayPrice, Line, Offers, Price, Start, Subject, SubjectPrice, Survey,
+};
+
+use super::gateway;
+
+/// The whole price.
+pub(super) fn document(pipeline: &Pipeline, survey: &Survey, price: &Price) -> serde_json::Value {
+    let (start, run_id) = match &survey.start {
+        Start::Begins => ("begins", None),
+        Start::GoesOn { run_id } => ("goes_on", Some(run_id)),
+        Start::Published => ("published", None),
+    };
+    let time: Duration = price.gateways.iter().map(|gateway| gateway.time).sum();
+    let shops = price.subjects.iter().filter(|subject| subject.subject != Subject::Items);
+    let items = price.subjects.iter().find(|subject| subject.subject == Subject::Items);
+    serde_json::json!({
+        "pipeline": pipeline.name,
+        "dt": price.dt,
+        "today": price.today,
+        "start": start,
+        "run_id": run_id,
+        "probe_calls": survey.probe_calls,
+        "total": calls(price.total),
+        "seconds": time.as_secs(),
+        "fits_least": fits(price.fits_least, price.today),
+        "fits_most": price.fits_most.map(|most| fits(most, price.today)),
+        "endpoints": price.endpoints.iter().map(|of| line(price, of)).collect::<Vec<_>>(),
+        "shops": shops.map(|shop| subject(price, shop)).collect::<Vec<_>>(),
+        "items": items.map(|items| subject(price, items)),
+        "gateways": price.gateways.iter().map(gateway_price).collect::<Vec<_>>(),
+        "choices": price.alternatives.iter().map(choice).collect::<Vec<_>>(),
+    })
+}
+
+/// `least`, `most` (or null), `exactness`: exact · at_most · estimate · at_least · unknown.
+pub(super) fn calls(of: Calls) -> serde_json::Value {
+    serde_json::json!({"least": of.least(), "most": of.most(), "exactness": of.exactness().name()})
+}
+
+fn fits(of: Fits, today: NaiveDate) -> serde_json::Value {
+    let (when, day) = match of {
+        Fits::Today => ("today", Some(today)),
+        Fits::On(day) => ("another_day", Some(day)),
+        Fits::NoDay => ("no_day", None),
+    };
+    serde_json::json!({"when": when, "day": day})
+}
+
+fn line(price: &Price, of: &Line) -> serde_json::Value {
+    serde_json::json!({"endpoint": of.endpoint, "gateway": gateway(price, of), "calls": calls(of.calls)})
+}
+
+fn subject(price: &Price, of: &SubjectPrice) -> serde_json::Value {
+    let offers_from = match of.offers {
+        Offers::Counted(_) => Some("count"),
+        Offers::Before(_) => Some("day_before"),
+        Offers::Unknown => None,
+    };
+    let mut value = serde_json::json!({
+        "offers": of.offers.number(),
+        "offers_from": offers_from,
+        "calls": calls(of.calls),
+        "endpoints": of.lines.iter().map(|of| line(price, of)).collect::<Vec<_>>(),
+        "done_on": of.done_on,
+    });
+    if let Subject::Shop { shop, id, changes_only, .. } = &of.subject {
+        value["shop_id"] = id.as_deref().into();
+        value["shop_name"] = shop.name.as_deref().into();
+        value["shop_url"] = shop.url.as_deref().into();
+        value["listing"] = if *changes_only { "changed" } else { "all" }.into();
+    }
+    value
+}
+
+fn gateway_price(gateway: &GatewayPrice) -> serde_json::Value {
+    let account = |account: &AccountPrice| {
+        serde_json::json!({
+            "name": account.name,
+            "calls_per_day": account.calls_per_day,
+            "left": account.left,
+            "takes": account.takes,
+        })
+    };
+    let cost = gateway.cost.as_ref().map(|cost| {
+        let most = cost.most.map(|most| most.to_string());
+        serde_json::json!({"currency": cost.currency, "least": cost.least.to_string(), "most": most})
+    });
+    serde_json::json!({
+        "gateway": gateway.name,
+        "calls": calls(gateway.calls),
+        "cost": cost,
+        "seconds": gateway.time.as_secs(),
+        "accounts": gateway.accounts.iter().map(account).collect::<Vec<_>>(),
+    })
+}
+
+fn choice(of: &Alternative) -> serde_json::Value {
+    serde_json::json!({
+        "setting": of.setting,
+        "value": of.value,
+        "calls": calls(of.calls),
+        "is_set": of.is_set,
+    })
+}

@@ -1,0 +1,178 @@
+use std::collections::HashMap;
+
+use super::*;
+use crate::base::Money;
+use crate::config::gateway::CallPrice;
+use crate::config::pipeline::Shop;
+use crate::plan::price::AccountQuota;
+use crate::plan::{Known, testing, work};
+
+fn day(day: u32) -> NaiveDate {
+    NaiveDate::from_ymd_opt(2026, 11, day).unwrap()
+}
+
+fn pipeline() -> Pipeline {
+    let shops = vec![
+        Shop { id: None, url: Some("https://shop1.1688.com".into()), name: Some("义乌小商品".into()) },
+        testing::shop("b2b-2200733087881719de"),
+    ];
+    let mut pipeline = Pipeline { name: "nightly".into(), shops, ..testing::pipeline(testing::gateway("")) };
+    pipeline.gateway.limits.calls_per_second = Some(1.0);
+    pipeline.accounts = vec![testing::account("main"), testing::account("spare")];
+    pipeline
+}
+
+fn survey(pipeline: &Pipeline, counts: &[(usize, u64)], calls_per_day: u64) -> Survey {
+    let account =
+        |name: &str| AccountQuota { name: name.into(), calls_per_day: Some(calls_per_day), ..AccountQuota::default() };
+    Survey {
+        dt: day(20),
+        today: day(20),
+        start: Start::Begins,
+        work: work(pipeline).unwrap(),
+        known: Known::default(),
+        ids_by_url: HashMap::new(),
+        counts: counts.iter().copied().collect(),
+        is_under_way: false,
+        probe_calls: 0,
+        accounts: vec![account("main"), account("spare")],
+        detail_accounts: Vec::new(),
+    }
+}
+
+fn told(pipeline: &Pipeline, survey: &Survey) -> String {
+    text(pipeline, survey, &price(pipeline, survey))
+}
+
+#[test]
+fn a_price_is_told_in_one_screen() {
+    let mut pipeline = pipeline();
+    let amount = Money::parse("0.0035").unwrap();
+    pipeline.gateway.limits.price_per_call = Some(CallPrice { amount, currency: "CNY".into() });
+    let surveyed = Survey { probe_calls: 3, ..survey(&pipeline, &[(0, 7), (1, 4)], 6) };
+    let expected = "\
+pipeline `nightly`, 2026-11-20 · the probe made 3 calls
+
+  shop                    offers  listed  calls  done
+  义乌小商品                   7  whole       6  today
+  b2b-2200733087881719de       4  whole       3  today
+
+  endpoint  calls
+  shop          1
+  count         2
+  listing       6
+
+  account  calls a day  left today  takes
+  main               6           6      6
+  spare              6           6      3
+
+in all 9 calls · about 9 s at the allowed pace · 0.0315 CNY
+it fits into today
+
+what the choices in [fetch] cost, in calls:
+  details  = off            0  ← set
+           = missing       11
+           = changed       11
+           = all           11
+  skus     = off            0  ← set
+           = missing  unknown
+           = changed  unknown
+           = all      unknown
+
+Calls that fail are made again: they are not in the price.
+";
+    assert_eq!(told(&pipeline, &surveyed), expected);
+}
+
+#[test]
+fn what_is_not_counted_is_a_range_and_a_probe_is_named() {
+    let pipeline = pipeline();
+    let text = told(&pipeline, &survey(&pipeline, &[(1, 4)], 30));
+    assert!(text.contains("\n  义乌小商品                   ?  whole     3–7  today\n"), "{text}");
+    assert!(text.contains("\nin all 6–10 calls · about 10 s at the allowed pace\nit fits into today\n"), "{text}");
+    assert!(text.ends_with("`--probe` asks for the shops' counts first and makes their listings exact.\n"), "{text}");
+}
+
+#[test]
+fn what_does_not_fit_says_what_run_does() {
+    let mut pipeline = pipeline();
+    let counted = |pipeline: &Pipeline, calls| survey(pipeline, &[(0, 7), (1, 4)], calls);
+    let verdict = |pipeline: &Pipeline, survey: &Survey| verdict(pipeline, &price(pipeline, survey));
+    let tomorrow = |pipeline: &Pipeline| {
+        let mut survey = counted(pipeline, 6);
+        survey.accounts[0].used = [(String::new(), 5)].into();
+        survey
+    };
+    let goes_on = "`run` stops when the calls end and goes on at its next start, done by 2026-11-21";
+    let never = "it is MORE THAN ANY DAY ALLOWS: ";
+    let today = "it DOES NOT FIT into today, but on 2026-11-21: ";
+    assert_eq!(verdict(&pipeline, &tomorrow(&pipeline)), format!("{today}{goes_on}"));
+    assert_eq!(verdict(&pipeline, &counted(&pipeline, 3)), format!("{never}{goes_on}"));
+    pipeline.on_quota = OnQuota::Refuse;
+    let refuse = "`run` starts nothing before (on_quota = \"refuse\")";
+    assert_eq!(verdict(&pipeline, &tomorrow(&pipeline)), format!("{today}{refuse}"));
+    assert_eq!(
+        verdict(&pipeline, &counted(&pipeline, 3)),
+        format!("{never}`run` does not start it (on_quota = \"refuse\")")
+    );
+    assert_eq!(verdict(&pipeline, &survey(&pipeline, &[], 3)), "it MAY NOT FIT into today: only if it needs few calls");
+    pipeline.fetch.skus = crate::config::pipeline::FetchDetails::All;
+    assert_eq!(
+        verdict(&pipeline, &survey(&pipeline, &[], 30)),
+        "it MAY NOT FIT into today: nobody knows how many calls it needs at most"
+    );
+    let text = told(&pipeline, &survey(&pipeline, &[(1, 4)], 30));
+    assert!(text.contains("whole   3 or more  unknown\n"), "{text}");
+    assert!(
+        text.contains("in all 6 or more calls · about 10 s at the allowed pace, without what is unknown\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_published_day_and_an_unfinished_run_are_named() {
+    let pipeline = pipeline();
+    let head = |start| head(&pipeline, &Survey { start, ..survey(&pipeline, &[], 30) });
+    assert_eq!(
+        head(Start::Published),
+        "pipeline `nightly`, 2026-11-20: published already, `run` makes no call; `run --refresh` costs\n\n"
+    );
+    assert_eq!(
+        head(Start::GoesOn { run_id: "0198".into() }),
+        "pipeline `nightly`, 2026-11-20: goes on with run 0198; what it was answered already is not asked again\n\n"
+    );
+}
+
+#[test]
+fn the_document_has_the_same_numbers() {
+    let pipeline = pipeline();
+    let surveyed = survey(&pipeline, &[(0, 7)], 30);
+    let document = json::document(&pipeline, &surveyed, &price(&pipeline, &surveyed));
+    let exact = |calls: u64| serde_json::json!({"least": calls, "most": calls, "exactness": "exact"});
+    assert_eq!(document["total"], serde_json::json!({"least": 8, "most": 12, "exactness": "at_most"}));
+    assert_eq!(document["endpoints"][0], serde_json::json!({"endpoint": "shop", "gateway": "test", "calls": exact(1)}));
+    let shop = &document["shops"][0];
+    assert_eq!((&shop["calls"], &shop["offers"], &shop["offers_from"]), (&exact(6), &7.into(), &"count".into()));
+    assert_eq!((&shop["shop_name"], &shop["shop_id"]), (&"义乌小商品".into(), &serde_json::Value::Null));
+    assert_eq!(document["shops"][1]["offers_from"], serde_json::Value::Null);
+    assert_eq!(document["fits_most"], serde_json::json!({"when": "today", "day": "2026-11-20"}));
+    let account = serde_json::json!({"name": "main", "calls_per_day": 30, "left": 30, "takes": 12});
+    assert_eq!(document["gateways"][0]["accounts"][0], account);
+    let choice = serde_json::json!({"setting": "details", "value": "off", "calls": exact(0), "is_set": true});
+    assert_eq!((&document["choices"][0], &document["items"]), (&choice, &serde_json::Value::Null));
+}
+
+#[test]
+fn times_are_told_in_words() {
+    for (seconds, expected) in [
+        (0, "1 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (61, "2 min"),
+        (3599, "60 min"),
+        (3600, "1 h 0 min"),
+        (9000, "2 h 30 min"),
+    ] {
+        assert_eq!(duration(Duration::from_secs(seconds)), expected);
+    }
+}

@@ -1,0 +1,279 @@
+//! Price: what a run costs, before it spends a call.
+//!
+//! Takes a [`Pipeline`] and a [`Survey`] of what is known; gives a [`Price`]: calls by endpoint and shop, each as exactly
+//! as it is known, money, time, what each account makes of it, and what does not fit into today.
+//!
+//! * `calls`: a number of calls that knows how exact it is.
+//! * `rules`: what each question costs.
+//! * `pricer`: which questions a shop is asked, and what they come to.
+//! * `quota`: which account, which day, how long.
+//!
+//! Faults are not in the price: calls that fail are made again and count again. Nor are answers that caches hold, but
+//! for shops' ids: with them a run costs less.
+//!
+//! Invariant: pure. A number that is called exact or proven holds whatever the answers are, as long as all are good ones.
+
+mod calls;
+mod pricer;
+mod quota;
+mod rules;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use chrono::NaiveDate;
+
+use crate::base::{Error, Kind, Money};
+use crate::config::Pipeline;
+use crate::config::pipeline::Shop;
+
+pub use calls::{Calls, Exactness};
+pub use quota::{AccountQuota, DAYS_MAX, Fits, scope};
+pub use rules::Offers;
+
+use super::{Known, Work};
+use pricer::Pricer;
+use quota::Needs;
+
+/// What is known before a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Survey {
+    /// The day the run stands for.
+    pub dt: NaiveDate,
+    /// The Beijing day on which its first call would leave.
+    pub today: NaiveDate,
+    /// What a start would do.
+    pub start: Start,
+    /// The work of the run.
+    pub work: Work,
+    /// The picture before.
+    pub known: Known,
+    /// Shops' ids by address: from the caches, or bought by a probe.
+    pub ids_by_url: HashMap<String, String>,
+    /// Shops' official counts of today, by the shop's place in the work.
+    pub counts: HashMap<usize, u64>,
+    /// Whether the run has asked for ids and counts itself already: no call for them is left to make.
+    pub is_under_way: bool,
+    /// Calls that a probe has made for it. They are in the accounts' `used` already.
+    pub probe_calls: u64,
+    /// The accounts of the pipeline's gateway, in its order.
+    pub accounts: Vec<AccountQuota>,
+    /// The accounts of the gateway that gives details, where that is another one.
+    pub detail_accounts: Vec<AccountQuota>,
+}
+
+/// What a start of a pipeline would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// Begin a run.
+    Begins,
+    /// Go on with an unfinished run. What it was answered already is not asked again, and still in the price.
+    GoesOn {
+        /// The run.
+        run_id: String,
+    },
+    /// Nothing: the day is published. The price is that of fetching it once more.
+    Published,
+}
+
+/// Which gateway is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The pipeline's.
+    Listing,
+    /// Another one, for details only.
+    Details,
+}
+
+/// Calls to one endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// Whose endpoint.
+    pub source: Source,
+    /// The endpoint.
+    pub endpoint: &'static str,
+    /// Calls.
+    pub calls: Calls,
+}
+
+/// What is asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A shop.
+    Shop {
+        /// Its place in the work.
+        place: usize,
+        /// As the pipeline names it.
+        shop: Shop,
+        /// Its id, where it is known.
+        id: Option<String>,
+        /// Whether it is listed by what changed.
+        changes_only: bool,
+    },
+    /// The single offers.
+    Items,
+}
+
+/// The price of a shop, or of the single offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubjectPrice {
+    /// What is asked about.
+    pub subject: Subject,
+    /// How many offers it has.
+    pub offers: Offers,
+    /// By endpoint, in the order of asking.
+    pub lines: Vec<Line>,
+    /// All of them.
+    pub calls: Calls,
+    /// The Beijing day on which its last call is made, by the number to plan with, when those before it go first;
+    /// `None`: not within a year.
+    pub done_on: Option<NaiveDate>,
+}
+
+/// What calls cost in money.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cost {
+    /// ISO 4217.
+    pub currency: String,
+    /// Not less.
+    pub least: Money,
+    /// Not more, as exactly as the calls are known.
+    pub most: Option<Money>,
+}
+
+/// One account's part of today.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountPrice {
+    /// The account.
+    pub name: String,
+    /// Calls that a day allows it; `None`: no limit is known.
+    pub calls_per_day: Option<u64>,
+    /// Calls left today, of the scopes the run uses the least; `None`: no limit is known.
+    pub left: Option<u64>,
+    /// Calls of the run that it makes today, by the number to plan with.
+    pub takes: u64,
+}
+
+/// The price of one gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayPrice {
+    /// Which one.
+    pub source: Source,
+    /// Its name.
+    pub name: String,
+    /// Its calls.
+    pub calls: Calls,
+    /// In money, where its definition states a price.
+    pub cost: Option<Cost>,
+    /// How long the calls take at the allowed pace, by the numbers to plan with; nights between days not counted.
+    pub time: Duration,
+    /// Its accounts, in the pipeline's order.
+    pub accounts: Vec<AccountPrice>,
+}
+
+/// What one choice in `[fetch]` costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alternative {
+    /// `listing`, `skus` or `details`.
+    pub setting: &'static str,
+    /// Its value.
+    pub value: &'static str,
+    /// The calls that are made because of it.
+    pub calls: Calls,
+    /// Whether the pipeline says so.
+    pub is_set: bool,
+}
+
+/// The price of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Price {
+    /// The day the run stands for.
+    pub dt: NaiveDate,
+    /// The Beijing day on which its first call would leave.
+    pub today: NaiveDate,
+    /// All calls.
+    pub total: Calls,
+    /// By endpoint.
+    pub endpoints: Vec<Line>,
+    /// By gateway.
+    pub gateways: Vec<GatewayPrice>,
+    /// By shop, in the order in which they are listed; single offers last.
+    pub subjects: Vec<SubjectPrice>,
+    /// When the run fits into one day if it needs the least it can.
+    pub fits_least: Fits,
+    /// When it does if it needs the most; `None`: nobody knows the most.
+    pub fits_most: Option<Fits>,
+    /// What the choices in `[fetch]` cost.
+    pub alternatives: Vec<Alternative>,
+}
+
+impl Price {
+    /// Why a run that must finish today is not started: not even the least that it needs fits.
+    ///
+    /// [`Kind::Quota`] when another day allows it, [`Kind::Config`] when none does.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Error> {
+        let needs = format!("the run needs {} calls", self.total);
+        match self.fits_least {
+            Fits::Today => None,
+            Fits::On(day) => Some(
+                Error::new(Kind::Quota, format!("{needs}, more than are left today; they fit on {day}"))
+                    .with_hint("run it then, or write `on_quota = \"continue\"` to start today and go on then"),
+            ),
+            Fits::NoDay => Some(Error::config(format!("{needs}, more than any day allows")).with_hint(
+                "write `on_quota = \"continue\"` to spread it over days, ask for less in `[fetch]`, or add accounts",
+            )),
+        }
+    }
+}
+
+/// What a run costs.
+#[must_use]
+pub fn price(pipeline: &Pipeline, survey: &Survey) -> Price {
+    let pricer = Pricer::new(pipeline, survey);
+    let modes = pricer.modes();
+    let mut subjects = pricer.subjects(modes);
+    pricer.date(&mut subjects);
+    let lines: Vec<Line> = subjects.iter().flat_map(|subject| subject.lines.iter().copied()).collect();
+    let planned = pricer.needs(&subjects, Calls::planned);
+    let least = pricer.needs(&subjects, Calls::least);
+    let fits = |needs: &BTreeMap<Source, Needs>| {
+        needs.iter().map(|(source, needs)| pricer.purse(*source).fits(needs)).max().unwrap_or(Fits::Today)
+    };
+    let total: Calls = lines.iter().map(|line| line.calls).sum();
+    Price {
+        dt: survey.dt,
+        today: survey.today,
+        total,
+        endpoints: by_endpoint(&lines),
+        gateways: pricer.gateways(&lines, &planned),
+        fits_least: fits(&least),
+        fits_most: total.most().map(|_| fits(&planned)),
+        alternatives: pricer.alternatives(modes),
+        subjects,
+    }
+}
+
+fn by_endpoint(lines: &[Line]) -> Vec<Line> {
+    let mut sums: Vec<Line> = Vec::new();
+    for line in lines {
+        match sums.iter_mut().find(|sum| (sum.source, sum.endpoint) == (line.source, line.endpoint)) {
+            Some(sum) => sum.calls = sum.calls + line.calls,
+            None => sums.push(*line),
+        }
+    }
+    let place = |line: &Line| crate::config::gateway::ENDPOINTS.iter().position(|name| *name == line.endpoint);
+    sums.sort_by_key(|line| (line.source, place(line)));
+    sums
+}
+
+impl SubjectPrice {
+    fn new(subject: Subject, offers: Offers, mut lines: Vec<Line>) -> Self {
+        lines.retain(|line| line.calls != Calls::ZERO);
+        let calls = lines.iter().map(|line| line.calls).sum();
+        Self { subject, offers, lines, calls, done_on: None }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! From a survey to the lines of a price: each shop's questions, their scopes, their accounts, the other choices.
+//!
+//! Invariant: pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::base::Money;
+use crate::config::Pipeline;
+use crate::config::gateway::Gateway;
+use crate::config::pipeline::{FetchDetails, FetchListing, OnQuota};
+use crate::plan::{CountFrom, KnownShop, ShopIdFrom, ShopWork};
+
+use super::quota::{Needs, Purse, scope};
+use super::rules::{self, Held, Offers, Shelf};
+use super::{
+    AccountPrice, AccountQuota, Alternative, Calls, Cost, GatewayPrice, Line, Source, Subject, SubjectPrice, Survey,
+};
+
+/// Choices in `[fetch]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Modes {
+    listing: FetchListing,
+    skus: FetchDetails,
+    details: FetchDetails,
+}
+
+const DETAILS: [(&str, FetchDetails); 4] = [
+    ("off", FetchDetails::Off),
+    ("missing", FetchDetails::Missing),
+    ("changed", FetchDetails::Changed),
+    ("all", FetchDetails::All),
+];
+
+/// Prices one pipeline by one survey.
+pub(super) struct Pricer<'a> {
+    pipeline: &'a Pipeline,
+    survey: &'a Survey,
+    shelf: Option<Shelf>,
+}
+
+impl<'a> Pricer<'a> {
+    pub(super) fn new(pipeline: &'a Pipeline, survey: &'a Survey) -> Self {
+        let endpoints = &pipeline.gateway.endpoints;
+        let categories = endpoints.contains_key("categories");
+        Self { pipeline, survey, shelf: endpoints.get("listing").map(|listing| Shelf::new(listing, categories)) }
+    }
+
+    pub(super) fn modes(&self) -> Modes {
+        let fetch = &self.pipeline.fetch;
+        let work = &self.survey.work;
+        let details = if self.details().is_some() { work.details } else { FetchDetails::Off };
+        Modes { listing: fetch.listing, skus: work.skus, details }
+    }
+
+    /// Who gives details, and how many offers a call holds.
+    fn details(&self) -> Option<(Source, u64)> {
+        let (source, gateway) = match &self.pipeline.details {
+            Some(details) => (Source::Details, &details.gateway),
+            None => (Source::Listing, &self.pipeline.gateway),
+        };
+        batch(gateway).map(|batch| (source, batch))
+    }
+
+    pub(super) fn purse(&self, source: Source) -> Purse<'a> {
+        let accounts = match source {
+            Source::Listing => &self.survey.accounts,
+            Source::Details => &self.survey.detail_accounts,
+        };
+        Purse { accounts, choice: self.pipeline.account_choice, today: self.survey.today }
+    }
+
+    fn gateway(&self, source: Source) -> &'a Gateway {
+        match (source, &self.pipeline.details) {
+            (Source::Details, Some(details)) => &details.gateway,
+            _ => &self.pipeline.gateway,
+        }
+    }
+
+    /// A shop's id: given, cached, or as the picture before knew it.
+    fn id(&self, shop: &'a ShopWork) -> Option<&'a str> {
+        let survey = self.survey;
+        let by_url = |url: &String| survey.ids_by_url.get(url).or_else(|| survey.known.ids_by_url.get(url));
+        shop.shop.id.as_ref().or_else(|| shop.shop.url.as_ref().and_then(by_url)).map(String::as_str)
+    }
+
+    fn known(&self, id: Option<&str>) -> Option<&'a KnownShop> {
+        id.and_then(|id| self.survey.known.shops.get(id))
+    }
+
+    fn offers(&self, place: usize, id: Option<&str>) -> Offers {
+        if let Some(count) = self.survey.counts.get(&place) {
+            return Offers::Counted(*count);
+        }
+        let Some(known) = self.known(id) else { return Offers::Unknown };
+        let held = u64::try_from(known.offers.len()).ok().filter(|held| *held > 0);
+        known.official_count.or(held).map_or(Offers::Unknown, Offers::Before)
+    }
+
+    pub(super) fn subjects(&self, modes: Modes) -> Vec<SubjectPrice> {
+        let mut shops: Vec<(usize, &ShopWork)> = self.survey.work.shops.iter().enumerate().collect();
+        if self.pipeline.on_quota == OnQuota::Continue {
+            // The stalest shops go first; those of which nothing is known are the stalest.
+            shops.sort_by_key(|(_, shop)| self.known(self.id(shop)).and_then(|known| known.finished_at));
+        }
+        let shops = shops.into_iter().filter_map(|(place, shop)| self.shop(place, shop, modes));
+        shops.chain(self.items(modes)).collect()
+    }
+
+    fn shop(&self, place: usize, work: &'a ShopWork, modes: Modes) -> Option<SubjectPrice> {
+        let shelf = self.shelf.as_ref()?;
+        let id = self.id(work);
+        let (known, offers) = (self.known(id), self.offers(place, id));
+        let changes_only = self.lists_changes(work, modes, known);
+        let endpoints = &self.pipeline.gateway.endpoints;
+        let off_sale = endpoints.get("off_sale").is_some_and(|endpoint| endpoint.window.is_some());
+        // Only a cached answer saves the call: the picture before may be wrong by now.
+        let cached = work.shop.url.as_ref().is_some_and(|url| self.survey.ids_by_url.contains_key(url));
+        let to_ask = !self.survey.is_under_way;
+        let line = |endpoint, calls| Line { source: Source::Listing, endpoint, calls };
+        let when = |asked, calls| if asked { calls } else { Calls::ZERO };
+        let pages = if changes_only { rules::changed(shelf, offers) } else { rules::whole(shelf, offers) };
+        let mut lines = vec![
+            line("shop", when(to_ask && work.id == ShopIdFrom::Gateway && !cached, Calls::exact(1))),
+            line("count", when(to_ask && work.count == CountFrom::Endpoint, Calls::exact(1))),
+            line("categories", rules::categories(shelf, offers)),
+            line("listing", pages),
+            line("off_sale", when(changes_only && off_sale, Calls::estimate(1, 1))),
+        ];
+        let held = known.map_or_else(Held::default, |known| Held::of(known.offers.values()));
+        if let Some((source, batch)) = self.details() {
+            let asked = rules::details(modes.details, shelf, offers, held);
+            let asked = if changes_only { asked.or_fewer() } else { asked };
+            lines.push(Line { source, endpoint: "item", calls: asked.in_batches(batch, pages.most()) });
+        }
+        lines.push(line("sku", rules::skus(modes.skus, rules::shown(shelf, offers), held)));
+        let subject = Subject::Shop { place, shop: work.shop.clone(), id: id.map(str::to_owned), changes_only };
+        Some(SubjectPrice::new(subject, offers, lines))
+    }
+
+    /// Whether a shop is listed by what changed: nothing but its official count proves that nothing was missed.
+    fn lists_changes(&self, work: &ShopWork, modes: Modes, known: Option<&KnownShop>) -> bool {
+        let listing = self.pipeline.gateway.endpoints.get("listing");
+        let full_days = self.pipeline.fetch.full_days;
+        modes.listing == FetchListing::Changed
+            && work.count == CountFrom::Endpoint
+            && listing.is_some_and(|listing| rules::lists_changes(listing, full_days, known, self.survey.dt))
+    }
+
+    fn items(&self, modes: Modes) -> Option<SubjectPrice> {
+        let items = &self.survey.work.items;
+        let asked = u64::try_from(items.len()).ok().filter(|asked| *asked > 0)?;
+        let known = self.survey.known.shops.values().flat_map(|shop| &shop.offers);
+        let known: HashMap<i64, _> = known.map(|(id, offer)| (*id, offer)).collect();
+        let held = Held::of(items.iter().filter_map(|item| known.get(item).copied()));
+        let (source, batch) = self.details()?;
+        let skus = rules::skus(modes.skus, Calls::exact(asked), held);
+        let lines = vec![
+            Line { source, endpoint: "item", calls: Calls::exact(asked).in_batches(batch, Some(1)) },
+            Line { source: Source::Listing, endpoint: "sku", calls: skus },
+        ];
+        Some(SubjectPrice::new(Subject::Items, Offers::Counted(asked), lines))
+    }
+
+    /// The scope of the calls of a line about a subject.
+    fn scope(&self, subject: &Subject, line: &Line) -> String {
+        let shop = match subject {
+            // Whoever asks for an id does not know it yet.
+            Subject::Shop { shop, id, .. } if line.endpoint != "shop" => id.as_deref().or(shop.url.as_deref()),
+            _ => None,
+        };
+        scope(self.gateway(line.source).limits.quota_scope, line.endpoint, shop)
+    }
+
+    pub(super) fn needs(&self, subjects: &[SubjectPrice], number: fn(Calls) -> u64) -> BTreeMap<Source, Needs> {
+        let mut needs: BTreeMap<Source, Needs> = BTreeMap::new();
+        for subject in subjects {
+            for line in &subject.lines {
+                let scope = self.scope(&subject.subject, line);
+                *needs.entry(line.source).or_default().entry(scope).or_default() += number(line.calls);
+            }
+        }
+        needs
+    }
+
+    /// Says of each subject when its last call is made.
+    pub(super) fn date(&self, subjects: &mut [SubjectPrice]) {
+        let mut sums: BTreeMap<(Source, String), u64> = BTreeMap::new();
+        for subject in subjects {
+            let mut days = vec![Some(self.survey.today)];
+            for line in &subject.lines {
+                let scope = self.scope(&subject.subject, line);
+                let sum = sums.entry((line.source, scope.clone())).or_default();
+                *sum = sum.saturating_add(line.calls.planned());
+                days.push(self.purse(line.source).done_on(&scope, *sum));
+            }
+            subject.done_on = days.into_iter().collect::<Option<Vec<_>>>().and_then(|days| days.into_iter().max());
+        }
+    }
+
+    pub(super) fn gateways(&self, lines: &[Line], needs: &BTreeMap<Source, Needs>) -> Vec<GatewayPrice> {
+        let none = Needs::new();
+        let price = |source| {
+            let (gateway, purse) = (self.gateway(source), self.purse(source));
+            let needs = needs.get(&source).unwrap_or(&none);
+            let calls: Calls = lines.iter().filter(|line| line.source == source).map(|line| line.calls).sum();
+            let shares = purse.shares(needs);
+            GatewayPrice {
+                source,
+                name: gateway.name.clone(),
+                calls,
+                cost: cost(gateway, calls),
+                time: purse.time(&gateway.limits, &shares, needs.values().sum()),
+                accounts: self.accounts(source, needs, &shares),
+            }
+        };
+        let details = self.pipeline.details.is_some().then_some(Source::Details);
+        [Some(Source::Listing), details].into_iter().flatten().map(price).collect()
+    }
+
+    fn accounts(&self, source: Source, needs: &Needs, shares: &[u64]) -> Vec<AccountPrice> {
+        let today = self.survey.today;
+        let price = |(account, takes): (&AccountQuota, &u64)| AccountPrice {
+            name: account.name.clone(),
+            calls_per_day: account.calls_per_day,
+            left: needs.keys().filter_map(|scope| account.left(scope, today, today)).min(),
+            takes: *takes,
+        };
+        self.purse(source).accounts.iter().zip(shares).map(price).collect()
+    }
+
+    pub(super) fn alternatives(&self, set: Modes) -> Vec<Alternative> {
+        let endpoints = &self.pipeline.gateway.endpoints;
+        let shops = !self.survey.work.shops.is_empty();
+        let mut alternatives = Vec::new();
+        let mut add = |setting, value, modes: Modes, counts: &dyn Fn(&Subject, &Line) -> bool| {
+            let subjects = self.subjects(modes);
+            let lines = subjects.iter().flat_map(|subject| subject.lines.iter().map(move |line| (subject, line)));
+            let calls = lines.filter(|(subject, line)| counts(&subject.subject, line)).map(|(_, line)| line.calls);
+            alternatives.push(Alternative { setting, value, calls: calls.sum(), is_set: modes == set });
+        };
+        if shops && endpoints.get("listing").is_some_and(|listing| listing.window.is_some()) {
+            for (value, listing) in [("all", FetchListing::All), ("changed", FetchListing::Changed)] {
+                let counts = |_: &Subject, line: &Line| !matches!(line.endpoint, "shop" | "item" | "sku");
+                add("listing", value, Modes { listing, ..set }, &counts);
+            }
+        }
+        if shops && self.details().is_some() {
+            for (value, details) in DETAILS {
+                let counts = |subject: &Subject, line: &Line| line.endpoint == "item" && *subject != Subject::Items;
+                add("details", value, Modes { details, ..set }, &counts);
+            }
+        }
+        if endpoints.contains_key("sku") {
+            for (value, skus) in DETAILS {
+                add("skus", value, Modes { skus, ..set }, &|_, line| line.endpoint == "sku");
+            }
+        }
+        alternatives
+    }
+}
+
+/// How many offers a call for details holds; `None`: the gateway gives none.
+fn batch(gateway: &Gateway) -> Option<u64> {
+    gateway.endpoints.get("item").map(|item| item.batch.map_or(1, u64::from))
+}
+
+fn cost(gateway: &Gateway, calls: Calls) -> Option<Cost> {
+    let price = gateway.limits.price_per_call.as_ref()?;
+    let times = |calls: u64| {
+        let units = i128::from(price.amount.units()) * i128::from(calls);
+        i64::try_from(units).ok().map(Money::from_units)
+    };
+    Some(Cost { currency: price.currency.clone(), least: times(calls.least())?, most: calls.most().and_then(times) })
+}

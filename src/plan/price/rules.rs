@@ -1,0 +1,242 @@
+//! What each question costs, by what is known of a shop. One function per rule, without faults and repeats.
+//!
+//! | question | calls |
+//! |---|---|
+//! | whole listing of N offers, N counted today | pages that N needs, at least 1 |
+//! | … at or past the gateway's last page, where windows or categories go on | those pages × 1.05 + 3 at most |
+//! | … where nothing goes on | the gateway's pages |
+//! | … N as of the picture before | the same for N with room for growth: an estimate |
+//! | … N unknown | the gateway's pages; without a last page: at least 1 |
+//! | what changed since the watermark | 1 page at least; at most that page and the whole listing: an estimate |
+//! | what went off sale | 1 page: an estimate |
+//! | details of offers | by mode, see [`details`] |
+//! | details of SKUs | by mode, see [`skus`] |
+
+use chrono::NaiveDate;
+
+use crate::config::gateway::Endpoint;
+use crate::config::pipeline::FetchDetails;
+use crate::plan::known::{KnownOffer, KnownShop};
+
+use super::Calls;
+
+/// How many offers a shop has, as far as that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offers {
+    /// As the gateway counts them today.
+    Counted(u64),
+    /// As the picture before says.
+    Before(u64),
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Offers {
+    /// The number, where there is one.
+    #[must_use]
+    pub fn number(self) -> Option<u64> {
+        match self {
+            Offers::Counted(number) | Offers::Before(number) => Some(number),
+            Offers::Unknown => None,
+        }
+    }
+}
+
+/// A shop may have grown this much since the picture before: a twentieth and one offer.
+fn newcomers(offers: u64) -> u64 {
+    offers / 20 + 1
+}
+
+/// A listing's bounds at its gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shelf {
+    /// Offers on a page.
+    page_size: u64,
+    /// Pages of one listing.
+    pages_max: Option<u64>,
+    /// Whether windows or categories show what lies past the last page.
+    goes_on: bool,
+    /// Whether categories have to be asked for then.
+    by_category: bool,
+}
+
+impl Shelf {
+    /// The bounds that a definition's listing states. `categories`: whether it can ask for a shop's categories.
+    #[must_use]
+    pub fn new(listing: &Endpoint, categories: bool) -> Self {
+        let paging = listing.page.as_ref();
+        let pages = |last: u32, first: u32| u64::from(last.saturating_sub(first)) + 1;
+        let by_category = listing.category.is_some() && categories;
+        Self {
+            page_size: paging.map_or(u64::MAX, |paging| u64::from(paging.size_max.max(1))),
+            pages_max: match paging {
+                Some(paging) => paging.last.map(|last| pages(last, paging.first)),
+                None => Some(1),
+            },
+            goes_on: listing.window.is_some() || by_category,
+            by_category,
+        }
+    }
+
+    /// Offers that one listing can show.
+    fn offers_max(&self) -> Option<u64> {
+        self.pages_max?.checked_mul(self.page_size).filter(|most| *most < u64::MAX)
+    }
+
+    /// Whether one listing proves that it holds this many offers: a full last page means that there may be more.
+    fn holds(&self, offers: u64) -> bool {
+        self.offers_max().is_none_or(|most| offers < most)
+    }
+
+    /// The greatest number of offers that a run can see.
+    fn seen(&self, offers: u64) -> u64 {
+        match self.offers_max() {
+            Some(most) if !self.goes_on => offers.min(most),
+            _ => offers,
+        }
+    }
+
+    fn pages(&self, offers: u64) -> u64 {
+        offers.div_ceil(self.page_size).max(1)
+    }
+
+    /// Pages of a shop that has exactly this many offers.
+    fn counted(&self, offers: u64) -> Calls {
+        let needed = self.pages(offers);
+        match self.pages_max {
+            Some(_) if self.goes_on && !self.holds(offers) => Calls::between(needed, needed + needed / 20 + 3),
+            Some(pages) => Calls::exact(needed.min(pages)),
+            None => Calls::exact(needed),
+        }
+    }
+}
+
+/// Pages of a whole listing.
+#[must_use]
+pub fn whole(shelf: &Shelf, offers: Offers) -> Calls {
+    match (offers, shelf.pages_max) {
+        (Offers::Counted(offers), _) => shelf.counted(offers),
+        (Offers::Before(offers), _) => Calls::estimate(1, shelf.counted(offers + newcomers(offers)).planned()),
+        (Offers::Unknown, Some(pages)) if shelf.goes_on => Calls::estimate(1, pages),
+        (Offers::Unknown, Some(pages)) => Calls::between(1, pages),
+        (Offers::Unknown, None) => Calls::at_least(1),
+    }
+}
+
+/// Calls for a shop's categories: one, where a listing may have to be split by them.
+#[must_use]
+pub fn categories(shelf: &Shelf, offers: Offers) -> Calls {
+    let split = |offers| shelf.by_category && !shelf.holds(offers);
+    match offers {
+        Offers::Counted(offers) if split(offers) => Calls::between(0, 1),
+        Offers::Before(offers) if split(offers + newcomers(offers)) => Calls::estimate(0, 1),
+        _ => Calls::ZERO,
+    }
+}
+
+/// Whether a shop is listed by what changed: its watermark is known, and it was listed whole less than `full_days` ago.
+#[must_use]
+pub fn lists_changes(listing: &Endpoint, full_days: u32, shop: Option<&KnownShop>, dt: NaiveDate) -> bool {
+    let young = |whole: NaiveDate| (0..i64::from(full_days)).contains(&(dt - whole).num_days());
+    listing.window.is_some() && shop.is_some_and(|shop| shop.watermark_at.is_some() && shop.whole_dt.is_some_and(young))
+}
+
+/// Pages of what changed. Where its count then differs from the gateway's, the shop is listed whole as well.
+#[must_use]
+pub fn changed(shelf: &Shelf, offers: Offers) -> Calls {
+    match whole(shelf, offers).most() {
+        Some(most) => Calls::estimate(1, most + 1),
+        None => Calls::at_least(1),
+    }
+}
+
+/// What the picture before holds of a shop (or of the single offers).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Offers whose detail was fetched.
+    pub detailed: u64,
+    /// Offers with at least one SKU.
+    pub with_skus: u64,
+    /// Their SKUs.
+    pub skus: u64,
+}
+
+impl Held {
+    /// What these offers hold.
+    pub fn of<'k>(offers: impl Iterator<Item = &'k KnownOffer>) -> Self {
+        offers.fold(Self::default(), |held, offer| {
+            let skus = u64::try_from(offer.sku_ids.len()).unwrap_or(u64::MAX);
+            Self {
+                detailed: held.detailed + u64::from(offer.detailed),
+                with_skus: held.with_skus + u64::from(skus > 0),
+                skus: held.skus + skus,
+            }
+        })
+    }
+}
+
+/// Offers that a listing is going to show.
+#[must_use]
+pub fn shown(shelf: &Shelf, offers: Offers) -> Calls {
+    match offers {
+        Offers::Counted(offers) => Calls::exact(shelf.seen(offers)),
+        Offers::Before(offers) => Calls::estimate(0, shelf.seen(offers + newcomers(offers))),
+        Offers::Unknown => match shelf.offers_max() {
+            Some(most) if shelf.goes_on => Calls::estimate(0, most),
+            Some(most) => Calls::between(0, most),
+            None => Calls::at_least(0),
+        },
+    }
+}
+
+/// Offers of which something is missing: those that the picture before does not hold, at least the usual newcomers.
+fn fresh(shown: u64, held: u64) -> u64 {
+    shown.saturating_sub(held).max(newcomers(shown)).min(shown)
+}
+
+/// Details of listed offers: questions, before they share calls.
+///
+/// | mode | N counted today, D detailed before |
+/// |---|---|
+/// | `off` | 0 |
+/// | `missing` | N − D, and the usual newcomers: an estimate; exactly N where D is 0 |
+/// | `changed` | from N − D to N |
+/// | `all` | N |
+#[must_use]
+pub fn details(mode: FetchDetails, shelf: &Shelf, offers: Offers, held: Held) -> Calls {
+    let all = shown(shelf, offers);
+    let missing_least = all.least().saturating_sub(held.detailed);
+    let Some(most) = all.most() else { return if mode == FetchDetails::Off { Calls::ZERO } else { all } };
+    match mode {
+        FetchDetails::Off => Calls::ZERO,
+        FetchDetails::All => all,
+        FetchDetails::Missing | FetchDetails::Changed if held.detailed == 0 => all,
+        FetchDetails::Missing => Calls::estimate(missing_least, fresh(most, held.detailed)),
+        FetchDetails::Changed if matches!(offers, Offers::Counted(_)) => Calls::between(missing_least, most),
+        FetchDetails::Changed => Calls::estimate(missing_least, most),
+    }
+}
+
+/// Details of SKUs, one call each. Only a listing says which SKUs an offer has: an estimate from the SKUs that the
+/// picture before holds; where it holds none, nobody knows.
+///
+/// | mode | S SKUs of H offers held before |
+/// |---|---|
+/// | `off` | 0 |
+/// | `missing` | S ÷ H for each offer without a held SKU and the usual newcomers |
+/// | `changed`, `all` | those and S |
+#[must_use]
+pub fn skus(mode: FetchDetails, offers: Calls, held: Held) -> Calls {
+    if mode == FetchDetails::Off || offers == Calls::ZERO {
+        return Calls::ZERO;
+    }
+    let Some(most) = offers.most().filter(|_| held.with_skus > 0) else { return Calls::at_least(0) };
+    let fresh = fresh(most, held.with_skus).saturating_mul(held.skus).div_ceil(held.with_skus);
+    match mode {
+        FetchDetails::Missing => Calls::estimate(0, fresh),
+        _ => Calls::estimate(0, held.skus.saturating_add(fresh)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

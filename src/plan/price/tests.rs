@@ -1,0 +1,286 @@
+use super::*;
+use crate::config::gateway::{CallPrice, QuotaScope};
+use crate::config::pipeline::{AccountChoice, DetailSource, FetchDetails, FetchListing, OnQuota};
+use crate::plan::testing::{self, at};
+use crate::plan::{KnownOffer, KnownShop, work};
+
+fn day(day: u32) -> NaiveDate {
+    NaiveDate::from_ymd_opt(2026, 11, day).unwrap()
+}
+
+/// A pipeline of these shops on the test gateway: pages of 2, at most 5, nothing goes on past them.
+fn pipeline(shops: &[&str]) -> Pipeline {
+    let shop = |name: &&str| match name.strip_prefix("https://") {
+        Some(_) => Shop { id: None, url: Some((*name).to_owned()), name: None },
+        None => testing::shop(name),
+    };
+    Pipeline { shops: shops.iter().map(shop).collect(), ..testing::pipeline(testing::gateway("")) }
+}
+
+fn survey(pipeline: &Pipeline) -> Survey {
+    Survey {
+        dt: day(20),
+        today: day(20),
+        start: Start::Begins,
+        work: work(pipeline).unwrap(),
+        known: Known::default(),
+        ids_by_url: HashMap::new(),
+        counts: HashMap::new(),
+        is_under_way: false,
+        probe_calls: 0,
+        accounts: pipeline.accounts.iter().map(|account| AccountQuota::new(account, &[], &[])).collect(),
+        detail_accounts: Vec::new(),
+    }
+}
+
+fn counted(pipeline: &Pipeline, counts: &[u64]) -> Survey {
+    Survey { counts: counts.iter().copied().enumerate().collect(), ..survey(pipeline) }
+}
+
+/// `endpoint calls` in one line.
+fn told(lines: &[Line]) -> String {
+    lines.iter().map(|line| format!("{} {}", line.endpoint, line.calls)).collect::<Vec<_>>().join(", ")
+}
+
+fn quota(name: &str, calls_per_day: u64, used: u64) -> AccountQuota {
+    let used = [(String::new(), used)].into();
+    AccountQuota { name: name.into(), calls_per_day: Some(calls_per_day), used, ..AccountQuota::default() }
+}
+
+#[test]
+fn an_address_costs_a_call_unless_its_id_is_known() {
+    let pipeline = pipeline(&["https://a.1688.com", "b2b-2"]);
+    let unknown = survey(&pipeline);
+    assert_eq!(told(&price(&pipeline, &unknown).endpoints), "shop 1, count 2, listing 2–10");
+    let ids = HashMap::from([("https://a.1688.com".to_owned(), "b2b-1".to_owned())]);
+    let cached = Survey { ids_by_url: ids.clone(), ..unknown.clone() };
+    assert_eq!(told(&price(&pipeline, &cached).endpoints), "count 2, listing 2–10");
+    // The picture before knows what an address was: enough to say how large the shop is, not to save the call.
+    let shops = [known("b2b-1", 1, "2026-11-19T18:00:00Z")].into();
+    let seen = Survey { known: Known { ids_by_url: ids, shops }, ..unknown };
+    assert_eq!(told(&price(&pipeline, &seen).endpoints), "shop 1, count 2, listing ≈ 2–6");
+}
+
+#[test]
+fn a_run_that_has_its_counts_pays_only_for_the_rest() {
+    let pipeline = pipeline(&["https://a.1688.com", "b2b-2"]);
+    let surveyed = Survey { is_under_way: true, ..counted(&pipeline, &[7, 3]) };
+    assert_eq!(told(&price(&pipeline, &surveyed).endpoints), "listing 6");
+}
+
+#[test]
+fn what_is_counted_today_is_exact_by_endpoint_by_shop_and_in_all() {
+    let pipeline = pipeline(&["b2b-1", "b2b-2", "b2b-3"]);
+    let price = price(&pipeline, &counted(&pipeline, &[3, 0, 900]));
+    assert_eq!(told(&price.endpoints), "count 3, listing 8");
+    let shops: Vec<String> = price.subjects.iter().map(|subject| told(&subject.lines)).collect();
+    assert_eq!(shops, ["count 1, listing 2", "count 1, listing 1", "count 1, listing 5"]);
+    assert_eq!((price.total, price.total.exactness()), (Calls::exact(11), Exactness::Exact));
+}
+
+#[test]
+fn a_gateway_without_a_count_needs_no_call_for_it_and_is_no_more_exact_than_its_pages() {
+    let mut pipeline = pipeline(&["b2b-1"]);
+    pipeline.gateway.endpoints.remove("count");
+    assert_eq!(told(&price(&pipeline, &survey(&pipeline)).endpoints), "listing 1–5");
+    let listing = pipeline.gateway.endpoints.get_mut("listing").unwrap();
+    listing.page.as_mut().unwrap().last = None;
+    let price = price(&pipeline, &survey(&pipeline));
+    assert_eq!((told(&price.endpoints).as_str(), price.fits_most), ("listing 1 or more", None));
+}
+
+/// A shop that was listed whole yesterday, with `offers` offers of two SKUs each, all detailed.
+fn known(shop: &str, offers: i64, finished_at: &str) -> (String, KnownShop) {
+    let offer = |id: i64| KnownOffer { modified_at: None, detailed: true, sku_ids: vec![id * 10, id * 10 + 1] };
+    let known = KnownShop {
+        watermark_at: Some(at("2026-11-19T10:00:00Z")),
+        whole_dt: Some(day(19)),
+        official_count: u64::try_from(offers).ok(),
+        finished_at: Some(at(finished_at)),
+        offers: (1..=offers).map(|id| (id, offer(id))).collect(),
+    };
+    (shop.to_owned(), known)
+}
+
+fn windowed(mut pipeline: Pipeline) -> Pipeline {
+    let endpoints = &mut pipeline.gateway.endpoints;
+    let window = crate::config::gateway::Window {
+        start: "start".into(),
+        end: None,
+        time: None,
+        field: "modified_at".into(),
+        drop: Vec::new(),
+        params: Vec::new(),
+        overlap_seconds: 0,
+    };
+    endpoints.get_mut("listing").unwrap().window = Some(window.clone());
+    let off_sale = crate::config::gateway::Endpoint { window: Some(window), ..testing::endpoint("off_sale") };
+    endpoints.insert("off_sale".into(), off_sale);
+    pipeline
+}
+
+#[test]
+fn an_incremental_night_costs_a_few_calls_or_the_whole_listing_besides() {
+    let mut pipeline = windowed(pipeline(&["b2b-1", "b2b-2"]));
+    pipeline.fetch.listing = FetchListing::Changed;
+    pipeline.on_quota = OnQuota::Refuse;
+    let known = Known { shops: [known("b2b-1", 4, "2026-11-19T18:00:00Z")].into(), ..Known::default() };
+    let surveyed = Survey { known, ..survey(&pipeline) };
+    let priced = price(&pipeline, &surveyed);
+    let shops: Vec<String> = priced.subjects.iter().map(|subject| told(&subject.lines)).collect();
+    assert_eq!(shops, ["count 1, listing ≈ 1–4, off_sale ≈ 1", "count 1, listing ≈ 1–5"]);
+    let changes_only = |subject: &SubjectPrice| matches!(subject.subject, Subject::Shop { changes_only: true, .. });
+    assert_eq!(priced.subjects.iter().map(changes_only).collect::<Vec<_>>(), [true, false]);
+    // Without a count nothing proves that an incremental listing missed nothing.
+    let mut uncounted = pipeline.clone();
+    uncounted.gateway.endpoints.remove("count");
+    let surveyed_uncounted = Survey { work: work(&uncounted).unwrap(), ..surveyed.clone() };
+    assert_eq!(told(&price(&uncounted, &surveyed_uncounted).subjects[0].lines), "listing ≈ 1–3");
+    // A week later the shop is listed whole again.
+    let later = price(&pipeline, &Survey { dt: day(26), ..surveyed });
+    assert_eq!(told(&later.subjects[0].lines), "count 1, listing ≈ 1–3");
+}
+
+#[test]
+fn every_choice_in_fetch_has_its_price_beside_the_one_that_is_set() {
+    let mut pipeline = windowed(pipeline(&["b2b-1"]));
+    pipeline.fetch.skus = FetchDetails::Missing;
+    let known = Known { shops: [known("b2b-1", 4, "2026-11-19T18:00:00Z")].into(), ..Known::default() };
+    let surveyed = Survey { known, ..counted(&pipeline, &[4]) };
+    let priced = price(&pipeline, &surveyed);
+    let told: Vec<String> = priced
+        .alternatives
+        .iter()
+        .map(|choice| {
+            let set = if choice.is_set { " *" } else { "" };
+            format!("{} {}: {}{set}", choice.setting, choice.value, choice.calls)
+        })
+        .collect();
+    let expected = [
+        "listing all: 3 *",
+        "listing changed: ≈ 3–5",
+        "details off: 0 *",
+        "details missing: ≈ 0–1",
+        "details changed: 0–4",
+        "details all: 4",
+        "skus off: 0",
+        "skus missing: ≈ 0–2 *",
+        "skus changed: ≈ 0–10",
+        "skus all: ≈ 0–10",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn single_offers_cost_a_call_each_or_share_calls() {
+    let mut pipeline = Pipeline { items: (1..=45).collect(), ..pipeline(&[]) };
+    assert_eq!(told(&price(&pipeline, &survey(&pipeline)).endpoints), "item 45");
+    pipeline.gateway.endpoints.get_mut("item").unwrap().batch = Some(20);
+    assert_eq!(told(&price(&pipeline, &survey(&pipeline)).endpoints), "item 3");
+    pipeline.fetch.skus = FetchDetails::All;
+    let known = Known { shops: [known("b2b-1", 50, "2026-11-19T18:00:00Z")].into(), ..Known::default() };
+    let surveyed = Survey { known, ..survey(&pipeline) };
+    assert_eq!(told(&price(&pipeline, &surveyed).endpoints), "item 3, sku ≈ 0–96");
+}
+
+#[test]
+fn money_is_exact_and_only_where_a_price_is_stated() {
+    let mut pipeline = pipeline(&["b2b-1"]);
+    assert_eq!(price(&pipeline, &survey(&pipeline)).gateways[0].cost, None);
+    let amount = Money::parse("0.0035").unwrap();
+    pipeline.gateway.limits.price_per_call = Some(CallPrice { amount, currency: "CNY".into() });
+    let cost = price(&pipeline, &survey(&pipeline)).gateways[0].cost.clone().unwrap();
+    let most = cost.most.map(|most| most.to_string());
+    assert_eq!((cost.least.to_string(), most.as_deref()), ("0.0070".to_owned(), Some("0.0210")));
+}
+
+#[test]
+fn details_of_another_gateway_are_priced_against_its_own_accounts() {
+    let mut pipeline = pipeline(&["b2b-1"]);
+    let mut gateway = testing::gateway("");
+    gateway.name = "item-get".into();
+    gateway.limits.calls_per_second = Some(1.0);
+    pipeline.details = Some(DetailSource { gateway, accounts: vec![testing::account("items")] });
+    pipeline.fetch.details = FetchDetails::All;
+    let surveyed = Survey { detail_accounts: vec![quota("items", 3, 0)], ..counted(&pipeline, &[4]) };
+    let priced = price(&pipeline, &surveyed);
+    let gateways: Vec<(&str, Calls)> = priced.gateways.iter().map(|one| (one.name.as_str(), one.calls)).collect();
+    assert_eq!(gateways, [("test", Calls::exact(3)), ("item-get", Calls::exact(4))]);
+    assert_eq!(priced.gateways[1].accounts[0].takes, 3);
+    assert_eq!(priced.gateways[1].time.as_secs_f64().round(), 4.0);
+    assert_eq!((priced.fits_least, priced.fits_most), (Fits::NoDay, Some(Fits::NoDay)));
+    assert_eq!(priced.subjects[0].done_on, Some(day(21)));
+}
+
+#[test]
+fn what_does_not_fit_is_named_with_its_day_and_refused_only_when_it_cannot_fit() {
+    let pipeline = pipeline(&["b2b-1", "b2b-2", "b2b-3"]);
+    let counts = [10, 8, 6];
+    let with = |accounts: &[AccountQuota]| {
+        price(&pipeline, &Survey { accounts: accounts.to_vec(), ..counted(&pipeline, &counts) })
+    };
+    // 6 + 5 + 4 calls.
+    let days = |price: &Price| price.subjects.iter().map(|subject| subject.done_on).collect::<Vec<_>>();
+    let fits = with(&[quota("a", 20, 5)]);
+    assert_eq!((days(&fits), fits.fits_most), (vec![Some(day(20)); 3], Some(Fits::Today)));
+    assert!(fits.refusal().is_none());
+    let tomorrow = with(&[quota("a", 20, 9)]);
+    assert_eq!(days(&tomorrow), [day(20), day(20), day(21)].map(Some));
+    let refusal = tomorrow.refusal().unwrap();
+    assert_eq!((tomorrow.fits_least, refusal.kind()), (Fits::On(day(21)), Kind::Quota));
+    assert_eq!(refusal.to_string(), "the run needs 15 calls, more than are left today; they fit on 2026-11-21");
+    let never = with(&[quota("a", 7, 0)]);
+    assert_eq!(days(&never), [day(20), day(21), day(22)].map(Some));
+    assert_eq!((never.fits_least, never.refusal().map(|error| error.kind())), (Fits::NoDay, Some(Kind::Config)));
+    assert_eq!(days(&with(&[quota("a", 0, 0)])), [None; 3]);
+    let split = with(&[quota("a", 20, 16), quota("b", 20, 0)]);
+    let accounts = &split.gateways[0].accounts;
+    let takes: Vec<_> = accounts.iter().map(|account| (account.left, account.takes)).collect();
+    assert_eq!(takes, [(Some(4), 4), (Some(20), 11)]);
+}
+
+#[test]
+fn what_may_fit_is_not_refused() {
+    let pipeline = pipeline(&["b2b-1"]);
+    let price = price(&pipeline, &Survey { accounts: vec![quota("a", 5, 0)], ..survey(&pipeline) });
+    assert_eq!(
+        (price.total, price.fits_least, price.fits_most),
+        (Calls::between(2, 6), Fits::Today, Some(Fits::NoDay))
+    );
+    assert!(price.refusal().is_none());
+}
+
+#[test]
+fn the_stalest_shops_go_first_where_a_run_may_go_on_another_day() {
+    let mut pipeline = pipeline(&["b2b-1", "b2b-2", "b2b-3"]);
+    let shops = [known("b2b-1", 4, "2026-11-19T18:00:00Z"), known("b2b-3", 4, "2026-11-18T18:00:00Z")];
+    let surveyed = Survey { known: Known { shops: shops.into(), ..Known::default() }, ..survey(&pipeline) };
+    let order = |pipeline: &Pipeline| {
+        let id = |subject: SubjectPrice| match subject.subject {
+            Subject::Shop { id, .. } => id.unwrap(),
+            Subject::Items => unreachable!(),
+        };
+        price(pipeline, &surveyed).subjects.into_iter().map(id).collect::<Vec<_>>()
+    };
+    assert_eq!(order(&pipeline), ["b2b-2", "b2b-3", "b2b-1"]);
+    pipeline.on_quota = OnQuota::Refuse;
+    assert_eq!(order(&pipeline), ["b2b-1", "b2b-2", "b2b-3"]);
+}
+
+#[test]
+fn calls_that_are_counted_by_shop_or_endpoint_have_a_day_each() {
+    let mut pipeline = pipeline(&["b2b-1", "b2b-2"]);
+    pipeline.account_choice = AccountChoice::Drain;
+    let counts = [8, 10];
+    let accounts = vec![quota("a", 5, 0)];
+    for (counted_by, expected) in [
+        (QuotaScope::Account, [day(20), day(22)]),
+        (QuotaScope::Shop, [day(20), day(21)]),
+        (QuotaScope::Endpoint, [day(20), day(21)]),
+    ] {
+        pipeline.gateway.limits.quota_scope = counted_by;
+        let surveyed = Survey { accounts: accounts.clone(), ..counted(&pipeline, &counts) };
+        let days: Vec<_> = price(&pipeline, &surveyed).subjects.iter().map(|subject| subject.done_on).collect();
+        assert_eq!(days, expected.map(Some), "{counted_by:?}");
+    }
+}

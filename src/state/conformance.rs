@@ -1,0 +1,348 @@
+//! What every store does, as one suite: two handles on the same state, as two processes would have them.
+//!
+//! Invariant: moments are told, so that nothing here waits.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use tokio::task::JoinSet;
+
+use super::{AccountHealth, Ask, Bounds, Cached, Counted, Feedback, Reserved, Rest, RestKind, Settle, State};
+use crate::base::time::beijing_day;
+
+const BOUNDS: Bounds = Bounds {
+    calls_per_day: Some(100),
+    calls_per_second: Some(10.0),
+    calls_in_flight: 2,
+    lease: Duration::from_secs(60),
+};
+/// No bounds but the places.
+const FREE: Bounds = Bounds { calls_per_day: None, calls_per_second: None, ..BOUNDS };
+
+/// Runs the whole suite on two handles of one state that nobody else uses.
+pub(super) async fn check(one: State, other: State) {
+    let now = one.now().await.unwrap();
+    let both = Both { one, other, now, day: beijing_day(now) };
+    both.count_and_rhythm().await;
+    both.scopes_and_days().await;
+    both.places().await;
+    both.release().await;
+    both.rests().await;
+    both.feedback().await;
+    both.new_moment().await;
+    both.raise_and_correct().await;
+    both.answers().await;
+    both.many_at_once().await;
+    both.first_calls_at_once().await;
+    both.raise_while_calls_leave().await;
+}
+
+struct Both {
+    one: State,
+    other: State,
+    now: DateTime<Utc>,
+    day: NaiveDate,
+}
+
+impl Both {
+    fn at(&self, millis: i64) -> DateTime<Utc> {
+        self.now + TimeDelta::milliseconds(millis)
+    }
+
+    fn ask<'a>(&self, account: &'a str, millis: i64, bounds: Bounds) -> Ask<'a> {
+        let (credentials, scope, holder) = ("digest", "", "run");
+        Ask { account, credentials, scope, day: self.day, now: self.at(millis), bounds, holder, held: None }
+    }
+
+    fn settle<'a>(&self, account: &'a str, place: u32, millis: i64, rests: i64) -> Settle<'a> {
+        let (now, free_at) = (self.at(millis), self.at(millis + rests));
+        Settle { account, bounds: BOUNDS, holder: "run", place, now, free_at, feedback: Feedback::None }
+    }
+
+    fn rest(&self, kind: RestKind, millis: i64) -> Rest {
+        Rest { kind, until: self.at(millis), reason: "额度用完".to_owned() }
+    }
+
+    async fn used(&self, account: &str, scope: &str, day: NaiveDate) -> Option<u64> {
+        let counts = self.other.counts(day).await.unwrap();
+        assert!(counts.is_sorted_by_key(|count| (count.account.clone(), count.scope.clone())));
+        counts.into_iter().find(|count| count.account == account && count.scope == scope).map(|count| count.calls)
+    }
+
+    async fn health(&self, account: &str, millis: i64) -> AccountHealth {
+        let accounts = self.other.accounts(self.at(millis)).await.unwrap();
+        accounts.into_iter().find(|health| health.account == account).expect("an account that was asked for")
+    }
+
+    async fn count_and_rhythm(&self) {
+        let bounds = Bounds { calls_per_day: Some(2), ..BOUNDS };
+        let first = self.one.reserve(&self.ask("rhythm", 0, bounds)).await.unwrap();
+        assert!(matches!(first, Reserved::Granted { used: 1, .. }), "{first:?}");
+        let early = self.other.reserve(&self.ask("rhythm", 0, bounds)).await.unwrap();
+        let Reserved::Wait(until) = early else { panic!("{early:?}") };
+        let wait = until - self.now;
+        assert!(wait > TimeDelta::milliseconds(96) && wait < TimeDelta::milliseconds(97), "{wait}");
+        assert_eq!(self.used("rhythm", "", self.day).await, Some(1), "a wait is not counted");
+        let second = self.other.reserve(&self.ask("rhythm", 97, bounds)).await.unwrap();
+        assert!(matches!(second, Reserved::Granted { used: 2, .. }), "{second:?}");
+        assert_ne!(place(&first), place(&second));
+        let third = self.one.reserve(&self.ask("rhythm", 500, bounds)).await.unwrap();
+        assert_eq!(third, Reserved::UsedUp { used: 2 });
+        assert_eq!(self.used("rhythm", "", self.day).await, Some(2));
+    }
+
+    async fn scopes_and_days(&self) {
+        let bounds = Bounds { calls_per_day: Some(1), ..FREE };
+        let tomorrow = self.day + Days::new(1);
+        let of = |scope, day| Ask { scope, day, ..self.ask("scopes", 0, Bounds { calls_in_flight: 9, ..bounds }) };
+        for (scope, day) in [("", self.day), ("shop:1", self.day), ("shop:2", self.day), ("shop:1", tomorrow)] {
+            granted(self.one.reserve(&of(scope, day)).await.unwrap());
+            assert_eq!(self.other.reserve(&of(scope, day)).await.unwrap(), Reserved::UsedUp { used: 1 });
+            assert_eq!(self.used("scopes", scope, day).await, Some(1));
+        }
+        assert_eq!(self.used("scopes", "", tomorrow).await, None);
+    }
+
+    async fn places(&self) {
+        let first = granted(self.one.reserve(&self.ask("places", 0, FREE)).await.unwrap());
+        let second = granted(self.other.reserve(&self.ask("places", 0, FREE)).await.unwrap());
+        waits(self.one.reserve(&self.ask("places", 0, FREE)).await.unwrap());
+        assert_eq!(self.health("places", 0).await.in_flight, 2);
+        let foreign = Settle { holder: "another run", ..self.settle("places", first, 0, 0) };
+        self.one.settle(&foreign).await.unwrap();
+        waits(self.other.reserve(&self.ask("places", 0, FREE)).await.unwrap());
+        self.other.settle(&self.settle("places", first, 0, 800)).await.unwrap();
+        let rests = waits(self.one.reserve(&self.ask("places", 790, FREE)).await.unwrap());
+        assert!((rests - self.at(800)).abs() < TimeDelta::milliseconds(1), "{rests}");
+        let third = granted(self.one.reserve(&self.ask("places", 800, FREE)).await.unwrap());
+        // Given back twice, and by a call whose place is long another's.
+        self.other.settle(&self.settle("places", first, 810, 0)).await.unwrap();
+        waits(self.one.reserve(&self.ask("places", 810, FREE)).await.unwrap());
+        self.one.settle(&self.settle("places", third, 820, 0)).await.unwrap();
+        granted(self.other.reserve(&self.ask("places", 820, FREE)).await.unwrap());
+        // The lease of the second ends.
+        granted(self.one.reserve(&self.ask("places", 60_001, FREE)).await.unwrap());
+        self.other.settle(&self.settle("places", second, 60_002, 0)).await.unwrap();
+        assert_eq!(self.health("places", 60_002).await.in_flight, 2);
+    }
+
+    async fn release(&self) {
+        for (account, holder) in [("release 1", "run"), ("release 1", "another run"), ("release 2", "run")] {
+            granted(self.one.reserve(&Ask { holder, ..self.ask(account, 0, FREE) }).await.unwrap());
+        }
+        self.other.release("run").await.unwrap();
+        assert_eq!(self.health("release 1", 0).await.in_flight, 1);
+        assert_eq!(self.health("release 2", 0).await.in_flight, 0);
+        self.other.release("nobody").await.unwrap();
+        assert_eq!(self.health("release 1", 0).await.in_flight, 1);
+    }
+
+    async fn rests(&self) {
+        let ask = Ask { scope: "shop:1", ..self.ask("rests", 0, FREE) };
+        let (denied, quota) = (self.rest(RestKind::Denied, 5_000), self.rest(RestKind::Quota, 3_000));
+        self.one.rest("rests", "digest", "", &denied).await.unwrap();
+        assert_eq!(self.other.reserve(&ask).await.unwrap(), Reserved::Resting(denied.clone()));
+        self.one.rest("rests", "digest", "shop:1", &quota).await.unwrap();
+        let health = self.health("rests", 0).await;
+        assert_eq!(health.rests, [(String::new(), denied.clone()), ("shop:1".to_owned(), quota.clone())]);
+        assert_eq!(self.health("rests", 4_000).await.rests, [(String::new(), denied)]);
+        let changed = Ask { credentials: "another digest", ..ask };
+        assert_eq!(self.other.reserve(&changed).await.unwrap(), Reserved::Resting(quota.clone()));
+        assert_eq!(self.used("rests", "shop:1", self.day).await, None);
+        granted(self.one.reserve(&Ask { scope: "shop:2", ..changed }).await.unwrap());
+        granted(self.one.reserve(&Ask { now: self.at(3_000), ..changed }).await.unwrap());
+        self.one.rest("rests", "digest", "", &self.rest(RestKind::Denied, 99_000)).await.unwrap();
+        self.other.wake("rests").await.unwrap();
+        assert_eq!(self.health("rests", 0).await.rests, []);
+        waits(self.one.reserve(&ask).await.unwrap());
+    }
+
+    async fn feedback(&self) {
+        let place = granted(self.one.reserve(&self.ask("feedback", 0, BOUNDS)).await.unwrap());
+        let throttled = Feedback::Throttled { sent_at: self.now };
+        let settle = self.settle("feedback", place, 100, 0);
+        self.other.settle(&Settle { feedback: throttled, ..settle }).await.unwrap();
+        self.one.settle(&Settle { feedback: throttled, ..settle }).await.unwrap();
+        assert_eq!(self.health("feedback", 0).await.rate_share, 0.5, "one wave halves once");
+        let until = waits(self.one.reserve(&self.ask("feedback", 250, BOUNDS)).await.unwrap());
+        assert!((until - self.at(298)).abs() < TimeDelta::milliseconds(1), "{until}");
+        self.other.settle(&Settle { feedback: Feedback::Good, ..settle }).await.unwrap();
+        assert_eq!(self.health("feedback", 0).await.rate_share, 0.52);
+        self.one.wake("feedback").await.unwrap();
+        assert_eq!(self.health("feedback", 0).await.rate_share, 1.0);
+    }
+
+    async fn new_moment(&self) {
+        let bounds = Bounds { calls_in_flight: 1, ..BOUNDS };
+        let place = granted(self.one.reserve(&self.ask("moment", 0, bounds)).await.unwrap());
+        let again = Ask { held: Some(place), ..self.ask("moment", 0, bounds) };
+        waits(self.other.reserve(&again).await.unwrap());
+        let later = Ask { now: self.at(200), ..again };
+        assert_eq!(self.other.reserve(&later).await.unwrap(), Reserved::Granted { place, used: 1 });
+        assert_eq!(self.used("moment", "", self.day).await, Some(1));
+        assert_eq!(self.health("moment", 200).await.in_flight, 1);
+    }
+
+    async fn raise_and_correct(&self) {
+        let count =
+            |calls| Counted { account: "raise".to_owned(), scope: "endpoint:item".to_owned(), day: self.day, calls };
+        let used = || self.used("raise", "endpoint:item", self.day);
+        self.one.raise(&count(90)).await.unwrap();
+        self.other.raise(&count(40)).await.unwrap();
+        assert_eq!(used().await, Some(90), "a raise never lowers");
+        let ask = Ask { scope: "endpoint:item", ..self.ask("raise", 0, FREE) };
+        assert!(matches!(self.other.reserve(&ask).await.unwrap(), Reserved::Granted { used: 91, .. }));
+        self.one.raise(&count(95)).await.unwrap();
+        assert_eq!(used().await, Some(95));
+        self.other.correct(&count(7)).await.unwrap();
+        assert_eq!(used().await, Some(7));
+        assert!(matches!(self.one.reserve(&ask).await.unwrap(), Reserved::Granted { used: 8, .. }));
+        self.one.correct(&count(0)).await.unwrap();
+        assert_eq!(used().await, Some(0));
+    }
+
+    async fn answers(&self) {
+        let expires_at = DateTime::from_timestamp_micros(self.at(60_000).timestamp_micros()).unwrap();
+        let value = Bytes::from((0..200_000_u32).map(|byte| (byte % 251) as u8).collect::<Vec<u8>>());
+        let (long, empty) = (Cached { value, expires_at }, Cached { value: Bytes::new(), expires_at });
+        assert_eq!(self.one.cached("a key 键", self.now).await.unwrap(), None);
+        self.one.cache("a key 键", &long).await.unwrap();
+        assert_eq!(self.other.cached("a key 键", self.at(59_999)).await.unwrap(), Some(long));
+        assert_eq!(self.other.cached("a key 键", expires_at).await.unwrap(), None, "it has expired");
+        assert_eq!(self.other.cached("another key", self.now).await.unwrap(), None);
+        self.other.cache("a key 键", &empty).await.unwrap();
+        assert_eq!(self.one.cached("a key 键", self.now).await.unwrap(), Some(empty));
+        let expired = Cached { value: Bytes::from_static(b"old"), expires_at: self.at(-1_000) };
+        self.other.cache("a key 键", &expired).await.unwrap();
+        assert_eq!(self.one.cached("a key 键", self.now).await.unwrap(), None);
+    }
+
+    /// Many tasks of two processes, all as fast as they can.
+    async fn many_at_once(&self) {
+        let day = Arc::new(Busy {
+            clock: AtomicI64::new(0),
+            flying: AtomicU32::new(0),
+            bounds: Bounds { calls_per_day: Some(120), calls_per_second: Some(7.0), calls_in_flight: 3, ..BOUNDS },
+        });
+        let mut tasks = JoinSet::new();
+        for task in 0..12 {
+            let store = if task % 2 == 0 { &self.one } else { &self.other };
+            tasks.spawn(day.clone().work(store.clone(), self.now, self.day));
+        }
+        let mut sent: Vec<i64> = tasks.join_all().await.into_iter().flatten().collect();
+        sent.sort_unstable();
+        assert_eq!(sent.len(), 120, "all calls of the day and no more");
+        assert_eq!(self.used("busy", "", self.day).await, Some(120));
+        for (index, first) in sent.iter().enumerate() {
+            let held = sent[index..].iter().take_while(|at| **at - *first <= 1_000_000).count();
+            assert!(held <= 7, "{held} calls in one second");
+        }
+    }
+
+    /// Nobody has asked for the account before: its page and its count appear once.
+    async fn first_calls_at_once(&self) {
+        let mut tasks = JoinSet::new();
+        for task in 0..40 {
+            let store = if task % 2 == 0 { self.one.clone() } else { self.other.clone() };
+            let (now, day) = (self.now, self.day);
+            tasks.spawn(async move {
+                let bounds = Bounds { calls_per_day: Some(25), calls_in_flight: 30, ..FREE };
+                let ask = Ask {
+                    account: "first",
+                    credentials: "digest",
+                    scope: "",
+                    day,
+                    now,
+                    bounds,
+                    holder: "run",
+                    held: None,
+                };
+                store.reserve(&ask).await.unwrap()
+            });
+        }
+        let all = tasks.join_all().await;
+        let places: HashSet<u32> = all.iter().filter_map(place).collect();
+        assert_eq!(places.len(), 25, "no place is given twice");
+        assert_eq!(all.iter().filter(|reserved| **reserved == Reserved::UsedUp { used: 25 }).count(), 15);
+    }
+}
+
+impl Both {
+    /// What one raises meanwhile is not lost.
+    async fn raise_while_calls_leave(&self) {
+        let (store, now, day) = (self.one.clone(), self.now, self.day);
+        let calls = tokio::spawn(async move {
+            let bounds = Bounds { calls_in_flight: 1_000, ..FREE };
+            for _ in 0..200 {
+                let (account, credentials, scope, holder) = ("meanwhile", "digest", "", "run");
+                let ask = Ask { account, credentials, scope, day, now, bounds, holder, held: None };
+                granted(store.reserve(&ask).await.unwrap());
+            }
+        });
+        for raised in 1..=200 {
+            let (account, scope) = ("meanwhile".to_owned(), String::new());
+            self.other.raise(&Counted { account, scope, day, calls: raised * 1_000 }).await.unwrap();
+            let used = self.used("meanwhile", "", day).await;
+            assert!(used >= Some(raised * 1_000), "raised to {raised} thousand: {used:?}");
+        }
+        calls.await.unwrap();
+    }
+}
+
+/// A day that many work off.
+struct Busy {
+    /// Microseconds since its start.
+    clock: AtomicI64,
+    flying: AtomicU32,
+    bounds: Bounds,
+}
+
+impl Busy {
+    /// Calls until the day's calls are used up; gives when it did.
+    async fn work(self: Arc<Self>, store: State, start: DateTime<Utc>, day: NaiveDate) -> Vec<i64> {
+        let mut sent = Vec::new();
+        loop {
+            let clock = self.clock.load(Ordering::SeqCst);
+            let now = start + TimeDelta::microseconds(clock);
+            let (account, credentials, scope, holder, bounds) = ("busy", "digest", "", "run", self.bounds);
+            let ask = Ask { account, credentials, scope, day, now, bounds, holder, held: None };
+            match store.reserve(&ask).await.unwrap() {
+                Reserved::Granted { place, .. } => {
+                    sent.push(clock);
+                    let flying = self.flying.fetch_add(1, Ordering::SeqCst) + 1;
+                    assert!(flying <= bounds.calls_in_flight, "{flying} calls in flight");
+                    tokio::task::yield_now().await;
+                    self.flying.fetch_sub(1, Ordering::SeqCst);
+                    let feedback = Feedback::Good;
+                    let settle = Settle { account, bounds, holder, place, now, free_at: now, feedback };
+                    store.settle(&settle).await.unwrap();
+                }
+                Reserved::Wait(until) => {
+                    let until = (until - start).num_microseconds().unwrap();
+                    self.clock.fetch_max(until, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                }
+                Reserved::UsedUp { .. } => return sent,
+                Reserved::Resting(rest) => panic!("{rest:?}"),
+            }
+        }
+    }
+}
+
+fn place(reserved: &Reserved) -> Option<u32> {
+    if let Reserved::Granted { place, .. } = reserved { Some(*place) } else { None }
+}
+
+#[track_caller]
+fn granted(reserved: Reserved) -> u32 {
+    place(&reserved).unwrap_or_else(|| panic!("{reserved:?}"))
+}
+
+#[track_caller]
+fn waits(reserved: Reserved) -> DateTime<Utc> {
+    if let Reserved::Wait(until) = reserved { until } else { panic!("{reserved:?}") }
+}
