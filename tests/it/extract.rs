@@ -41,7 +41,7 @@ async fn simulator(shop_sizes: &[usize], faults: Faults) -> Sim {
 const MAIN: &str = r#"[[accounts]]
 name = "main"
 credentials = { app_key = "sim-app", app_secret = "env:SECRET" }
-calls_per_day = 1000000
+licence = "plenty"
 "#;
 
 /// A pipeline as users write it, in words of its own only where a test says so.
@@ -57,27 +57,30 @@ pub(crate) struct Written<'a> {
     pub(crate) lines: &'a str,
     /// The accounts, and what follows them.
     pub(crate) accounts: &'a str,
+    /// The state store: a file, or the address of a server.
+    pub(crate) state: &'a str,
 }
 
 impl<'a> Written<'a> {
     /// Without rests and without a pace.
     pub(crate) fn new(gateway: Gateway, lines: &'a str) -> Self {
-        Self { name: "test", gateway, definition: "", lines, accounts: MAIN }
+        Self { name: "test", gateway, definition: "", lines, accounts: MAIN, state: "state.sqlite" }
     }
 
     /// Writes it into a folder.
     pub(crate) fn write(&self, folder: &Path, sim: &Sim) -> PathBuf {
-        let Self { name, gateway, definition, lines, accounts } = *self;
+        let Self { name, gateway, definition, lines, accounts, state } = *self;
         let (of, url) = (gateway.name(), sim.url(gateway));
         let definition = format!(
             "extends = \"{of}\"\nname = \"{of}\"\n{definition}\n\
-             [limits.pause_seconds]\nsuccess = 0\nfailure = 0\nthrottle = 0\n"
+             [limits.pause_seconds]\nsuccess = 0\nfailure = 0\nthrottle = 0\n\
+             [limits.calls_per_day]\nplenty = 1000000\n"
         );
         std::fs::write(folder.join(format!("{name}-gateway.toml")), definition).unwrap();
         let path = folder.join(format!("{name}.toml"));
         let text = format!(
             "name = \"{name}\"\ngateway = \"./{name}-gateway.toml\"\nurl = \"{url}\"\n{lines}\n{accounts}\n\
-             [lake]\nurl = \"lake\"\n"
+             [lake]\nurl = \"lake\"\n[state]\nurl = \"{state}\"\n"
         );
         std::fs::write(&path, text).unwrap();
         path

@@ -74,7 +74,10 @@ impl Cover {
         if wanted.span.is_whole() && self.rules.from.is_none() {
             let slice = Slice { category: category.clone(), ..Slice::default() };
             let mut node = Node::new(Span { category, ..Span::default() }, slice, &self.rules.paging);
-            node.probe_after = PAGES_BEFORE_PROBE;
+            // Where no window makes it smaller, its last page would tell nothing that helps.
+            if self.has_end() && !self.is_window_ignored {
+                node.probe_after = PAGES_BEFORE_PROBE;
+            }
             node.depth = wanted.depth;
             node.root = self.nodes.len();
             self.nodes.push(node);
