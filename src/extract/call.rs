@@ -129,7 +129,10 @@ impl<'r> Caller<'r> {
         let mut reply = Reply { outcome: Ok(Outcome::NotSent), none_left: None, rest: Duration::ZERO, attempts: 0 };
         let outcome = match self.errand(task, &values) {
             Ok(mut errand) => match self.known(&errand).await {
-                Ok(Some(outcome)) => Ok(outcome),
+                Ok(Some((outcome, attempts))) => {
+                    reply.attempts = attempts;
+                    Ok(outcome)
+                }
                 Ok(None) => self.ask(&mut errand, &mut reply).await,
                 Err(error) => Err(error),
             },
@@ -160,8 +163,9 @@ impl<'r> Caller<'r> {
         }
     }
 
-    /// The outcome of a call whose answer an earlier start has landed, or a cache holds.
-    async fn known(&self, errand: &Errand<'_, 'r>) -> Result<Option<Outcome>> {
+    /// The outcome of a call whose answer an earlier start has landed, or a cache holds; and the attempts it took, where
+    /// they are not in [`Job::earlier_calls`] because the shop was not known yet.
+    async fn known(&self, errand: &Errand<'_, 'r>) -> Result<Option<(Outcome, u32)>> {
         if self.halt.is_cancelled() {
             return Ok(None);
         }
@@ -182,7 +186,9 @@ impl<'r> Caller<'r> {
         let tally = &mut self.lock().tally;
         tally.saved += 1;
         tally.good += 1;
-        Ok(Some(outcome))
+        let is_uncounted = kept.record.shop_id.is_none() && kept.record.copied_from.is_none();
+        let attempts = if is_uncounted { u32::try_from(kept.record.attempt).unwrap_or(0) } else { 0 };
+        Ok(Some((outcome, attempts)))
     }
 
     /// An answer from the cache, landed again as a copy.

@@ -162,6 +162,8 @@ pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_
             Begin::Run(begun) => begun,
         };
         let start = begun.start.clone();
+        // What goes on is not what `--refresh` asks for: that follows.
+        let is_retry = begun.frozen.retry.is_some();
         let attempt =
             Attempt { pipeline, options, around, store: &store, state: state.as_ref(), holder: &holder, begun };
         let outcome = recorded(pipeline, around, &store, &start, attempt.run().await).await?;
@@ -169,7 +171,8 @@ pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_
             Outcome::Published(published) => reports.extend(published),
             other => return Ok(other),
         }
-        if options.dt.is_some() || start.dt >= today {
+        let is_asked_for = options.dt.is_some() || start.dt >= today;
+        if is_asked_for && !(options.refresh && is_retry) {
             return Ok(Outcome::Published(reports));
         }
     }
@@ -223,7 +226,7 @@ impl Attempt<'_> {
     }
 
     async fn extract(&self, zone: &Zone) -> Result<RunFacts> {
-        let Self { pipeline, around, begun, .. } = self;
+        let Self { pipeline, around, begun, store, .. } = self;
         let start = &begun.start;
         let gateways = land::Gateways {
             own: &pipeline.gateway,
@@ -237,7 +240,10 @@ impl Attempt<'_> {
         }
         let known = self.known().await?;
         let mask = extract::driver::mask(pipeline);
-        let options = WriterOptions { run_id: start.run_id, first_number: resumed.last_number + 1, mask };
+        // A number in the journal is never given again, also when the segment that held it was removed.
+        let journalled = Snapshot::load(store).await?.calls_to(&pipeline.name, &start.run_id.to_string());
+        let first_number = resumed.last_number.max(journalled) + 1;
+        let options = WriterOptions { run_id: start.run_id, first_number, mask };
         let writer = Writer::start(zone.clone(), options);
         let run_id = start.run_id.to_string();
         let job = Job {
