@@ -11,14 +11,14 @@ use crate::base::time::beijing_day;
 use crate::base::{Error, Result};
 use crate::config::Pipeline;
 use crate::config::pipeline::Account;
-use crate::land::unfinished;
+use crate::land::{Zone, unfinished};
 use crate::load::Snapshot;
 use crate::plan::price::{AccountQuota, Start, Survey};
 use crate::plan::{self, Known};
 use crate::state;
 use crate::store::Store;
 
-use super::{Options, Surroundings};
+use super::{Options, Surroundings, day, previous};
 
 /// What a survey asks the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,10 +39,11 @@ pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &
         return Err(Error::config("`--probe` cannot ask yet"));
     }
     let today = beijing_day(around.clock.now());
-    let (mut start, mut dt) = (Start::Begins, options.dt.unwrap_or(today));
+    let (mut start, mut dt, mut before) = (Start::Begins, options.dt.unwrap_or(today), Known::default());
     if pipeline.lake.root.is_dir() {
         let store = Store::open_existing(&pipeline.lake.root)?;
         (start, dt) = find_start(pipeline, options, dt, &store).await?;
+        before = known(pipeline, &store, dt).await?;
     }
     let state = state::open(&pipeline.state).await?;
     let (counts, health) = (state.counts(today).await?, state.accounts(state.now().await?).await?);
@@ -53,7 +54,7 @@ pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &
         today,
         start,
         work: plan::work(pipeline)?,
-        known: Known::default(),
+        known: before,
         ids_by_url: Default::default(),
         counts: Default::default(),
         is_under_way: false,
@@ -72,4 +73,19 @@ async fn find_start(pipeline: &Pipeline, options: Options, dt: NaiveDate, store:
     }
     let published = Snapshot::load(store).await?.picture(&pipeline.name, dt).is_some();
     Ok((if published && !options.refresh { Start::Published } else { Start::Begins }, dt))
+}
+
+/// What the picture before a day says.
+pub(super) async fn known(pipeline: &Pipeline, store: &Store, dt: NaiveDate) -> Result<Known> {
+    let snapshot = Snapshot::load(store).await?;
+    let before = snapshot.previous_dt(&pipeline.name, dt);
+    let Some(entry) = before.and_then(|dt| snapshot.picture(&pipeline.name, dt)).cloned() else {
+        return Ok(Known::default());
+    };
+    let facts = match entry.run_id.parse() {
+        Ok(run_id) => Zone::new(store.clone(), &pipeline.name, entry.dt).read_facts(&run_id).await?,
+        Err(_) => None,
+    };
+    let store = store.clone();
+    day::off_reactor(move || previous::known(&store, &entry, facts.as_ref())).await
 }
