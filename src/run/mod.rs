@@ -6,6 +6,7 @@
 //!
 //! * `begin`: which run a start goes on with, or begins.
 //! * `ledger`: the quota ledger rebuilt from landed attempts.
+//! * `hear`: who is told how an attempt ended.
 //! * `day`: one landed day → files → publication.
 //! * `survey`: what is known before a run, for its price.
 //! * `previous`: what of the picture before goes on into today's.
@@ -15,6 +16,7 @@
 
 mod begin;
 mod day;
+mod hear;
 mod ledger;
 mod previous;
 pub mod survey;
@@ -31,7 +33,7 @@ use crate::base::{Clock, Error, Kind, Result, RunId};
 use crate::config::Pipeline;
 use crate::config::pipeline::{DtFrom, Files, OnQuota};
 use crate::extract::driver::Keeps;
-use crate::extract::{self, Event, Job, Progress, RunFacts};
+use crate::extract::{self, Event, Job, Note, Progress, RunFacts};
 use crate::land::files::{Captures, FilesTarget};
 use crate::land::{self, Counts, Resumed, Writer, WriterOptions, Zone};
 use crate::load::Snapshot;
@@ -166,10 +168,20 @@ pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_
             Begin::Run(begun) => begun,
         };
         let start = begun.start.clone();
-        let attempt =
-            Attempt { pipeline, options, around, store: &store, state: state.as_ref(), holder: &holder, begun };
-        let outcome = recorded(pipeline, around, &store, &start, attempt.run().await).await?;
-        match outcome {
+        let attempt = Attempt {
+            pipeline,
+            options,
+            around,
+            store: &store,
+            state: state.as_ref(),
+            holder: &holder,
+            begun,
+            notes: Mutex::default(),
+        };
+        let outcome = recorded(pipeline, around, &store, &start, attempt.run().await).await;
+        let notes = attempt.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        hear::tell(pipeline, around, &start, &notes, &outcome).await;
+        match outcome? {
             Outcome::Published(published) => reports.extend(published),
             other => return Ok(other),
         }
@@ -212,6 +224,8 @@ struct Attempt<'a> {
     state: &'a dyn StateStore,
     holder: &'a str,
     begun: Begun,
+    /// What its extraction noted.
+    notes: Mutex<Vec<Note>>,
 }
 
 impl Attempt<'_> {
@@ -298,6 +312,7 @@ impl Attempt<'_> {
         let closed = writer.close().await;
         let mut facts = extracted?;
         closed?;
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&facts.notes);
         if let Some(refusal) = refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Ok(Extracted::Refused(refusal));
         }
