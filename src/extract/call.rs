@@ -22,7 +22,7 @@ use crate::state::{Feedback, Rest};
 use super::accounts::NoneLeft;
 use super::answered::{self, CallKey};
 use super::cached;
-use super::driver::Job;
+use super::driver::{Job, Keeps};
 use super::facts::Note;
 use super::http::Exchange;
 use super::judge::{Fault, Judgement};
@@ -193,7 +193,8 @@ impl<'r> Caller<'r> {
 
     /// An answer from the cache, landed again as a copy.
     async fn cached(&self, errand: &Errand<'_, 'r>) -> Result<Option<Attempt>> {
-        if !self.job.reads_cache || errand.endpoint.cache_seconds.is_none() {
+        let may_be_kept = errand.endpoint.cache_seconds.is_some() || cached::is_count(errand.task);
+        if !self.job.reads_cache || !may_be_kept {
             return Ok(None);
         }
         let now = self.job.clock.now() + self.ledger.offset;
@@ -419,7 +420,9 @@ impl<'r> Caller<'r> {
     async fn answered_well(&self, errand: &Errand<'_, 'r>, kept: &Attempt) -> Result<()> {
         self.lock().tally.good += 1;
         errand.side.live().outage.answered();
-        if let Some(seconds) = errand.endpoint.cache_seconds.filter(|seconds| *seconds > 0) {
+        let counts = self.job.keeps == Keeps::Counts && cached::is_count(errand.task);
+        let seconds = errand.endpoint.cache_seconds.or(counts.then_some(cached::COUNT_SECONDS));
+        if let Some(seconds) = seconds.filter(|seconds| *seconds > 0) {
             let key = cached::key(&errand.side.gateway.url, errand.key);
             let from = kept.record.received_at + self.ledger.offset;
             self.ledger.state.cache(&key, &cached::encode(kept, from, seconds)?).await?;

@@ -56,8 +56,10 @@ pub struct Job<'a> {
     pub holder: &'a str,
     /// Whether cached answers may be used.
     pub reads_cache: bool,
+    /// Which answers are kept for a while beside those that the definition says.
+    pub keeps: Keeps,
     /// Says, once ids and counts are known, why the run must not go on: calls are short.
-    pub gate: Option<&'a Gate>,
+    pub gate: Option<&'a Gate<'a>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where attempts go.
@@ -70,17 +72,17 @@ pub struct Job<'a> {
     pub seed: u64,
 }
 
-/// Takes the official counts, by the shop's place in the work; gives what does not fit, if something does not.
-pub type Gate = dyn Fn(&HashMap<usize, u64>) -> Option<Short> + Send + Sync;
-
-/// What does not fit into the calls that are left.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Short {
-    /// In words.
-    pub reason: String,
-    /// It exceeds the calls of any day: the user must change something.
-    pub never_fits: bool,
+/// Which answers are kept for a while beside those that the definition says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// No others.
+    Cached,
+    /// Counts, and the first pages that stand for them: the run that follows a probe must not pay for them again.
+    Counts,
 }
+
+/// Takes the official counts, by the shop's place in the work; gives why the run must not go on, if it must not.
+pub type Gate<'a> = dyn Fn(&HashMap<usize, u64>) -> Option<String> + Send + Sync + 'a;
 
 /// Why a signal stopped the run.
 const SIGNALLED: &str = "stopped by a signal";
@@ -258,15 +260,9 @@ impl<'r> Run<'r> {
         self.schedule.open();
         match self.caller.job.gate.and_then(|gate| gate(&self.schedule.counts())) {
             None => true,
-            Some(short) if short.never_fits => {
-                let error = Error::config(short.reason)
-                    .with_hint("name fewer shops or less detail, add an account, or say `on_quota = \"continue\"`");
-                self.error = Some(error);
-                false
-            }
-            Some(short) => {
-                self.caller.note(Note::Refused { reason: short.reason.clone() });
-                self.stopped = Some(short.reason);
+            Some(reason) => {
+                self.caller.note(Note::Refused { reason: reason.clone() });
+                self.stopped = Some(reason);
                 false
             }
         }

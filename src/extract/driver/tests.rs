@@ -9,6 +9,7 @@ use crate::base::SystemClock;
 use crate::base::time::ManualClock;
 use crate::config::Gateway;
 use crate::config::pipeline::{Account, FetchDetails, Shop};
+use crate::extract::driver::Keeps;
 use crate::extract::progress::Silent;
 use crate::extract::{Attempt, testing};
 
@@ -135,6 +136,7 @@ async fn run_with(pipeline: &Pipeline, sink: Memory, cancel: CancellationToken, 
         state: state.as_ref(),
         holder: "test",
         reads_cache: true,
+        keeps: Keeps::Cached,
         gate: None,
         clock,
         sink: &sink,
