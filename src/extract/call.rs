@@ -17,12 +17,12 @@ use crate::base::secret::Mask;
 use crate::base::{Error, Kind, Result};
 use crate::config::gateway::{Endpoint, ErrorClass, QuotaScope};
 use crate::config::pipeline::Account;
-use crate::state::{Feedback, Rest};
+use crate::state::{Cached, Feedback, Rest};
 
 use super::accounts::NoneLeft;
 use super::answered::{self, CallKey};
 use super::cached;
-use super::driver::{Job, Keeps};
+use super::driver::Job;
 use super::facts::Note;
 use super::http::Exchange;
 use super::judge::{Fault, Judgement};
@@ -57,13 +57,21 @@ pub(super) struct Shared {
     pub(super) dice: Dice,
     pub(super) tally: Tally,
     pub(super) notes: Vec<Note>,
+    /// Counts bought behind the gate, as they would be cached.
+    pub(super) counts: Vec<(String, Cached)>,
     /// Attempts sent, by account, scope and day.
     pub(super) ledger: BTreeMap<(String, String, NaiveDate), u64>,
 }
 
 impl Shared {
     pub(super) fn new(seed: u64) -> Self {
-        Self { dice: Dice::new(seed), tally: Tally::default(), notes: Vec::new(), ledger: BTreeMap::new() }
+        Self {
+            dice: Dice::new(seed),
+            tally: Tally::default(),
+            notes: Vec::new(),
+            counts: Vec::new(),
+            ledger: BTreeMap::new(),
+        }
     }
 }
 
@@ -193,12 +201,12 @@ impl<'r> Caller<'r> {
 
     /// An answer from the cache, landed again as a copy.
     async fn cached(&self, errand: &Errand<'_, 'r>) -> Result<Option<Attempt>> {
-        let may_be_kept = errand.endpoint.cache_seconds.is_some() || cached::is_count(errand.task);
-        if !self.job.reads_cache || !may_be_kept {
+        let counts = cached::is_count(errand.task) && self.job.reads_counts;
+        if !self.job.reads_cache || !(counts || errand.endpoint.cache_seconds.is_some()) {
             return Ok(None);
         }
         let now = self.job.clock.now() + self.ledger.offset;
-        let key = cached::key(&errand.side.gateway.url, errand.key);
+        let key = self.cache_key(errand);
         let Some(found) = self.ledger.state.cached(&key, now).await? else { return Ok(None) };
         let Some(mut copy) = cached::decode(&found.value) else { return Ok(None) };
         copy.record.copied_from = Some(copy.record.raw_ref());
@@ -420,12 +428,28 @@ impl<'r> Caller<'r> {
     async fn answered_well(&self, errand: &Errand<'_, 'r>, kept: &Attempt) -> Result<()> {
         self.lock().tally.good += 1;
         errand.side.live().outage.answered();
-        let counts = self.job.keeps == Keeps::Counts && cached::is_count(errand.task);
-        let seconds = errand.endpoint.cache_seconds.or(counts.then_some(cached::COUNT_SECONDS));
-        if let Some(seconds) = seconds.filter(|seconds| *seconds > 0) {
-            let key = cached::key(&errand.side.gateway.url, errand.key);
-            let from = kept.record.received_at + self.ledger.offset;
-            self.ledger.state.cache(&key, &cached::encode(kept, from, seconds)?).await?;
+        let from = kept.record.received_at + self.ledger.offset;
+        if let Some(seconds) = errand.endpoint.cache_seconds.filter(|seconds| *seconds > 0) {
+            let cached = cached::encode(kept, from, seconds)?;
+            self.ledger.state.cache(&self.cache_key(errand), &cached).await?;
+        } else if self.job.gate.is_some() && cached::is_count(errand.task) {
+            let cached = cached::encode(kept, from, cached::COUNT_SECONDS)?;
+            self.lock().counts.push((self.cache_key(errand), cached));
+        }
+        Ok(())
+    }
+
+    /// Counts stand for one day of one run; other answers for as long as their definition says.
+    fn cache_key(&self, errand: &Errand<'_, 'r>) -> String {
+        let key = cached::key(&errand.side.gateway.url, errand.key);
+        if cached::is_count(errand.task) { format!("{}-{key}", self.job.dt) } else { key }
+    }
+
+    /// Nothing was listed: what was counted for it need not be paid for again by the start that follows.
+    pub(super) async fn keep_counts(&self) -> Result<()> {
+        let counts = std::mem::take(&mut self.lock().counts);
+        for (key, cached) in counts {
+            self.ledger.state.cache(&key, &cached).await?;
         }
         Ok(())
     }

@@ -56,8 +56,8 @@ pub struct Job<'a> {
     pub holder: &'a str,
     /// Whether cached answers may be used.
     pub reads_cache: bool,
-    /// Which answers are kept for a while beside those that the definition says.
-    pub keeps: Keeps,
+    /// Whether counts that a probe (or a start that was refused) has just bought may be used.
+    pub reads_counts: bool,
     /// Says, once ids and counts are known, why the run must not go on: calls are short.
     pub gate: Option<&'a Gate<'a>>,
     /// The time.
@@ -70,15 +70,6 @@ pub struct Job<'a> {
     pub cancel: CancellationToken,
     /// Of the jitter.
     pub seed: u64,
-}
-
-/// Which answers are kept for a while beside those that the definition says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keeps {
-    /// No others.
-    Cached,
-    /// Counts, and the first pages that stand for them: the run that follows a probe must not pay for them again.
-    Counts,
 }
 
 /// Takes the official counts, by the shop's place in the work; gives why the run must not go on, if it must not.
@@ -120,9 +111,12 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         halt: job.cancel.child_token(),
         shared: &shared,
     };
-    let mut run = Run { caller: &caller, schedule, error: None, stopped: None };
+    let mut run = Run { caller: &caller, schedule, error: None, stopped: None, is_refused: false };
     run.drive().await;
-    let Run { mut schedule, error, stopped, .. } = run;
+    let Run { mut schedule, error, stopped, is_refused, .. } = run;
+    if is_refused {
+        caller.keep_counts().await?;
+    }
     let Shared { tally, notes, ledger, .. } = {
         let shared = &mut *shared.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(shared, Shared::new(job.seed))
@@ -195,6 +189,8 @@ struct Run<'r> {
     schedule: Schedule<'r>,
     error: Option<Error>,
     stopped: Option<String>,
+    /// The gate said no.
+    is_refused: bool,
 }
 
 enum Landed {
@@ -263,6 +259,7 @@ impl<'r> Run<'r> {
             Some(reason) => {
                 self.caller.note(Note::Refused { reason: reason.clone() });
                 self.stopped = Some(reason);
+                self.is_refused = true;
                 false
             }
         }

@@ -32,7 +32,6 @@ use crate::base::time::beijing_day;
 use crate::base::{Clock, Error, Kind, Result, RunId};
 use crate::config::Pipeline;
 use crate::config::pipeline::{DtFrom, Files, OnQuota};
-use crate::extract::driver::Keeps;
 use crate::extract::{self, Event, Job, Note, Progress, RunFacts};
 use crate::land::files::{Captures, FilesTarget};
 use crate::land::{self, Counts, Resumed, Writer, WriterOptions, Zone};
@@ -312,8 +311,7 @@ impl Attempt<'_> {
             state: self.state,
             holder: self.holder,
             reads_cache: pipeline.fetch.cache && !self.options.no_cache && !begun.frozen.refresh,
-            // What was counted before a refusal must not be paid for again by the next start.
-            keeps: if refuses { Keeps::Counts } else { Keeps::Cached },
+            reads_counts: begun.frozen.retry.is_none(),
             gate: if refuses { Some(&gate) } else { None },
             clock: Arc::clone(&around.clock),
             sink: &writer,

@@ -15,7 +15,6 @@ use crate::base::{Error, Result};
 use crate::config::Pipeline;
 use crate::config::pipeline::Account;
 use crate::extract::answered::Nothing;
-use crate::extract::driver::Keeps;
 use crate::extract::{self, Job, RunFacts};
 use crate::land::{Writer, WriterOptions, Zone, unfinished};
 use crate::load::Snapshot;
@@ -158,7 +157,7 @@ async fn probe(
         state,
         holder: &holder,
         reads_cache: pipeline.fetch.cache,
-        keeps: Keeps::Counts,
+        reads_counts: true,
         gate: Some(&gate),
         clock: Arc::clone(&around.clock),
         sink: &writer,

@@ -9,7 +9,6 @@ use crate::base::SystemClock;
 use crate::base::time::ManualClock;
 use crate::config::Gateway;
 use crate::config::pipeline::{Account, FetchDetails, Shop};
-use crate::extract::driver::Keeps;
 use crate::extract::progress::Silent;
 use crate::extract::{Attempt, testing};
 
@@ -136,7 +135,7 @@ async fn run_with(pipeline: &Pipeline, sink: Memory, cancel: CancellationToken, 
         state: state.as_ref(),
         holder: "test",
         reads_cache: true,
-        keeps: Keeps::Cached,
+        reads_counts: true,
         gate: None,
         clock,
         sink: &sink,
