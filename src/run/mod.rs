@@ -214,7 +214,12 @@ async fn recorded<T>(
 enum Extracted {
     Facts(Box<RunFacts>),
     /// It was not begun, or not gone on with: calls are short.
-    Refused(Error),
+    Refused {
+        /// What is short.
+        refusal: Error,
+        /// An earlier start has landed answers.
+        goes_on: bool,
+    },
 }
 
 /// One attempt of a run.
@@ -238,9 +243,11 @@ impl Attempt<'_> {
         let zone = Zone::new((*store).clone(), &pipeline.name, start.dt);
         let facts = match self.extract(&zone).await? {
             Extracted::Facts(facts) => *facts,
-            Extracted::Refused(refusal) => {
-                // Nothing was listed: the next start begins anew, on its own day.
-                zone.forget_start(&start.run_id).await?;
+            Extracted::Refused { refusal, goes_on } => {
+                // Nothing was listed: the next start begins anew, on its own day. What has landed is not thrown away.
+                if !goes_on {
+                    zone.forget_start(&start.run_id).await?;
+                }
                 return Err(refusal);
             }
         };
@@ -264,7 +271,8 @@ impl Attempt<'_> {
             details: pipeline.details.as_ref().map(|details| &details.gateway),
         };
         let resumed = Resumed::read(zone, &start.run_id, gateways).await?;
-        if resumed.settled() > 0 {
+        let goes_on = resumed.settled() > 0;
+        if goes_on {
             let (dt, settled) = (start.dt, resumed.settled());
             around.progress.on(Event::Resumed { dt, answers: settled });
             tracing::info!(%dt, run_id = %start.run_id, settled, "going on with an unfinished run");
@@ -274,7 +282,7 @@ impl Attempt<'_> {
         let survey = self.survey(work.clone(), known.clone(), &resumed).await?;
         let refuses = pipeline.on_quota == OnQuota::Refuse;
         if refuses && let Some(refusal) = price(pipeline, &survey).refusal() {
-            return Ok(Extracted::Refused(refusal));
+            return Ok(Extracted::Refused { refusal, goes_on });
         }
         let refused: Mutex<Option<Error>> = Mutex::new(None);
         let gate = |counts: &HashMap<usize, u64>| {
@@ -318,7 +326,7 @@ impl Attempt<'_> {
         closed?;
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&facts.notes);
         if let Some(refusal) = refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Ok(Extracted::Refused(refusal));
+            return Ok(Extracted::Refused { refusal, goes_on });
         }
         let mut counts = Counts::default();
         counts.extend(&resumed.ledger);
