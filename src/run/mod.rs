@@ -6,6 +6,7 @@
 //!
 //! * `begin`: which run a start goes on with, or begins.
 //! * `ledger`: the quota ledger rebuilt from landed attempts.
+//! * `doctor`: what keeps a run from working, asked for one by one.
 //! * `day`: one landed day → files → publication.
 //! * `survey`: what is known before a run, for its price.
 //! * `previous`: what of the picture before goes on into today's.
@@ -15,6 +16,7 @@
 
 mod begin;
 mod day;
+pub mod doctor;
 mod ledger;
 mod previous;
 pub mod survey;
