@@ -343,9 +343,8 @@ fn wholesale(gateway: &Gateway, endpoint: &Endpoint, kept: &Attempt) -> Wholesal
         if answer::offer_id(&gateway.offer, record).is_none() {
             return;
         }
-        let says = |field: &str| {
-            gateway.offer.get(field).is_some_and(|source| answer::first(&source.at, record).is_some())
-        };
+        let says =
+            |field: &str| gateway.offer.get(field).is_some_and(|source| answer::first(&source.at, record).is_some());
         wholesale.offers += 1;
         wholesale.priced += usize::from(["ladder", "channel_price", "moq"].into_iter().any(says));
     };

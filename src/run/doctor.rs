@@ -200,7 +200,8 @@ impl Visit<'_> {
         let root = self.pipeline.lake.root.display();
         match lake::examine(&self.pipeline.lake.root, self.around).await {
             Ok(store) => {
-                let says = format!("`{root}`: written, read, deleted; of {} creators of one file one won", lake::RACERS);
+                let says =
+                    format!("`{root}`: written, read, deleted; of {} creators of one file one won", lake::RACERS);
                 self.add("lake", "", Status::Ok, says);
                 Some(store)
             }
@@ -219,7 +220,8 @@ impl Visit<'_> {
                     StateConfig::Sqlite(path) => format!("SQLite file `{}`", path.display()),
                     StateConfig::Redis(address) => format!("Redis at `{}`", server(address.expose())),
                 };
-                let (apart, side) = (offset.num_seconds().abs(), if offset < TimeDelta::zero() { "behind" } else { "ahead of" });
+                let (apart, side) =
+                    (offset.num_seconds().abs(), if offset < TimeDelta::zero() { "behind" } else { "ahead of" });
                 if apart > CLOCK_SECONDS_MAX {
                     let says = format!("{what}: its clock is {apart} s {side} this machine's");
                     let todo = "set both machines' clocks (NTP): all machines that share this state go by its clock";

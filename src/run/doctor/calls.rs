@@ -145,7 +145,8 @@ impl Asker<'_, '_, '_> {
         } else if !reached.contains(&true) {
             self.visit.add("calls", &self.gateway.name, Status::Skipped, "no question is asked: nobody is there");
         } else {
-            let (names, price) = (needs.iter().map(|need| need.endpoint()).collect::<Vec<_>>().join(", "), self.price());
+            let (names, price) =
+                (needs.iter().map(|need| need.endpoint()).collect::<Vec<_>>().join(", "), self.price());
             let says = format!("at most {} as each account{price}: {names}", calls(needs.len()));
             self.visit.add("calls", &self.gateway.name, Status::Ok, says);
             for (account, _) in reached.iter().enumerate().filter(|(_, reached)| **reached) {
@@ -304,7 +305,8 @@ impl Asker<'_, '_, '_> {
             let says = "the gateway has not told its time";
             return self.visit.add("clock", &about, Status::Skipped, says);
         };
-        let (apart, side) = (offset.num_seconds().abs(), if offset < TimeDelta::zero() { "ahead of" } else { "behind" });
+        let (apart, side) =
+            (offset.num_seconds().abs(), if offset < TimeDelta::zero() { "ahead of" } else { "behind" });
         if apart <= super::CLOCK_SECONDS_MAX {
             let says = format!("within {} s of the gateway's", super::CLOCK_SECONDS_MAX);
             return self.visit.add("clock", &about, Status::Ok, says);
@@ -312,7 +314,8 @@ impl Asker<'_, '_, '_> {
         let most = self.gateway.limits.clock_skew_seconds_max;
         let past = most.is_some_and(|most| u64::try_from(apart).is_ok_and(|apart| apart > most));
         let status = if past && refused { Status::Failed(Kind::Config) } else { Status::Warning };
-        let says = format!("this machine's clock is {apart} s {side} the gateway's: calls are signed with the gateway's");
+        let says =
+            format!("this machine's clock is {apart} s {side} the gateway's: calls are signed with the gateway's");
         let todo = "set this machine's clock (NTP)".to_owned();
         self.visit.advise("clock", &about, (status, says, Some(todo)));
     }
@@ -341,7 +344,9 @@ fn unreached_todo(step: Step, proxied: bool) -> &'static str {
         (Step::Name, false) => "is `url` right? Does this machine resolve names (DNS)?",
         (Step::Port, false) => "is `url` right? Does a firewall let this machine out, or must it go through a `proxy`?",
         (Step::Name | Step::Port, true) => "is the account's `proxy` right, and does it run?",
-        (Step::Greeting, false) => "is something between this machine and the gateway that breaks TLS open? Is its clock right?",
+        (Step::Greeting, false) => {
+            "is something between this machine and the gateway that breaks TLS open? Is its clock right?"
+        }
         (Step::Greeting, true) => "does the proxy let this machine through to the gateway?",
     }
 }

@@ -47,8 +47,7 @@ async fn run(store: &Store, path: &str) -> Result<()> {
     let racers = (0..RACERS).map(|number| tokio::spawn(racer(number)));
     let mut winners = Vec::new();
     for ended in join_all(racers).await {
-        let (number, created) =
-            ended.map_err(|source| Error::internal("a creator ended early").caused_by(source))?;
+        let (number, created) = ended.map_err(|source| Error::internal("a creator ended early").caused_by(source))?;
         if created? == Created::Done {
             winners.push(number);
         }

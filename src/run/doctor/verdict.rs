@@ -87,9 +87,7 @@ fn meaning(endpoint: &Endpoint, fault: &Fault) -> (Status, String, Signature) {
             }
             (Status::Failed(Kind::Denied), todo, Signature::Untold)
         }
-        ErrorClass::Auth => {
-            (Status::Failed(Kind::Denied), hint("check the account's credentials"), Signature::Refused)
-        }
+        ErrorClass::Auth => (Status::Failed(Kind::Denied), hint("check the account's credentials"), Signature::Refused),
         ErrorClass::Param => (Status::Failed(Kind::Config), hint("correct the definition"), Signature::Untold),
         ErrorClass::Quota => {
             (Status::Failed(Kind::Quota), hint("the account rests until its block ends"), Signature::Untold)

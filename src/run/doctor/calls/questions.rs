@@ -159,7 +159,9 @@ impl Learned {
             Outcome::Detail(named) => offers = named,
             _ => {}
         }
-        if let Some((offer_id, sku_id)) = offers.iter().find_map(|offer| Some((offer.offer_id, *offer.sku_ids.first()?))) {
+        if let Some((offer_id, sku_id)) =
+            offers.iter().find_map(|offer| Some((offer.offer_id, *offer.sku_ids.first()?)))
+        {
             self.sku_id.get_or_insert(sku_id);
             self.offer_id.get_or_insert(offer_id);
         }
