@@ -95,6 +95,18 @@ pub(super) enum Turn {
     NoneLeft(NoneLeft),
 }
 
+/// Whether a call may leave as one account.
+pub(super) enum OwnTurn {
+    Send(Ticket),
+    /// Ask again after this.
+    Wait(Duration),
+    /// The account cannot ask.
+    Closed(Closed),
+}
+
+/// In the place of the credentials' digest: none is equal to it, so that rests of refused credentials bind nobody.
+const ANY_CREDENTIALS: &str = "any";
+
 impl<'r> Side<'r> {
     pub(super) fn new(
         gateway: &'r Gateway,
@@ -158,16 +170,8 @@ impl<'r> Side<'r> {
             match ledger.state.reserve(&self.ask(ledger, account, scope, asked_at, None)).await? {
                 Reserved::Granted { place, used } => {
                     let mark = self.live().accounts.counted(account, scope, used);
-                    let scope = scope.to_owned();
-                    return Ok(Turn::Send(Ticket {
-                        account,
-                        scope,
-                        day: self.day(now),
-                        granted_at: asked_at,
-                        waited: Duration::ZERO,
-                        place,
-                        mark,
-                    }));
+                    let day = self.day(now);
+                    return Ok(Turn::Send(Ticket { mark, ..Ticket::new(account, scope, day, asked_at, place) }));
                 }
                 Reserved::Wait(at) => {
                     earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
@@ -184,6 +188,27 @@ impl<'r> Side<'r> {
                 Turn::Wait((at - now - ledger.offset).to_std().unwrap_or_default().max(Duration::from_millis(1)))
             }
             None => Turn::NoneLeft(self.live().accounts.none_left(scope)),
+        })
+    }
+
+    /// As [`Side::turn`], as this account alone and whether or not the gateway has refused it before: such rests are over
+    /// then. Whoever asks lets it rest again, unless the gateway has changed its mind.
+    pub(super) async fn turn_as(
+        &self,
+        ledger: Ledger<'_>,
+        account: usize,
+        scope: &str,
+        now: DateTime<Utc>,
+    ) -> Result<OwnTurn> {
+        let asked_at = now + ledger.offset;
+        let ask = Ask { credentials: ANY_CREDENTIALS, ..self.ask(ledger, account, scope, asked_at, None) };
+        Ok(match ledger.state.reserve(&ask).await? {
+            Reserved::Granted { place, .. } => {
+                OwnTurn::Send(Ticket::new(account, scope, self.day(now), asked_at, place))
+            }
+            Reserved::Wait(at) => OwnTurn::Wait((at - asked_at).to_std().unwrap_or_default()),
+            Reserved::UsedUp { used } => OwnTurn::Closed(Closed::UsedUp { used }),
+            Reserved::Resting(rest) => OwnTurn::Closed(Closed::Resting(rest)),
         })
     }
 
@@ -312,6 +337,12 @@ impl<'r> Side<'r> {
             holder: ledger.holder,
             held,
         }
+    }
+}
+
+impl Ticket {
+    fn new(account: usize, scope: &str, day: NaiveDate, granted_at: DateTime<Utc>, place: u32) -> Self {
+        Self { account, scope: scope.to_owned(), day, granted_at, waited: Duration::ZERO, place, mark: None }
     }
 }
 
