@@ -17,8 +17,8 @@
 
 mod begin;
 mod day;
-mod hear;
 pub mod doctor;
+mod hear;
 mod ledger;
 mod previous;
 pub mod survey;

@@ -90,6 +90,7 @@ async fn ask_gateways(visit: &mut Visit<'_>, means: &Means) -> Result<()> {
         state: state.as_ref(),
         holder: &run_id,
         reads_cache: false,
+        reads_counts: false,
         gate: None,
         clock: visit.clock(),
         sink: writer.as_ref().map_or(&Nowhere as &dyn Sink, |writer| writer),
