@@ -17,7 +17,7 @@ use crate::base::secret::Mask;
 use crate::base::{Error, Kind, Result};
 use crate::config::gateway::{Endpoint, ErrorClass, QuotaScope};
 use crate::config::pipeline::Account;
-use crate::state::{Feedback, Rest};
+use crate::state::{Cached, Feedback, Rest};
 
 use super::accounts::NoneLeft;
 use super::answered::{self, CallKey};
@@ -49,7 +49,7 @@ pub(super) struct Caller<'r> {
     /// Set when nothing more may be sent: by a signal, or by an answer that stops the run.
     pub(super) halt: CancellationToken,
     /// Locked for moments only, never across an await.
-    pub(super) shared: &'r Mutex<Shared>,
+    pub(super) shared: Mutex<Shared>,
 }
 
 /// What calls change.
@@ -57,13 +57,21 @@ pub(super) struct Shared {
     pub(super) dice: Dice,
     pub(super) tally: Tally,
     pub(super) notes: Vec<Note>,
+    /// Counts bought behind the gate, as they would be cached.
+    pub(super) counts: Vec<(String, Cached)>,
     /// Attempts sent, by account, scope and day.
     pub(super) ledger: BTreeMap<(String, String, NaiveDate), u64>,
 }
 
 impl Shared {
     pub(super) fn new(seed: u64) -> Self {
-        Self { dice: Dice::new(seed), tally: Tally::default(), notes: Vec::new(), ledger: BTreeMap::new() }
+        Self {
+            dice: Dice::new(seed),
+            tally: Tally::default(),
+            notes: Vec::new(),
+            counts: Vec::new(),
+            ledger: BTreeMap::new(),
+        }
     }
 }
 
@@ -103,21 +111,21 @@ enum Step {
 }
 
 /// One attempt as it came back and was kept.
-struct Tried {
-    kept: Attempt,
-    ticket: Ticket,
+pub(super) struct Tried {
+    pub(super) kept: Attempt,
+    pub(super) ticket: Ticket,
     /// By the store's clock.
     sent_at: DateTime<Utc>,
     /// The offset that the attempt was signed with.
-    offset: TimeDelta,
+    pub(super) offset: TimeDelta,
 }
 
 /// A call, and what it needs at every step.
-struct Errand<'c, 'r> {
+pub(super) struct Errand<'c, 'r> {
     task: &'c Task,
     values: &'c Values,
-    side: &'c Side<'r>,
-    endpoint: &'r Endpoint,
+    pub(super) side: &'c Side<'r>,
+    pub(super) endpoint: &'r Endpoint,
     key: CallKey,
     /// An attempt has asked for a new access token: the next refusal counts.
     renewed: bool,
@@ -129,7 +137,10 @@ impl<'r> Caller<'r> {
         let mut reply = Reply { outcome: Ok(Outcome::NotSent), none_left: None, rest: Duration::ZERO, attempts: 0 };
         let outcome = match self.errand(task, &values) {
             Ok(mut errand) => match self.known(&errand).await {
-                Ok(Some(outcome)) => Ok(outcome),
+                Ok(Some((outcome, attempts))) => {
+                    reply.attempts = attempts;
+                    Ok(outcome)
+                }
                 Ok(None) => self.ask(&mut errand, &mut reply).await,
                 Err(error) => Err(error),
             },
@@ -139,7 +150,7 @@ impl<'r> Caller<'r> {
         reply
     }
 
-    fn errand<'c>(&'c self, task: &'c Task, values: &'c Values) -> Result<Errand<'c, 'r>> {
+    pub(super) fn errand<'c>(&'c self, task: &'c Task, values: &'c Values) -> Result<Errand<'c, 'r>> {
         let side = self.side(task);
         let endpoint = side.endpoint(task.endpoint()).ok_or_else(|| {
             Error::config(format!("gateway `{}` has no endpoint `{}`", side.gateway.name, task.endpoint()))
@@ -160,8 +171,9 @@ impl<'r> Caller<'r> {
         }
     }
 
-    /// The outcome of a call whose answer an earlier start has landed, or a cache holds.
-    async fn known(&self, errand: &Errand<'_, 'r>) -> Result<Option<Outcome>> {
+    /// The outcome of a call whose answer an earlier start has landed, or a cache holds; and the attempts it took, where
+    /// they are not in [`Job::earlier_calls`] because the shop was not known yet.
+    async fn known(&self, errand: &Errand<'_, 'r>) -> Result<Option<(Outcome, u32)>> {
         if self.halt.is_cancelled() {
             return Ok(None);
         }
@@ -182,16 +194,19 @@ impl<'r> Caller<'r> {
         let tally = &mut self.lock().tally;
         tally.saved += 1;
         tally.good += 1;
-        Ok(Some(outcome))
+        let is_uncounted = kept.record.shop_id.is_none() && kept.record.copied_from.is_none();
+        let attempts = if is_uncounted { u32::try_from(kept.record.attempt).unwrap_or(0) } else { 0 };
+        Ok(Some((outcome, attempts)))
     }
 
     /// An answer from the cache, landed again as a copy.
     async fn cached(&self, errand: &Errand<'_, 'r>) -> Result<Option<Attempt>> {
-        if !self.job.reads_cache || errand.endpoint.cache_seconds.is_none() {
+        let counts = cached::is_count(errand.task) && self.job.reads_counts;
+        if !self.job.reads_cache || !(counts || errand.endpoint.cache_seconds.is_some()) {
             return Ok(None);
         }
         let now = self.job.clock.now() + self.ledger.offset;
-        let key = cached::key(&errand.side.gateway.url, errand.key);
+        let key = self.cache_key(errand);
         let Some(found) = self.ledger.state.cached(&key, now).await? else { return Ok(None) };
         let Some(mut copy) = cached::decode(&found.value) else { return Ok(None) };
         copy.record.copied_from = Some(copy.record.raw_ref());
@@ -232,7 +247,7 @@ impl<'r> Caller<'r> {
                 }
                 Step::Renew => {
                     errand.renewed = true;
-                    self.renew(errand, tried.ticket.account).await?;
+                    self.renew(errand.side, tried.ticket.account).await?;
                     Duration::ZERO
                 }
             };
@@ -282,19 +297,21 @@ impl<'r> Caller<'r> {
         let Some(mark) = ticket.mark else { return };
         let account = errand.side.accounts[ticket.account].name.clone();
         let scope = ticket.scope.replace(':', " ");
-        tracing::warn!(account, used = mark.used, limit = mark.limit, "the calls of the day are nearly used up");
         let note = Note::Quota { account, scope, percent: mark.percent, used: mark.used, limit: mark.limit };
         self.job.progress.on(Event::Warning(&note.to_string()));
         self.note(note);
     }
 
     /// Builds, sends and lands one attempt.
-    async fn attempt(&self, errand: &Errand<'_, 'r>, mut ticket: Ticket, number: u32) -> Result<Tried> {
+    pub(super) async fn attempt(&self, errand: &Errand<'_, 'r>, mut ticket: Ticket, number: u32) -> Result<Tried> {
         let (job, side) = (self.job, errand.side);
         let account = &side.accounts[ticket.account];
         let mut tries = 0;
         while let Some(wait) = side.on_time(self.ledger, &mut ticket, job.clock.now(), tries).await? {
             tries += 1;
+            tokio::time::sleep(wait).await;
+        }
+        while let Err(wait) = side.leave(ticket.account, tokio::time::Instant::now()) {
             tokio::time::sleep(wait).await;
         }
         let skew = side.live().skew;
@@ -365,13 +382,12 @@ impl<'r> Caller<'r> {
     async fn renew_if_due(&self, errand: &Errand<'_, 'r>, ticket: &Ticket) -> Result<()> {
         let account = &errand.side.accounts[ticket.account];
         if self.tokens.is_due(errand.side.gateway, account, ticket.account) {
-            self.renew(errand, ticket.account).await?;
+            self.renew(errand.side, ticket.account).await?;
         }
         Ok(())
     }
 
-    async fn renew(&self, errand: &Errand<'_, 'r>, account: usize) -> Result<()> {
-        let side = errand.side;
+    pub(super) async fn renew(&self, side: &Side<'_>, account: usize) -> Result<()> {
         let now = side.live().skew.correct(self.job.clock.now());
         self.tokens.renew(side.gateway, &side.accounts[account], account, side.http(account), now).await
     }
@@ -382,7 +398,6 @@ impl<'r> Caller<'r> {
         if let Some(offset) = news {
             let seconds = offset.num_seconds();
             let (apart, side) = (seconds.abs(), if seconds < 0 { "behind" } else { "ahead of" });
-            tracing::warn!(seconds, "the gateway's clock differs from ours: signing with its time");
             self.job.progress.on(Event::Warning(&format!(
                 "the gateway's clock is {apart} seconds {side} this machine's: calls are signed with its time"
             )));
@@ -399,7 +414,7 @@ impl<'r> Caller<'r> {
     }
 
     /// Judges what was kept; of a good answer also what the schedule needs to know.
-    fn judge(&self, errand: &Errand<'_, 'r>, kept: &Attempt) -> (Judgement, Outcome) {
+    pub(super) fn judge(&self, errand: &Errand<'_, 'r>, kept: &Attempt) -> (Judgement, Outcome) {
         let json = body::to_json(&kept.body, kept.record.content_type.as_deref());
         let parsed = json.as_ref().map_err(Clone::clone).and_then(|json| body::parse(json));
         let judgement = errand.side.judge.judge(errand.endpoint, &kept.record, parsed.as_ref().map(|raw| *raw));
@@ -413,10 +428,28 @@ impl<'r> Caller<'r> {
     async fn answered_well(&self, errand: &Errand<'_, 'r>, kept: &Attempt) -> Result<()> {
         self.lock().tally.good += 1;
         errand.side.live().outage.answered();
+        let from = kept.record.received_at + self.ledger.offset;
         if let Some(seconds) = errand.endpoint.cache_seconds.filter(|seconds| *seconds > 0) {
-            let key = cached::key(&errand.side.gateway.url, errand.key);
-            let from = kept.record.received_at + self.ledger.offset;
-            self.ledger.state.cache(&key, &cached::encode(kept, from, seconds)?).await?;
+            let cached = cached::encode(kept, from, seconds)?;
+            self.ledger.state.cache(&self.cache_key(errand), &cached).await?;
+        } else if self.job.gate.is_some() && cached::is_count(errand.task) {
+            let cached = cached::encode(kept, from, cached::COUNT_SECONDS)?;
+            self.lock().counts.push((self.cache_key(errand), cached));
+        }
+        Ok(())
+    }
+
+    /// Counts stand for one day of one run; other answers for as long as their definition says.
+    fn cache_key(&self, errand: &Errand<'_, 'r>) -> String {
+        let key = cached::key(&errand.side.gateway.url, errand.key);
+        if cached::is_count(errand.task) { format!("{}-{key}", self.job.dt) } else { key }
+    }
+
+    /// Nothing was listed: what was counted for it need not be paid for again by the start that follows.
+    pub(super) async fn keep_counts(&self) -> Result<()> {
+        let counts = std::mem::take(&mut self.lock().counts);
+        for (key, cached) in counts {
+            self.ledger.state.cache(&key, &cached).await?;
         }
         Ok(())
     }
@@ -485,15 +518,18 @@ impl<'r> Caller<'r> {
     async fn rest(&self, errand: &Errand<'_, 'r>, tried: &Tried, rest: Rest, whole: bool) -> Result<()> {
         let account = &errand.side.accounts[tried.ticket.account].name;
         let words = super::accounts::describe(&rest);
-        tracing::warn!(account, reason = rest.reason, "the account rests");
-        self.job.progress.on(Event::Warning(&format!("account `{account}` is {words}")));
-        if whole {
-            self.note(Note::Denied { account: account.clone(), reason: rest.reason.clone() });
+        let note = if whole {
+            Note::Denied { account: account.clone(), reason: rest.reason.clone() }
         } else {
-            self.note(Note::Blocked { account: account.clone(), reason: words });
-        }
+            Note::Blocked { account: account.clone(), reason: words.clone() }
+        };
         let scope = if whole { "" } else { tried.ticket.scope.as_str() };
-        errand.side.rest(self.ledger, tried.ticket.account, scope, rest).await
+        // The calls that were in flight with it hear the same.
+        if errand.side.rest(self.ledger, tried.ticket.account, scope, rest).await? {
+            self.job.progress.on(Event::Warning(&format!("account `{account}` is {words}")));
+            self.note(note);
+        }
+        Ok(())
     }
 
     /// Passes an outcome on; the account that the gateway refused rests, so that no other process tries it.
@@ -582,9 +618,9 @@ impl<'r> Caller<'r> {
 }
 
 /// A smaller change of the clock's offset does not explain a refused signature.
-const SIGNED_WRONG: TimeDelta = TimeDelta::seconds(5);
+pub(super) const SIGNED_WRONG: TimeDelta = TimeDelta::seconds(5);
 
-fn feedback(fault: Option<&Fault>, tried: &Tried) -> Feedback {
+pub(super) fn feedback(fault: Option<&Fault>, tried: &Tried) -> Feedback {
     match fault {
         None => Feedback::Good,
         Some(fault) if fault.class == ErrorClass::Throttle => Feedback::Throttled { sent_at: tried.sent_at },

@@ -56,8 +56,10 @@ pub struct Job<'a> {
     pub holder: &'a str,
     /// Whether cached answers may be used.
     pub reads_cache: bool,
+    /// Whether counts that a probe (or a start that was refused) has just bought may be used.
+    pub reads_counts: bool,
     /// Says, once ids and counts are known, why the run must not go on: calls are short.
-    pub gate: Option<&'a Gate>,
+    pub gate: Option<&'a Gate<'a>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where attempts go.
@@ -70,17 +72,8 @@ pub struct Job<'a> {
     pub seed: u64,
 }
 
-/// Takes the official counts, by the shop's place in the work; gives what does not fit, if something does not.
-pub type Gate = dyn Fn(&HashMap<usize, u64>) -> Option<Short> + Send + Sync;
-
-/// What does not fit into the calls that are left.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Short {
-    /// In words.
-    pub reason: String,
-    /// It exceeds the calls of any day: the user must change something.
-    pub never_fits: bool,
-}
+/// Takes the official counts, by the shop's place in the work; gives why the run must not go on, if it must not.
+pub type Gate<'a> = dyn Fn(&HashMap<usize, u64>) -> Option<String> + Send + Sync + 'a;
 
 /// Why a signal stopped the run.
 const SIGNALLED: &str = "stopped by a signal";
@@ -107,7 +100,6 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         gated: job.gate.is_some(),
     };
     let schedule = Schedule::new(job.work.clone(), setup, &job.earlier_calls);
-    let shared = Mutex::new(Shared::new(job.seed));
     let offset = job.state.now().await? - job.clock.now();
     let caller = Caller {
         job: &job,
@@ -116,13 +108,16 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         tokens: Tokens::default(),
         mask: mask(pipeline),
         halt: job.cancel.child_token(),
-        shared: &shared,
+        shared: Mutex::new(Shared::new(job.seed)),
     };
-    let mut run = Run { caller: &caller, schedule, error: None, stopped: None };
+    let mut run = Run { caller: &caller, schedule, error: None, stopped: None, is_refused: false };
     run.drive().await;
-    let Run { mut schedule, error, stopped, .. } = run;
+    let Run { mut schedule, error, stopped, is_refused, .. } = run;
+    if is_refused {
+        caller.keep_counts().await?;
+    }
     let Shared { tally, notes, ledger, .. } = {
-        let shared = &mut *shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = &mut *caller.shared.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(shared, Shared::new(job.seed))
     };
     if let Some(error) = error {
@@ -163,7 +158,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
 }
 
 /// The gateways of a run.
-fn sides(pipeline: &Pipeline) -> Result<Vec<Side<'_>>> {
+pub(super) fn sides(pipeline: &Pipeline) -> Result<Vec<Side<'_>>> {
     let choice = pipeline.account_choice;
     let mut sides = vec![Side::new(&pipeline.gateway, &pipeline.accounts, choice, None)?];
     if let Some(details) = &pipeline.details {
@@ -193,6 +188,8 @@ struct Run<'r> {
     schedule: Schedule<'r>,
     error: Option<Error>,
     stopped: Option<String>,
+    /// The gate said no.
+    is_refused: bool,
 }
 
 enum Landed {
@@ -258,15 +255,10 @@ impl<'r> Run<'r> {
         self.schedule.open();
         match self.caller.job.gate.and_then(|gate| gate(&self.schedule.counts())) {
             None => true,
-            Some(short) if short.never_fits => {
-                let error = Error::config(short.reason)
-                    .with_hint("name fewer shops or less detail, add an account, or say `on_quota = \"continue\"`");
-                self.error = Some(error);
-                false
-            }
-            Some(short) => {
-                self.caller.note(Note::Refused { reason: short.reason.clone() });
-                self.stopped = Some(short.reason);
+            Some(reason) => {
+                self.caller.note(Note::Refused { reason: reason.clone() });
+                self.stopped = Some(reason);
+                self.is_refused = true;
                 false
             }
         }

@@ -145,12 +145,8 @@ async fn every_offer_of_shops_past_the_caps_arrives_at_hardly_more_calls_than_pa
 
 #[tokio::test]
 async fn twelve_thousand_offers_arrive() {
-    let ways = Ways {
-        has_end: false,
-        order: ListingOrder::Modified,
-        totals: ListingTotals::Absent,
-        faults: Faults::None,
-    };
+    let ways =
+        Ways { has_end: false, order: ListingOrder::Modified, totals: ListingTotals::Absent, faults: Faults::None };
     let options = Options { shop_sizes: vec![12_000], ..ways.options() }.with_history(History::default());
     let sim = huopan::sim::start(options).await.unwrap();
     let listed = list(&sim, ways.definition()).await;

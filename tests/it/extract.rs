@@ -145,6 +145,7 @@ pub(crate) async fn extract(pipeline: &Pipeline, around: &Around<'_>) -> (Result
         state: around.state.as_ref(),
         holder: "test",
         reads_cache: true,
+        reads_counts: true,
         gate: None,
         clock: Arc::clone(&around.clock),
         sink: &sink,

@@ -64,8 +64,7 @@ fn checked(sim: &Sim) -> String {
 #[tokio::test]
 async fn a_steady_stream_uses_the_rate_that_is_allowed_and_never_exceeds_it() {
     let sim = paced(34).await;
-    let pipeline =
-        Written { definition: DEFINITION, ..Written::new(Gateway::ItemGet, &items(&sim, 0, 34)) }.load(&sim);
+    let pipeline = Written { definition: DEFINITION, ..Written::new(Gateway::ItemGet, &items(&sim, 0, 34)) }.load(&sim);
     let (facts, attempts) = extract(&pipeline, &Around::new().await).await;
     assert_eq!((facts.as_ref().unwrap().throttles, attempts.len()), (0, 34), "{facts:?}");
     let sent: Vec<DateTime<Utc>> = attempts.iter().map(|attempt| attempt.record.sent_at).collect();
@@ -75,7 +74,11 @@ async fn a_steady_stream_uses_the_rate_that_is_allowed_and_never_exceeds_it() {
     let rates = sorted.windows(21).map(|calls| 20.0 / (calls[20] - calls[0]).as_seconds_f64());
     let steady = rates.fold(0.0, f64::max);
     let all = (sorted.len() - 1) as f64 / (sorted[sorted.len() - 1] - sorted[0]).as_seconds_f64();
-    println!("{}, at most {} at sending, {steady:.2} per second steady, {all:.2} overall", checked(&sim), most_in_a_second(&sent));
+    println!(
+        "{}, at most {} at sending, {steady:.2} per second steady, {all:.2} overall",
+        checked(&sim),
+        most_in_a_second(&sent)
+    );
     assert!(most_in_a_second(&sent) <= CALLS_PER_SECOND as usize);
     assert!(steady >= 0.98 * f64::from(CALLS_PER_SECOND), "{steady:.2} calls a second");
 }

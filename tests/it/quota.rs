@@ -114,7 +114,7 @@ async fn a_quota_that_the_gateway_ends_in_mid_run_lets_the_account_rest_as_long_
         assert!(stopped.starts_with("no account has calls left (`main`: blocked until 20"), "{stopped}");
         // At most the calls in flight are too many.
         assert!((10..=13).contains(&attempts.len()), "{}", attempts.len());
-        assert_eq!(said.lines("account `main`").len(), 1, "{:?}", said.0.lock().unwrap());
+        assert_eq!(said.lines("account `main`").len(), 1, "{:?}", said.lines(""));
         assert_eq!(facts.notes.iter().filter(|note| matches!(note, Note::Blocked { .. })).count(), 1, "{facts:?}");
         let rests = &around.state.accounts(before).await.unwrap()[0].rests;
         let (rest, until) = (&rests[0].1, rests[0].1.until);
@@ -163,8 +163,8 @@ async fn a_denied_account_rests_and_the_other_goes_on_whichever_stands_first() {
         if denied == "first" {
             let facts = facts.unwrap();
             assert!(facts.shops.iter().all(|shop| shop.incomplete_reason.is_none()), "{facts:?}");
-            assert_eq!(said.lines("account `first` is denied").len(), 1, "{:?}", said.0.lock().unwrap());
-            assert_eq!(said.0.lock().unwrap().len(), 1, "{:?}", said.0.lock().unwrap());
+            assert_eq!(said.lines("account `first` is denied").len(), 1, "{:?}", said.lines(""));
+            assert_eq!(said.lines("").len(), 1, "{:?}", said.lines(""));
             let tried = attempts.iter().filter(|attempt| attempt.record.account == "first").count();
             assert!((1..=4).contains(&tried), "{tried}");
             assert_eq!(attempts.iter().filter(|a| a.record.account == "second").count() as u64, needed);
@@ -173,7 +173,7 @@ async fn a_denied_account_rests_and_the_other_goes_on_whichever_stands_first() {
             let facts = facts.unwrap();
             let stopped = facts.stopped.unwrap();
             assert!(stopped.contains("`first`: its") && stopped.contains("`second`: denied until"), "{stopped}");
-            assert_eq!(said.lines("account `second` is denied").len(), 1, "{:?}", said.0.lock().unwrap());
+            assert_eq!(said.lines("account `second` is denied").len(), 1, "{:?}", said.lines(""));
         }
         let health = around.state.accounts(SystemClock.now()).await.unwrap();
         let of = |name: &str| &health.iter().find(|health| health.account.starts_with(name)).unwrap().rests;
@@ -246,10 +246,8 @@ async fn a_shop_whose_own_calls_are_used_up_waits_for_the_next_day_and_the_other
     let (large, small) = (&facts.shops[0], &facts.shops[1]);
     assert_eq!((small.incomplete_reason.as_deref(), small.calls_used), (None, 5), "{facts:?}");
     assert_eq!(large.calls_used, 6, "{facts:?}");
-    let reason = format!(
-        "no account has calls left for shop {} (`main`: its 6 calls of the day are used up)",
-        large.shop_id
-    );
+    let reason =
+        format!("no account has calls left for shop {} (`main`: its 6 calls of the day are used up)", large.shop_id);
     assert_eq!(facts.stopped.as_deref(), Some(reason.as_str()));
     assert_eq!(attempts.len(), 11);
     // The next day there are calls again.
@@ -296,7 +294,7 @@ async fn four_fifths_and_nineteen_twentieths_of_the_day_are_said_once_also_acros
         })
         .collect();
     assert_eq!(percents, [80, 95]);
-    assert_eq!(said.lines("of its calls of the day").len(), 2, "{:?}", said.0.lock().unwrap());
+    assert_eq!(said.lines("of its calls of the day").len(), 2, "{:?}", said.lines(""));
     assert_eq!(second.quota_left, Some(0));
 }
 
@@ -312,6 +310,6 @@ async fn another_account_takes_over_from_one_whose_quota_ends() {
     let facts = facts.unwrap();
     assert_eq!(facts.stopped, None);
     assert_eq!(listed(&pipeline, &attempts), &on_sale(&sim, Gateway::Portals, 0) | &on_sale(&sim, Gateway::Portals, 1));
-    assert_eq!(said.0.lock().unwrap().len(), 1, "{:?}", said.0.lock().unwrap());
+    assert_eq!(said.lines("").len(), 1, "{:?}", said.lines(""));
     assert_eq!(facts.notes.len(), 1, "{:?}", facts.notes);
 }
