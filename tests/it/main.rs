@@ -12,6 +12,7 @@ mod extract;
 mod files;
 mod kills;
 mod layers;
+mod nights;
 mod pace;
 mod quota;
 mod resume;
