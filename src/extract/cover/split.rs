@@ -298,12 +298,12 @@ impl Cover {
         if node.depth >= DEPTH_MAX || self.nodes.len() >= SLICES_MAX {
             return self.finish(at);
         }
-        let is_moment = extent.high - extent.low < extent.shown;
+        let samples = node.samples(extent.low, extent.high);
+        let is_moment = extent.high - extent.low < MOMENT_MILLIS && samples.first() == samples.last();
         if is_moment && self.rules.categories && node.slice.category.is_none() {
             // Categories tell apart what no record shows to differ in time.
             return self.overflow(at);
         }
-        let samples = node.samples(extent.low, extent.high);
         let mut cuts = cut::by_samples(&samples, parts.min(samples.len() / 3 + 2), extent);
         if cuts.is_empty()
             && let Some(moment) = samples.get(samples.len() / 2)
