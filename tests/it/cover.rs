@@ -27,6 +27,9 @@ impl Ways {
             for has_end in [false, true] {
                 for order in [ListingOrder::Modified, ListingOrder::Unordered] {
                     for totals in [ListingTotals::Absent, ListingTotals::Stated] {
+                        if faults == Faults::Heavy && totals == ListingTotals::Stated {
+                            continue;
+                        }
                         all.push(Self { has_end, order, totals, faults });
                     }
                 }
@@ -36,7 +39,7 @@ impl Ways {
     }
 
     fn definition(self) -> &'static str {
-        if self.has_end { WITH_END } else { "" }
+        if self.has_end { WITH_END } else { FAST }
     }
 
     fn options(self) -> Options {
@@ -47,7 +50,9 @@ impl Ways {
 }
 
 /// A gateway whose windows have an end.
-const WITH_END: &str = "[endpoints.listing.window]\nend = \"end_time\"";
+const WITH_END: &str = "[limits]\ncalls_per_second = 2000\n[endpoints.listing.window]\nend = \"end_time\"";
+/// A rate that throttle answers slow down to one that tests can wait for.
+const FAST: &str = "[limits]\ncalls_per_second = 2000";
 
 /// What a shop's listing came to.
 struct Listed {
@@ -61,7 +66,7 @@ struct Listed {
 async fn list(sim: &Sim, definition: &str) -> Vec<Listed> {
     let world = sim.world(Gateway::Portals);
     let pipeline =
-        Written { definition, ..Written::new(Gateway::Portals, &crate::support::shop_lines(&world)) }.at_once(sim);
+        Written { definition, ..Written::new(Gateway::Portals, &crate::support::shop_lines(&world)) }.load(sim);
     let (facts, attempts) = extract(&pipeline, &Around::new().await).await;
     let facts = facts.unwrap_or_else(|error| panic!("{error}: {:?}", error.hint()));
     let good = good(&pipeline, &attempts, "listing");
@@ -135,7 +140,9 @@ async fn every_offer_of_shops_past_the_caps_arrives_at_hardly_more_calls_than_pa
         let histories = [(0, History::default()), (1, one_instant)].into();
         let options = Options { shop_sizes: vec![5_300, 5_300], histories, ..ways.options() };
         let sim = huopan::sim::start(options).await.unwrap();
+        let start = std::time::Instant::now();
         let listed = list(&sim, ways.definition()).await;
+        table.push(format!("| {:?}", start.elapsed()));
         for (shop, listed) in sim.world(Gateway::Portals).shops.iter().zip(&listed) {
             table.push(check(shop, listed, ways));
         }
@@ -162,7 +169,7 @@ async fn one_moment_of_one_category_over_the_cap_is_reported_and_the_rest_is_the
         let place = Place::new();
         let world = sim.world(Gateway::Portals);
         let lines = crate::support::shop_lines(&world);
-        let definition = if has_end { WITH_END } else { "" };
+        let definition = if has_end { WITH_END } else { FAST };
         Written { definition, ..Written::new(Gateway::Portals, &lines) }.write(place.path(), &sim);
         let ended = huopan(place.path(), &["run", "test.toml", "--dt", "2026-11-20"]).await;
         assert_eq!(ended.code, 3, "{ended:?}");
