@@ -49,7 +49,7 @@ pub(super) struct Caller<'r> {
     /// Set when nothing more may be sent: by a signal, or by an answer that stops the run.
     pub(super) halt: CancellationToken,
     /// Locked for moments only, never across an await.
-    pub(super) shared: &'r Mutex<Shared>,
+    pub(super) shared: Mutex<Shared>,
 }
 
 /// What calls change.
@@ -111,21 +111,21 @@ enum Step {
 }
 
 /// One attempt as it came back and was kept.
-struct Tried {
-    kept: Attempt,
-    ticket: Ticket,
+pub(super) struct Tried {
+    pub(super) kept: Attempt,
+    pub(super) ticket: Ticket,
     /// By the store's clock.
     sent_at: DateTime<Utc>,
     /// The offset that the attempt was signed with.
-    offset: TimeDelta,
+    pub(super) offset: TimeDelta,
 }
 
 /// A call, and what it needs at every step.
-struct Errand<'c, 'r> {
+pub(super) struct Errand<'c, 'r> {
     task: &'c Task,
     values: &'c Values,
-    side: &'c Side<'r>,
-    endpoint: &'r Endpoint,
+    pub(super) side: &'c Side<'r>,
+    pub(super) endpoint: &'r Endpoint,
     key: CallKey,
     /// An attempt has asked for a new access token: the next refusal counts.
     renewed: bool,
@@ -150,7 +150,7 @@ impl<'r> Caller<'r> {
         reply
     }
 
-    fn errand<'c>(&'c self, task: &'c Task, values: &'c Values) -> Result<Errand<'c, 'r>> {
+    pub(super) fn errand<'c>(&'c self, task: &'c Task, values: &'c Values) -> Result<Errand<'c, 'r>> {
         let side = self.side(task);
         let endpoint = side.endpoint(task.endpoint()).ok_or_else(|| {
             Error::config(format!("gateway `{}` has no endpoint `{}`", side.gateway.name, task.endpoint()))
@@ -247,7 +247,7 @@ impl<'r> Caller<'r> {
                 }
                 Step::Renew => {
                     errand.renewed = true;
-                    self.renew(errand, tried.ticket.account).await?;
+                    self.renew(errand.side, tried.ticket.account).await?;
                     Duration::ZERO
                 }
             };
@@ -304,12 +304,15 @@ impl<'r> Caller<'r> {
     }
 
     /// Builds, sends and lands one attempt.
-    async fn attempt(&self, errand: &Errand<'_, 'r>, mut ticket: Ticket, number: u32) -> Result<Tried> {
+    pub(super) async fn attempt(&self, errand: &Errand<'_, 'r>, mut ticket: Ticket, number: u32) -> Result<Tried> {
         let (job, side) = (self.job, errand.side);
         let account = &side.accounts[ticket.account];
         let mut tries = 0;
         while let Some(wait) = side.on_time(self.ledger, &mut ticket, job.clock.now(), tries).await? {
             tries += 1;
+            tokio::time::sleep(wait).await;
+        }
+        while let Err(wait) = side.leave(ticket.account, tokio::time::Instant::now()) {
             tokio::time::sleep(wait).await;
         }
         let skew = side.live().skew;
@@ -380,13 +383,12 @@ impl<'r> Caller<'r> {
     async fn renew_if_due(&self, errand: &Errand<'_, 'r>, ticket: &Ticket) -> Result<()> {
         let account = &errand.side.accounts[ticket.account];
         if self.tokens.is_due(errand.side.gateway, account, ticket.account) {
-            self.renew(errand, ticket.account).await?;
+            self.renew(errand.side, ticket.account).await?;
         }
         Ok(())
     }
 
-    async fn renew(&self, errand: &Errand<'_, 'r>, account: usize) -> Result<()> {
-        let side = errand.side;
+    pub(super) async fn renew(&self, side: &Side<'_>, account: usize) -> Result<()> {
         let now = side.live().skew.correct(self.job.clock.now());
         self.tokens.renew(side.gateway, &side.accounts[account], account, side.http(account), now).await
     }
@@ -414,7 +416,7 @@ impl<'r> Caller<'r> {
     }
 
     /// Judges what was kept; of a good answer also what the schedule needs to know.
-    fn judge(&self, errand: &Errand<'_, 'r>, kept: &Attempt) -> (Judgement, Outcome) {
+    pub(super) fn judge(&self, errand: &Errand<'_, 'r>, kept: &Attempt) -> (Judgement, Outcome) {
         let json = body::to_json(&kept.body, kept.record.content_type.as_deref());
         let parsed = json.as_ref().map_err(Clone::clone).and_then(|json| body::parse(json));
         let judgement = errand.side.judge.judge(errand.endpoint, &kept.record, parsed.as_ref().map(|raw| *raw));
@@ -615,9 +617,9 @@ impl<'r> Caller<'r> {
 }
 
 /// A smaller change of the clock's offset does not explain a refused signature.
-const SIGNED_WRONG: TimeDelta = TimeDelta::seconds(5);
+pub(super) const SIGNED_WRONG: TimeDelta = TimeDelta::seconds(5);
 
-fn feedback(fault: Option<&Fault>, tried: &Tried) -> Feedback {
+pub(super) fn feedback(fault: Option<&Fault>, tried: &Tried) -> Feedback {
     match fault {
         None => Feedback::Good,
         Some(fault) if fault.class == ErrorClass::Throttle => Feedback::Throttled { sent_at: tried.sent_at },

@@ -6,6 +6,7 @@ mod bytes;
 mod cli;
 mod crash;
 mod days;
+mod doctor;
 mod extract;
 mod files;
 mod kills;
