@@ -7,15 +7,57 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 
 use crate::base::{Error, Result};
-use crate::state::Cached;
+use crate::config::Pipeline;
+use crate::state::{Cached, StateStore};
 
-use super::answered::CallKey;
-use super::{Attempt, Record};
+use super::answered::{self, CallKey};
+use super::reading::read;
+use super::request::{self, Call, Values};
+use super::schedule::{ListKind, Outcome, Task};
+use super::{Attempt, Record, body};
 
 /// A call's key among those of all gateways. An address may hold a secret: it enters as a digest.
 pub(super) fn key(url: &str, key: CallKey) -> String {
     let url: String = Sha256::digest(url.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{url}-{key:032x}")
+}
+
+/// How long a count that a probe bought may stand for the shop.
+pub(super) const COUNT_SECONDS: u64 = 600;
+
+/// Whether a call tells how many offers a shop has, before anything is listed.
+pub(super) fn is_count(task: &Task) -> bool {
+    matches!(task, Task::Count { .. } | Task::Page { list: ListKind::OnSale, slice: 0, page: 0 | 1, .. })
+}
+
+/// The id behind a shop's address, where the cache holds it.
+///
+/// # Errors
+/// Whatever the state store fails with; `Config` when the definition cannot build the call.
+pub async fn cached_shop_id(pipeline: &Pipeline, state: &dyn StateStore, url: &str) -> Result<Option<String>> {
+    let gateway = &pipeline.gateway;
+    let (Some(endpoint), Some(account)) = (gateway.endpoints.get("shop"), pipeline.accounts.first()) else {
+        return Ok(None);
+    };
+    let values = Values {
+        shop_url: Some(url.to_owned()),
+        answer: Some(pipeline.fetch.answer),
+        more: pipeline.fetch.options.clone(),
+        ..Values::default()
+    };
+    let now = state.now().await?;
+    let mut identity = request::identity(Call { gateway, endpoint, account, values: &values, now })
+        .map_err(|error| Error::config(format!("gateway `{}`: {error}", gateway.name)))?;
+    let mask = super::driver::mask(pipeline);
+    identity.values_mut().for_each(|value| *value = mask.text(value));
+    let key = key(&gateway.url, answered::key("", "shop", &identity));
+    let Some(kept) = state.cached(&key, now).await?.and_then(|cached| decode(&cached.value)) else { return Ok(None) };
+    let json = body::to_json(&kept.body, kept.record.content_type.as_deref());
+    let Ok(answer) = json.as_ref().map_err(Clone::clone).and_then(|json| body::parse(json)) else { return Ok(None) };
+    match read(&Task::Resolve { shop: 0 }, gateway, endpoint, answer) {
+        Outcome::Resolved(id) => Ok(Some(id)),
+        _ => Ok(None),
+    }
 }
 
 /// The record as a line of JSON, then the body.

@@ -17,7 +17,7 @@ use crate::base::secret::Mask;
 use crate::base::{Error, Kind, Result};
 use crate::config::gateway::{Endpoint, ErrorClass, QuotaScope};
 use crate::config::pipeline::Account;
-use crate::state::{Feedback, Rest};
+use crate::state::{Cached, Feedback, Rest};
 
 use super::accounts::NoneLeft;
 use super::answered::{self, CallKey};
@@ -57,13 +57,21 @@ pub(super) struct Shared {
     pub(super) dice: Dice,
     pub(super) tally: Tally,
     pub(super) notes: Vec<Note>,
+    /// Counts bought behind the gate, as they would be cached.
+    pub(super) counts: Vec<(String, Cached)>,
     /// Attempts sent, by account, scope and day.
     pub(super) ledger: BTreeMap<(String, String, NaiveDate), u64>,
 }
 
 impl Shared {
     pub(super) fn new(seed: u64) -> Self {
-        Self { dice: Dice::new(seed), tally: Tally::default(), notes: Vec::new(), ledger: BTreeMap::new() }
+        Self {
+            dice: Dice::new(seed),
+            tally: Tally::default(),
+            notes: Vec::new(),
+            counts: Vec::new(),
+            ledger: BTreeMap::new(),
+        }
     }
 }
 
@@ -129,7 +137,10 @@ impl<'r> Caller<'r> {
         let mut reply = Reply { outcome: Ok(Outcome::NotSent), none_left: None, rest: Duration::ZERO, attempts: 0 };
         let outcome = match self.errand(task, &values) {
             Ok(mut errand) => match self.known(&errand).await {
-                Ok(Some(outcome)) => Ok(outcome),
+                Ok(Some((outcome, attempts))) => {
+                    reply.attempts = attempts;
+                    Ok(outcome)
+                }
                 Ok(None) => self.ask(&mut errand, &mut reply).await,
                 Err(error) => Err(error),
             },
@@ -160,8 +171,9 @@ impl<'r> Caller<'r> {
         }
     }
 
-    /// The outcome of a call whose answer an earlier start has landed, or a cache holds.
-    async fn known(&self, errand: &Errand<'_, 'r>) -> Result<Option<Outcome>> {
+    /// The outcome of a call whose answer an earlier start has landed, or a cache holds; and the attempts it took, where
+    /// they are not in [`Job::earlier_calls`] because the shop was not known yet.
+    async fn known(&self, errand: &Errand<'_, 'r>) -> Result<Option<(Outcome, u32)>> {
         if self.halt.is_cancelled() {
             return Ok(None);
         }
@@ -182,16 +194,19 @@ impl<'r> Caller<'r> {
         let tally = &mut self.lock().tally;
         tally.saved += 1;
         tally.good += 1;
-        Ok(Some(outcome))
+        let is_uncounted = kept.record.shop_id.is_none() && kept.record.copied_from.is_none();
+        let attempts = if is_uncounted { u32::try_from(kept.record.attempt).unwrap_or(0) } else { 0 };
+        Ok(Some((outcome, attempts)))
     }
 
     /// An answer from the cache, landed again as a copy.
     async fn cached(&self, errand: &Errand<'_, 'r>) -> Result<Option<Attempt>> {
-        if !self.job.reads_cache || errand.endpoint.cache_seconds.is_none() {
+        let counts = cached::is_count(errand.task) && self.job.reads_counts;
+        if !self.job.reads_cache || !(counts || errand.endpoint.cache_seconds.is_some()) {
             return Ok(None);
         }
         let now = self.job.clock.now() + self.ledger.offset;
-        let key = cached::key(&errand.side.gateway.url, errand.key);
+        let key = self.cache_key(errand);
         let Some(found) = self.ledger.state.cached(&key, now).await? else { return Ok(None) };
         let Some(mut copy) = cached::decode(&found.value) else { return Ok(None) };
         copy.record.copied_from = Some(copy.record.raw_ref());
@@ -412,10 +427,28 @@ impl<'r> Caller<'r> {
     async fn answered_well(&self, errand: &Errand<'_, 'r>, kept: &Attempt) -> Result<()> {
         self.lock().tally.good += 1;
         errand.side.live().outage.answered();
+        let from = kept.record.received_at + self.ledger.offset;
         if let Some(seconds) = errand.endpoint.cache_seconds.filter(|seconds| *seconds > 0) {
-            let key = cached::key(&errand.side.gateway.url, errand.key);
-            let from = kept.record.received_at + self.ledger.offset;
-            self.ledger.state.cache(&key, &cached::encode(kept, from, seconds)?).await?;
+            let cached = cached::encode(kept, from, seconds)?;
+            self.ledger.state.cache(&self.cache_key(errand), &cached).await?;
+        } else if self.job.gate.is_some() && cached::is_count(errand.task) {
+            let cached = cached::encode(kept, from, cached::COUNT_SECONDS)?;
+            self.lock().counts.push((self.cache_key(errand), cached));
+        }
+        Ok(())
+    }
+
+    /// Counts stand for one day of one run; other answers for as long as their definition says.
+    fn cache_key(&self, errand: &Errand<'_, 'r>) -> String {
+        let key = cached::key(&errand.side.gateway.url, errand.key);
+        if cached::is_count(errand.task) { format!("{}-{key}", self.job.dt) } else { key }
+    }
+
+    /// Nothing was listed: what was counted for it need not be paid for again by the start that follows.
+    pub(super) async fn keep_counts(&self) -> Result<()> {
+        let counts = std::mem::take(&mut self.lock().counts);
+        for (key, cached) in counts {
+            self.ledger.state.cache(&key, &cached).await?;
         }
         Ok(())
     }

@@ -56,8 +56,10 @@ pub struct Job<'a> {
     pub holder: &'a str,
     /// Whether cached answers may be used.
     pub reads_cache: bool,
+    /// Whether counts that a probe (or a start that was refused) has just bought may be used.
+    pub reads_counts: bool,
     /// Says, once ids and counts are known, why the run must not go on: calls are short.
-    pub gate: Option<&'a Gate>,
+    pub gate: Option<&'a Gate<'a>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where attempts go.
@@ -70,17 +72,8 @@ pub struct Job<'a> {
     pub seed: u64,
 }
 
-/// Takes the official counts, by the shop's place in the work; gives what does not fit, if something does not.
-pub type Gate = dyn Fn(&HashMap<usize, u64>) -> Option<Short> + Send + Sync;
-
-/// What does not fit into the calls that are left.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Short {
-    /// In words.
-    pub reason: String,
-    /// It exceeds the calls of any day: the user must change something.
-    pub never_fits: bool,
-}
+/// Takes the official counts, by the shop's place in the work; gives why the run must not go on, if it must not.
+pub type Gate<'a> = dyn Fn(&HashMap<usize, u64>) -> Option<String> + Send + Sync + 'a;
 
 /// Why a signal stopped the run.
 const SIGNALLED: &str = "stopped by a signal";
@@ -117,9 +110,12 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         halt: job.cancel.child_token(),
         shared: Mutex::new(Shared::new(job.seed)),
     };
-    let mut run = Run { caller: &caller, schedule, error: None, stopped: None };
+    let mut run = Run { caller: &caller, schedule, error: None, stopped: None, is_refused: false };
     run.drive().await;
-    let Run { mut schedule, error, stopped, .. } = run;
+    let Run { mut schedule, error, stopped, is_refused, .. } = run;
+    if is_refused {
+        caller.keep_counts().await?;
+    }
     let Shared { tally, notes, ledger, .. } = {
         let shared = &mut *caller.shared.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(shared, Shared::new(job.seed))
@@ -192,6 +188,8 @@ struct Run<'r> {
     schedule: Schedule<'r>,
     error: Option<Error>,
     stopped: Option<String>,
+    /// The gate said no.
+    is_refused: bool,
 }
 
 enum Landed {
@@ -257,15 +255,10 @@ impl<'r> Run<'r> {
         self.schedule.open();
         match self.caller.job.gate.and_then(|gate| gate(&self.schedule.counts())) {
             None => true,
-            Some(short) if short.never_fits => {
-                let error = Error::config(short.reason)
-                    .with_hint("name fewer shops or less detail, add an account, or say `on_quota = \"continue\"`");
-                self.error = Some(error);
-                false
-            }
-            Some(short) => {
-                self.caller.note(Note::Refused { reason: short.reason.clone() });
-                self.stopped = Some(short.reason);
+            Some(reason) => {
+                self.caller.note(Note::Refused { reason: reason.clone() });
+                self.stopped = Some(reason);
+                self.is_refused = true;
                 false
             }
         }

@@ -154,6 +154,8 @@ pub struct Schedule<'a> {
     /// Endpoints that nobody may ask any more, and why.
     held_endpoints: BTreeMap<&'static str, String>,
     items_unanswered: Vec<i64>,
+    /// Attempts that earlier starts of the run sent, by shop.
+    earlier_calls: HashMap<String, i64>,
 }
 
 impl<'a> Schedule<'a> {
@@ -178,6 +180,7 @@ impl<'a> Schedule<'a> {
             details,
             held_endpoints: BTreeMap::new(),
             items_unanswered: Vec::new(),
+            earlier_calls: earlier_calls.clone(),
         }
     }
 
@@ -223,7 +226,7 @@ impl<'a> Schedule<'a> {
     /// [`Repeated`], when a page shows that the gateway does not read the page parameter.
     pub fn settle(&mut self, task: &Task, outcome: Outcome, now: DateTime<Utc>) -> Result<(), Repeated> {
         match task {
-            Task::Resolve { shop } => self.shops[*shop].resolved(outcome),
+            Task::Resolve { shop } => self.shops[*shop].resolved(outcome, &self.earlier_calls),
             Task::Count { shop } => self.shops[*shop].counted(outcome),
             Task::Categories { shop } => self.shops[*shop].categorised(outcome),
             Task::Page { shop, list, slice, page } => {

@@ -180,6 +180,14 @@ impl Counts {
         }
     }
 
+    /// Raises each count to what was counted elsewhere of the same calls.
+    pub fn at_least(&mut self, counted: &[Counted]) {
+        for line in counted {
+            let calls = self.0.entry((line.account.clone(), line.scope.clone(), line.day)).or_default();
+            *calls = line.calls.max(*calls);
+        }
+    }
+
     /// The lines of the ledger.
     #[must_use]
     pub fn ledger(self) -> Vec<Counted> {

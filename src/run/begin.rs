@@ -18,7 +18,7 @@ use crate::base::time::beijing_day;
 use crate::base::{Error, Result};
 use crate::config::Pipeline;
 use crate::extract::{Listed, RunFacts, ShopFacts};
-use crate::land::{Frozen, Retry, Zone, unfinished};
+use crate::land::{Frozen, Retry, Unfinished, Zone, unfinished};
 use crate::load::Snapshot;
 use crate::load::log::Entry;
 use crate::load::read::read;
@@ -55,7 +55,7 @@ pub(super) async fn begin(
     let now = around.clock.now();
     let start =
         |dt, run_id| day::Start { dt, run_id, attempt: snapshot.attempts(&pipeline.name, dt) + 1, started_at: now };
-    let mut open = unfinished(store, &pipeline.name).await?;
+    let mut open = still_open(unfinished(store, &pipeline.name).await?, &snapshot, pipeline, store).await?;
     open.retain(|run| options.dt.is_none_or(|dt| dt == run.dt));
     if let Some(run) = open.pop() {
         let picture = snapshot.picture(&pipeline.name, run.dt);
@@ -88,6 +88,29 @@ pub(super) async fn begin(
     let start = start(dt, new_run_id(around, dt));
     Zone::new(store.clone(), &pipeline.name, dt).freeze(&start.run_id, &frozen).await?;
     Ok(Begin::Run(Begun { start, frozen, untouched: kept }))
+}
+
+/// The runs that have not published. One that died after its publication was decided is cleared away: its answers are in
+/// `raw_pages`, and nothing of it is to be asked again.
+async fn still_open(
+    runs: Vec<Unfinished>,
+    snapshot: &Snapshot,
+    pipeline: &Pipeline,
+    store: &Store,
+) -> Result<Vec<Unfinished>> {
+    let mut open = Vec::new();
+    for run in runs {
+        let run_id = run.run_id.to_string();
+        let published = snapshot.entries(&pipeline.name).any(|entry| entry.picture && entry.run_id == run_id);
+        if published {
+            let zone = Zone::new(store.clone(), &pipeline.name, run.dt);
+            zone.delete_segments(&run.run_id).await?;
+            zone.forget_start(&run.run_id).await?;
+        } else {
+            open.push(run);
+        }
+    }
+    Ok(open)
 }
 
 impl Begun {

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::{Error, Kind, Result, RunId};
 use crate::config::Pipeline;
+use crate::config::gateway::ErrorClass;
 use crate::config::pipeline::{FetchDetails, OnIncomplete};
 use crate::extract::{Attempt, Listed, RunFacts};
 use crate::land::{SegmentRef, Zone};
@@ -133,7 +134,7 @@ async fn publish_ended(
     let mut row = run_row(pipeline, start, seq, around.clock.now());
     (row.status, row.error) = (ended.status, ended.error);
     if let Some(facts) = ended.facts {
-        count_calls(&mut row, facts);
+        (row.calls_saved, row.quota_left) = (facts.calls_saved, facts.quota_left);
     }
     let known = Snapshot::load(store).await?.calls_to(&pipeline.name, &start.run_id.to_string());
     let (store_, target, run_id) = (store.clone(), target(pipeline, start), start.run_id.to_string());
@@ -143,9 +144,7 @@ async fn publish_ended(
         let read = |segment: &SegmentRef| read_segment(&runtime, &store_, segment);
         let calls = Collector::new(&pipeline_, dt, MEMORY_BYTES_MAX).calls(&segments, read)?;
         let (calls, calls_to) = not_journalled(calls, known);
-        if row.calls_used == 0 {
-            row.calls_used = length(calls.len());
-        }
+        count_calls(&mut row, &calls);
         let mut files = Files::new(&store_, target);
         files.small(Table::Calls, &rows::calls(&run_id, &calls)?)?;
         files.small(Table::Runs, &rows::run(&row)?)?;
@@ -253,7 +252,7 @@ impl Day {
         files.with_earlier(Table::Quarantine, &rows::quarantine(&run_id, &collected.quarantine)?, &stays)?;
         files.small(Table::Calls, &rows::calls(&run_id, &calls)?)?;
         files.raw_pages(self.segments.iter().map(read))?;
-        files.small(Table::Runs, &rows::run(&self.run_row(&report))?)?;
+        files.small(Table::Runs, &rows::run(&self.run_row(&report, &calls))?)?;
         Ok((report, Written { seq: self.seq, files: files.files, calls_to }))
     }
 
@@ -355,9 +354,10 @@ impl Day {
         }
     }
 
-    fn run_row(&self, report: &Report) -> RunRow {
+    fn run_row(&self, report: &Report, calls: &[CallRow]) -> RunRow {
         let mut row = run_row(&self.pipeline, &self.start, self.seq, self.finished_at);
-        count_calls(&mut row, &self.facts);
+        (row.calls_saved, row.quota_left) = (self.facts.calls_saved, self.facts.quota_left);
+        count_calls(&mut row, calls);
         row.status = if report.is_complete() { RunStatus::Published } else { RunStatus::PublishedIncomplete };
         row.error.clone_from(&report.incomplete_reason);
         row.received = report.received;
@@ -462,13 +462,14 @@ fn run_row(pipeline: &Pipeline, start: &Start, seq: u64, finished_at: DateTime<U
     }
 }
 
-fn count_calls(row: &mut RunRow, facts: &RunFacts) {
-    row.calls_used = facts.calls_used;
-    row.calls_saved = facts.calls_saved;
-    row.quota_left = facts.quota_left;
-    row.retries = facts.retries;
-    row.throttles = facts.throttles;
-    row.bytes_received = facts.bytes_received;
+/// Counts the calls that are journalled with the row: those of this start, and of starts before it that were killed and
+/// left no row.
+fn count_calls(row: &mut RunRow, calls: &[CallRow]) {
+    let throttled = |call: &&CallRow| call.class == ErrorClass::Throttle.name();
+    row.calls_used = length(calls.len());
+    row.retries = length(calls.iter().filter(|call| call.attempt > 1).count());
+    row.throttles = length(calls.iter().filter(throttled).count());
+    row.bytes_received = calls.iter().map(|call| call.bytes).sum();
 }
 
 fn length(count: usize) -> i64 {

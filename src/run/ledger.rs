@@ -36,13 +36,17 @@ pub(super) async fn rebuild(
     let mut counts = Counts::default();
     for run in runs(store, today).await? {
         let zone = Zone::new(store.clone(), &run.pipeline, run.dt);
+        let mut landed = Counts::default();
         if run.has_segments {
             for record in zone.records(&run.run_id).await? {
-                counts.add(&record, pipeline.gateway.limits.quota_scope);
+                landed.add(&record, pipeline.gateway.limits.quota_scope);
             }
-        } else if let Some(facts) = zone.read_facts(&run.run_id).await? {
-            counts.extend(&facts.ledger);
         }
+        // A killed start leaves segments that its facts do not know; of a published run some may be gone already.
+        if let Some(facts) = zone.read_facts(&run.run_id).await? {
+            landed.at_least(&facts.ledger);
+        }
+        counts.extend(&landed.ledger());
     }
     for line in counts.ledger() {
         if line.day == today && lost.contains(line.account.as_str()) {

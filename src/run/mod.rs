@@ -7,6 +7,7 @@
 //! * `begin`: which run a start goes on with, or begins.
 //! * `ledger`: the quota ledger rebuilt from landed attempts.
 //! * `doctor`: what keeps a run from working, asked for one by one.
+//! * `hear`: who is told how an attempt ended.
 //! * `day`: one landed day → files → publication.
 //! * `survey`: what is known before a run, for its price.
 //! * `previous`: what of the picture before goes on into today's.
@@ -17,12 +18,14 @@
 mod begin;
 mod day;
 pub mod doctor;
+mod hear;
 mod ledger;
 mod previous;
 pub mod survey;
 mod write;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::NaiveDate;
 use tokio_util::sync::CancellationToken;
@@ -30,18 +33,20 @@ use tokio_util::sync::CancellationToken;
 use crate::base::time::beijing_day;
 use crate::base::{Clock, Error, Kind, Result, RunId};
 use crate::config::Pipeline;
-use crate::config::pipeline::{DtFrom, Files};
-use crate::extract::{self, Event, Job, Progress, RunFacts};
+use crate::config::pipeline::{DtFrom, Files, OnQuota};
+use crate::extract::{self, Event, Job, Note, Progress, RunFacts};
 use crate::land::files::{Captures, FilesTarget};
 use crate::land::{self, Counts, Resumed, Writer, WriterOptions, Zone};
 use crate::load::Snapshot;
 use crate::load::publish;
-use crate::plan::{self, Known};
+use crate::plan::price::{Survey, price};
+use crate::plan::{self, Known, Work};
 use crate::state::{self, StateStore};
 use crate::store::{Store, describe_holder};
 use crate::transform::rows::ShopRow;
 
 use begin::{Begin, Begun};
+use survey::Found;
 
 /// Memory that decoded offers may take before they are sorted on disk.
 pub const MEMORY_BYTES_MAX: usize = 256 << 20;
@@ -164,14 +169,27 @@ pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_
             Begin::Run(begun) => begun,
         };
         let start = begun.start.clone();
-        let attempt =
-            Attempt { pipeline, options, around, store: &store, state: state.as_ref(), holder: &holder, begun };
-        let outcome = recorded(pipeline, around, &store, &start, attempt.run().await).await?;
-        match outcome {
+        // What goes on is not what `--refresh` asks for: that follows.
+        let is_retry = begun.frozen.retry.is_some();
+        let attempt = Attempt {
+            pipeline,
+            options,
+            around,
+            store: &store,
+            state: state.as_ref(),
+            holder: &holder,
+            begun,
+            notes: Mutex::default(),
+        };
+        let outcome = recorded(pipeline, around, &store, &start, attempt.run().await).await;
+        let notes = attempt.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        hear::tell(pipeline, around, &start, &notes, &outcome).await;
+        match outcome? {
             Outcome::Published(published) => reports.extend(published),
             other => return Ok(other),
         }
-        if options.dt.is_some() || start.dt >= today {
+        let is_asked_for = options.dt.is_some() || start.dt >= today;
+        if is_asked_for && !(options.refresh && is_retry) {
             return Ok(Outcome::Published(reports));
         }
     }
@@ -194,6 +212,13 @@ async fn recorded<T>(
     outcome
 }
 
+/// What came of an extraction.
+enum Extracted {
+    Facts(Box<RunFacts>),
+    /// It was not begun, or not gone on with: calls are short.
+    Refused(Error),
+}
+
 /// One attempt of a run.
 struct Attempt<'a> {
     pipeline: &'a Pipeline,
@@ -203,6 +228,8 @@ struct Attempt<'a> {
     state: &'a dyn StateStore,
     holder: &'a str,
     begun: Begun,
+    /// What its extraction noted.
+    notes: Mutex<Vec<Note>>,
 }
 
 impl Attempt<'_> {
@@ -211,7 +238,14 @@ impl Attempt<'_> {
         let Self { pipeline, options, around, store, begun, .. } = self;
         let start = &begun.start;
         let zone = Zone::new((*store).clone(), &pipeline.name, start.dt);
-        let facts = self.extract(&zone).await?;
+        let facts = match self.extract(&zone).await? {
+            Extracted::Facts(facts) => *facts,
+            Extracted::Refused(refusal) => {
+                // Nothing was listed: the next start begins anew, on its own day.
+                zone.forget_start(&start.run_id).await?;
+                return Err(refusal);
+            }
+        };
         if options.until_landed && facts.stopped.is_none() {
             return Ok(Outcome::Landed { run_id: start.run_id, calls: facts.calls_used });
         }
@@ -224,8 +258,8 @@ impl Attempt<'_> {
         Ok(Outcome::Published(vec![report]))
     }
 
-    async fn extract(&self, zone: &Zone) -> Result<RunFacts> {
-        let Self { pipeline, around, begun, .. } = self;
+    async fn extract(&self, zone: &Zone) -> Result<Extracted> {
+        let Self { pipeline, around, begun, store, .. } = self;
         let start = &begun.start;
         let gateways = land::Gateways {
             own: &pipeline.gateway,
@@ -237,14 +271,31 @@ impl Attempt<'_> {
             around.progress.on(Event::Resumed { dt, answers: settled });
             tracing::info!(%dt, run_id = %start.run_id, settled, "going on with an unfinished run");
         }
-        let known = self.known().await?;
+        let work = begun.work(plan::work(pipeline)?);
+        let known = survey::known_before(pipeline, self.store, start.dt).await?;
+        let survey = self.survey(work.clone(), known.clone(), &resumed).await?;
+        let refuses = pipeline.on_quota == OnQuota::Refuse;
+        if refuses && let Some(refusal) = price(pipeline, &survey).refusal() {
+            return Ok(Extracted::Refused(refusal));
+        }
+        let refused: Mutex<Option<Error>> = Mutex::new(None);
+        let gate = |counts: &HashMap<usize, u64>| {
+            let survey = Survey { is_under_way: true, counts: counts.clone(), ..survey.clone() };
+            let refusal = price(pipeline, &survey).refusal()?;
+            let reason = refusal.to_string();
+            *refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+            Some(reason)
+        };
         let mask = extract::driver::mask(pipeline);
-        let options = WriterOptions { run_id: start.run_id, first_number: resumed.last_number + 1, mask };
+        // A number in the journal is never given again, also when the segment that held it was removed.
+        let journalled = Snapshot::load(store).await?.calls_to(&pipeline.name, &start.run_id.to_string());
+        let first_number = resumed.last_number.max(journalled) + 1;
+        let options = WriterOptions { run_id: start.run_id, first_number, mask };
         let writer = Writer::start(zone.clone(), options);
         let run_id = start.run_id.to_string();
         let job = Job {
             pipeline,
-            work: begun.work(plan::work(pipeline)?),
+            work,
             known: &known,
             run_id: &run_id,
             dt: start.dt,
@@ -254,7 +305,8 @@ impl Attempt<'_> {
             state: self.state,
             holder: self.holder,
             reads_cache: pipeline.fetch.cache && !self.options.no_cache && !begun.frozen.refresh,
-            gate: None,
+            reads_counts: begun.frozen.retry.is_none(),
+            gate: if refuses { Some(&gate) } else { None },
             clock: Arc::clone(&around.clock),
             sink: &writer,
             progress: around.progress,
@@ -266,30 +318,33 @@ impl Attempt<'_> {
         let closed = writer.close().await;
         let mut facts = extracted?;
         closed?;
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&facts.notes);
+        if let Some(refusal) = refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Ok(Extracted::Refused(refusal));
+        }
         let mut counts = Counts::default();
         counts.extend(&resumed.ledger);
         counts.extend(&facts.ledger);
         facts.ledger = counts.ledger();
         begun.complete(&mut facts, pipeline);
         zone.write_facts(&start.run_id, &facts).await?;
-        Ok(facts)
+        Ok(Extracted::Facts(Box::new(facts)))
     }
+}
 
-    /// What the picture before says.
-    async fn known(&self) -> Result<Known> {
-        let Self { pipeline, store, begun, .. } = self;
-        let snapshot = Snapshot::load(store).await?;
-        let before = snapshot.previous_dt(&pipeline.name, begun.start.dt);
-        let Some(entry) = before.and_then(|dt| snapshot.picture(&pipeline.name, dt)).cloned() else {
-            return Ok(Known::default());
-        };
-        let facts = match entry.run_id.parse() {
-            Ok(run_id) => Zone::new((*store).clone(), &pipeline.name, entry.dt).read_facts(&run_id).await?,
-            Err(_) => None,
-        };
-        let store = (*store).clone();
-        let _ = (store, entry, facts);
-        Ok(Known::default())
+impl Attempt<'_> {
+    /// What the run's price is reckoned from. Answers that have landed are not paid for again.
+    async fn survey(&self, work: Work, known: Known, resumed: &Resumed) -> Result<Survey> {
+        let now = self.around.clock.now();
+        let found = Found { dt: self.begun.start.dt, today: beijing_day(now), work, known };
+        let mut survey = survey::of_run(self.pipeline, found, self.state).await?;
+        let mut landed = resumed.settled() as u64;
+        for used in survey.accounts.iter_mut().flat_map(|account| account.used.values_mut()) {
+            let spared = landed.min(*used);
+            *used -= spared;
+            landed -= spared;
+        }
+        Ok(survey)
     }
 }
 

@@ -11,6 +11,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 use super::answer::{Answer, Outcome};
 use super::faults::{Plan, spoil, too_many};
+use super::gate::Gate;
 use super::gateways::{Call, Context, Gateway, OddLists, Refusal, SlowListing, aop};
 use super::journal::{AccountStats, Entry, Journal, Stats};
 use super::limits::{Account, Applicant, Meter, Pace};
@@ -33,6 +34,7 @@ pub(super) struct Desk {
     meter: Mutex<Meter>,
     plan: Mutex<Plan>,
     journal: Mutex<Journal>,
+    gate: Gate,
 }
 
 /// What to send, and when.
@@ -74,6 +76,7 @@ impl Desk {
             meter: Mutex::default(),
             plan: Mutex::new(Plan::new(&options)),
             journal: Mutex::new(Journal::new(options.journal_max)),
+            gate: Gate::default(),
             options,
         }
     }
@@ -92,6 +95,11 @@ impl Desk {
     /// The gateways' own clock.
     pub(super) fn now(&self) -> DateTime<Utc> {
         self.options.clock.now() + lock(&self.switches).clock_offset()
+    }
+
+    /// Counts calls, and may hold their answers.
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// What can be changed while it runs.

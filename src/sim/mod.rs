@@ -16,6 +16,7 @@ mod answer;
 mod control;
 mod desk;
 mod faults;
+mod gate;
 mod gateways;
 mod history;
 mod journal;
@@ -44,6 +45,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use answer::Outcome;
+pub use gate::Traffic;
 pub use gateways::{Gateway, ListingOrder, ListingTotals, Listings, PageNumbers, SlowListing, WindowEnd};
 pub use history::{History, Import, Spread};
 pub use journal::{AccountStats, Entry, MethodStats, Stats};
@@ -139,6 +141,22 @@ impl Sim {
     /// From now on no access token is good but those that are given anew.
     pub fn expire_tokens(&self) {
         self.desk.switches().expire_tokens();
+    }
+
+    /// Holds the answers of all calls from the one with this number on (the first call is 1); `None` lets all go.
+    pub fn hold_from(&self, number: Option<u64>) {
+        self.desk.gate().hold_from(number);
+    }
+
+    /// The calls up to now.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.desk.gate().traffic()
+    }
+
+    /// Waits until the traffic is like this.
+    pub async fn until(&self, is_so: impl Fn(Traffic) -> bool) -> Traffic {
+        self.desk.gate().until(is_so).await
     }
 
     /// Forgets the journal, its sums, and the most that was seen of each account; quotas go on.

@@ -69,11 +69,14 @@ async fn handle(State(desk): State<Arc<Desk>>, request: Request) -> Response {
 }
 
 async fn call(desk: &Desk, call: Call) -> Response {
+    // Declared first, dropped last: a call that has left is in the journal.
+    let mut inside = desk.gate().enter();
     let mut visit = desk.arrive(&call);
     let reply = desk.reply(&call);
     if !reply.delay.is_zero() {
         tokio::time::sleep(reply.delay).await;
     }
+    inside.pass().await;
     visit.answered(&reply.answer);
     drop(visit);
     respond(reply.answer, &http_date(desk.now()))

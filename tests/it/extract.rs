@@ -83,6 +83,7 @@ async fn run(pipeline: &Pipeline) -> (Result<RunFacts>, Vec<Attempt>) {
         state: state.as_ref(),
         holder: "test",
         reads_cache: true,
+        reads_counts: true,
         gate: None,
         clock,
         sink: &sink,

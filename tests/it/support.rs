@@ -106,6 +106,8 @@ calls_per_day = 3000
 {licence}
 [lake]
 url = "lake"
+[state]
+url = "state.sqlite"
 "#
             ),
         )

@@ -242,8 +242,11 @@ impl Node {
         if in_bulk != is_sure && self.has_begun {
             return None;
         }
+        // Where a total is known, the pages it needs say first whether there is more.
+        let is_told_soon = self.listing.total().is_some() && self.listing.is_waiting();
         if let Some(edge) = self.edge
             && !is_sure
+            && !is_told_soon
             && !self.is_final
             && self.full_pages() >= self.probe_after
             && self.listing.next_ahead(edge)

@@ -219,10 +219,13 @@ impl<'a> ShopState<'a> {
         known.watermark_at?.checked_sub_signed(self.rules.overlap)
     }
 
-    pub(super) fn resolved(&mut self, outcome: Outcome) {
+    pub(super) fn resolved(&mut self, outcome: Outcome, earlier: &HashMap<String, i64>) {
         self.resolving = Step::Settled;
         match outcome {
-            Outcome::Resolved(id) => self.id = Some(id),
+            Outcome::Resolved(id) => {
+                self.calls_used += earlier.get(&id).copied().unwrap_or(0);
+                self.id = Some(id);
+            }
             Outcome::Refused(reason) | Outcome::Failed(reason) | Outcome::TimedOut(reason) => {
                 self.failure = Some(format!("the shop's address was not resolved: {reason}"));
             }

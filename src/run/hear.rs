@@ -1,0 +1,124 @@
+//! Who hears how an attempt ended (`[[alerts]]`).
+//!
+//! Takes an attempt's outcome and what its extraction noted; gives the messages, and sends them.
+//!
+//! | what happened | message |
+//! |---|---|
+//! | published, all complete | `published` |
+//! | published, a shop or an item is incomplete | `incomplete`, and `published` |
+//! | calls are short, an account passed 80 or 95 %, or is blocked | `quota` |
+//! | the gateway refuses an account | `denied` |
+//! | anything else that kept it from publishing | `failed` |
+//!
+//! Invariant: an alert that cannot be told is logged; it never changes what became of the run.
+
+use crate::alert::{self, Counts, Kind as Told, Message};
+use crate::base::{Kind, Result};
+use crate::config::Pipeline;
+use crate::extract::Note;
+
+use super::{Outcome, Report, Surroundings, day};
+
+/// Tells how an attempt ended.
+pub(super) async fn tell(
+    pipeline: &Pipeline,
+    around: &Surroundings<'_>,
+    start: &day::Start,
+    notes: &[Note],
+    outcome: &Result<Outcome>,
+) {
+    if pipeline.alerts.is_empty() {
+        return;
+    }
+    for (kind, text, report) in messages(start, notes, outcome) {
+        let mut message = Message::new(kind, around.clock.now(), &pipeline.name, text);
+        (message.dt, message.run_id) = (Some(start.dt), Some(start.run_id));
+        if let Some(report) = report {
+            message.counts = Some(counts(report));
+            if kind == Told::Incomplete {
+                message.shops = incomplete(report);
+            }
+        }
+        alert::tell(&pipeline.alerts, &message).await;
+    }
+}
+
+fn messages<'o>(
+    start: &day::Start,
+    notes: &[Note],
+    outcome: &'o Result<Outcome>,
+) -> Vec<(Told, String, Option<&'o Report>)> {
+    let dt = start.dt;
+    let mut messages = Vec::new();
+    for note in notes {
+        let kind = match note {
+            Note::Denied { .. } => Told::Denied,
+            Note::Quota { .. } | Note::Blocked { .. } => Told::Quota,
+            // These end the run: its end says so.
+            Note::NoneLeft { .. } | Note::Refused { .. } => continue,
+        };
+        messages.push((kind, note.to_string(), None));
+    }
+    match outcome {
+        Ok(Outcome::Published(reports)) => {
+            for report in reports {
+                if !report.is_complete() {
+                    messages.push((Told::Incomplete, incomplete_text(report), Some(report)));
+                }
+                let (loaded, carried, calls) = (report.loaded, report.carried, report.calls);
+                let text =
+                    format!("{dt} is published: {loaded} offers loaded, {carried} carried forward, {calls} calls");
+                messages.push((Told::Published, text, Some(report)));
+            }
+        }
+        Ok(Outcome::Stopped { reason, .. }) => {
+            let short = notes.iter().any(|note| matches!(note, Note::NoneLeft { .. } | Note::Refused { .. }));
+            let kind = if short { Told::Quota } else { Told::Failed };
+            messages.push((kind, format!("{dt} is not published: {reason}; the next start goes on"), None));
+        }
+        Ok(Outcome::AlreadyPublished { .. } | Outcome::Landed { .. }) => {}
+        Err(error) => {
+            let kind = match error.kind() {
+                Kind::Denied => Told::Denied,
+                Kind::Quota => Told::Quota,
+                _ => Told::Failed,
+            };
+            let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+            // The note says the same with less.
+            messages.retain(|(told, _, _)| *told != Told::Denied || kind != Told::Denied);
+            messages.push((kind, format!("{dt} is not published: {error}{hint}"), None));
+        }
+    }
+    messages
+}
+
+fn incomplete_text(report: &Report) -> String {
+    let shops = report.shops.iter().filter(|shop| shop.incomplete_reason.is_some()).count();
+    let items = match report.items_unanswered {
+        0 => String::new(),
+        items => format!(", {items} single offers were not answered"),
+    };
+    format!("{}: {shops} of {} shops are incomplete{items}", report.dt, report.shops.len())
+}
+
+fn incomplete(report: &Report) -> Vec<alert::Shop> {
+    let shop = |shop: &crate::transform::rows::ShopRow| {
+        Some(alert::Shop {
+            shop_id: shop.shop_id.clone(),
+            shop_name: shop.shop_name.clone(),
+            reason: shop.incomplete_reason.clone()?,
+        })
+    };
+    report.shops.iter().filter_map(shop).collect()
+}
+
+fn counts(report: &Report) -> Counts {
+    Counts {
+        received: report.received,
+        loaded: report.loaded,
+        duplicates: report.duplicates,
+        quarantined: report.quarantined,
+        carried: report.carried,
+        calls: report.calls,
+    }
+}

@@ -1,0 +1,1 @@
+//! Starts that go on with a run.
