@@ -312,6 +312,9 @@ impl<'r> Caller<'r> {
             tries += 1;
             tokio::time::sleep(wait).await;
         }
+        while let Err(wait) = side.leave(ticket.account, tokio::time::Instant::now()) {
+            tokio::time::sleep(wait).await;
+        }
         let skew = side.live().skew;
         let sent_at = job.clock.now();
         let request = self.build(errand, ticket.account, skew.correct(sent_at))?;

@@ -4,8 +4,9 @@
 //! and only [`http`] and [`reach`] talk to the network:
 //!
 //! ```text
-//! schedule ─► request ─► pace ─► http ─► sink ─► body ─► judge ─► answer ─► schedule
-//!   page        sign             skew    (land)            └► retry
+//! schedule ─► answered? ─► side ─► request ─► http ─► sink ─► body ─► judge ─► reading ─► schedule
+//!  cover       cached     (state)    sign     skew   (land)             └► retry   answer
+//!  page                   accounts   tokens                                pace
 //! ```
 //!
 //! Invariant: an attempt counts only once the sink has made it durable, and what is judged is what was kept.

@@ -6,8 +6,8 @@
 //!
 //! * `begin`: which run a start goes on with, or begins.
 //! * `ledger`: the quota ledger rebuilt from landed attempts.
-//! * `doctor`: what keeps a run from working, asked for one by one.
 //! * `hear`: who is told how an attempt ended.
+//! * `doctor`: what keeps a run from working, asked for one by one.
 //! * `day`: one landed day → files → publication.
 //! * `survey`: what is known before a run, for its price.
 //! * `previous`: what of the picture before goes on into today's.
@@ -182,6 +182,7 @@ pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_
             notes: Mutex::default(),
         };
         let outcome = recorded(pipeline, around, &store, &start, attempt.run().await).await;
+        attempt.forget_if_vain(&outcome).await?;
         let notes = attempt.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
         hear::tell(pipeline, around, &start, &notes, &outcome).await;
         match outcome? {
@@ -216,7 +217,12 @@ async fn recorded<T>(
 enum Extracted {
     Facts(Box<RunFacts>),
     /// It was not begun, or not gone on with: calls are short.
-    Refused(Error),
+    Refused {
+        /// What is short.
+        refusal: Error,
+        /// An earlier start has landed answers.
+        goes_on: bool,
+    },
 }
 
 /// One attempt of a run.
@@ -233,6 +239,26 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
+    /// A run that ended without a single answer worth keeping is no unfinished run: the next start begins anew, on its own
+    /// day, instead of filling an old day with what is there much later.
+    async fn forget_if_vain(&self, outcome: &Result<Outcome>) -> Result<()> {
+        if matches!(outcome, Ok(Outcome::Published(_) | Outcome::Landed { .. } | Outcome::AlreadyPublished { .. })) {
+            return Ok(());
+        }
+        let start = &self.begun.start;
+        let zone = Zone::new(self.store.clone(), &self.pipeline.name, start.dt);
+        // A damaged segment is the user's to mend first; it is what the outcome says.
+        let Ok(resumed) = Resumed::read(&zone, &start.run_id, self.gateways()).await else { return Ok(()) };
+        if resumed.settled() == 0 { zone.forget_start(&start.run_id).await } else { Ok(()) }
+    }
+
+    fn gateways(&self) -> land::Gateways<'_> {
+        land::Gateways {
+            own: &self.pipeline.gateway,
+            details: self.pipeline.details.as_ref().map(|details| &details.gateway),
+        }
+    }
+
     /// Extracts, lands and publishes one day.
     async fn run(&self) -> Result<Outcome> {
         let Self { pipeline, options, around, store, begun, .. } = self;
@@ -240,9 +266,11 @@ impl Attempt<'_> {
         let zone = Zone::new((*store).clone(), &pipeline.name, start.dt);
         let facts = match self.extract(&zone).await? {
             Extracted::Facts(facts) => *facts,
-            Extracted::Refused(refusal) => {
-                // Nothing was listed: the next start begins anew, on its own day.
-                zone.forget_start(&start.run_id).await?;
+            Extracted::Refused { refusal, goes_on } => {
+                // Nothing was listed: the next start begins anew, on its own day. What has landed is not thrown away.
+                if !goes_on {
+                    zone.forget_start(&start.run_id).await?;
+                }
                 return Err(refusal);
             }
         };
@@ -261,12 +289,9 @@ impl Attempt<'_> {
     async fn extract(&self, zone: &Zone) -> Result<Extracted> {
         let Self { pipeline, around, begun, store, .. } = self;
         let start = &begun.start;
-        let gateways = land::Gateways {
-            own: &pipeline.gateway,
-            details: pipeline.details.as_ref().map(|details| &details.gateway),
-        };
-        let resumed = Resumed::read(zone, &start.run_id, gateways).await?;
-        if resumed.settled() > 0 {
+        let resumed = Resumed::read(zone, &start.run_id, self.gateways()).await?;
+        let goes_on = resumed.settled() > 0;
+        if goes_on {
             let (dt, settled) = (start.dt, resumed.settled());
             around.progress.on(Event::Resumed { dt, answers: settled });
             tracing::info!(%dt, run_id = %start.run_id, settled, "going on with an unfinished run");
@@ -276,7 +301,7 @@ impl Attempt<'_> {
         let survey = self.survey(work.clone(), known.clone(), &resumed).await?;
         let refuses = pipeline.on_quota == OnQuota::Refuse;
         if refuses && let Some(refusal) = price(pipeline, &survey).refusal() {
-            return Ok(Extracted::Refused(refusal));
+            return Ok(Extracted::Refused { refusal, goes_on });
         }
         let refused: Mutex<Option<Error>> = Mutex::new(None);
         let gate = |counts: &HashMap<usize, u64>| {
@@ -320,7 +345,7 @@ impl Attempt<'_> {
         closed?;
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&facts.notes);
         if let Some(refusal) = refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Ok(Extracted::Refused(refusal));
+            return Ok(Extracted::Refused { refusal, goes_on });
         }
         let mut counts = Counts::default();
         counts.extend(&resumed.ledger);
