@@ -243,6 +243,7 @@ async fn a_call_signed_with_a_wrong_time_proves_nothing_and_the_next_is_signed_r
     assert!(count.todo.as_ref().unwrap().contains("this machine's time"), "{count:?}");
     assert_eq!(examined.one("signature").says, "accepted: `listing` was answered");
     assert_eq!((examined.one("clock").status, examined.code), (Status::Warning, 0));
+    assert_eq!(examined.one("quota").status, Status::Ok, "that was no refusal: the account is awake");
     assert!(asked(&sim).values().all(|calls| *calls == 1), "nothing is asked twice: {:?}", asked(&sim));
 }
 
