@@ -1,7 +1,7 @@
 //! Extract: ask the gateways, within their limits, and hand every attempt to a [`Sink`].
 //!
-//! Deciding is pure and lies in files of its own; [`driver`] joins them and is the only one that waits, [`http`] the
-//! only one that talks to the network:
+//! Deciding is pure and lies in files of its own; [`driver`] joins them for a run and [`probe`] for a single question,
+//! and only [`http`] and [`reach`] talk to the network:
 //!
 //! ```text
 //! schedule ─► answered? ─► side ─► request ─► http ─► sink ─► body ─► judge ─► reading ─► schedule
