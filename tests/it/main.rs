@@ -16,4 +16,5 @@ mod samples;
 mod shipped;
 mod sim;
 mod support;
+mod traps;
 mod truth;
