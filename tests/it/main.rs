@@ -17,4 +17,5 @@ mod samples;
 mod shipped;
 mod sim;
 mod support;
+mod traps;
 mod truth;
