@@ -112,9 +112,16 @@ fn head(pipeline: &Pipeline, survey: &Survey) -> String {
         Start::GoesOn { run_id } => {
             _ = write!(text, ": goes on with run {run_id}; what it was answered already is not asked again");
         }
+        Start::Retries { shops, items } => {
+            let items = if *items > 0 { format!(" and {items} single offers") } else { String::new() };
+            _ = write!(text, ": published, but {shops} shops{items} are incomplete; they alone are asked for again");
+        }
         Start::Published => {
             text.push_str(": published already, `run` makes no call; `run --refresh` costs");
         }
+    }
+    if survey.dt < survey.today && matches!(survey.start, Start::GoesOn { .. }) {
+        text.push_str(" · then the run of today follows, which is not in this price");
     }
     if survey.probe_calls > 0 {
         _ = write!(text, " · the probe made {} calls", survey.probe_calls);
