@@ -113,8 +113,7 @@ fn head(pipeline: &Pipeline, survey: &Survey) -> String {
             _ = write!(text, ": goes on with run {run_id}; what it was answered already is not asked again");
         }
         Start::Retries { shops, items } => {
-            let items = if *items > 0 { format!(" and {items} single offers") } else { String::new() };
-            _ = write!(text, ": published, but {shops} shops{items} are incomplete; they alone are asked for again");
+            _ = write!(text, ": published, but {}", retried(*shops, *items));
         }
         Start::Published => {
             text.push_str(": published already, `run` makes no call; `run --refresh` costs");
@@ -128,6 +127,20 @@ fn head(pipeline: &Pipeline, survey: &Survey) -> String {
     }
     text.push_str("\n\n");
     text
+}
+
+fn retried(shops: usize, items: usize) -> String {
+    let count = |number: usize, name: &str| match number {
+        0 => None,
+        1 => Some(format!("1 {name}")),
+        _ => Some(format!("{number} {name}s")),
+    };
+    let named: Vec<String> = [count(shops, "shop"), count(items, "single offer")].into_iter().flatten().collect();
+    let named = named.join(" and ");
+    match shops + items {
+        1 => format!("{named} is incomplete; it alone is asked for again"),
+        _ => format!("{named} are incomplete; they alone are asked for again"),
+    }
 }
 
 fn subjects(price: &Price) -> Table {

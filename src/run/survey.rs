@@ -67,7 +67,7 @@ pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &
     let mut survey = of_run(pipeline, &found, state.as_ref()).await?;
     if let Some(Probed { counts, ids_by_url, calls }) = probed {
         survey.is_under_way = !is_retry;
-        survey.counts = counts;
+        survey.counts.extend(counts);
         survey.ids_by_url.extend(ids_by_url);
         survey.probe_calls = calls;
     }
@@ -90,12 +90,19 @@ pub(super) async fn of_run(pipeline: &Pipeline, found: &Found, state: &dyn State
     let (counts, health) = (state.counts(found.today).await?, state.accounts(state.now().await?).await?);
     let quota = |account: &Account| AccountQuota::new(account, &counts, &health);
     let details = pipeline.details.iter().flat_map(|details| &details.accounts);
+    let answered: &dyn Answered = found.resumed.as_ref().map_or(&Nothing, |resumed| resumed.as_ref());
     let mut ids_by_url = HashMap::new();
-    if pipeline.fetch.cache {
-        for url in found.work.shops.iter().filter_map(|shop| shop.shop.url.as_ref()) {
-            if let Some(id) = extract::cached_shop_id(pipeline, state, url).await? {
-                ids_by_url.insert(url.clone(), id);
-            }
+    for url in found.work.shops.iter().filter_map(|shop| shop.shop.url.as_ref()) {
+        if let Some(id) = extract::known_shop_id(pipeline, answered, state, url).await? {
+            ids_by_url.insert(url.clone(), id);
+        }
+    }
+    let mut landed_counts = HashMap::new();
+    for (place, shop) in found.work.shops.iter().enumerate() {
+        let by_url = || ids_by_url.get(shop.shop.url.as_ref()?);
+        let Some(id) = shop.shop.id.as_ref().or_else(by_url) else { continue };
+        if let Some(count) = extract::landed_count(pipeline, answered, shop, id).await? {
+            landed_counts.insert(place, count);
         }
     }
     Ok(Survey {
@@ -105,7 +112,7 @@ pub(super) async fn of_run(pipeline: &Pipeline, found: &Found, state: &dyn State
         work: found.work.clone(),
         known: found.known.clone(),
         ids_by_url,
-        counts: HashMap::new(),
+        counts: landed_counts,
         answered: found.resumed.as_ref().map(|resumed| resumed.answered().clone()).unwrap_or_default(),
         is_under_way: false,
         probe_calls: 0,
