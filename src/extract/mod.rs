@@ -39,7 +39,7 @@ mod tokens;
 mod words;
 
 pub use answered::Answered;
-pub use cached::cached_shop_id;
+pub use cached::{known_shop_id, landed_count};
 pub use driver::{Job, extract};
 pub use facts::{Covered, Listed, Note, RunFacts, ShopFacts};
 pub use judge::{Fault, Judge, Judgement, judge};

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod accounts;
+mod alerts;
 mod bytes;
 mod cli;
 mod crash;
@@ -11,6 +13,7 @@ mod extract;
 mod files;
 mod kills;
 mod layers;
+mod plan;
 mod resume;
 mod run;
 mod samples;
