@@ -100,11 +100,12 @@ impl Accounts {
         [95, 80].into_iter().find(|&percent| passes(percent)).map(|percent| Mark { percent, used, limit })
     }
 
-    /// An account makes no more calls in a scope (`""`: in all).
-    pub fn close(&mut self, account: usize, scope: &str, closed: Closed) {
-        if let Some(state) = self.states.get_mut(account) {
-            state.closed.entry(scope.to_owned()).or_insert(closed);
-        }
+    /// An account makes no more calls in a scope (`""`: in all); whether it was open there.
+    pub fn close(&mut self, account: usize, scope: &str, closed: Closed) -> bool {
+        let Some(state) = self.states.get_mut(account) else { return false };
+        let was_open = state.is_open(scope);
+        state.closed.entry(scope.to_owned()).or_insert(closed);
+        was_open
     }
 
     /// Why no account is left for a scope.
@@ -180,8 +181,9 @@ mod tests {
     fn drained_accounts_are_offered_in_order_until_they_are_closed() {
         let mut accounts = accounts(AccountChoice::Drain);
         assert_eq!(accounts.order(""), [0, 1, 2]);
-        accounts.close(0, "", Closed::UsedUp { used: 10 });
-        accounts.close(1, "shop:1", Closed::UsedUp { used: 100 });
+        assert!(accounts.close(0, "", Closed::UsedUp { used: 10 }));
+        assert!(accounts.close(1, "shop:1", Closed::UsedUp { used: 100 }));
+        assert!(!accounts.close(1, "shop:1", rest(RestKind::Quota)), "it was closed before");
         assert_eq!((accounts.order("shop:1"), accounts.order("shop:2")), (vec![2], vec![1, 2]));
         assert!(accounts.has_other(1, "shop:1") && !accounts.has_other(2, "shop:1"));
     }

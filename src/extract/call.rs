@@ -303,7 +303,6 @@ impl<'r> Caller<'r> {
         let Some(mark) = ticket.mark else { return };
         let account = errand.side.accounts[ticket.account].name.clone();
         let scope = ticket.scope.replace(':', " ");
-        tracing::warn!(account, used = mark.used, limit = mark.limit, "the calls of the day are nearly used up");
         let note = Note::Quota { account, scope, percent: mark.percent, used: mark.used, limit: mark.limit };
         self.job.progress.on(Event::Warning(&note.to_string()));
         self.note(note);
@@ -438,7 +437,6 @@ impl<'r> Caller<'r> {
         if let Some(offset) = news {
             let seconds = offset.num_seconds();
             let (apart, side) = (seconds.abs(), if seconds < 0 { "behind" } else { "ahead of" });
-            tracing::warn!(seconds, "the gateway's clock differs from ours: signing with its time");
             self.job.progress.on(Event::Warning(&format!(
                 "the gateway's clock is {apart} seconds {side} this machine's: calls are signed with its time"
             )));
@@ -559,15 +557,18 @@ impl<'r> Caller<'r> {
     async fn rest(&self, errand: &Errand<'_, 'r>, ticket: &Ticket, rest: Rest, whole: bool) -> Result<()> {
         let account = &errand.side.accounts[ticket.account].name;
         let words = super::accounts::describe(&rest);
-        tracing::warn!(account, reason = rest.reason, "the account rests");
-        self.job.progress.on(Event::Warning(&format!("account `{account}` is {words}")));
-        if whole {
-            self.note(Note::Denied { account: account.clone(), reason: rest.reason.clone() });
+        let note = if whole {
+            Note::Denied { account: account.clone(), reason: rest.reason.clone() }
         } else {
-            self.note(Note::Blocked { account: account.clone(), reason: words });
-        }
+            Note::Blocked { account: account.clone(), reason: words.clone() }
+        };
         let scope = if whole { "" } else { ticket.scope.as_str() };
-        errand.side.rest(self.ledger, ticket.account, scope, rest).await
+        // The calls that were in flight with it hear the same.
+        if errand.side.rest(self.ledger, ticket.account, scope, rest).await? {
+            self.job.progress.on(Event::Warning(&format!("account `{account}` is {words}")));
+            self.note(note);
+        }
+        Ok(())
     }
 
     /// Passes an outcome on; the account that the gateway refused rests, so that no other process tries it.

@@ -179,8 +179,8 @@ impl<'r> Side<'r> {
                         break;
                     }
                 }
-                Reserved::UsedUp { used } => self.live().accounts.close(account, scope, Closed::UsedUp { used }),
-                Reserved::Resting(rest) => self.live().accounts.close(account, scope, Closed::Resting(rest)),
+                Reserved::UsedUp { used } => _ = self.live().accounts.close(account, scope, Closed::UsedUp { used }),
+                Reserved::Resting(rest) => _ = self.live().accounts.close(account, scope, Closed::Resting(rest)),
             }
         }
         Ok(match earliest {
@@ -279,12 +279,11 @@ impl<'r> Side<'r> {
         ledger.state.settle(&settle).await
     }
 
-    /// Lets an account rest, here and in the store.
-    pub(super) async fn rest(&self, ledger: Ledger<'_>, account: usize, scope: &str, rest: Rest) -> Result<()> {
+    /// Lets an account rest, here and in the store; whether this run did not know it yet.
+    pub(super) async fn rest(&self, ledger: Ledger<'_>, account: usize, scope: &str, rest: Rest) -> Result<bool> {
         let key = &self.accounts[account].key;
         ledger.state.rest(key, &self.digests[account], scope, &rest).await?;
-        self.live().accounts.close(account, scope, Closed::Resting(rest));
-        Ok(())
+        Ok(self.live().accounts.close(account, scope, Closed::Resting(rest)))
     }
 
     /// The rest that a quota answer means, by the gateway's own word where it gives one.

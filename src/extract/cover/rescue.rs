@@ -5,7 +5,9 @@
 
 use super::cut;
 use super::node::{Node, Order, Passing, Phase, Span};
-use super::split::{DEPTH_MAX, DISORDERED, PAGES_BEFORE_PROBE, SPLIT, Size, parts_of};
+use super::split::{
+    DEPTH_MAX, DISORDERED, MOMENT_MILLIS, PAGES_BEFORE_PROBE, PAGES_OF_MOMENT_BEFORE_PROBE, SPLIT, Size, parts_of,
+};
 use super::{Categories, Cover, SLICES_MAX, Slice};
 
 /// So many slices that time out are halved; after that the gateway is the reason, not their size.
@@ -74,7 +76,10 @@ impl Cover {
         if wanted.span.is_whole() && self.rules.from.is_none() {
             let slice = Slice { category: category.clone(), ..Slice::default() };
             let mut node = Node::new(Span { category, ..Span::default() }, slice, &self.rules.paging);
-            node.probe_after = PAGES_BEFORE_PROBE;
+            // Where no window makes it smaller, its last page would tell nothing that helps.
+            if self.has_end() && !self.is_window_ignored {
+                node.probe_after = PAGES_BEFORE_PROBE;
+            }
             node.depth = wanted.depth;
             node.root = self.nodes.len();
             self.nodes.push(node);
@@ -83,7 +88,12 @@ impl Cover {
         let span = Span { category, ..wanted.span.clone() };
         let order = if wanted.is_ordered { Order::Ascending } else { Order::Unknown };
         let stop = span.end.map(|end| end + self.unit()).filter(|_| !self.has_end());
+        // What was made at one moment is hardly ever told apart by windows.
+        let is_moment = span.end.zip(span.start).is_some_and(|(end, start)| end - start < MOMENT_MILLIS);
         let at = self.open(span, order, wanted.depth, Size::Unknown);
+        if is_moment {
+            self.nodes[at].probe_after = PAGES_OF_MOMENT_BEFORE_PROBE;
+        }
         if let (Some(stop), true) = (stop, wanted.is_ordered) {
             self.nodes[at].phase = Phase::Passing(Passing { stop, is_careful: true });
         }

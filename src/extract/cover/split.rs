@@ -27,6 +27,10 @@ pub(super) const DEPTH_MAX: u32 = 64;
 const DEPTH_SAMPLED: u32 = 6;
 /// Pages of a slice of unknown size before its last page is asked for.
 pub(super) const PAGES_BEFORE_PROBE: u32 = 4;
+/// The same for a category of one moment: it is hardly ever too large.
+pub(super) const PAGES_OF_MOMENT_BEFORE_PROBE: u32 = 24;
+/// Records show whole seconds: what lies closer together is one moment.
+pub(super) const MOMENT_MILLIS: i64 = 1_000;
 
 /// About how many records a span holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -279,11 +283,9 @@ impl Cover {
                 let next = self.open(part, order, depth + 1, Size::Unknown);
                 self.nodes[next].probe_after = if order.is_known() { 0 } else { 1 };
                 self.nodes[next].root = if order.is_known() { root } else { next };
-            } else if !self.has_end() {
-                if !is_last_resort {
-                    self.want(part, true, depth + 1);
-                }
-            } else {
+            } else if !is_last_resort {
+                self.want(part, !self.has_end(), depth + 1);
+            } else if self.has_end() {
                 self.open(part, Order::Nothing, depth + 1, Size::Over);
             }
         }
@@ -295,6 +297,11 @@ impl Cover {
         let node = &self.nodes[at];
         if node.depth >= DEPTH_MAX || self.nodes.len() >= SLICES_MAX {
             return self.finish(at);
+        }
+        let is_moment = extent.high - extent.low < extent.shown;
+        if is_moment && self.rules.categories && node.slice.category.is_none() {
+            // Categories tell apart what no record shows to differ in time.
+            return self.overflow(at);
         }
         let samples = node.samples(extent.low, extent.high);
         let mut cuts = cut::by_samples(&samples, parts.min(samples.len() / 3 + 2), extent);

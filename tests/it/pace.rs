@@ -1,0 +1,203 @@
+//! The pace: as fast as the gateway allows, and never faster, whoever shares an account; and what storms of 429 come to.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use huopan::base::{Clock as _, Kind, SystemClock};
+use huopan::config::Pipeline;
+use huopan::sim::{Gateway, Limits, Options, Outcome, QuotaBlock, QuotaScope, RetryAfter, Sim, Storm};
+
+use crate::extract::{Around, Written, extract};
+use crate::support::{Ended, ended, quick, spawn};
+
+/// Calls in any second that these tests' gateway takes.
+const CALLS_PER_SECOND: u32 = 10;
+/// The gateway's definition says so, too.
+const DEFINITION: &str = "[limits]\ncalls_per_second = 10";
+
+/// item-get with its own limits.
+async fn paced(offers: usize) -> Sim {
+    let limits = Limits {
+        calls_per_second: Some(CALLS_PER_SECOND),
+        calls_in_flight: Some(4),
+        quota_block: QuotaBlock::Day,
+        quota_scope: QuotaScope::Account,
+    };
+    let limits = [(Gateway::ItemGet, limits)].into();
+    huopan::sim::start(Options { limits, shop_sizes: vec![2 * offers], day: None, ..quick() }).await.unwrap()
+}
+
+/// `items` of that many offers, from the place `from`.
+fn items(sim: &Sim, from: usize, count: usize) -> String {
+    let shop = &sim.world(Gateway::ItemGet).shops[0];
+    let on_sale = shop.offers.iter().filter(|offer| offer.is_on_sale);
+    let ids: Vec<String> = on_sale.skip(from).take(count).map(|offer| format!("\"{}\"", offer.offer_id)).collect();
+    assert_eq!(ids.len(), count);
+    format!("items = [{}]", ids.join(", "))
+}
+
+/// Most of the moments in any one-second window with both its ends.
+fn most_in_a_second(moments: &[DateTime<Utc>]) -> usize {
+    let within = |from: DateTime<Utc>| {
+        moments.iter().filter(|at| (from..=from + chrono::TimeDelta::seconds(1)).contains(*at)).count()
+    };
+    moments.iter().map(|from| within(*from)).max().unwrap_or(0)
+}
+
+/// What the simulator saw of the account.
+fn checked(sim: &Sim) -> String {
+    let stats = sim.stats();
+    let account = stats.accounts.iter().find(|account| account.gateway == Gateway::ItemGet).unwrap();
+    let throttled = stats.outcomes.get(&Outcome::Throttled).copied().unwrap_or(0);
+    let line = format!(
+        "| {:>3} calls, at most {:>2} in a second and {} at once at arrival, {} breaches, {throttled} throttled",
+        account.calls, account.calls_per_second_max, account.in_flight_max, account.breaches
+    );
+    assert_eq!(throttled, 0, "{line}");
+    assert!(account.in_flight_max <= 4, "{line}");
+    assert_eq!(account.breaches, 0, "{line}");
+    assert!(account.calls_per_second_max <= CALLS_PER_SECOND as usize, "{line}");
+    line
+}
+
+#[tokio::test]
+async fn a_steady_stream_uses_the_rate_that_is_allowed_and_never_exceeds_it() {
+    let sim = paced(34).await;
+    let pipeline = Written { definition: DEFINITION, ..Written::new(Gateway::ItemGet, &items(&sim, 0, 34)) }.load(&sim);
+    let (facts, attempts) = extract(&pipeline, &Around::new().await).await;
+    assert_eq!((facts.as_ref().unwrap().throttles, attempts.len()), (0, 34), "{facts:?}");
+    let sent: Vec<DateTime<Utc>> = attempts.iter().map(|attempt| attempt.record.sent_at).collect();
+    let mut sorted = sent.clone();
+    sorted.sort();
+    // The machine may hold a call up now and then; what is lost by it is not caught up.
+    let rates = sorted.windows(21).map(|calls| 20.0 / (calls[20] - calls[0]).as_seconds_f64());
+    let steady = rates.fold(0.0, f64::max);
+    let all = (sorted.len() - 1) as f64 / (sorted[sorted.len() - 1] - sorted[0]).as_seconds_f64();
+    println!(
+        "{}, at most {} at sending, {steady:.2} per second steady, {all:.2} overall",
+        checked(&sim),
+        most_in_a_second(&sent)
+    );
+    assert!(most_in_a_second(&sent) <= CALLS_PER_SECOND as usize);
+    assert!(steady >= 0.98 * f64::from(CALLS_PER_SECOND), "{steady:.2} calls a second");
+}
+
+/// Runs two pipelines that share an account, each with half of the offers, at the same time.
+async fn two_processes(sim: &Sim, folder: &Path, state: &str, accounts: &str, each: usize) -> [Ended; 2] {
+    for (place, name) in ["one", "two"].into_iter().enumerate() {
+        let lines = items(sim, place * each, each);
+        let written = Written::new(Gateway::ItemGet, &lines);
+        Written { name, definition: DEFINITION, accounts, state, ..written }.write(folder, sim);
+    }
+    let start = |file: &'static str| spawn(folder, &["run", file], &[("SECRET", "sim-secret")]);
+    let (one, two) = (start("one.toml"), start("two.toml"));
+    let (one, two) = tokio::join!(ended(one), ended(two));
+    [one, two]
+}
+
+const SHARED: &str = r#"[[accounts]]
+name = "shared"
+credentials = { app_key = "sim-app", app_secret = "env:SECRET" }
+licence = "plenty"
+"#;
+
+async fn processes_share_an_account(state: &str) -> String {
+    let (sim, folder) = (paced(30).await, tempfile::tempdir().unwrap());
+    for ended in two_processes(&sim, folder.path(), state, SHARED, 12).await {
+        assert_eq!(ended.code, 0, "{ended:?}");
+    }
+    let line = checked(&sim);
+    assert_eq!(sim.stats().calls, 24, "{line}");
+    line
+}
+
+#[tokio::test]
+async fn two_processes_with_one_file_never_exceed_the_rate_nor_the_calls_in_flight() {
+    println!("{}, two processes, SQLite", processes_share_an_account("state.sqlite").await);
+}
+
+#[tokio::test]
+async fn two_processes_never_exceed_the_calls_of_the_day() {
+    let (sim, folder) = (paced(30).await, tempfile::tempdir().unwrap());
+    let accounts = format!("{SHARED}calls_per_day = 9\n");
+    let ended = two_processes(&sim, folder.path(), "state.sqlite", &accounts, 12).await;
+    assert_eq!(sim.stats().calls, 9, "{ended:?}");
+    for ended in ended {
+        assert_eq!(ended.code, 75, "{ended:?}");
+        let reason = "no account has calls left (`shared`: its 9 calls of the day are used up)";
+        assert!(ended.stdout.contains(reason), "{ended:?}");
+    }
+}
+
+/// A rate that storms slow down to one that tests can wait for.
+fn fast(sim: &Sim, offers: usize) -> Pipeline {
+    let definition = "[limits]\ncalls_per_second = 1000";
+    Written { definition, ..Written::new(Gateway::ItemGet, &items(sim, 0, offers)) }.load(sim)
+}
+
+/// item-get without a rate; some storm goes on from the first call.
+async fn stormy(storm: Storm) -> Sim {
+    let options = Options { shop_sizes: vec![40], storm: Some(storm), day: None, ..quick() };
+    huopan::sim::start(options).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_storm_that_passes_is_waited_for_whatever_it_says() {
+    for (retry_after, at_least) in [
+        (RetryAfter::Absent, Duration::ZERO),
+        (RetryAfter::Seconds(0), Duration::ZERO),
+        (RetryAfter::Seconds(1), Duration::from_millis(950)),
+        // A date has whole seconds.
+        (RetryAfter::Date(1), Duration::ZERO),
+    ] {
+        let sim = stormy(Storm { calls: Some(6), retry_after }).await;
+        let pipeline = fast(&sim, 8);
+        let start = Instant::now();
+        let (facts, attempts) = extract(&pipeline, &Around::new().await).await;
+        let facts = facts.unwrap_or_else(|error| panic!("{retry_after:?}: {error}"));
+        assert_eq!((facts.items_unanswered.len(), facts.throttles, facts.stopped), (0, 6, None), "{retry_after:?}");
+        let sent: Vec<DateTime<Utc>> = attempts.iter().map(|attempt| attempt.record.sent_at).collect();
+        println!("| storm of 6, {retry_after:?}: {} calls in {:?}", attempts.len(), start.elapsed());
+        assert!(start.elapsed() >= at_least, "{retry_after:?}");
+        // `0` does not mean "at once".
+        let mut by_call: std::collections::BTreeMap<i64, Vec<DateTime<Utc>>> = std::collections::BTreeMap::new();
+        attempts.iter().for_each(|a| by_call.entry(a.record.offer_id.unwrap()).or_default().push(a.record.sent_at));
+        let waits = by_call.values().flat_map(|tries| tries.windows(2).map(|pair| pair[1] - pair[0]));
+        assert!(waits.min().unwrap() >= chrono::TimeDelta::milliseconds(20), "{retry_after:?}: {sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_storm_that_does_not_pass_ends_the_run_with_one_line() {
+    for retry_after in [RetryAfter::Absent, RetryAfter::Seconds(0)] {
+        let sim = stormy(Storm { calls: None, retry_after }).await;
+        let pipeline = fast(&sim, 20);
+        let (facts, attempts) = extract(&pipeline, &Around::new().await).await;
+        let error = facts.expect_err("nothing was answered");
+        println!("| endless storm, {retry_after:?}: {} calls, then: {error}", attempts.len());
+        assert_eq!((error.kind(), error.kind().exit_code()), (Kind::Unavailable, 75));
+        assert!(attempts.len() <= 40, "{} calls", attempts.len());
+    }
+}
+
+#[tokio::test]
+async fn a_wait_of_more_than_two_minutes_lets_the_account_rest_as_the_gateway_says() {
+    for retry_after in [RetryAfter::Seconds(600), RetryAfter::Date(600)] {
+        let sim = stormy(Storm { calls: Some(4), retry_after }).await;
+        let pipeline = fast(&sim, 8);
+        let around = Around::new().await;
+        let before = SystemClock.now();
+        let (facts, attempts) = extract(&pipeline, &around).await;
+        let stopped = facts.unwrap().stopped.unwrap();
+        assert!(stopped.starts_with("no account has calls left (`main`: blocked until 20"), "{stopped}");
+        assert!(attempts.len() <= 4, "{}", attempts.len());
+        let accounts = around.state.accounts(before).await.unwrap();
+        let until = accounts[0].rests[0].1.until;
+        let minutes = (until - before).as_seconds_f64() / 60.0;
+        assert!((9.9..10.2).contains(&minutes), "{retry_after:?}: {minutes}");
+        // The next start asks nothing before.
+        let (facts, again) = extract(&pipeline, &around).await;
+        assert_eq!((facts.unwrap().stopped, again.len()), (Some(stopped), 0));
+    }
+}
