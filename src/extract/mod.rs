@@ -1,7 +1,7 @@
 //! Extract: ask the gateways, within their limits, and hand every attempt to a [`Sink`].
 //!
-//! Deciding is pure and lies in files of its own; [`driver`] joins them and is the only one that waits, [`http`] the
-//! only one that talks to the network:
+//! Deciding is pure and lies in files of its own; [`driver`] joins them for a run and [`probe`] for a single question,
+//! and only [`http`] and [`reach`] talk to the network:
 //!
 //! ```text
 //! schedule ─► answered? ─► side ─► request ─► http ─► sink ─► body ─► judge ─► reading ─► schedule
@@ -39,7 +39,7 @@ mod tokens;
 mod words;
 
 pub use answered::Answered;
-pub use cached::cached_shop_id;
+pub use cached::{known_shop_id, landed_count};
 pub use driver::{Job, extract};
 pub use facts::{Covered, Listed, Note, RunFacts, ShopFacts};
 pub use judge::{Fault, Judge, Judgement, judge};

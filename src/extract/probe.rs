@@ -181,7 +181,7 @@ impl<'r> Prober<'r> {
     /// # Errors
     /// `Denied` when the gateway gives none, `Unavailable` when it does not answer.
     pub async fn renew_token(&self, gateway: usize, account: usize) -> Result<()> {
-        self.caller.renew(&self.caller.sides[gateway], account).await
+        self.caller.renew_now(&self.caller.sides[gateway], account).await
     }
 
     /// Asks one question as one account, once. The task says which gateway is asked.

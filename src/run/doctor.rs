@@ -175,9 +175,9 @@ impl Visit<'_> {
         let pipeline = self.pipeline;
         let what = match (&pipeline.files, pipeline.shops.len(), pipeline.items.len()) {
             (Some(_), _, _) => "captured files".to_owned(),
-            (None, 0, items) => format!("{items} items"),
-            (None, shops, 0) => format!("{shops} shops"),
-            (None, shops, items) => format!("{shops} shops and {items} items"),
+            (None, 0, items) => counted(items, "item"),
+            (None, shops, 0) => counted(shops, "shop"),
+            (None, shops, items) => format!("{} and {}", counted(shops, "shop"), counted(items, "item")),
         };
         let says = format!("pipeline `{}` asks gateway `{}` for {what}", pipeline.name, pipeline.gateway.name);
         if pipeline.files.is_some() {
@@ -278,7 +278,8 @@ impl Visit<'_> {
         let name = if when == When::Before { "account" } else { "quota" };
         for (account, line) in accounts.iter().zip(lines) {
             let status = match line.closed {
-                None => line.is_short.then_some(Status::Warning).unwrap_or(Status::Ok),
+                None if line.is_short => Status::Warning,
+                None => Status::Ok,
                 // What it says now the signature tells: a question that is answered wakes the account.
                 Some(Kind::Denied) if asks => Status::Warning,
                 Some(_) if somebody_can => Status::Warning,
@@ -353,7 +354,11 @@ impl Line {
                 let used_up = left == 0 && gateway.limits.quota_scope == QuotaScope::Account;
                 Self {
                     says: format!("{used} of {limit} calls today{each}, {left} left"),
-                    todo: used_up.then(|| "go on after midnight in Beijing, or add an account".to_owned()),
+                    todo: match (used_up, is_short) {
+                        (true, _) => Some("go on after midnight in Beijing, or add an account".to_owned()),
+                        (false, true) => Some("`huopan plan` says whether a run still fits".to_owned()),
+                        (false, false) => None,
+                    },
                     closed: used_up.then_some(Kind::Quota),
                     is_short,
                 }
@@ -376,6 +381,10 @@ impl Line {
         }
         line
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// Host and port of a Redis address, which may hold a password.

@@ -14,7 +14,7 @@ use huopan::state::{self, Counted, Rest, RestKind, State};
 use regex::Regex;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Place, attempt, day, huopan, load, quick};
+use crate::support::{Place, attempt, huopan, load, quick};
 
 /// The checks of a pipeline, and the exit code.
 struct Examined {
@@ -53,10 +53,18 @@ async fn examine(pipeline: &Pipeline) -> Examined {
 }
 
 async fn examine_with(pipeline: &Pipeline, calls: Calls) -> Examined {
+    examine_while(pipeline, calls, &|_| {}).await
+}
+
+/// Examines while something happens after each check.
+async fn examine_while(pipeline: &Pipeline, calls: Calls, meanwhile: &(dyn Fn(&Check) + Send + Sync)) -> Examined {
     let around =
         Surroundings { clock: Arc::new(SystemClock), progress: &Silent, cancel: CancellationToken::new(), seed: 7 };
     let told = Mutex::new(Vec::new());
-    let tell = |check: &Check| told.lock().unwrap().push(check.clone());
+    let tell = |check: &Check| {
+        meanwhile(check);
+        told.lock().unwrap().push(check.clone());
+    };
     let checks = doctor(pipeline, DoctorOptions { calls }, &around, &tell).await;
     assert_eq!(told.into_inner().unwrap(), checks, "every check is told when it ends");
     Examined { code: exit_code(&checks), checks }
@@ -99,16 +107,16 @@ async fn a_right_pipeline_is_told_check_by_check_for_one_call_per_endpoint() {
     let member = &sim.world(Gateway::Portals).shops[0].shop_id;
     let said = said.replace(member.as_str(), "<member>");
     let expected = "\
-ok       configuration           pipeline `test` asks gateway `portals` for 1 shops
+ok       configuration           pipeline `test` asks gateway `portals` for 1 shop
 ok       lake                    `<here>/lake`: written, read, deleted; of 8 creators of one file one won
-ok       state                   SQLite file `<here>/lake/_huopan/state.sqlite`
+ok       state                   SQLite file `<here>/state.sqlite`
 ok       account        main     0 of 3000 calls today, 3000 left
 ok       network        portals  `<sim>` was reached in N ms, no TLS
 ok       calls          portals  at most 5 calls as each account: shop, count, listing, categories, sku
 ok       signature      main     accepted: `shop` was answered
 ok       permission     main     `shop`: member id `<member>` · HTTP 200 in N ms
 ok       permission     main     `count`: official count N · HTTP 200 in N ms
-ok       permission     main     `listing`: N of N offers · HTTP 200 in N ms
+ok       permission     main     `listing`: 40 offers · HTTP 200 in N ms
 ok       permission     main     `sku`: answered · HTTP 200 in N ms
 ok       wholesale      main     N of N offers have a wholesale price or MOQ
 ok       clock          portals  within 30 s of the gateway's
@@ -146,6 +154,7 @@ async fn its_calls_are_landed_and_counted_and_no_run_goes_on_with_them() {
     assert!(!place.lake_files().iter().any(|file| file.display().to_string().contains("doctor-")), "nothing is left");
 
     let huopan::config::pipeline::StateConfig::Sqlite(file) = &pipeline.state else { panic!("no file") };
+    assert!(file.starts_with(place.path()), "{}: not this test's own", file.display());
     for suffix in ["", "-wal", "-shm"] {
         let _ = std::fs::remove_file(format!("{}{suffix}", file.display()));
     }
@@ -215,6 +224,102 @@ async fn a_wrong_clock_fails_where_calls_fail_too() {
 }
 
 #[tokio::test]
+async fn a_call_signed_with_a_wrong_time_proves_nothing_and_the_next_is_signed_right() {
+    let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
+    let pipeline = portals(&place, &sim, "");
+    let moves = |check: &Check| {
+        if check.check == "calls" {
+            sim.set_clock_offset(600);
+        }
+    };
+    let_rest(&pipeline, RestKind::Denied).await;
+    let url = sim.world(Gateway::Portals).shops[0].shop_id.clone();
+    let text = std::fs::read_to_string(place.path().join("pipeline.toml")).unwrap();
+    let text = Regex::new("shops = .*").unwrap().replace(&text, format!("shops = [\"{url}\"]")).into_owned();
+    let pipeline = load(&place.write("pipeline.toml", text));
+    let examined = examine_while(&pipeline, Calls::Few, &moves).await;
+    let count = examined.endpoint("count");
+    assert_eq!(count.status, Status::Warning, "{count:?}");
+    assert!(count.todo.as_ref().unwrap().contains("this machine's time"), "{count:?}");
+    assert_eq!(examined.one("signature").says, "accepted: `listing` was answered");
+    assert_eq!((examined.one("clock").status, examined.code), (Status::Warning, 0));
+    assert_eq!(examined.one("quota").status, Status::Ok, "that was no refusal: the account is awake");
+    assert!(asked(&sim).values().all(|calls| *calls == 1), "nothing is asked twice: {:?}", asked(&sim));
+}
+
+#[tokio::test]
+async fn a_dead_proxy_is_named_by_its_account_and_its_address_is_not_said() {
+    let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    place.write("proxy", format!("http://user:pass-word@{free}"));
+    let path = portals_file(&place, &sim, "");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace("calls_per_day = 3000", "calls_per_day = 3000\nproxy = \"file:proxy\"");
+    let examined = examine(&load(&place.write("pipeline.toml", text))).await;
+    let network = examined.one("network");
+    assert_eq!((network.about.as_str(), network.status), ("main", Status::Failed(Kind::Unavailable)));
+    assert!(network.says.starts_with("the proxy does not answer: "), "{network:?}");
+    let said = format!("{:?}", examined.checks);
+    assert!(!said.contains(&free.to_string()) && !said.contains("pass-word"), "{said}");
+    assert_eq!((asked(&sim), examined.code), (BTreeMap::new(), 75));
+}
+
+#[tokio::test]
+async fn every_gateway_and_every_account_is_asked_once() {
+    let keys = vec![Key::new("sim-app", 100), Key { denied: vec![Gateway::Portals], ..Key::new("sim-paid", 100) }];
+    let (sim, place) = (sim::start(Options { keys, ..quick() }).await.unwrap(), Place::new());
+    let details = format!(
+        "[fetch]\ndetails = \"missing\"\ndetails_gateway = \"item-get\"\ndetails_url = \"{}\"\n\
+         [[accounts]]\nname = \"details\"\ngateway = \"item-get\"\nlicence = \"company\"\n\
+         credentials = {{ app_key = \"sim-app\", app_secret = \"env:SECRET\" }}\n\
+         [[accounts]]\nname = \"second\"\nlicence = \"paid\"\n\
+         credentials = {{ app_key = \"sim-paid\", app_secret = \"env:SECRET\" }}\n",
+        sim.url(Gateway::ItemGet)
+    );
+    let examined = examine(&portals(&place, &sim, &details)).await;
+    let lines: Vec<(&str, &str)> =
+        examined.all("permission").iter().map(|check| (check.about.as_str(), check.status.name())).collect();
+    let second = lines.iter().filter(|line| line.0 == "second");
+    let says: Vec<&str> = second.map(|line| line.1).collect();
+    assert!(says.contains(&"failed") && !says.contains(&"ok"), "{:#?}", examined.checks);
+    assert!(lines.contains(&("details", "ok")) && lines.contains(&("main", "ok")), "{:#?}", examined.checks);
+    let mut calls: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for entry in sim.journal() {
+        *calls.entry((entry.app_key, entry.method)).or_default() += 1;
+    }
+    assert!(calls.values().all(|calls| *calls == 1) && calls.len() > 4, "{calls:?}");
+    assert_eq!(examined.code, 1);
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_tried_and_its_token_kept_nowhere() {
+    let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
+    let item = sim.world(Gateway::Aop).shops[0].offers[0].offer_id;
+    let path = place.pipeline_file(&sim, Gateway::Aop, &format!("items = [\"{item}\"]"));
+    place.write("refresh", "sim-refresh");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace("access_token = \"env:TOKEN\"", "refresh_token = \"file:refresh\"");
+    let pipeline = load(&place.write("pipeline.toml", text));
+    let examined = examine(&pipeline).await;
+    assert_eq!((examined.one("token").status, examined.endpoint("item").status), (Status::Ok, Status::Ok));
+    assert!(!format!("{:?}", examined.checks).contains("sim-token"));
+    place.write("refresh", "another-token");
+    let examined = examine(&load(&path)).await;
+    assert_eq!((examined.one("token").status, examined.code), (Status::Failed(Kind::Denied), 1));
+}
+
+#[tokio::test]
+async fn a_redis_that_is_not_there_counts_no_calls() {
+    let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let path = portals_file(&place, &sim, "");
+    let text = std::fs::read_to_string(&path).unwrap().replace("\"state.sqlite\"", &format!("\"redis://{free}\""));
+    let examined = examine(&load(&place.write("pipeline.toml", text))).await;
+    assert_eq!((examined.one("state").status, examined.code), (Status::Failed(Kind::Unavailable), 75));
+    assert_eq!(asked(&sim), BTreeMap::new());
+}
+
+#[tokio::test]
 async fn a_dead_port_is_no_reason_to_ask() {
     let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -272,7 +377,7 @@ async fn a_quota_that_the_gateway_says_is_used_up_ends_the_questions() {
 #[tokio::test]
 async fn a_lake_that_cannot_be_written_is_no_place_for_answers() {
     let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
-    let pipeline = portals(&place, &sim, "[state]\nurl = \"state.sqlite\"");
+    let pipeline = portals(&place, &sim, "");
     place.write("lake", "a file");
     let examined = examine(&pipeline).await;
     assert_eq!((examined.one("lake").status, examined.code), (Status::Failed(Kind::Config), 1));
@@ -285,7 +390,7 @@ async fn a_lake_that_cannot_be_written_is_no_place_for_answers() {
 #[tokio::test]
 async fn a_damaged_state_file_counts_no_calls() {
     let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
-    let pipeline = portals(&place, &sim, "[state]\nurl = \"state.sqlite\"");
+    let pipeline = portals(&place, &sim, "");
     place.write("state.sqlite", "SQLite format 3\0".to_owned() + &"damaged ".repeat(1000));
     let examined = examine(&pipeline).await;
     assert_eq!((examined.one("state").status, examined.code), (Status::Failed(Kind::Storage), 1));
@@ -391,10 +496,9 @@ async fn captured_files_need_no_gateway() {
     place.write("answers/one.json", "{}");
     let pipeline = load(&place.write(
         "files.toml",
-        "name = \"captured\"\ngateway = \"portals\"\n[files]\npaths = [\"answers/*.json\"]\n[lake]\nurl = \"lake\"\n",
+        "name = \"captured\"\ngateway = \"portals\"\n[files]\npaths = [\"answers/*.json\"]\n[lake]\nurl = \"lake\"\n[state]\nurl = \"state.sqlite\"\n",
     ));
     let examined = examine(&pipeline).await;
     let names: Vec<&str> = examined.checks.iter().map(|check| check.check).collect();
     assert_eq!((names, examined.code), (vec!["configuration", "lake"], 0));
-    assert_eq!(day(20).to_string(), "2026-11-20");
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod accounts;
+mod alerts;
 mod bytes;
 mod cli;
 mod cover;
@@ -14,6 +16,7 @@ mod kills;
 mod layers;
 mod nights;
 mod pace;
+mod plan;
 mod quota;
 mod resume;
 mod run;
@@ -21,4 +24,5 @@ mod samples;
 mod shipped;
 mod sim;
 mod support;
+mod traps;
 mod truth;

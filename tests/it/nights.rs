@@ -104,9 +104,10 @@ async fn a_night_that_changes_one_percent_of_five_thousand_offers_costs_ten_call
     let now = listed(&shop.pipeline, &attempts);
     let world = shop.sim.world(Gateway::Portals);
     let known = &before.shops[&world.shops[0].shop_id];
-    let moved = world.shops[0].offers.iter().filter(|offer| offer.is_on_sale).filter(|offer| {
-        known.offers.get(&offer.offer_id).is_none_or(|old| old.modified_at != Some(offer.modified_at))
-    });
+    let moved =
+        world.shops[0].offers.iter().filter(|offer| offer.is_on_sale).filter(|offer| {
+            known.offers.get(&offer.offer_id).is_none_or(|old| old.modified_at != Some(offer.modified_at))
+        });
     assert!(moved.clone().count() > 30);
     assert!(moved.clone().all(|offer| now.contains(&offer.offer_id)));
     assert_eq!(facts.shops[0].whole_dt, Some(day(17)), "the whole listing was three days ago");

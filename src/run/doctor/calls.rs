@@ -24,7 +24,7 @@ use crate::state::{self, State};
 use crate::store::Store;
 
 use super::verdict::{Signature, not_sent, verdict};
-use super::{Calls, Status, Visit};
+use super::{Calls, Status, Visit, counted};
 use questions::{Learned, Need, Question, needs};
 
 /// What calls need; what is missing was said before.
@@ -76,8 +76,7 @@ async fn ask_gateways(visit: &mut Visit<'_>, means: &Means) -> Result<()> {
         Writer::start(zone, WriterOptions { run_id, first_number: 1, mask: mask(pipeline) })
     });
     let (run_id, known) = (run_id.to_string(), Known::default());
-    let nothing = Work { shops: Vec::new(), items: Vec::new(), ..empty_work() };
-    let work = means.work.clone().unwrap_or(nothing);
+    let work = means.work.clone().unwrap_or_else(nothing);
     let job = Job {
         pipeline,
         work: work.clone(),
@@ -110,7 +109,7 @@ async fn ask_gateways(visit: &mut Visit<'_>, means: &Means) -> Result<()> {
     }
 }
 
-fn empty_work() -> Work {
+fn nothing() -> Work {
     use crate::config::pipeline::FetchDetails;
     Work { shops: Vec::new(), items: Vec::new(), skus: FetchDetails::Off, details: FetchDetails::Off }
 }
@@ -148,7 +147,7 @@ impl Asker<'_, '_, '_> {
         } else {
             let (names, price) =
                 (needs.iter().map(|need| need.endpoint()).collect::<Vec<_>>().join(", "), self.price());
-            let says = format!("at most {} as each account{price}: {names}", calls(needs.len()));
+            let says = format!("at most {} as each account{price}: {names}", counted(needs.len(), "call"));
             self.visit.add("calls", &self.gateway.name, Status::Ok, says);
             for (account, _) in reached.iter().enumerate().filter(|(_, reached)| **reached) {
                 refused |= self.interview(account, &needs).await;
@@ -324,10 +323,6 @@ impl Asker<'_, '_, '_> {
 
 /// Fewer offers without wholesale prices may be without them by chance.
 const OFFERS_TELLING: usize = 5;
-
-fn calls(count: usize) -> String {
-    if count == 1 { "1 call".to_owned() } else { format!("{count} calls") }
-}
 
 fn unreached_says(server: &str, proxied: bool, unreached: &Unreached) -> String {
     // A proxy's address is a secret.

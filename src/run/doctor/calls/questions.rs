@@ -76,7 +76,7 @@ pub(super) struct Learned {
 /// What to do about a need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Question {
-    Ask(Task, Values),
+    Ask(Task, Box<Values>),
     /// The shop is too small for it.
     NotNeeded,
     /// Nothing is known to ask about.
@@ -106,7 +106,7 @@ impl Learned {
             Need::Shop => {
                 values.shop_id = None;
                 values.shop_url.clone_from(&self.shop_url);
-                return Question::Ask(Task::Resolve { shop: 0 }, values);
+                return Question::Ask(Task::Resolve { shop: 0 }, Box::new(values));
             }
             _ if self.shop_id.is_none() && !matches!(need, Need::Item | Need::Sku) => {
                 return Question::Unknown("no shop's member id is known");
@@ -134,7 +134,7 @@ impl Learned {
                 Task::Sku { shop: None, offer_id, sku_id }
             }
         };
-        Question::Ask(task, values)
+        Question::Ask(task, Box::new(values))
     }
 
     /// Whether the shop's listing ends before the last page that the gateway serves: no category is then asked for.
