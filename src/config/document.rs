@@ -63,9 +63,13 @@ impl Table {
         self.entries.iter().find(|entry| entry.key == key)
     }
 
-    /// Lays `over` over this table: tables merge, anything else is replaced.
+    /// Lays `over` over this table: tables merge, `false` takes a key away, anything else is replaced.
     pub(super) fn merge(&mut self, over: Table) {
         for entry in over.entries {
+            if matches!(entry.node.value, Value::Flag(false)) && self.get(&entry.key).is_some() {
+                self.entries.retain(|mine| mine.key != entry.key);
+                continue;
+            }
             match self.entries.iter_mut().find(|mine| mine.key == entry.key) {
                 None => self.entries.push(entry),
                 Some(mine) => match (&mut mine.node.value, entry.node.value) {
@@ -218,6 +222,15 @@ mod tests {
         let mut text = String::new();
         canonical(&below, &mut text);
         assert_eq!(text, r#"{"a":[3,],"b":1,"t":{"deep":{"k":"v",},"x":1,"y":3,},}"#);
+    }
+
+    #[test]
+    fn a_file_laid_over_another_takes_a_key_away() {
+        let mut below = read("a = 1\n[t]\nx = 1\ny = 2");
+        below.merge(read("a = false\n[t]\nx = false\nz = false\n"));
+        let mut text = String::new();
+        canonical(&below, &mut text);
+        assert_eq!(text, r#"{"t":{"y":2,"z":false,},}"#);
     }
 
     #[test]

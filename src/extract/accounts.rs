@@ -124,9 +124,11 @@ impl Accounts {
             |state: &AccountState| matches!(closed(state), Closed::Resting(rest) if rest.kind == RestKind::Denied);
         let for_scope = if scope.is_empty() { String::new() } else { format!(" for {}", scope.replace(':', " ")) };
         let reasons: Vec<_> = self.states.iter().map(why).collect();
+        let denied = !self.states.is_empty() && self.states.iter().all(denied);
+        let what = if denied { "the gateway refuses every account" } else { "no account has calls left" };
         NoneLeft {
-            reason: format!("no account has calls left{for_scope} ({})", reasons.join("; ")),
-            denied: !self.states.is_empty() && self.states.iter().all(denied),
+            reason: format!("{what}{for_scope} ({})", reasons.join("; ")),
+            denied,
             everywhere: scope.is_empty() || self.states.iter().all(|state| state.closed.contains_key("")),
         }
     }

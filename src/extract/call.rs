@@ -49,7 +49,7 @@ pub(super) struct Caller<'r> {
     /// Set when nothing more may be sent: by a signal, or by an answer that stops the run.
     pub(super) halt: CancellationToken,
     /// Locked for moments only, never across an await.
-    pub(super) shared: &'r Mutex<Shared>,
+    pub(super) shared: Mutex<Shared>,
 }
 
 /// What calls change.
@@ -111,21 +111,23 @@ enum Step {
 }
 
 /// One attempt as it came back and was kept.
-struct Tried {
-    kept: Attempt,
-    ticket: Ticket,
+pub(super) struct Tried {
+    pub(super) kept: Attempt,
+    pub(super) ticket: Ticket,
     /// By the store's clock.
     sent_at: DateTime<Utc>,
     /// The offset that the attempt was signed with.
-    offset: TimeDelta,
+    pub(super) offset: TimeDelta,
+    /// How often its access token had been renewed.
+    token: u64,
 }
 
 /// A call, and what it needs at every step.
-struct Errand<'c, 'r> {
+pub(super) struct Errand<'c, 'r> {
     task: &'c Task,
     values: &'c Values,
-    side: &'c Side<'r>,
-    endpoint: &'r Endpoint,
+    pub(super) side: &'c Side<'r>,
+    pub(super) endpoint: &'r Endpoint,
     key: CallKey,
     /// An attempt has asked for a new access token: the next refusal counts.
     renewed: bool,
@@ -150,7 +152,7 @@ impl<'r> Caller<'r> {
         reply
     }
 
-    fn errand<'c>(&'c self, task: &'c Task, values: &'c Values) -> Result<Errand<'c, 'r>> {
+    pub(super) fn errand<'c>(&'c self, task: &'c Task, values: &'c Values) -> Result<Errand<'c, 'r>> {
         let side = self.side(task);
         let endpoint = side.endpoint(task.endpoint()).ok_or_else(|| {
             Error::config(format!("gateway `{}` has no endpoint `{}`", side.gateway.name, task.endpoint()))
@@ -221,7 +223,11 @@ impl<'r> Caller<'r> {
         let first = tokio::time::Instant::now();
         loop {
             let Some(ticket) = self.ticket(errand, reply).await? else { return Ok(Outcome::NotSent) };
-            self.renew_if_due(errand, &ticket).await?;
+            if !self.renew_if_due(errand, &ticket).await? {
+                let now = self.job.clock.now();
+                errand.side.settle(self.ledger, &ticket, Duration::ZERO, Feedback::None, now).await?;
+                continue;
+            }
             reply.attempts += 1;
             let tried = self.attempt(errand, ticket, reply.attempts).await?;
             let (judgement, outcome) = self.judge(errand, &tried.kept);
@@ -242,12 +248,12 @@ impl<'r> Caller<'r> {
                 Step::Done(outcome) => return self.refused(errand, &tried, fault.as_ref(), outcome).await,
                 Step::Again(wait) => wait,
                 Step::Rest(rest, whole) => {
-                    self.rest(errand, &tried, rest, whole).await?;
+                    self.rest(errand, &tried.ticket, rest, whole).await?;
                     Duration::ZERO
                 }
                 Step::Renew => {
                     errand.renewed = true;
-                    self.renew(errand, tried.ticket.account).await?;
+                    self.renew(errand, &tried.ticket, tried.token).await?;
                     Duration::ZERO
                 }
             };
@@ -304,7 +310,7 @@ impl<'r> Caller<'r> {
     }
 
     /// Builds, sends and lands one attempt.
-    async fn attempt(&self, errand: &Errand<'_, 'r>, mut ticket: Ticket, number: u32) -> Result<Tried> {
+    pub(super) async fn attempt(&self, errand: &Errand<'_, 'r>, mut ticket: Ticket, number: u32) -> Result<Tried> {
         let (job, side) = (self.job, errand.side);
         let account = &side.accounts[ticket.account];
         let mut tries = 0;
@@ -312,8 +318,12 @@ impl<'r> Caller<'r> {
             tries += 1;
             tokio::time::sleep(wait).await;
         }
+        while let Err(wait) = side.leave(ticket.account, tokio::time::Instant::now()) {
+            tokio::time::sleep(wait).await;
+        }
         let skew = side.live().skew;
         let sent_at = job.clock.now();
+        let token = self.tokens.generation(side.gateway, account);
         let request = self.build(errand, ticket.account, skew.correct(sent_at))?;
         let sent = tokio::time::Instant::now();
         let exchange = side.http(ticket.account).send(&request).await;
@@ -350,12 +360,12 @@ impl<'r> Caller<'r> {
         };
         let attempt = self.without_tokens(Attempt { record, body: exchange.body });
         let kept = job.sink.land(attempt).await?;
-        Ok(Tried { kept, ticket, sent_at: sent_at + self.ledger.offset, offset: skew.offset() })
+        Ok(Tried { kept, ticket, sent_at: sent_at + self.ledger.offset, offset: skew.offset(), token })
     }
 
     fn build(&self, errand: &Errand<'_, 'r>, account: usize, now: DateTime<Utc>) -> Result<Request> {
         let side = errand.side;
-        let account = self.tokens.fresh(side.gateway, &side.accounts[account], account);
+        let account = self.tokens.fresh(side.gateway, &side.accounts[account]);
         let call =
             Call { gateway: side.gateway, endpoint: errand.endpoint, account: &account, values: errand.values, now };
         request::build(call).map_err(|error| self.misbuilt(side, &error))
@@ -377,18 +387,49 @@ impl<'r> Caller<'r> {
         attempt
     }
 
-    async fn renew_if_due(&self, errand: &Errand<'_, 'r>, ticket: &Ticket) -> Result<()> {
-        let account = &errand.side.accounts[ticket.account];
-        if self.tokens.is_due(errand.side.gateway, account, ticket.account) {
-            self.renew(errand, ticket.account).await?;
+    /// Sees to a token that holds; whether the account may ask.
+    async fn renew_if_due(&self, errand: &Errand<'_, 'r>, ticket: &Ticket) -> Result<bool> {
+        let (gateway, account) = (errand.side.gateway, &errand.side.accounts[ticket.account]);
+        if !self.tokens.is_due(gateway, account) {
+            return Ok(true);
         }
-        Ok(())
+        self.renew(errand, ticket, self.tokens.generation(gateway, account)).await
     }
 
-    async fn renew(&self, errand: &Errand<'_, 'r>, account: usize) -> Result<()> {
-        let side = errand.side;
-        let now = side.live().skew.correct(self.job.clock.now());
-        self.tokens.renew(side.gateway, &side.accounts[account], account, side.http(account), now).await
+    /// Renews an account's token, unless another call has done so since the token of `generation` was used. Whether the
+    /// account may ask: one whose renewal is refused rests where another one may.
+    async fn renew(&self, errand: &Errand<'_, 'r>, ticket: &Ticket, generation: u64) -> Result<bool> {
+        let (side, account) = (errand.side, ticket.account);
+        let _turn = self.tokens.turn().await;
+        if self.tokens.generation(side.gateway, &side.accounts[account]) > generation {
+            return Ok(true);
+        }
+        match self.renew_now(side, account).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == Kind::Denied && side.live().accounts.has_other(account, &ticket.scope) => {
+                let rest = side.denied_rest(error.to_string(), self.job.clock.now() + self.ledger.offset);
+                self.rest(errand, ticket, rest, true).await?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn renew_now(&self, side: &Side<'r>, account: usize) -> Result<()> {
+        let first = tokio::time::Instant::now();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let now = side.live().skew.correct(self.job.clock.now());
+            let renewed = self.tokens.renew(side.gateway, &side.accounts[account], side.http(account), now).await;
+            let Err(error) = renewed else { return Ok(()) };
+            let spent = Spent { attempts, elapsed: first.elapsed() };
+            let next = side.budget.next(spent, ErrorClass::Retry, None, &mut self.lock().dice);
+            match next {
+                Next::Again(wait) if error.kind() == Kind::Unavailable && self.sleep(wait).await => {}
+                _ => return Err(error),
+            }
+        }
     }
 
     fn observe(&self, side: &Side<'_>, exchange: &Exchange, sent_at: DateTime<Utc>, received_at: DateTime<Utc>) {
@@ -414,7 +455,7 @@ impl<'r> Caller<'r> {
     }
 
     /// Judges what was kept; of a good answer also what the schedule needs to know.
-    fn judge(&self, errand: &Errand<'_, 'r>, kept: &Attempt) -> (Judgement, Outcome) {
+    pub(super) fn judge(&self, errand: &Errand<'_, 'r>, kept: &Attempt) -> (Judgement, Outcome) {
         let json = body::to_json(&kept.body, kept.record.content_type.as_deref());
         let parsed = json.as_ref().map_err(Clone::clone).and_then(|json| body::parse(json));
         let judgement = errand.side.judge.judge(errand.endpoint, &kept.record, parsed.as_ref().map(|raw| *raw));
@@ -515,8 +556,8 @@ impl<'r> Caller<'r> {
     }
 
     /// An account rests; the next one may ask.
-    async fn rest(&self, errand: &Errand<'_, 'r>, tried: &Tried, rest: Rest, whole: bool) -> Result<()> {
-        let account = &errand.side.accounts[tried.ticket.account].name;
+    async fn rest(&self, errand: &Errand<'_, 'r>, ticket: &Ticket, rest: Rest, whole: bool) -> Result<()> {
+        let account = &errand.side.accounts[ticket.account].name;
         let words = super::accounts::describe(&rest);
         tracing::warn!(account, reason = rest.reason, "the account rests");
         self.job.progress.on(Event::Warning(&format!("account `{account}` is {words}")));
@@ -525,8 +566,8 @@ impl<'r> Caller<'r> {
         } else {
             self.note(Note::Blocked { account: account.clone(), reason: words });
         }
-        let scope = if whole { "" } else { tried.ticket.scope.as_str() };
-        errand.side.rest(self.ledger, tried.ticket.account, scope, rest).await
+        let scope = if whole { "" } else { ticket.scope.as_str() };
+        errand.side.rest(self.ledger, ticket.account, scope, rest).await
     }
 
     /// Passes an outcome on; the account that the gateway refused rests, so that no other process tries it.
@@ -615,9 +656,9 @@ impl<'r> Caller<'r> {
 }
 
 /// A smaller change of the clock's offset does not explain a refused signature.
-const SIGNED_WRONG: TimeDelta = TimeDelta::seconds(5);
+pub(super) const SIGNED_WRONG: TimeDelta = TimeDelta::seconds(5);
 
-fn feedback(fault: Option<&Fault>, tried: &Tried) -> Feedback {
+pub(super) fn feedback(fault: Option<&Fault>, tried: &Tried) -> Feedback {
     match fault {
         None => Feedback::Good,
         Some(fault) if fault.class == ErrorClass::Throttle => Feedback::Throttled { sent_at: tried.sent_at },

@@ -107,7 +107,6 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         gated: job.gate.is_some(),
     };
     let schedule = Schedule::new(job.work.clone(), setup, &job.earlier_calls);
-    let shared = Mutex::new(Shared::new(job.seed));
     let offset = job.state.now().await? - job.clock.now();
     let caller = Caller {
         job: &job,
@@ -116,7 +115,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         tokens: Tokens::default(),
         mask: mask(pipeline),
         halt: job.cancel.child_token(),
-        shared: &shared,
+        shared: Mutex::new(Shared::new(job.seed)),
     };
     let mut run = Run { caller: &caller, schedule, error: None, stopped: None, is_refused: false };
     run.drive().await;
@@ -125,7 +124,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         caller.keep_counts().await?;
     }
     let Shared { tally, notes, ledger, .. } = {
-        let shared = &mut *shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = &mut *caller.shared.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(shared, Shared::new(job.seed))
     };
     if let Some(error) = error {
@@ -166,7 +165,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
 }
 
 /// The gateways of a run.
-fn sides(pipeline: &Pipeline) -> Result<Vec<Side<'_>>> {
+pub(super) fn sides(pipeline: &Pipeline) -> Result<Vec<Side<'_>>> {
     let choice = pipeline.account_choice;
     let mut sides = vec![Side::new(&pipeline.gateway, &pipeline.accounts, choice, None)?];
     if let Some(details) = &pipeline.details {

@@ -65,9 +65,8 @@ impl Http {
         if let Some(proxy) = proxy {
             // The address may hold a password: the cause could repeat it.
             let proxy = reqwest::Proxy::all(proxy.expose()).map_err(|_| {
-                Error::new(Kind::Config, "an account's `proxy` is no proxy address").with_hint(
-                    "`http://host:port`, `https://…` or `socks5://…`, with `user:password@` where it needs one",
-                )
+                Error::new(Kind::Config, "an account's `proxy` is no proxy address")
+                    .with_hint("`http://host:port` or `https://…`, with `user:password@` where it needs one")
             })?;
             builder = builder.proxy(proxy);
         }
@@ -90,6 +89,14 @@ impl Http {
                 .body(form.expose().to_owned()),
         };
         match builder.send().await {
+            Ok(response) => self.read(response).await,
+            Err(error) => Exchange { transport_error: Some(describe(error)), ..Exchange::default() },
+        }
+    }
+
+    /// Greets the server at an address without asking it anything: no key, no call. Its `Date` tells its clock.
+    pub async fn greet(&self, address: &url::Url) -> Exchange {
+        match self.client.head(address.clone()).send().await {
             Ok(response) => self.read(response).await,
             Err(error) => Exchange { transport_error: Some(describe(error)), ..Exchange::default() },
         }

@@ -183,7 +183,8 @@ fn missing(endpoint: &Endpoint, answer: Raw<'_>) -> Option<Problem> {
         // A stated total shows that the page was answered: TOP-type services leave an empty list out.
         return if answer::total(endpoint, answer).is_some() { None } else { absent("list") };
     }
-    if !endpoint.one.is_empty() {
+    // Where a list is there, it is what was asked for: a call for several offers extends one for a single offer.
+    if endpoint.list.is_empty() && !endpoint.one.is_empty() {
         let Some(one) = answer::first(&endpoint.one, answer) else { return absent("record") };
         if !endpoint.shop_id.is_empty() && answer::first(&endpoint.shop_id, one).and_then(Raw::text).is_none() {
             return absent("shop id");
@@ -260,7 +261,10 @@ impl Evidence<'_> {
             (ErrorClass::Gone, None)
         } else if says(&["权限", "permission"]) || says_token("acl") || self.texts().any(|text| text.contains("ACL"))
         {
-            (ErrorClass::Auth, Some("permission: the account lacks the right to call this".to_owned()))
+            (
+                ErrorClass::Auth,
+                Some("permission: the account may not call this: apply for it in the app's console".to_owned()),
+            )
         } else if says(&["签名", "signature"]) || says_token("sign") {
             (ErrorClass::Auth, signature())
         } else if self.status >= 500 || matches!(self.problem, Problem::Broken(_) | Problem::Empty) {

@@ -28,16 +28,27 @@ const LIFETIME_MAX: Duration = Duration::from_secs(86_400 * 30);
 /// The lifetime of a token whose answer states none.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
-/// The tokens of a run, by account.
+/// The tokens of a run, by gateway and account.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
-    held: Mutex<HashMap<usize, Held>>,
+    state: Mutex<State>,
+    /// Calls that are refused together ask for one new token, not for one each.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: HashMap<(String, String), Held>,
+    /// Every token that was given: an answer in flight may still name an older one.
+    given: Vec<Secret>,
 }
 
 #[derive(Debug, Clone)]
 struct Held {
     token: Secret,
     renew_at: Instant,
+    /// How often it was renewed.
+    generation: u64,
 }
 
 impl Tokens {
@@ -47,17 +58,22 @@ impl Tokens {
     }
 
     /// Whether a call as this account must wait for a new token.
-    pub(super) fn is_due(&self, gateway: &Gateway, account: &Account, index: usize) -> bool {
+    pub(super) fn is_due(&self, gateway: &Gateway, account: &Account) -> bool {
         let Some(rules) = gateway.token.as_ref().filter(|_| Self::renews(gateway, account)) else { return false };
-        match self.lock().get(&index) {
+        match self.lock().held.get(&key(gateway, account)) {
             Some(held) => Instant::now() >= held.renew_at,
             None => !account.credentials.contains_key(&rules.credential),
         }
     }
 
+    /// How often an account's token was renewed.
+    pub(super) fn generation(&self, gateway: &Gateway, account: &Account) -> u64 {
+        self.lock().held.get(&key(gateway, account)).map_or(0, |held| held.generation)
+    }
+
     /// The account with the token that holds now.
-    pub(super) fn fresh<'a>(&self, gateway: &Gateway, account: &'a Account, index: usize) -> Cow<'a, Account> {
-        match (&gateway.token, self.lock().get(&index)) {
+    pub(super) fn fresh<'a>(&self, gateway: &Gateway, account: &'a Account) -> Cow<'a, Account> {
+        match (&gateway.token, self.lock().held.get(&key(gateway, account))) {
             (Some(rules), Some(held)) => {
                 let mut account = account.clone();
                 account.credentials.insert(rules.credential.clone(), Credential::Secret(held.token.clone()));
@@ -67,9 +83,14 @@ impl Tokens {
         }
     }
 
-    /// Every token held now: what must not be kept of any answer.
+    /// Every token that was given: what must not be kept of any answer.
     pub(super) fn secrets(&self) -> Vec<Secret> {
-        self.lock().values().map(|held| held.token.clone()).collect()
+        self.lock().given.clone()
+    }
+
+    /// One renewal at a time.
+    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// Asks for a new token.
@@ -80,7 +101,6 @@ impl Tokens {
         &self,
         gateway: &Gateway,
         account: &Account,
-        index: usize,
         http: &Http,
         now: DateTime<Utc>,
     ) -> Result<()> {
@@ -95,7 +115,13 @@ impl Tokens {
             let name = &account.name;
             let error =
                 Error::new(kind, format!("gateway `{}` renews no token for account `{name}`: {what}", gateway.name));
-            error.with_hint(format!("renew `{}` of the account at the gateway's console", rules.needs))
+            match kind {
+                Kind::Unavailable => error.with_hint("try again later: what was answered is landed"),
+                _ => error.with_hint(format!(
+                    "renew `{}` of the account at the gateway's console, and see whether its key and secret are right",
+                    rules.needs
+                )),
+            }
         };
         if let Some(error) = exchange.transport_error {
             return Err(failed(Kind::Unavailable, error));
@@ -109,19 +135,28 @@ impl Tokens {
             answer::first(pointers, answer).and_then(|value| value.text().map(|text| text.trim().to_owned()))
         };
         let token = text(&rules.token).filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| failed(Kind::Denied, format!("HTTP {status}, and no token in the answer")))?;
+        let refused = if status == 429 || status >= 500 { Kind::Unavailable } else { Kind::Denied };
+        let token = token.ok_or_else(|| failed(refused, format!("HTTP {status}, and no token in the answer")))?;
         let lifetime =
             text(&rules.expires).and_then(|seconds| seconds.parse().ok()).map_or(LIFETIME, Duration::from_secs);
         let lifetime = lifetime.min(LIFETIME_MAX);
         let renew_at = Instant::now() + lifetime.saturating_sub(EARLY.min(lifetime / 10));
-        self.lock().insert(index, Held { token: Secret::new(token), renew_at });
+        let generation = self.generation(gateway, account) + 1;
+        let token = Secret::new(token);
+        let state = &mut *self.lock();
+        state.given.push(token.clone());
+        state.held.insert(key(gateway, account), Held { token, renew_at, generation });
         tracing::info!(account = account.name, "renewed the access token");
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<usize, Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn key(gateway: &Gateway, account: &Account) -> (String, String) {
+    (gateway.name.clone(), account.key.clone())
 }
 
 fn endpoint(rules: &TokenRules) -> Endpoint {

@@ -7,6 +7,7 @@
 //! * `begin`: which run a start goes on with, or begins.
 //! * `ledger`: the quota ledger rebuilt from landed attempts.
 //! * `hear`: who is told how an attempt ended.
+//! * `doctor`: what keeps a run from working, asked for one by one.
 //! * `day`: one landed day → files → publication.
 //! * `survey`: what is known before a run, for its price.
 //! * `previous`: what of the picture before goes on into today's.
@@ -16,6 +17,7 @@
 
 mod begin;
 mod day;
+pub mod doctor;
 mod hear;
 mod ledger;
 mod previous;
@@ -181,6 +183,7 @@ pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_
             notes: Mutex::default(),
         };
         let outcome = recorded(pipeline, around, &store, &start, attempt.run().await).await;
+        attempt.forget_if_vain(&outcome).await?;
         let notes = attempt.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
         hear::tell(pipeline, around, &start, &notes, &outcome).await;
         match outcome? {
@@ -236,6 +239,20 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
+    /// A run that ended without a single answer worth keeping is no unfinished run: the next start begins anew, on its own
+    /// day, instead of filling an old day with what is there much later.
+    async fn forget_if_vain(&self, outcome: &Result<Outcome>) -> Result<()> {
+        if matches!(outcome, Ok(Outcome::Published(_) | Outcome::Landed { .. } | Outcome::AlreadyPublished { .. })) {
+            return Ok(());
+        }
+        let start = &self.begun.start;
+        let zone = Zone::new(self.store.clone(), &self.pipeline.name, start.dt);
+        // A damaged segment is the user's to mend first; it is what the outcome says.
+        let gateways = survey::gateways(self.pipeline);
+        let Ok(resumed) = Resumed::read(&zone, &start.run_id, gateways).await else { return Ok(()) };
+        if resumed.settled() == 0 { zone.forget_start(&start.run_id).await } else { Ok(()) }
+    }
+
     /// Extracts, lands and publishes one day.
     async fn run(&self) -> Result<Outcome> {
         let Self { pipeline, options, around, store, begun, .. } = self;

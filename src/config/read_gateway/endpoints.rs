@@ -8,13 +8,13 @@ use crate::config::document::Entry;
 use crate::config::gateway::{ENDPOINTS, Endpoint, Http, OFFER_FIELDS, Paging, Window};
 use crate::config::reader::{Section, suggestion};
 
-use super::requests;
+use super::requests::{self, Places};
 
 /// How far an incremental listing reaches back behind the watermark, where a window does not say.
 const OVERLAP_MINUTES: i64 = 10;
 
 /// `[endpoints.…]`.
-pub(super) fn endpoints(root: &mut Section<'_>, http: Http, places: &[&str]) -> BTreeMap<String, Endpoint> {
+pub(super) fn endpoints(root: &mut Section<'_>, http: Http, places: &Places<'_>) -> BTreeMap<String, Endpoint> {
     let Some(section) = root.section("endpoints") else { return BTreeMap::new() };
     let read = |entry: &Entry| {
         if !ENDPOINTS.contains(&entry.key.as_str()) && nearest(&entry.key, ENDPOINTS.iter().copied()).is_some() {
@@ -27,14 +27,14 @@ pub(super) fn endpoints(root: &mut Section<'_>, http: Http, places: &[&str]) -> 
     section.table.entries.iter().filter_map(read).collect()
 }
 
-fn one_endpoint(mut section: Section<'_>, name: &str, http: Http, places: &[&str]) -> Endpoint {
+fn one_endpoint(mut section: Section<'_>, name: &str, http: Http, places: &Places<'_>) -> Endpoint {
     let several = section.table.get("batch").is_some();
     for key in needs(name, several) {
         section.require(key, &format!("endpoint `{name}` needs it: the JSON pointer in its answer"));
     }
     let endpoint = Endpoint {
         name: name.to_owned(),
-        path: section.text("path").and_then(|text| section.as_template(text, places)),
+        path: requests::path(&mut section, places),
         http: section.choice("http", super::HTTP).unwrap_or(http),
         params: requests::params(&mut section, places),
         fields: section.texts("fields").iter().map(|text| text.value.to_owned()).collect(),
@@ -116,7 +116,7 @@ fn paging(mut section: Section<'_>) -> Option<Paging> {
     Some(Paging { number, first, last, size, size_max: size_max? })
 }
 
-fn window(mut section: Section<'_>, places: &[&str]) -> Option<Window> {
+fn window(mut section: Section<'_>, places: &Places<'_>) -> Option<Window> {
     section.require("start", "the parameter with the start of the span");
     section.require("field", "the field of `[offer]` it speaks of, `modified_at` for example");
     let start = section.text("start").map(|text| text.value.to_owned());

@@ -144,7 +144,7 @@ fn whole(mut root: Section<'_>, text: String) -> Option<Gateway> {
     let time = requests::time(&mut root);
     let answer = answer_formats(&mut root);
     let options = requests::options(&mut root, &credentials);
-    let places = requests::places(&credentials, &options);
+    let places = requests::Places::new(&credentials, &options);
     let params = requests::params(&mut root, &places);
     let unit = root.text("unit").map(|text| text.value.to_owned());
     let sign = requests::sign(&mut root, &credentials);

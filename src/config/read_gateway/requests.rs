@@ -86,18 +86,42 @@ fn option(mut section: Section<'_>, name: &str) -> Option<OptionSpec> {
     Some(OptionSpec { name: name.to_owned(), default: default.map(|text| text.value.to_owned()), one_of })
 }
 
-/// What templates may name: huopan's places, the gateway's credentials and its options.
-pub(super) fn places<'d>(credentials: &'d [CredentialSpec], options: &'d [OptionSpec]) -> Vec<&'d str> {
-    let credentials = credentials.iter().map(|spec| spec.name.as_str());
-    PLACES.iter().copied().chain(credentials).chain(options.iter().map(|option| option.name.as_str())).collect()
+/// What templates may name.
+pub(super) struct Places<'d> {
+    /// huopan's places, the gateway's credentials and its options.
+    all: Vec<&'d str>,
+    /// Those of them that may have no value: a parameter is then left out, a path cannot be.
+    absent: Vec<&'d str>,
+}
+
+impl<'d> Places<'d> {
+    pub(super) fn new(credentials: &'d [CredentialSpec], options: &'d [OptionSpec]) -> Self {
+        let names = credentials.iter().map(|spec| spec.name.as_str());
+        let all = PLACES.iter().copied().chain(names).chain(options.iter().map(|option| option.name.as_str()));
+        let optional = credentials.iter().filter(|spec| spec.optional).map(|spec| spec.name.as_str());
+        let open = options.iter().filter(|option| option.default.is_none()).map(|option| option.name.as_str());
+        Self { all: all.collect(), absent: optional.chain(open).collect() }
+    }
+}
+
+/// `path = "…"`: all of its places have a value in every call.
+pub(super) fn path(section: &mut Section<'_>, places: &Places<'_>) -> Option<Template> {
+    let text = section.text("path")?;
+    let template = section.as_template(text, &places.all)?;
+    if let Some(place) = template.places().find(|place| places.absent.contains(place)) {
+        let problem = Problem::at(text.place, format!("`{{{place}}}` may have no value, and a path cannot do without"));
+        let help = "an option needs a `default`, a credential must not be optional; or send it as a parameter";
+        section.report.add(problem.help(help));
+    }
+    Some(template)
 }
 
 /// `params = { name = "template" }`.
-pub(super) fn params(section: &mut Section<'_>, places: &[&str]) -> Vec<(String, Template)> {
+pub(super) fn params(section: &mut Section<'_>, places: &Places<'_>) -> Vec<(String, Template)> {
     let Some(params) = section.section("params") else { return Vec::new() };
     let read = |entry: &Entry| {
         let text = params.as_text(&entry.node, &entry.key)?;
-        Some((entry.key.clone(), params.as_template(text, places)?))
+        Some((entry.key.clone(), params.as_template(text, &places.all)?))
     };
     params.table.entries.iter().filter_map(read).collect()
 }
@@ -164,7 +188,7 @@ pub(super) fn token(
     root: &mut Section<'_>,
     http: Http,
     credentials: &[CredentialSpec],
-    places: &[&str],
+    places: &Places<'_>,
 ) -> Option<TokenRules> {
     let mut section = root.section("token")?;
     for (key, help) in [
@@ -176,7 +200,7 @@ pub(super) fn token(
     ] {
         section.require(key, help);
     }
-    let path = section.text("path").and_then(|text| section.as_template(text, places));
+    let path = path(&mut section, places);
     let http = section.choice("http", super::HTTP).unwrap_or(http);
     let params = params(&mut section, places);
     let credential = section.text("credential").and_then(|text| secret_name(&section, text, credentials));

@@ -148,7 +148,7 @@ fn account(mut section: Section<'_>, scope: &Scope<'_>, side: Side) -> Option<Ac
     let allowed = gateway.and_then(|gateway| licensed(&section, gateway, licence));
     let calls_per_day = calls_per_day(&mut section, allowed, licence);
     let calls_per_second = calls_per_second(&mut section, gateway);
-    let proxy = secrets::address(&mut section, scope, "proxy", &["http", "https", "socks5"]);
+    let proxy = secrets::address(&mut section, scope, "proxy", &["http", "https"]);
     section.finish();
     let key = ledger_key(gateway, &credentials);
     Some(Account { name: name?, credentials, key, calls_per_day, calls_per_second, proxy })

@@ -19,7 +19,7 @@ fn environment(name: &str) -> Option<String> {
         "SPACED" => Some(format!("{SECRET} {SECRET}")),
         "BROKEN" => Some(format!("{SECRET}\r\n{SECRET}")),
         "UNSEEN" => Some(format!("{SECRET}\u{200b}{SECRET}")),
-        "PROXY" => Some(format!("socks5://me:{SECRET}@127.0.0.1:1080")),
+        "PROXY" => Some(format!("http://me:{SECRET}@127.0.0.1:1080")),
         "REDIS" => Some(format!("rediss://:{SECRET}@redis.example.com:6379/2\n")),
         "HOOK" => Some(format!("https://example.com/hook?key={SECRET}")),
         _ => None,

@@ -463,3 +463,55 @@ async fn a_wrong_clock_is_corrected_by_the_gateways_date() {
     assert_eq!(ran.reason(), None);
     assert!(ran.facts().retries >= 1, "{:?}", ran.facts());
 }
+
+#[tokio::test]
+async fn an_account_with_a_proxy_sends_through_it_and_nothing_else_does() {
+    let proxy = serve(|_, params| shop_of(3, params)).await;
+    let mut pipeline = one_shop("http://gateway.invalid/");
+    pipeline.accounts[0].proxy = Some(crate::base::Secret::new(proxy.as_str()));
+    let ran = run(&pipeline).await;
+    assert_eq!(ran.reason(), None);
+    pipeline.accounts[0].proxy = Some(crate::base::Secret::new("http://user:hunter2hunter2@127.0.0.1:1/"));
+    let ran = run(&pipeline).await;
+    let error = format!("{:?} {:?}", ran.error(), ran.attempts[0].record.transport_error);
+    assert!(error.contains("cannot connect") && !error.contains("hunter2"), "{error}");
+}
+
+#[tokio::test]
+async fn one_account_that_is_refused_rests_and_the_others_go_on() {
+    let url = serve(|_, params| match params["app_key"].as_str() {
+        "first" => ok(r#"{"error_response":{"code":10002,"msg":"Invalid signature"}}"#),
+        _ => shop_of(6, params),
+    })
+    .await;
+    let account = |name: &str| {
+        let mut account = testing::account(name);
+        account.credentials.insert("app_key".into(), Credential::Plain(name.into()));
+        account.key = name.into();
+        account
+    };
+    let gateway = one_worker(testing::gateway(&url));
+    let ran = run(&Pipeline { accounts: vec![account("first"), account("second")], gateway, ..one_shop(&url) }).await;
+    assert_eq!(ran.reason(), None);
+    let asked: Vec<_> = ran.attempts.iter().map(|attempt| attempt.record.account.as_str()).collect();
+    assert_eq!(asked, ["first", "second", "second", "second", "second"]);
+    let denied = Note::Denied { account: "first".into(), reason: "`10002` Invalid signature".into() };
+    assert_eq!(ran.facts().notes, [denied]);
+}
+
+#[tokio::test]
+async fn a_quota_that_counts_by_shop_holds_one_shop_and_not_the_others() {
+    let url = serve(|_, params| match params.get("member_id").map(String::as_str) {
+        Some("full") => ok(r#"{"error_code":"4013","error_message":"over quota"}"#),
+        _ => shop_of(4, params),
+    })
+    .await;
+    let mut pipeline = one_shop(&url);
+    pipeline.gateway.limits.quota_scope = crate::config::gateway::QuotaScope::Shop;
+    pipeline.shops = vec![testing::shop("full"), testing::shop("b2b-2")];
+    let ran = run(&pipeline).await;
+    let reasons: Vec<_> = ran.facts().shops.iter().map(|shop| shop.incomplete_reason.as_deref()).collect();
+    assert!(reasons[0].unwrap().starts_with("not listed: no account has calls left for shop full"), "{reasons:?}");
+    assert_eq!(reasons[1], None);
+    assert!(ran.facts().stopped.is_some(), "the next start goes on");
+}

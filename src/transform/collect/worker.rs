@@ -55,6 +55,11 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
+    /// Its records are those of a shop's listing. A call for several offers has a list, too.
+    fn is_listing(&self) -> bool {
+        !self.endpoint.list.is_empty() && self.endpoint.batch.is_none() && !self.is_detail
+    }
+
     /// The stage that what cannot be loaded of it is set aside at.
     fn stage(&self) -> &'static str {
         if self.is_detail { STAGE_DETAIL } else { STAGE_OFFER }
@@ -109,12 +114,12 @@ impl<'c> Worker<'c> {
 
     fn answer(&mut self, answer: Answer<'_>, raw: Raw<'_>) -> Result<()> {
         // Of a listing, what it says there is in all.
-        let is_listing = !answer.endpoint.list.is_empty() && !answer.is_detail;
-        let total = is_listing.then(|| answer::total(answer.endpoint, raw));
+        let total = answer.is_listing().then(|| answer::total(answer.endpoint, raw));
+        let records = records(answer.endpoint, raw);
         if let Some(offer_id) = answer.record.offer_id {
-            self.collected.answered.insert(offer_id);
+            self.answered_alone(answer, offer_id, &records);
         }
-        match records(answer.endpoint, raw) {
+        match records {
             Records::Some(records) => {
                 let mut scratch = Scratch::default();
                 let mut offer = Offer::default();
@@ -145,6 +150,15 @@ impl<'c> Worker<'c> {
         Ok(())
     }
 
+    /// An offer that was asked for alone. Calls for several leave out what is not there.
+    fn answered_alone(&mut self, answer: Answer<'_>, offer_id: i64, records: &Records<'_>) {
+        if answer.endpoint.batch.is_none() || !matches!(records, Records::Empty) {
+            self.collected.answered.insert(offer_id);
+        } else if !answer.is_detail {
+            self.collected.gone.insert(offer_id);
+        }
+    }
+
     /// Normalises one record and appends it; gives back the shop it belongs to.
     fn offer<'a>(
         &mut self,
@@ -160,6 +174,9 @@ impl<'c> Worker<'c> {
         let (collector, source) = (self.collector, answer.source);
         let mut fields = source.finder.offer(record, scratch);
         let id = fields.get(OfferField::OfferId).and_then(id::read);
+        if answer.endpoint.batch.is_some() {
+            self.collected.answered.extend(id);
+        }
         if let (Some(fill), true) = (id.and_then(|id| collector.fills.get(&id)), answer.is_detail) {
             fill.apply(source.skus, &mut fields);
         }
@@ -182,7 +199,7 @@ impl<'c> Worker<'c> {
         let answered = answers.iter().filter_map(|answer| Some((answer.sku_id?, answer.fetched_at)));
         let before = kept.iter().map(|kept| (kept.sku.sku_id, kept.fetched_at));
         let skus_fetched_at: Vec<(i64, i64)> = answered.chain(before).collect();
-        let of_listing = !answer.endpoint.list.is_empty() || answer.is_detail;
+        let of_listing = answer.is_listing() || answer.is_detail;
         if let (Some(shop), true) = (&answer.record.shop_id, of_listing) {
             // What a shop's listing holds is that shop's, under the id it was asked for with.
             offer.shop_id = Some(shop.as_str().into());

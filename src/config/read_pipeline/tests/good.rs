@@ -55,7 +55,7 @@ fn what_a_run_may_do_is_read() {
     let fetch = &pipeline.fetch;
     assert_eq!((fetch.full_days, fetch.skus, fetch.cache), (30, FetchDetails::Changed, false));
     assert_eq!(pipeline.accounts[0].calls_per_second, Some(0.5));
-    let proxy = Secret::new(format!("socks5://me:{SECRET}@127.0.0.1:1080"));
+    let proxy = Secret::new(format!("http://me:{SECRET}@127.0.0.1:1080"));
     assert_eq!(pipeline.accounts[0].proxy, Some(proxy));
     assert!(!format!("{pipeline:?}").contains(SECRET));
 }

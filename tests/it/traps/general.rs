@@ -1,0 +1,196 @@
+//! What happens at every gateway: odd documents, odd clocks, odd waits, odd secrets.
+
+use std::time::Duration;
+
+use huopan::base::Kind;
+use huopan::config::gateway::ErrorClass;
+use huopan::extract::{Judgement, Note, Record, judge};
+use huopan::sim::{Gateway, Outcome};
+use serde_json::{Value, json};
+
+use super::ask::{Asked, Reply, Server, Trap, built_in, items, offer, plain, portals, sim, sim_with};
+use crate::support::shop_lines;
+
+#[test]
+fn http_200_may_hold_an_error_of_any_family() {
+    for (gateway, endpoint, body) in [
+        ("portals", "listing", json!({"error_response": {"code": 5002, "msg": "busy"}})),
+        (
+            "portals",
+            "listing",
+            json!({"error_response": {"code": 5002}, "seller_items_list_get_response": {"items": ""}}),
+        ),
+        ("item-get", "item", json!({"code": 3001, "msg": "bad"})),
+        ("product-get", "item", json!({"error_code": "gw.X", "error_message": "bad"})),
+        ("shop-search", "listing", json!({"error_response": {"code": 7, "msg": "limited"}})),
+        ("aop", "item", json!({"success": false, "errorMsg": "bad"})),
+        ("onebound", "item", json!({"error_code": "4013", "item": {"num_iid": 1}})),
+        ("tmapi", "item", json!({"code": 439, "msg": "bad", "data": {"item_id": 1}})),
+    ] {
+        let definition = built_in(gateway);
+        let record = Record { http_status: Some(200), ..Record::default() };
+        let judgement = judge(&definition, &definition.endpoints[endpoint], &record, body.to_string().as_bytes());
+        assert!(matches!(judgement, Judgement::Fault(_)), "{gateway}: {body}");
+    }
+}
+
+async fn listed(offers: Vec<Value>, count: usize, list: fn(&[Value]) -> Value) -> Asked {
+    let server = Server::start(portals(offers, count, list)).await;
+    Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]").ask().await
+}
+
+#[tokio::test]
+async fn an_empty_list_may_be_written_as_a_text_or_an_object() {
+    for list in [|_: &[Value]| json!(""), |_: &[Value]| json!({}), |_: &[Value]| json!([]), |_: &[Value]| json!(null)] {
+        assert_eq!(listed(Vec::new(), 0, list).await.incomplete(), None, "{}", list(&[]));
+    }
+}
+
+#[tokio::test]
+async fn an_empty_list_where_the_count_says_otherwise_is_incomplete() {
+    let server = Server::start(portals(Vec::new(), 30, |_| json!(""))).await;
+    let trap = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]");
+    assert!(trap.publish().await.shops[0].incomplete_reason.is_some());
+}
+
+#[tokio::test]
+async fn a_list_of_one_may_be_written_as_an_object() {
+    let server = Server::start(portals(vec![offer(1)], 1, |offers| offers[0].clone())).await;
+    let trap = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]");
+    let report = trap.publish().await;
+    assert_eq!((report.loaded, report.is_complete()), (1, true));
+}
+
+#[tokio::test]
+async fn a_code_may_stand_only_inside_the_message() {
+    let shop = portals(vec![offer(1)], 1, plain);
+    let server = Server::start(move |call| match call.before {
+        0 => Reply::json(&json!({"error_response": {"msg": "系统错误[5002]，请重试"}})),
+        _ => shop(call),
+    })
+    .await;
+    let asked = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]").ask().await;
+    assert_eq!((asked.incomplete(), asked.facts().retries), (None, 1));
+}
+
+#[tokio::test]
+async fn an_error_in_gbk_is_read() {
+    let text = json!({"error_response": {"code": 20001, "msg": "请求频率过高"}}).to_string();
+    let text = encoding_rs::GBK.encode(&text).0.into_owned();
+    let shop = portals(vec![offer(1)], 1, plain);
+    let server = Server::start(move |call| match call.before {
+        0 => Reply::bytes(text.clone()),
+        _ => shop(call),
+    })
+    .await;
+    let asked = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]").ask().await;
+    assert_eq!((asked.incomplete(), asked.facts().throttles), (None, 1));
+}
+
+fn secret(name: &str) -> String {
+    format!(
+        "[[accounts]]\nname = \"main\"\nlicence = \"paid\"\n\
+         credentials = {{ app_key = \"sim-app\", app_secret = \"env:{name}\" }}"
+    )
+}
+
+#[tokio::test]
+async fn white_space_around_a_secret_is_ignored() {
+    let sim = sim().await;
+    let trap = Trap::on(&sim, Gateway::Portals).lines(&shop_lines(&sim.world(Gateway::Portals)));
+    assert_eq!(trap.accounts(&secret("SPACED")).ask().await.incomplete(), None);
+}
+
+#[test]
+fn a_line_break_inside_a_secret_is_refused() {
+    let trap = Trap::at("http://127.0.0.1:9/", "portals").lines("shops = [\"b2b-1\"]").accounts(&secret("BROKEN"));
+    let said = trap.refused();
+    assert!(said.contains("holds a line break") && said.contains("copy the value again"), "{said}");
+    assert!(!said.contains("sim\nsecret"));
+}
+
+#[test]
+fn a_socks_proxy_is_refused() {
+    let account = format!("{}\nproxy = \"env:SOCKS\"", secret("SECRET"));
+    let trap = Trap::at("http://127.0.0.1:9/", "portals").lines("shops = [\"b2b-1\"]").accounts(&account);
+    let said = trap.refused();
+    assert!(said.contains("one of `http://`, `https://`") && !said.contains("socks5"), "{said}");
+}
+
+#[test]
+fn a_path_names_nothing_that_may_have_no_value() {
+    for path in ["items/{brand}", "items/{access_token}"] {
+        let trap = Trap::at("http://127.0.0.1:9/", "aop").lines(&items(&[1]));
+        let said = trap.define(&format!("options.brand = {{}}\nendpoints.item.path = \"{path}\"")).refused();
+        assert!(said.contains("may have no value, and a path cannot do without"), "{said}");
+    }
+    let trap = Trap::at("http://127.0.0.1:9/", "aop").lines(&items(&[1]));
+    trap.define("options.brand = { default = \"x\" }\nendpoints.item.path = \"items/{brand}/{app_key}\"").pipeline();
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_corrected_by_the_date_of_the_answers() {
+    for offset in [-3600, 3600] {
+        let sim = sim_with(|options| options.clock_offset_seconds = offset).await;
+        let trap = Trap::on(&sim, Gateway::Portals).lines(&shop_lines(&sim.world(Gateway::Portals)));
+        let asked = trap.define("limits.calls_in_flight = 1").ask().await;
+        assert_eq!(asked.incomplete(), None);
+        let refused = sim.journal().iter().filter(|entry| entry.outcome == Outcome::Skew).count();
+        assert_eq!((refused, asked.warnings.len()), (1, 1), "{:?}", asked.warnings);
+    }
+}
+
+/// HTTP 429 with this header, then an answer.
+async fn throttled(retry_after: &'static str) -> Asked {
+    let shop = portals(vec![offer(1)], 1, plain);
+    let server = Server::start(move |call| match call.before {
+        0 => Reply::bytes("slow down").status(429).header("retry-after", retry_after),
+        _ => shop(call),
+    })
+    .await;
+    let trap = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]");
+    trap.define("limits.calls_in_flight = 1").ask().await
+}
+
+#[tokio::test]
+async fn retry_after_zero_does_not_spin() {
+    let asked = throttled("0").await;
+    assert_eq!((asked.incomplete(), asked.facts().throttles), (None, 1));
+    let wait = asked.attempts[1].record.sent_at - asked.attempts[0].record.received_at;
+    assert!(wait.num_milliseconds() >= 20, "{wait}");
+}
+
+#[tokio::test]
+async fn retry_after_may_be_a_date() {
+    let asked = throttled("Sun, 06 Nov 1994 08:49:37 GMT").await;
+    assert_eq!((asked.incomplete(), asked.facts().throttles), (None, 1));
+}
+
+#[test]
+fn retry_after_seconds_and_dates_are_waited_for() {
+    let gateway = built_in("portals");
+    let received_at = chrono::DateTime::from_timestamp(1_795_190_400, 0).unwrap();
+    for (text, seconds) in [("7", 7), ("Fri, 20 Nov 2026 16:00:09 GMT", 9)] {
+        let record =
+            Record { http_status: Some(429), retry_after: Some(text.into()), received_at, ..Record::default() };
+        let judgement = judge(&gateway, &gateway.endpoints["listing"], &record, b"slow down");
+        let Judgement::Fault(fault) = judgement else { panic!("good") };
+        assert_eq!((fault.class, fault.wait), (ErrorClass::Throttle, Some(Duration::from_secs(seconds))), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn retry_after_more_than_120_seconds_ends_the_accounts_turn() {
+    let asked = throttled("121").await;
+    assert!(asked.facts().stopped.is_some());
+    assert_eq!(asked.facts().calls_used, 1);
+    assert!(matches!(asked.facts().notes[0], Note::Blocked { .. }), "{:?}", asked.facts().notes);
+}
+
+#[tokio::test]
+async fn a_storm_of_429_is_an_outage_with_one_clear_line() {
+    let server = Server::start(|_| Reply::bytes("slow down").status(429).header("retry-after", "0")).await;
+    let trap = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]");
+    let said = trap.define("limits.attempts_max = 3").ask().await.failed(Kind::Unavailable);
+    assert!(said.contains("gateway `portals`") && said.contains("slow down"), "{said}");
+}

@@ -1,0 +1,281 @@
+//! S2, `portals`: how it is asked.
+
+use std::time::Duration;
+
+use huopan::base::Kind;
+use huopan::config::gateway::ErrorClass;
+use huopan::sim::{Gateway, Outcome, Sim};
+use serde_json::{Value, json};
+
+use super::ask::{Reply, Server, Trap, built_in, offer, plain, portals, sim, sim_with};
+use crate::support::{attempt, day, publish, shop_lines};
+
+fn shops(sim: &Sim) -> String {
+    shop_lines(&sim.world(Gateway::Portals))
+}
+
+#[tokio::test]
+async fn s2_a_page_size_of_41_is_a_parameter_error() {
+    let sim = sim().await;
+    let trap = Trap::on(&sim, Gateway::Portals).lines(&shops(&sim));
+    let said = trap.define("endpoints.listing.page.size_max = 41").ask().await.failed(Kind::Config);
+    assert!(said.contains("1001") && said.contains("`pageSize` is at most 40"), "{said}");
+    assert!(said.contains("`pageSize=41`"), "{said}");
+}
+
+#[tokio::test]
+async fn s2_past_page_50_nothing_is_asked_and_what_is_missing_is_said() {
+    let server = Server::start(portals((0..2041).map(offer).collect(), 2041, plain)).await;
+    let trap = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]");
+    let asked = trap.define("endpoints.listing = { window = false, category = false }").ask().await;
+    assert_eq!(asked.incomplete(), Some("2000 of 2041 offers listed: the rest is past page 50 × 40"));
+    let pages = server.calls().iter().filter_map(|call| call.get("pageNum").parse::<u32>().ok()).max();
+    assert_eq!(pages, Some(50));
+}
+
+#[tokio::test]
+async fn s2_null_values_are_neither_sent_nor_signed() {
+    let sim = sim().await;
+    let trap = Trap::on(&sim, Gateway::Portals).lines(&shops(&sim));
+    let trap = trap.define("options.brand = {}\nendpoints.listing.params.brand = \"{brand}\"");
+    let asked = trap.ask().await;
+    assert_eq!(asked.incomplete(), None);
+    assert!(!asked.sent("listing")[0].contains_key("brand"));
+    let chosen = trap.lines("[fetch.options]\nbrand = \"无\"").ask().await;
+    assert_eq!((chosen.incomplete(), chosen.sent("listing")[0]["brand"].as_str()), (None, "无"));
+}
+
+#[tokio::test]
+async fn s2_values_are_percent_encoded_by_rfc_3986_before_signing() {
+    let sim = sim().await;
+    let trap = Trap::on(&sim, Gateway::Portals).lines("shops = [\"https://s.1688.com/店铺~*!'()+.htm?a=1&b=c/d\"]");
+    trap.ask().await.facts();
+    // The signature was right: only the shop is not there.
+    assert_eq!(sim.journal()[0].outcome, Outcome::Gone);
+    let raw = trap.define("sign.value = \"raw\"").ask().await;
+    let said = raw.failed(Kind::Denied);
+    assert!(said.contains("10002") && said.contains("percent-encoded"), "{said}");
+}
+
+#[tokio::test]
+async fn s2_the_time_has_13_digits() {
+    let sim = sim().await;
+    let trap = Trap::on(&sim, Gateway::Portals).lines(&shops(&sim)).define("time = \"unix_s\"");
+    let said = trap.ask().await.failed(Kind::Denied);
+    assert!(said.contains("the timestamp has 13 digits"), "{said}");
+    assert_eq!(sim.journal()[0].outcome, Outcome::Skew);
+}
+
+#[tokio::test]
+async fn s2_a_misspelt_page_parameter_is_named() {
+    let sim = sim_with(|options| options.shop_sizes = vec![90]).await;
+    let trap = Trap::on(&sim, Gateway::Portals).lines(&shops(&sim));
+    let said = trap.define("endpoints.listing.page.number = \"page_num\"").ask().await.failed(Kind::Config);
+    assert!(said.contains("the gateway does not read parameter `page_num`"), "{said}");
+    assert!(said.contains("`page.number` of endpoint `listing`"), "{said}");
+}
+
+#[tokio::test]
+async fn s2_the_spelling_of_parameters_is_data() {
+    let server = Server::start(portals((0..3).map(offer).collect(), 3, plain)).await;
+    let trap = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]");
+    let spelling = "endpoints.listing.params = { member_id = false, memberId = \"{shop_id}\" }\n\
+                    endpoints.listing.window.start = \"startTime\"";
+    assert_eq!(trap.define(spelling).ask().await.incomplete(), None);
+    let listing = server.calls().into_iter().find(|call| !call.get("pageNum").is_empty()).unwrap();
+    assert_eq!((listing.get("memberId"), listing.params.contains_key("member_id")), ("b2b-1", false));
+}
+
+#[tokio::test]
+async fn s2_a_member_id_is_a_text_whatever_it_looks_like() {
+    let server = Server::start(portals(vec![offer(1)], 1, plain)).await;
+    let lines = "shops = [\"b2b-2200733087881719de\", \"0220073308788171\"]";
+    let trap = Trap::at(&server.url, "portals").lines(lines);
+    trap.publish().await;
+    let rows = trap.place.rows("select shop_id from shops order by shop_id").await;
+    let ids: Vec<_> = rows.iter().map(|row| row["shop_id"].as_str()).collect();
+    assert_eq!(ids, ["0220073308788171", "b2b-2200733087881719de"]);
+}
+
+#[tokio::test]
+async fn s2_fields_that_are_not_named_are_absent_and_the_shop_incomplete() {
+    let sim = sim().await;
+    let trap = Trap::on(&sim, Gateway::Portals).lines(&shops(&sim));
+    let asked = trap.ask().await;
+    let fields: Vec<_> = asked.sent("listing")[0]["fields"].split(',').collect();
+    for needed in ["skuIds", "wholesalePrice", "moq", "channelPrice", "modified_time"] {
+        assert!(fields.contains(&needed), "{fields:?}");
+    }
+    let few = trap.define("endpoints.listing.fields = [\"item_id\", \"title\", \"price\"]").publish().await;
+    assert!(few.shops[0].incomplete_reason.is_some());
+}
+
+/// Two nights of a shop of which little changes, the second by what changed; the start times sent in it.
+async fn second_night(definition: &str) -> (Trap, Vec<String>, Option<String>) {
+    let sim = sim_with(|options| options.shop_sizes = vec![60]).await;
+    let trap = Trap::on(&sim, Gateway::Portals).lines(&shops(&sim)).define(definition);
+    let trap = trap.lines("[fetch]\nlisting = \"changed\"");
+    trap.publish().await;
+    sim.reset();
+    sim.set_day(day(21));
+    let report = publish(&trap.pipeline(), day(21)).await;
+    let starts = sim.journal().into_iter().flat_map(|entry| {
+        let parts: Vec<String> = entry.request.split('&').map(str::to_owned).collect();
+        parts.into_iter().filter_map(|part| part.strip_prefix("start_time=").map(str::to_owned))
+    });
+    let starts: Vec<_> = starts.collect();
+    let on_sale = sim.world(Gateway::Portals).shops[0].on_sale.to_string();
+    let sql = "select count(*) from offers where dt = '2026-11-21' and status = 'on_sale'";
+    assert_eq!(trap.place.value(sql).await, on_sale);
+    (trap, starts, report.shops[0].incomplete_reason.clone())
+}
+
+#[tokio::test]
+async fn s2_a_start_time_has_13_digits() {
+    let (_, starts, incomplete) = second_night("").await;
+    assert!(!starts.is_empty() && starts.iter().all(|start| start.len() == 13), "{starts:?}");
+    assert_eq!(incomplete, None);
+}
+
+#[tokio::test]
+async fn s2_a_start_time_in_seconds_loses_data_and_is_found_out_by_the_count() {
+    let (_, starts, incomplete) = second_night("endpoints.listing.window.time = \"unix_s\"").await;
+    assert!(!starts.is_empty() && starts[0].len() == 10, "{starts:?}");
+    assert_eq!(incomplete, None);
+}
+
+#[tokio::test]
+async fn s2_a_shop_has_three_forms_of_address() {
+    let sim = sim_with(|options| options.shop_sizes = vec![4, 4, 4]).await;
+    let world = sim.world(Gateway::Portals);
+    let id = |shop: usize| world.shops[shop].shop_id.clone();
+    let lines = format!(
+        "shops = [\"https://page.1688.com/?memberId={}&x=1\", \"https://m.1688.com/shop/{}.html\", \"{}\"]",
+        id(0),
+        id(1),
+        world.shops[2].shop_url
+    );
+    let asked = Trap::on(&sim, Gateway::Portals).lines(&lines).ask().await;
+    let found: Vec<_> = asked.facts().shops.iter().map(|shop| shop.shop_id.clone()).collect();
+    assert_eq!(found, [id(0), id(1), id(2)]);
+    assert_eq!(asked.sent("shop").len(), 1);
+}
+
+#[tokio::test]
+async fn s2_an_address_is_resolved_once_in_24_hours() {
+    let sim = sim().await;
+    let lines = format!("shops = [\"{}\"]", sim.world(Gateway::Portals).shops[0].shop_url);
+    let trap = Trap::on(&sim, Gateway::Portals).lines(&lines);
+    let state = huopan::state::in_memory().await.unwrap();
+    trap.ask_with(&state).await.facts();
+    trap.ask_with(&state).await.facts();
+    let resolved = sim.journal().iter().filter(|entry| entry.method == "alibaba.shop.get").count();
+    assert_eq!(resolved, 1);
+    assert_eq!(built_in("portals").endpoints["shop"].cache_seconds, Some(24 * 3600));
+}
+
+#[tokio::test]
+async fn s2_a_listing_is_of_what_is_on_sale_sorted_by_volume() {
+    let sim = sim().await;
+    let asked = Trap::on(&sim, Gateway::Portals).lines(&shops(&sim)).ask().await;
+    let sent = asked.sent("listing")[0];
+    assert_eq!((sent["sortType"].as_str(), sent["offline"].as_str()), ("volume_desc", "false"));
+    assert_eq!(asked.sent("count")[0]["offline"], "false");
+}
+
+#[tokio::test]
+async fn s2_at_most_four_calls_are_made_at_once() {
+    let sim = sim_with(|options| {
+        options.shop_sizes = vec![400];
+        options.answer_millis = 20;
+    })
+    .await;
+    Trap::on(&sim, Gateway::Portals).lines(&shops(&sim)).ask().await.facts();
+    assert_eq!(sim.stats().accounts[0].in_flight_max, 4);
+}
+
+#[test]
+fn s2_a_worker_rests_0_8_4_and_10_seconds() {
+    let limits = built_in("portals").limits;
+    let rest = |class| huopan::extract::pace::rest(&limits.pause, class);
+    assert_eq!(rest(None), Duration::from_millis(800));
+    assert_eq!(rest(Some(ErrorClass::Retry)), Duration::from_secs(4));
+    assert_eq!(rest(Some(ErrorClass::Throttle)), Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn s2_a_test_licence_has_30_calls_and_the_31st_is_not_made() {
+    let sim = sim_with(|options| options.shop_sizes = vec![60]).await;
+    let account = "[[accounts]]\nname = \"main\"\nlicence = \"test\"\n\
+                   credentials = { app_key = \"sim-test\", app_secret = \"env:SECRET\" }";
+    let lines = format!("{}\n[fetch]\nskus = \"all\"", shops(&sim));
+    let trap = Trap::on(&sim, Gateway::Portals).lines(&lines).accounts(account);
+    let asked = trap.ask().await;
+    assert_eq!((asked.facts().calls_used, sim.stats().calls, asked.facts().quota_left), (30, 30, Some(0)));
+    assert!(!sim.stats().outcomes.contains_key(&Outcome::Quota));
+    // Nothing is started that cannot finish.
+    let told = attempt(&trap.pipeline(), huopan::run::Options::default()).await.unwrap_err();
+    assert!(told.to_string().contains("call"), "{told}");
+}
+
+#[test]
+fn s2_connecting_takes_5_to_8_seconds_and_reading_10_to_20() {
+    let limits = built_in("portals").limits;
+    assert!((5.0..=8.0).contains(&limits.connect_seconds) && (10.0..=20.0).contains(&limits.read_seconds));
+}
+
+#[tokio::test]
+async fn s2_a_call_without_an_answer_in_time_is_tried_again() {
+    let shop = portals(vec![offer(1)], 1, plain);
+    let server = Server::start(move |call| if call.before == 0 { shop(call).late() } else { shop(call) }).await;
+    let trap = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]");
+    let asked = trap.define("limits.connect_seconds = 0.1\nlimits.read_seconds = 0.1").ask().await;
+    assert_eq!((asked.incomplete(), asked.facts().retries), (None, 1));
+    let error = asked.attempts[0].record.transport_error.as_deref();
+    assert!(error.is_some_and(|error| error.starts_with("timed out")), "{error:?}");
+}
+
+/// A gateway that answers the first calls with this error.
+async fn refusing(first: usize, code: Value) -> super::ask::Asked {
+    let shop = portals(vec![offer(1)], 1, plain);
+    let server = Server::start(move |call| match call.before < first {
+        true => Reply::json(&json!({"error_response": {"code": code, "msg": "refused"}})),
+        false => shop(call),
+    })
+    .await;
+    let trap = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]");
+    trap.define("limits.calls_in_flight = 1").ask().await
+}
+
+#[tokio::test]
+async fn s2_code_1001_is_a_wrong_parameter() {
+    let said = refusing(1, json!(1001)).await.failed(Kind::Config);
+    assert!(said.contains("`member_id` is the shop's id and not its name"), "{said}");
+    assert!(said.contains("`member_id=b2b-1`"), "{said}");
+}
+
+#[tokio::test]
+async fn s2_code_10002_is_a_wrong_signature() {
+    let said = refusing(1, json!("10002")).await.failed(Kind::Denied);
+    assert!(said.contains("signature: copy the secret again"), "{said}");
+}
+
+#[tokio::test]
+async fn s2_code_5002_is_tried_again() {
+    let asked = refusing(2, json!(5002)).await;
+    assert_eq!((asked.incomplete(), asked.facts().retries, asked.facts().throttles), (None, 2, 0));
+}
+
+#[tokio::test]
+async fn s2_code_429_is_tried_again_as_a_throttle() {
+    let asked = refusing(2, json!(429)).await;
+    assert_eq!((asked.incomplete(), asked.facts().retries, asked.facts().throttles), (None, 2, 2));
+}
+
+#[tokio::test]
+async fn s2_an_answer_of_the_official_gateway_names_aop() {
+    let error = json!({"error_code": "gw.SignatureMissing", "error_message": "Request signature is missing"});
+    let server = Server::start(move |_| Reply::json(&error).status(400)).await;
+    let said = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]").ask().await.failed(Kind::Denied);
+    assert!(said.contains("`gateway = \"aop\"`"), "{said}");
+}

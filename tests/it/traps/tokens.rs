@@ -1,0 +1,134 @@
+//! The official gateway's access tokens: fetched, renewed once, kept nowhere.
+
+use huopan::base::Kind;
+use huopan::sim::{Gateway, Sim};
+use serde_json::json;
+
+use super::ask::{Reply, Server, Trap, ids, items, sim, sim_with};
+
+const OFFER: i64 = 712_757_874_907;
+
+fn account(name: &str, key: &str, tokens: &str) -> String {
+    format!(
+        "[[accounts]]\nname = \"{name}\"\n\
+         credentials = {{ app_key = \"{key}\", app_secret = \"env:SECRET\"{tokens} }}\n"
+    )
+}
+
+const REFRESH: &str = ", refresh_token = \"env:REFRESH\"";
+const BOTH: &str = ", access_token = \"env:TOKEN\", refresh_token = \"env:REFRESH\"";
+
+fn renewals(sim: &Sim) -> usize {
+    sim.journal().iter().filter(|entry| entry.method == "system.oauth2/getToken").count()
+}
+
+#[tokio::test]
+async fn aop_a_token_is_fetched_with_the_refresh_token_and_kept_nowhere() {
+    let sim = sim().await;
+    let trap = Trap::on(&sim, Gateway::Aop).lines(&items(&ids(&sim.world(Gateway::Aop), 6)));
+    let trap = trap.accounts(&account("main", "sim-app", REFRESH));
+    let report = trap.publish().await;
+    assert_eq!((report.loaded, renewals(&sim), report.calls), (6, 1, 6));
+    // `sim-token-1` is the token that was given.
+    let secrets = ["sim-token", "sim-refresh", "sim-secret"];
+    assert_eq!(trap.files_with(&secrets), Vec::<std::path::PathBuf>::new());
+}
+
+#[tokio::test]
+async fn aop_a_token_that_a_gateway_echoes_is_kept_nowhere() {
+    let server = Server::start(|call| match call.path.contains("getToken") {
+        true => Reply::json(&json!({"access_token": "given-token-77", "expires_in": "36000"})),
+        false => {
+            let token = call.get("access_token");
+            Reply::json(&json!({"errorCode": "odd", "errorMsg": format!("bad {token}"), "echo": token}))
+        }
+    })
+    .await;
+    let trap = Trap::at(&server.url, "aop").lines(&items(&[OFFER])).accounts(&account("main", "sim-app", REFRESH));
+    let told = match crate::support::attempt(&trap.pipeline(), huopan::run::Options::default()).await {
+        Ok(outcome) => format!("{outcome:?}"),
+        Err(error) => format!("{error:?} {error}"),
+    };
+    assert_eq!(server.calls().last().unwrap().get("access_token"), "given-token-77");
+    assert!(!told.contains("given-token"), "{told}");
+    assert_eq!(trap.files_with(&["given-token-77"]), Vec::<std::path::PathBuf>::new());
+}
+
+#[tokio::test]
+async fn aop_a_token_that_has_expired_is_renewed_once_for_all_calls() {
+    let sim = sim_with(|options| options.answer_millis = 20).await;
+    let trap = Trap::on(&sim, Gateway::Aop).lines(&items(&ids(&sim.world(Gateway::Aop), 8)));
+    let trap = trap.accounts(&account("main", "sim-app", BOTH));
+    trap.ask().await.facts();
+    assert_eq!(renewals(&sim), 0, "the token that was given is good");
+    sim.expire_tokens();
+    let asked = trap.ask().await;
+    assert_eq!((asked.facts().items_unanswered.len(), renewals(&sim)), (0, 1));
+    assert_eq!(asked.facts().retries, 4, "four calls were on their way");
+}
+
+#[tokio::test]
+async fn aop_a_tokens_lifetime_is_a_text_of_seconds() {
+    let renewals = async |expires: &'static str| {
+        let server = Server::start(move |call| match call.path.contains("getToken") {
+            true => Reply::json(&json!({"access_token": "given", "expires_in": expires})),
+            false => Reply::json(&json!({"success": true, "productInfo": {"productID": OFFER}})),
+        })
+        .await;
+        let trap = Trap::at(&server.url, "aop").lines(&items(&[OFFER, OFFER + 1, OFFER + 2]));
+        trap.accounts(&account("main", "sim-app", REFRESH)).ask().await.facts();
+        server.calls().iter().filter(|call| call.path.contains("getToken")).count()
+    };
+    assert_eq!((renewals("36000").await, renewals("0").await), (1, 3));
+}
+
+#[tokio::test]
+async fn aop_a_renewal_that_is_refused_names_the_account() {
+    let sim = sim_with(|options| options.refresh_token = "another".to_owned()).await;
+    let trap = Trap::on(&sim, Gateway::Aop).lines(&items(&[OFFER])).accounts(&account("main", "sim-app", REFRESH));
+    let error = trap.fail().await;
+    let said = format!("{error}: {}", error.hint().unwrap_or_default());
+    assert_eq!((error.kind(), renewals(&sim)), (Kind::Denied, 1), "{said}");
+    assert!(said.contains("renews no token for account `main`") && said.contains("`refresh_token`"), "{said}");
+    assert!(!said.contains("sim-refresh"));
+}
+
+#[tokio::test]
+async fn aop_a_renewal_that_is_refused_lets_the_next_account_ask() {
+    let sim = sim().await;
+    let trap = Trap::on(&sim, Gateway::Aop).lines(&items(&ids(&sim.world(Gateway::Aop), 6)));
+    let wrong = account("first", "sim-paid", ", refresh_token = \"env:OTHER\"");
+    let trap = trap.accounts(&(wrong + &account("second", "sim-app", REFRESH)));
+    let asked = trap.ask().await;
+    assert_eq!(asked.facts().items_unanswered, [0; 0]);
+    assert!(asked.attempts.iter().all(|attempt| attempt.record.account == "second"));
+    assert!(asked.warnings.iter().any(|text| text.contains("account `first` is denied")), "{:?}", asked.warnings);
+    assert_eq!(renewals(&sim), 2);
+}
+
+#[tokio::test]
+async fn aop_a_busy_token_address_is_asked_again() {
+    let server = Server::start(|call| match (call.path.contains("getToken"), call.before) {
+        (true, 0) => Reply::bytes("<html>busy</html>").status(503),
+        (true, 1) => Reply::json(&json!({"error": "slow down"})).status(429),
+        (true, _) => Reply::json(&json!({"access_token": "given", "expires_in": "36000"})),
+        (false, _) => Reply::json(&json!({"success": true, "productInfo": {"productID": OFFER}})),
+    })
+    .await;
+    let trap = Trap::at(&server.url, "aop").lines(&items(&[OFFER])).accounts(&account("main", "sim-app", REFRESH));
+    let asked = trap.ask().await;
+    assert_eq!((asked.facts().items_unanswered.len(), server.calls().len()), (0, 4));
+}
+
+#[tokio::test]
+async fn aop_a_refused_token_that_was_just_renewed_is_not_renewed_again() {
+    let server = Server::start(|call| match call.path.contains("getToken") {
+        true => Reply::json(&json!({"access_token": "given", "expires_in": "36000"})),
+        false => Reply::json(&json!({"error_code": "401", "error_message": "no"})).status(400),
+    })
+    .await;
+    let trap = Trap::at(&server.url, "aop").lines(&items(&[OFFER])).accounts(&account("main", "sim-app", BOTH));
+    trap.ask().await.failed(Kind::Denied);
+    let paths: Vec<_> = server.calls().iter().map(|call| call.path.contains("getToken")).collect();
+    assert_eq!(paths, [false, true, false]);
+}
