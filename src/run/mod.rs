@@ -330,6 +330,7 @@ impl Attempt<'_> {
             clock: Arc::clone(&around.clock),
             sink: &writer,
             progress: around.progress,
+            notes: &self.notes,
             cancel: around.cancel.clone(),
             seed: around.seed,
         };
@@ -338,7 +339,6 @@ impl Attempt<'_> {
         let closed = writer.close().await;
         let mut facts = extracted?;
         closed?;
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&facts.notes);
         if let Some(refusal) = gate.refusal.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Ok(Extracted::Refused { refusal, is_new });
         }

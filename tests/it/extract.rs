@@ -88,6 +88,7 @@ async fn run(pipeline: &Pipeline) -> (Result<RunFacts>, Vec<Attempt>) {
         clock,
         sink: &sink,
         progress: &Silent,
+        notes: &Mutex::default(),
         cancel,
         seed: 7,
     };
