@@ -216,9 +216,12 @@ async fn past_the_cap_a_plan_is_a_bound_that_holds() {
     assert_eq!(pages, spent["listing"], "every page stands in the proof: {shop}");
     let text = bench.huopan(&["runs", "show", &run_id[..20], "--coverage", "--lake", "lake"]).await;
     assert_eq!((text.code, &*text.stderr), (0, ""), "{text:?}");
-    for part in
-        [&*format!("run {run_id}: pipeline `test`, 2026-11-20, attempt 1: published\n"), "the beginning", "complete"]
-    {
+    for part in [
+        &*format!("run {run_id}: pipeline `test`, 2026-11-20, attempt 1: published\n"),
+        " modified from ",
+        " advanced\n",
+        " complete\n",
+    ] {
         assert!(text.stdout.contains(part), "no `{part}` in:\n{}", text.stdout);
     }
 }
