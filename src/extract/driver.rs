@@ -66,6 +66,8 @@ pub struct Job<'a> {
     pub sink: &'a dyn Sink,
     /// Who listens.
     pub progress: &'a dyn Progress,
+    /// Where what somebody should hear of accounts and quota is added, also when the extraction fails.
+    pub notes: &'a Mutex<Vec<Note>>,
     /// Ends the run: answers in flight are landed, nothing more is sent.
     pub cancel: CancellationToken,
     /// Of the jitter.
@@ -127,6 +129,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         let shared = &mut *caller.shared.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(shared, Shared::new(job.seed))
     };
+    job.notes.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&notes);
     if let Some(error) = error {
         return Err(error);
     }

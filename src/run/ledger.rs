@@ -11,8 +11,9 @@ use chrono::{Days, NaiveDate};
 
 use crate::base::{Result, RunId};
 use crate::config::Pipeline;
+use crate::extract::Record;
 use crate::land::{Counts, Zone};
-use crate::state::StateStore;
+use crate::state::{Counted, StateStore};
 use crate::store::Store;
 
 /// Runs of earlier days may have called today: a run keeps its day when it goes on.
@@ -26,20 +27,24 @@ pub(super) async fn rebuild(
     today: NaiveDate,
 ) -> Result<()> {
     let accounts = pipeline.accounts.iter().chain(pipeline.details.iter().flat_map(|details| &details.accounts));
-    let mut lost: BTreeSet<&str> = accounts.map(|account| account.key.as_str()).collect();
-    for counted in state.counts(today).await? {
-        lost.remove(counted.account.as_str());
-    }
-    if lost.is_empty() {
-        return Ok(());
-    }
+    let keys: BTreeSet<&str> = accounts.map(|account| account.key.as_str()).collect();
+    let known = state.counts(today).await?;
+    let known = |line: &Counted| {
+        let same = |counted: &&Counted| (&counted.account, &counted.scope) == (&line.account, &line.scope);
+        known.iter().find(same).map_or(0, |counted| counted.calls)
+    };
+    let scope_of = |record: &Record| {
+        let details = pipeline.details.as_ref().map(|details| &details.gateway);
+        let asked = record.gateway.as_ref().and_then(|name| details.filter(|details| details.name == *name));
+        asked.unwrap_or(&pipeline.gateway).limits.quota_scope
+    };
     let mut counts = Counts::default();
     for run in runs(store, today).await? {
         let zone = Zone::new(store.clone(), &run.pipeline, run.dt);
         let mut landed = Counts::default();
         if run.has_segments {
             for record in zone.records(&run.run_id).await? {
-                landed.add(&record, pipeline.gateway.limits.quota_scope);
+                landed.add(&record, scope_of(&record));
             }
         }
         // A killed start leaves segments that its facts do not know; of a published run some may be gone already.
@@ -49,7 +54,8 @@ pub(super) async fn rebuild(
         counts.extend(&landed.ledger());
     }
     for line in counts.ledger() {
-        if line.day == today && lost.contains(line.account.as_str()) {
+        // A state that was not lost has counted every call before it left: nothing is raised then.
+        if line.day == today && keys.contains(line.account.as_str()) && line.calls > known(&line) {
             tracing::warn!(
                 account = line.account,
                 calls = line.calls,
@@ -66,6 +72,7 @@ struct LandedRun {
     dt: NaiveDate,
     run_id: RunId,
     has_segments: bool,
+    is_unfinished: bool,
 }
 
 /// The runs of all pipelines that may have called today.
@@ -82,13 +89,20 @@ async fn runs(store: &Store, today: NaiveDate) -> Result<Vec<LandedRun>> {
         let (Ok(dt), Ok(run_id)) = (dt.parse::<NaiveDate>(), run_id.parse::<RunId>()) else { continue };
         let has_segments = name.ends_with(".seg");
         match runs.last_mut().filter(|last| last.run_id == run_id && last.pipeline == pipeline) {
-            Some(last) => last.has_segments |= has_segments,
-            // An unfinished run of any day may have called today.
-            None if dt >= earliest || has_segments || name == "start.json" => {
-                runs.push(LandedRun { pipeline: pipeline.to_owned(), dt, run_id, has_segments });
+            Some(last) => {
+                last.has_segments |= has_segments;
+                last.is_unfinished |= name == "start.json";
             }
-            None => {}
+            None => runs.push(LandedRun {
+                pipeline: pipeline.to_owned(),
+                dt,
+                run_id,
+                has_segments,
+                is_unfinished: name == "start.json",
+            }),
         }
     }
+    // An unfinished run of any day may have called today; anything else called on its day, or soon after.
+    runs.retain(|run| run.dt >= earliest || run.is_unfinished);
     Ok(runs)
 }

@@ -186,9 +186,13 @@ pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_
         attempt.forget_if_vain(&outcome).await?;
         let notes = attempt.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
         hear::tell(pipeline, around, &start, &notes, &outcome).await;
-        match outcome? {
-            Outcome::Published(published) => reports.extend(published),
-            other => return Ok(other),
+        match outcome {
+            Ok(Outcome::Published(published)) => reports.extend(published),
+            other => {
+                // The day that was made good stays so, whatever becomes of today's.
+                reports.iter().for_each(|report| around.progress.on(Event::Published(report.dt)));
+                return other;
+            }
         }
         let is_asked_for = options.dt.is_some() || start.dt >= today;
         if is_asked_for && !(options.refresh && is_retry) {
@@ -330,6 +334,7 @@ impl Attempt<'_> {
             clock: Arc::clone(&around.clock),
             sink: &writer,
             progress: around.progress,
+            notes: &self.notes,
             cancel: around.cancel.clone(),
             seed: around.seed,
         };
@@ -338,7 +343,6 @@ impl Attempt<'_> {
         let closed = writer.close().await;
         let mut facts = extracted?;
         closed?;
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&facts.notes);
         if let Some(refusal) = gate.refusal.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Ok(Extracted::Refused { refusal, is_new });
         }

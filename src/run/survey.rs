@@ -196,6 +196,7 @@ async fn probe(
         clock: Arc::clone(&around.clock),
         sink: &writer,
         progress: around.progress,
+        notes: &Mutex::default(),
         cancel: around.cancel.clone(),
         seed: around.seed,
     };

@@ -150,6 +150,7 @@ pub(crate) async fn extract(pipeline: &Pipeline, around: &Around<'_>) -> (Result
         clock: Arc::clone(&around.clock),
         sink: &sink,
         progress: around.progress,
+        notes: &std::sync::Mutex::default(),
         cancel: CancellationToken::new(),
         seed: 7,
     };

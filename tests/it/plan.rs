@@ -137,8 +137,13 @@ async fn a_probed_plan_of_shops_by_address_is_exactly_what_run_then_uses() {
         format!("shops = [{}]", urls.join(", "))
     };
     let bench = Bench::new(Gateway::Portals, quick(), urls).await;
+    let blind = bench.plan(&["--dt", "2026-11-20"]).await;
+    let before =
+        |name: &str| blind["endpoints"].as_array().unwrap().iter().find(|line| line["endpoint"] == name).unwrap();
+    let resolved = before("shop")["calls"]["most"].as_u64().unwrap();
+    assert!(resolved > 0, "an address that does not show its shop's id");
     let plan = bench.plan(&["--probe", "--dt", "2026-11-20"]).await;
-    assert_eq!(plan["probe_calls"], 4, "two addresses, two counts");
+    assert_eq!(plan["probe_calls"], resolved + 2);
     assert_eq!(bench.run("2026-11-20", 0).await, exact(&plan));
     assert_eq!(exact(&plan).keys().collect::<Vec<_>>(), ["listing"]);
 }
@@ -198,6 +203,37 @@ async fn past_the_cap_a_plan_is_a_bound_that_holds() {
     let spent = bench.run("2026-11-20", 0).await;
     within(&plan, &spent);
     assert!(plan["total"]["least"].as_u64().unwrap() >= offers.div_ceil(40));
+    // The proof of it.
+    let run_id = bench.place.value("select run_id from runs").await;
+    let shown = bench.huopan(&["runs", "show", &run_id, "--coverage", "--json", "--lake", "lake"]).await;
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+    assert_eq!((&shown["runs"][0]["status"], &shown["shops"][0]["is_complete"]), (&"published".into(), &true.into()));
+    let shop = &shown["coverage"][0]["shops"][0];
+    assert_eq!((&shop["distinct"], &shop["official_count"]), (&offers.into(), &offers.into()));
+    let slices = shop["slices"].as_array().unwrap();
+    let pages: u64 = slices.iter().map(|slice| slice["pages"].as_u64().unwrap()).sum();
+    assert!(slices.len() > 1 && slices.iter().any(|slice| slice["start_at"].is_string()), "{shop}");
+    assert_eq!(pages, spent["listing"], "every page stands in the proof: {shop}");
+    let text = bench.huopan(&["runs", "show", &run_id[..20], "--coverage", "--lake", "lake"]).await;
+    assert_eq!((text.code, &*text.stderr), (0, ""), "{text:?}");
+    for part in [
+        &*format!("run {run_id}: pipeline `test`, 2026-11-20, attempt 1: published\n"),
+        " modified from ",
+        " advanced\n",
+        " complete\n",
+    ] {
+        assert!(text.stdout.contains(part), "no `{part}` in:\n{}", text.stdout);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_left_no_facts_says_so_instead_of_a_proof() {
+    let (bench, _) = with_calls(10, "").await;
+    assert_eq!(bench.huopan(&["run", "pipeline.toml"]).await.code, 1);
+    let run_id = bench.place.value("select run_id from runs").await;
+    let text = bench.huopan(&["runs", "show", &run_id, "--coverage", "--lake", "lake"]).await.stdout;
+    assert!(text.contains("more than any day allows"), "{text}");
+    assert!(text.contains(&format!("run {run_id}: no proof of coverage: ")), "{text}");
 }
 
 #[tokio::test]

@@ -139,6 +139,11 @@ fn a_published_day_and_an_unfinished_run_are_named() {
         "pipeline `nightly`, 2026-11-20: published already, `run` makes no call; `run --refresh` costs\n\n"
     );
     assert_eq!(
+        head(Start::Retries { shops: 2, items: 1 }),
+        "pipeline `nightly`, 2026-11-20: published, but 2 shops and 1 single offer are incomplete; \
+         they alone are asked for again\n\n"
+    );
+    assert_eq!(
         head(Start::GoesOn { run_id: "0198".into() }),
         "pipeline `nightly`, 2026-11-20: goes on with run 0198; what it was answered already is not asked again\n\n"
     );

@@ -140,6 +140,7 @@ async fn run_with(pipeline: &Pipeline, sink: Memory, cancel: CancellationToken, 
         clock,
         sink: &sink,
         progress: &Silent,
+        notes: &Mutex::default(),
         cancel,
         seed: 1,
     };

@@ -70,6 +70,41 @@ fn a_run_that_has_its_counts_pays_only_for_the_rest() {
 }
 
 #[test]
+fn what_was_answered_already_is_not_in_the_price() {
+    let mut pipeline = pipeline(&["https://a.1688.com", "b2b-2"]);
+    pipeline.items = vec![1, 2, 3];
+    let about = |endpoint: &str, shop: Option<&str>| (Source::Listing, endpoint.to_owned(), shop.map(str::to_owned));
+    let answered: Answered = [
+        (about("shop", None), 1),
+        (about("count", Some("b2b-1")), 1),
+        (about("listing", Some("b2b-1")), 3),
+        (about("item", None), 2),
+    ]
+    .into();
+    let ids_by_url = HashMap::from([("https://a.1688.com".to_owned(), "b2b-1".to_owned())]);
+    let left = Survey { answered, ids_by_url, ..counted(&pipeline, &[7, 3]) };
+    assert_eq!(told(&price(&pipeline, &left).endpoints), "count 1, listing 3, item 1");
+    // Of a number that is not known it is taken off both ends, and never more than there is.
+    let blind = Survey { counts: HashMap::new(), ..left.clone() };
+    assert_eq!(told(&price(&pipeline, &blind).endpoints), "count 1, listing 1–7, item 1");
+    let all = left.answered.keys().map(|key| (key.clone(), 1000)).collect();
+    let nothing = price(&pipeline, &Survey { answered: all, ..left });
+    assert_eq!(told(&nothing.endpoints), "count 1, listing 2", "the other shop's");
+}
+
+#[test]
+fn the_first_page_that_gave_a_total_is_not_paid_twice() {
+    let mut pipeline = pipeline(&["b2b-1", "b2b-2"]);
+    pipeline.gateway.endpoints.remove("count");
+    let under_way = Survey { is_under_way: true, ..counted(&pipeline, &[7, 2]) };
+    assert_eq!(told(&price(&pipeline, &under_way).endpoints), "listing 3");
+    // An earlier start has landed it: it is spared once.
+    let landed = (Source::Listing, "listing".to_owned(), Some("b2b-1".to_owned()));
+    let again = Survey { answered: [(landed, 2)].into(), ..under_way };
+    assert_eq!(told(&price(&pipeline, &again).endpoints), "listing 2");
+}
+
+#[test]
 fn what_is_counted_today_is_exact_by_endpoint_by_shop_and_in_all() {
     let pipeline = pipeline(&["b2b-1", "b2b-2", "b2b-3"]);
     let price = price(&pipeline, &counted(&pipeline, &[3, 0, 900]));

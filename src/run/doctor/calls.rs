@@ -94,6 +94,7 @@ async fn ask_gateways(visit: &mut Visit<'_>, means: &Means) -> Result<()> {
         clock: visit.clock(),
         sink: writer.as_ref().map_or(&Nowhere as &dyn Sink, |writer| writer),
         progress: &Silent,
+        notes: &std::sync::Mutex::default(),
         cancel: visit.around.cancel.clone(),
         seed: visit.around.seed,
     };

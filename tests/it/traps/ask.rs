@@ -180,6 +180,7 @@ impl Trap {
             clock,
             sink: &sink,
             progress: &heard,
+            notes: &std::sync::Mutex::default(),
             cancel: CancellationToken::new(),
             seed: 7,
         };
