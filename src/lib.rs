@@ -3,12 +3,14 @@
 //! This page is the map. Read it, then the `mod.rs` of the stage you need: each is a contents page.
 //!
 //! ```text
-//! pipelines/*.toml  schemas/gateways/*.toml
-//!         │                 │
-//!       config ─► plan ─► extract ─► land ─► transform ─► load ─► query ─► cli
-//!                           ▲          │                   │
-//!                        gateway    raw responses       publish log + Delta tables
-//!                      (or sim, or files)
+//! pipelines/*.toml  schemas/gateways/*.toml   state (quota ledger, rhythm, caches): SQLite | Redis
+//!         │                 │                   ▲
+//!       config ─► plan ─► extract ──────────────┘
+//!                           │ ▲ answered before?
+//!                  gateway ◄┤ │
+//!        (or sim, or files) └►land ─► transform ─► load ─► query ─► cli
+//!                              │                    │
+//!                         raw responses      publish log + Delta tables
 //! ```
 //!
 //! # Values between stages
@@ -40,7 +42,9 @@
 //! | [`cli`] | the only code that prints | no |
 //!
 //! # Invariants
-//! * A call's answer is durable before anything uses it, and judged only from the landed bytes.
+//! * A call is counted in the state store before it leaves, and stays counted.
+//! * A call's answer is durable before anything uses it, and judged only from the landed bytes; what has landed is not
+//!   asked again by the next start of the run.
 //! * Received = loaded + duplicates + quarantined, checked at the end of each run.
 //! * Money goes from the JSON text to `Decimal128` without ever being a float; unknown is null with a reason.
 //! * The publish-log entry is the decision: files are written before it, Delta commits follow it, and an unfinished

@@ -3,6 +3,7 @@
 mod accounts;
 mod check;
 mod demo;
+mod doctor;
 mod explain;
 mod gateways;
 mod lake;
@@ -33,6 +34,7 @@ use crate::base::{Error, Kind, Result};
     after_help = "Examples:
   huopan demo                                      three simulated nights, then a price comparison
   huopan check pipelines/portals.toml              everything wrong with a pipeline; no network
+  huopan doctor pipelines/portals.toml             credentials, permissions, clock, lake: what would fail tonight
   huopan plan pipelines/portals.toml               what tonight costs, in calls and minutes
   huopan run pipelines/portals.toml                tonight's run
   huopan sql -c \"select * from price_at(500) limit 10\"
@@ -71,6 +73,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Say everything that is wrong with a pipeline, without the network
     Check(check::Arguments),
+    /// Look at everything a run needs, credentials and permissions included, and say what to do
+    Doctor(doctor::Arguments),
     /// What a run costs, before it spends a call
     Plan(plan::Arguments),
     /// Run a pipeline: extract, land, normalise, publish
@@ -120,6 +124,7 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match arguments.command {
         Command::Demo(arguments) => demo::main(arguments, &talk).await,
         Command::Check(arguments) => check::main(&arguments),
+        Command::Doctor(arguments) => doctor::main(&arguments, &talk).await,
         Command::Plan(arguments) => plan::main(&arguments, &talk).await,
         Command::Run(arguments) => run::main(arguments, &talk).await,
         Command::Runs(arguments) => runs::main(&arguments).await,

@@ -112,15 +112,35 @@ fn head(pipeline: &Pipeline, survey: &Survey) -> String {
         Start::GoesOn { run_id } => {
             _ = write!(text, ": goes on with run {run_id}; what it was answered already is not asked again");
         }
+        Start::Retries { shops, items } => {
+            _ = write!(text, ": published, but {}", retried(*shops, *items));
+        }
         Start::Published => {
             text.push_str(": published already, `run` makes no call; `run --refresh` costs");
         }
+    }
+    if survey.dt < survey.today && matches!(survey.start, Start::GoesOn { .. }) {
+        text.push_str(" · then the run of today follows, which is not in this price");
     }
     if survey.probe_calls > 0 {
         _ = write!(text, " · the probe made {} calls", survey.probe_calls);
     }
     text.push_str("\n\n");
     text
+}
+
+fn retried(shops: usize, items: usize) -> String {
+    let count = |number: usize, name: &str| match number {
+        0 => None,
+        1 => Some(format!("1 {name}")),
+        _ => Some(format!("{number} {name}s")),
+    };
+    let named: Vec<String> = [count(shops, "shop"), count(items, "single offer")].into_iter().flatten().collect();
+    let named = named.join(" and ");
+    match shops + items {
+        1 => format!("{named} is incomplete; it alone is asked for again"),
+        _ => format!("{named} are incomplete; they alone are asked for again"),
+    }
 }
 
 fn subjects(price: &Price) -> Table {

@@ -8,9 +8,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::base::{Error, Result};
 use crate::config::Pipeline;
+use crate::config::gateway::Endpoint;
+use crate::plan::{CountFrom, ShopWork};
 use crate::state::{Cached, StateStore};
 
-use super::answered::{self, CallKey};
+use super::answered::{self, Answered, CallKey};
 use super::reading::read;
 use super::request::{self, Call, Values};
 use super::schedule::{ListKind, Outcome, Task};
@@ -30,34 +32,80 @@ pub(super) fn is_count(task: &Task) -> bool {
     matches!(task, Task::Count { .. } | Task::Page { list: ListKind::OnSale, slice: 0, page: 0 | 1, .. })
 }
 
-/// The id behind a shop's address, where the cache holds it.
+/// The id behind a shop's address, where an answer that has landed or the cache holds it.
 ///
 /// # Errors
-/// Whatever the state store fails with; `Config` when the definition cannot build the call.
-pub async fn cached_shop_id(pipeline: &Pipeline, state: &dyn StateStore, url: &str) -> Result<Option<String>> {
-    let gateway = &pipeline.gateway;
-    let (Some(endpoint), Some(account)) = (gateway.endpoints.get("shop"), pipeline.accounts.first()) else {
-        return Ok(None);
-    };
-    let values = Values {
-        shop_url: Some(url.to_owned()),
-        answer: Some(pipeline.fetch.answer),
-        more: pipeline.fetch.options.clone(),
-        ..Values::default()
-    };
-    let now = state.now().await?;
-    let mut identity = request::identity(Call { gateway, endpoint, account, values: &values, now })
-        .map_err(|error| Error::config(format!("gateway `{}`: {error}", gateway.name)))?;
-    let mask = super::driver::mask(pipeline);
-    identity.values_mut().for_each(|value| *value = mask.text(value));
-    let key = key(&gateway.url, answered::key("", "shop", &identity));
-    let Some(kept) = state.cached(&key, now).await?.and_then(|cached| decode(&cached.value)) else { return Ok(None) };
-    let json = body::to_json(&kept.body, kept.record.content_type.as_deref());
-    let Ok(answer) = json.as_ref().map_err(Clone::clone).and_then(|json| body::parse(json)) else { return Ok(None) };
-    match read(&Task::Resolve { shop: 0 }, gateway, endpoint, answer) {
-        Outcome::Resolved(id) => Ok(Some(id)),
+/// Whatever the state store or the landing zone fails with; `Config` when the definition cannot build the call.
+pub async fn known_shop_id(
+    pipeline: &Pipeline,
+    answered: &dyn Answered,
+    state: &dyn StateStore,
+    url: &str,
+) -> Result<Option<String>> {
+    let values = Values { shop_url: Some(url.to_owned()), ..Values::default() };
+    let task = Task::Resolve { shop: 0 };
+    let Some((endpoint, answer_key)) = question(pipeline, &task, values)? else { return Ok(None) };
+    let mut kept = answered.find(answer_key).await?;
+    if kept.is_none() && pipeline.fetch.cache {
+        let cached = state.cached(&key(&pipeline.gateway.url, answer_key), state.now().await?).await?;
+        kept = cached.and_then(|cached| decode(&cached.value));
+    }
+    match kept.and_then(|kept| reread(&task, pipeline, endpoint, &kept)) {
+        Some(Outcome::Resolved(id)) => Ok(Some(id)),
         _ => Ok(None),
     }
+}
+
+/// A shop's official count of the run's day, where an answer that has landed says it.
+///
+/// # Errors
+/// As [`known_shop_id`].
+pub async fn landed_count(
+    pipeline: &Pipeline,
+    answered: &dyn Answered,
+    shop: &ShopWork,
+    id: &str,
+) -> Result<Option<u64>> {
+    let mut values = Values { shop_id: Some(id.to_owned()), shop_url: shop.shop.url.clone(), ..Values::default() };
+    let task = match shop.count {
+        CountFrom::Endpoint => Task::Count { shop: 0 },
+        CountFrom::Listing => {
+            let paging = pipeline.gateway.endpoints.get("listing").and_then(|listing| listing.page.as_ref());
+            let page = paging.map_or(1, |paging| paging.first);
+            values.page = Some(page);
+            Task::Page { shop: 0, list: ListKind::OnSale, slice: 0, page }
+        }
+    };
+    let Some((endpoint, key)) = question(pipeline, &task, values)? else { return Ok(None) };
+    let kept = answered.find(key).await?;
+    Ok(match kept.and_then(|kept| reread(&task, pipeline, endpoint, &kept)) {
+        Some(Outcome::Counted(count)) => Some(count),
+        Some(Outcome::Page(page, _)) => page.total,
+        _ => None,
+    })
+}
+
+/// The endpoint that answers a task about the pipeline's own gateway, and the key of its call.
+fn question<'p>(pipeline: &'p Pipeline, task: &Task, values: Values) -> Result<Option<(&'p Endpoint, CallKey)>> {
+    let gateway = &pipeline.gateway;
+    let (Some(endpoint), Some(account)) = (gateway.endpoints.get(task.endpoint()), pipeline.accounts.first()) else {
+        return Ok(None);
+    };
+    let (answer, more) = (Some(pipeline.fetch.answer), pipeline.fetch.options.clone());
+    let values = Values { answer, more, ..values };
+    // The time is no part of a call's identity.
+    let call = Call { gateway, endpoint, account, values: &values, now: DateTime::UNIX_EPOCH };
+    let mut identity =
+        request::identity(call).map_err(|error| Error::config(format!("gateway `{}`: {error}", gateway.name)))?;
+    let mask = super::driver::mask(pipeline);
+    identity.values_mut().for_each(|value| *value = mask.text(value));
+    Ok(Some((endpoint, answered::key("", task.endpoint(), &identity))))
+}
+
+/// What a kept answer says.
+fn reread(task: &Task, pipeline: &Pipeline, endpoint: &Endpoint, kept: &Attempt) -> Option<Outcome> {
+    let json = body::to_json(&kept.body, kept.record.content_type.as_deref()).ok()?;
+    Some(read(task, &pipeline.gateway, endpoint, body::parse(&json).ok()?))
 }
 
 /// The record as a line of JSON, then the body.

@@ -49,7 +49,7 @@ pub(super) struct Caller<'r> {
     /// Set when nothing more may be sent: by a signal, or by an answer that stops the run.
     pub(super) halt: CancellationToken,
     /// Locked for moments only, never across an await.
-    pub(super) shared: &'r Mutex<Shared>,
+    pub(super) shared: Mutex<Shared>,
 }
 
 /// What calls change.
@@ -111,23 +111,23 @@ enum Step {
 }
 
 /// One attempt as it came back and was kept.
-struct Tried {
-    kept: Attempt,
-    ticket: Ticket,
+pub(super) struct Tried {
+    pub(super) kept: Attempt,
+    pub(super) ticket: Ticket,
     /// By the store's clock.
     sent_at: DateTime<Utc>,
     /// The offset that the attempt was signed with.
-    offset: TimeDelta,
+    pub(super) offset: TimeDelta,
     /// How often its access token had been renewed.
     token: u64,
 }
 
 /// A call, and what it needs at every step.
-struct Errand<'c, 'r> {
+pub(super) struct Errand<'c, 'r> {
     task: &'c Task,
     values: &'c Values,
-    side: &'c Side<'r>,
-    endpoint: &'r Endpoint,
+    pub(super) side: &'c Side<'r>,
+    pub(super) endpoint: &'r Endpoint,
     key: CallKey,
     /// An attempt has asked for a new access token: the next refusal counts.
     renewed: bool,
@@ -152,7 +152,7 @@ impl<'r> Caller<'r> {
         reply
     }
 
-    fn errand<'c>(&'c self, task: &'c Task, values: &'c Values) -> Result<Errand<'c, 'r>> {
+    pub(super) fn errand<'c>(&'c self, task: &'c Task, values: &'c Values) -> Result<Errand<'c, 'r>> {
         let side = self.side(task);
         let endpoint = side.endpoint(task.endpoint()).ok_or_else(|| {
             Error::config(format!("gateway `{}` has no endpoint `{}`", side.gateway.name, task.endpoint()))
@@ -310,12 +310,15 @@ impl<'r> Caller<'r> {
     }
 
     /// Builds, sends and lands one attempt.
-    async fn attempt(&self, errand: &Errand<'_, 'r>, mut ticket: Ticket, number: u32) -> Result<Tried> {
+    pub(super) async fn attempt(&self, errand: &Errand<'_, 'r>, mut ticket: Ticket, number: u32) -> Result<Tried> {
         let (job, side) = (self.job, errand.side);
         let account = &side.accounts[ticket.account];
         let mut tries = 0;
         while let Some(wait) = side.on_time(self.ledger, &mut ticket, job.clock.now(), tries).await? {
             tries += 1;
+            tokio::time::sleep(wait).await;
+        }
+        while let Err(wait) = side.leave(ticket.account, tokio::time::Instant::now()) {
             tokio::time::sleep(wait).await;
         }
         let skew = side.live().skew;
@@ -416,7 +419,7 @@ impl<'r> Caller<'r> {
         }
     }
 
-    async fn renew_now(&self, side: &Side<'r>, account: usize) -> Result<()> {
+    pub(super) async fn renew_now(&self, side: &Side<'r>, account: usize) -> Result<()> {
         let first = tokio::time::Instant::now();
         let mut attempts = 0;
         loop {
@@ -456,7 +459,7 @@ impl<'r> Caller<'r> {
     }
 
     /// Judges what was kept; of a good answer also what the schedule needs to know.
-    fn judge(&self, errand: &Errand<'_, 'r>, kept: &Attempt) -> (Judgement, Outcome) {
+    pub(super) fn judge(&self, errand: &Errand<'_, 'r>, kept: &Attempt) -> (Judgement, Outcome) {
         let json = body::to_json(&kept.body, kept.record.content_type.as_deref());
         let parsed = json.as_ref().map_err(Clone::clone).and_then(|json| body::parse(json));
         let judgement = errand.side.judge.judge(errand.endpoint, &kept.record, parsed.as_ref().map(|raw| *raw));
@@ -657,9 +660,9 @@ impl<'r> Caller<'r> {
 }
 
 /// A smaller change of the clock's offset does not explain a refused signature.
-const SIGNED_WRONG: TimeDelta = TimeDelta::seconds(5);
+pub(super) const SIGNED_WRONG: TimeDelta = TimeDelta::seconds(5);
 
-fn feedback(fault: Option<&Fault>, tried: &Tried) -> Feedback {
+pub(super) fn feedback(fault: Option<&Fault>, tried: &Tried) -> Feedback {
     match fault {
         None => Feedback::Good,
         Some(fault) if fault.class == ErrorClass::Throttle => Feedback::Throttled { sent_at: tried.sent_at },

@@ -59,7 +59,7 @@ pub struct Job<'a> {
     /// Whether counts that a probe (or a start that was refused) has just bought may be used.
     pub reads_counts: bool,
     /// Says, once ids and counts are known, why the run must not go on: calls are short.
-    pub gate: Option<&'a Gate<'a>>,
+    pub gate: Option<&'a dyn Gate>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where attempts go.
@@ -72,8 +72,15 @@ pub struct Job<'a> {
     pub seed: u64,
 }
 
-/// Takes the official counts, by the shop's place in the work; gives why the run must not go on, if it must not.
-pub type Gate<'a> = dyn Fn(&HashMap<usize, u64>) -> Option<String> + Send + Sync + 'a;
+/// Decides whether a run goes on once it knows ids and counts.
+#[async_trait::async_trait]
+pub trait Gate: Send + Sync {
+    /// Takes the official counts, by the shop's place in the work; gives why the run must not go on, if it must not.
+    ///
+    /// # Errors
+    /// Whatever keeps this from being decided: the run must stop.
+    async fn refusal(&self, counts: HashMap<usize, u64>) -> Result<Option<String>>;
+}
 
 /// Why a signal stopped the run.
 const SIGNALLED: &str = "stopped by a signal";
@@ -100,7 +107,6 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         gated: job.gate.is_some(),
     };
     let schedule = Schedule::new(job.work.clone(), setup, &job.earlier_calls);
-    let shared = Mutex::new(Shared::new(job.seed));
     let offset = job.state.now().await? - job.clock.now();
     let caller = Caller {
         job: &job,
@@ -109,7 +115,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         tokens: Tokens::default(),
         mask: mask(pipeline),
         halt: job.cancel.child_token(),
-        shared: &shared,
+        shared: Mutex::new(Shared::new(job.seed)),
     };
     let mut run = Run { caller: &caller, schedule, error: None, stopped: None, is_refused: false };
     run.drive().await;
@@ -118,7 +124,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         caller.keep_counts().await?;
     }
     let Shared { tally, notes, ledger, .. } = {
-        let shared = &mut *shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = &mut *caller.shared.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(shared, Shared::new(job.seed))
     };
     if let Some(error) = error {
@@ -159,7 +165,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
 }
 
 /// The gateways of a run.
-fn sides(pipeline: &Pipeline) -> Result<Vec<Side<'_>>> {
+pub(super) fn sides(pipeline: &Pipeline) -> Result<Vec<Side<'_>>> {
     let choice = pipeline.account_choice;
     let mut sides = vec![Side::new(&pipeline.gateway, &pipeline.accounts, choice, None)?];
     if let Some(details) = &pipeline.details {
@@ -222,7 +228,7 @@ impl<'r> Run<'r> {
                     Landed::Call(task, Box::new(reply))
                 }));
             }
-            if calls_in_flight == 0 && self.pass_gate() {
+            if calls_in_flight == 0 && self.pass_gate().await {
                 continue;
             }
             // Rests alone are not worth waiting for: either a worker is free, or nothing is left to do.
@@ -249,14 +255,19 @@ impl<'r> Run<'r> {
     }
 
     /// Ids and counts are known: may the run go on? Whether there may be something new to hand out.
-    fn pass_gate(&mut self) -> bool {
+    async fn pass_gate(&mut self) -> bool {
         if !self.schedule.is_gated() || self.error.is_some() || self.stopped.is_some() {
             return false;
         }
         self.schedule.open();
-        match self.caller.job.gate.and_then(|gate| gate(&self.schedule.counts())) {
-            None => true,
-            Some(reason) => {
+        let Some(gate) = self.caller.job.gate else { return true };
+        match gate.refusal(self.schedule.counts()).await {
+            Ok(None) => true,
+            Err(error) => {
+                self.error = Some(error);
+                false
+            }
+            Ok(Some(reason)) => {
                 self.caller.note(Note::Refused { reason: reason.clone() });
                 self.stopped = Some(reason);
                 self.is_refused = true;

@@ -94,6 +94,14 @@ impl Http {
         }
     }
 
+    /// Greets the server at an address without asking it anything: no key, no call. Its `Date` tells its clock.
+    pub async fn greet(&self, address: &url::Url) -> Exchange {
+        match self.client.head(address.clone()).send().await {
+            Ok(response) => self.read(response).await,
+            Err(error) => Exchange { transport_error: Some(describe(error)), ..Exchange::default() },
+        }
+    }
+
     async fn read(&self, mut response: reqwest::Response) -> Exchange {
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let mut exchange = Exchange {

@@ -261,7 +261,10 @@ impl Evidence<'_> {
             (ErrorClass::Gone, None)
         } else if says(&["权限", "permission"]) || says_token("acl") || self.texts().any(|text| text.contains("ACL"))
         {
-            (ErrorClass::Auth, Some("permission: the account lacks the right to call this".to_owned()))
+            (
+                ErrorClass::Auth,
+                Some("permission: the account may not call this: apply for it in the app's console".to_owned()),
+            )
         } else if says(&["签名", "signature"]) || says_token("sign") {
             (ErrorClass::Auth, signature())
         } else if self.status >= 500 || matches!(self.problem, Problem::Broken(_) | Problem::Empty) {

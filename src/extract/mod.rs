@@ -1,11 +1,12 @@
 //! Extract: ask the gateways, within their limits, and hand every attempt to a [`Sink`].
 //!
-//! Deciding is pure and lies in files of its own; [`driver`] joins them and is the only one that waits, [`http`] the
-//! only one that talks to the network:
+//! Deciding is pure and lies in files of its own; [`driver`] joins them for a run and [`probe`] for a single question,
+//! and only [`http`] and [`reach`] talk to the network:
 //!
 //! ```text
-//! schedule ─► request ─► pace ─► http ─► sink ─► body ─► judge ─► answer ─► schedule
-//!   page        sign             skew    (land)            └► retry
+//! schedule ─► answered? ─► side ─► request ─► http ─► sink ─► body ─► judge ─► reading ─► schedule
+//!  cover       cached     (state)    sign     skew   (land)             └► retry   answer
+//!  page                   accounts   tokens                                pace
 //! ```
 //!
 //! Invariant: an attempt counts only once the sink has made it durable, and what is judged is what was kept.
@@ -23,7 +24,9 @@ pub mod http;
 pub mod judge;
 pub mod pace;
 pub mod page;
+pub mod probe;
 pub mod progress;
+pub mod reach;
 mod reading;
 pub mod record;
 pub mod request;
@@ -36,7 +39,7 @@ mod tokens;
 mod words;
 
 pub use answered::Answered;
-pub use cached::cached_shop_id;
+pub use cached::{known_shop_id, landed_count};
 pub use driver::{Job, extract};
 pub use facts::{Covered, Listed, Note, RunFacts, ShopFacts};
 pub use judge::{Fault, Judge, Judgement, judge};

@@ -5,12 +5,14 @@
 //!
 //! Invariant: no call leaves without a reservation, and none later than [`LATE`] after its place in the rhythm.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+use tokio::time::Instant;
 
 use crate::base::Result;
 use crate::base::time::beijing_day;
@@ -31,6 +33,8 @@ const LATE: TimeDelta = TimeDelta::milliseconds(5);
 /// A machine that is too busy to send within [`LATE`] sends after this many tries all the same: the last place is the
 /// latest, so nothing was sent since.
 const PLACES_MAX: u32 = 20;
+/// What a window is wider than a second: networks jitter.
+const WINDOW_MARGIN: Duration = Duration::from_millis(5);
 /// A denied account rests this long, unless its credentials change.
 const DENIED: TimeDelta = TimeDelta::hours(1);
 
@@ -53,6 +57,8 @@ pub(super) struct Live {
     pub(super) accounts: Accounts,
     pub(super) skew: Skew,
     pub(super) outage: Outage,
+    /// The last calls of each account, as many as one second allows.
+    sent: Vec<VecDeque<Instant>>,
 }
 
 /// What a side shares with the whole run.
@@ -89,6 +95,18 @@ pub(super) enum Turn {
     NoneLeft(NoneLeft),
 }
 
+/// Whether a call may leave as one account.
+pub(super) enum OwnTurn {
+    Send(Ticket),
+    /// Ask again after this.
+    Wait(Duration),
+    /// The account cannot ask.
+    Closed(Closed),
+}
+
+/// In the place of the credentials' digest: none is equal to it, so that rests of refused credentials bind nobody.
+const ANY_CREDENTIALS: &str = "any";
+
 impl<'r> Side<'r> {
     pub(super) fn new(
         gateway: &'r Gateway,
@@ -114,6 +132,7 @@ impl<'r> Side<'r> {
                 accounts: Accounts::new(choice, known),
                 skew: Skew::default(),
                 outage: Outage::new(&gateway.limits),
+                sent: vec![VecDeque::new(); accounts.len()],
             }),
         })
     }
@@ -151,16 +170,8 @@ impl<'r> Side<'r> {
             match ledger.state.reserve(&self.ask(ledger, account, scope, asked_at, None)).await? {
                 Reserved::Granted { place, used } => {
                     let mark = self.live().accounts.counted(account, scope, used);
-                    let scope = scope.to_owned();
-                    return Ok(Turn::Send(Ticket {
-                        account,
-                        scope,
-                        day: self.day(now),
-                        granted_at: asked_at,
-                        waited: Duration::ZERO,
-                        place,
-                        mark,
-                    }));
+                    let day = self.day(now);
+                    return Ok(Turn::Send(Ticket { mark, ..Ticket::new(account, scope, day, asked_at, place) }));
                 }
                 Reserved::Wait(at) => {
                     earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
@@ -177,6 +188,27 @@ impl<'r> Side<'r> {
                 Turn::Wait((at - now - ledger.offset).to_std().unwrap_or_default().max(Duration::from_millis(1)))
             }
             None => Turn::NoneLeft(self.live().accounts.none_left(scope)),
+        })
+    }
+
+    /// As [`Side::turn`], as this account alone and whether or not the gateway has refused it before: such rests are over
+    /// then. Whoever asks lets it rest again, unless the gateway has changed its mind.
+    pub(super) async fn turn_as(
+        &self,
+        ledger: Ledger<'_>,
+        account: usize,
+        scope: &str,
+        now: DateTime<Utc>,
+    ) -> Result<OwnTurn> {
+        let asked_at = now + ledger.offset;
+        let ask = Ask { credentials: ANY_CREDENTIALS, ..self.ask(ledger, account, scope, asked_at, None) };
+        Ok(match ledger.state.reserve(&ask).await? {
+            Reserved::Granted { place, .. } => {
+                OwnTurn::Send(Ticket::new(account, scope, self.day(now), asked_at, place))
+            }
+            Reserved::Wait(at) => OwnTurn::Wait((at - asked_at).to_std().unwrap_or_default()),
+            Reserved::UsedUp { used } => OwnTurn::Closed(Closed::UsedUp { used }),
+            Reserved::Resting(rest) => OwnTurn::Closed(Closed::Resting(rest)),
         })
     }
 
@@ -201,6 +233,28 @@ impl<'r> Side<'r> {
                 Ok(Some(Duration::ZERO))
             }
         }
+    }
+
+    /// Takes note that a call leaves now, or says how long it must still wait. A reservation tells when a call may leave;
+    /// how long the way from there to the wire takes is known only here, and must not push two calls together.
+    ///
+    /// # Errors
+    /// The time to wait; nothing was noted then.
+    pub(super) fn leave(&self, account: usize, now: Instant) -> std::result::Result<(), Duration> {
+        let Some(rate) = self.bounds(account).calls_per_second else { return Ok(()) };
+        // A window holds whole calls: 2.5 a second are 2; 0.5 a second are 1 in two.
+        let (calls, window) = if rate >= 1.0 { (rate.floor(), 1.0) } else { (1.0, 1.0 / rate) };
+        let mut live = self.live();
+        let Some(sent) = live.sent.get_mut(account) else { return Ok(()) };
+        if sent.len() as f64 >= calls {
+            let free_at = sent.front().map_or(now, |first| *first + seconds(window) + WINDOW_MARGIN);
+            if now < free_at {
+                return Err(free_at - now);
+            }
+            sent.pop_front();
+        }
+        sent.push_back(now);
+        Ok(())
     }
 
     /// Gives the ticket's place in flight back, to rest for `rest`.
@@ -286,6 +340,12 @@ impl<'r> Side<'r> {
     }
 }
 
+impl Ticket {
+    fn new(account: usize, scope: &str, day: NaiveDate, granted_at: DateTime<Utc>, place: u32) -> Self {
+        Self { account, scope: scope.to_owned(), day, granted_at, waited: Duration::ZERO, place, mark: None }
+    }
+}
+
 /// The next midnight in Beijing.
 pub(super) fn midnight_after(now: DateTime<Utc>) -> DateTime<Utc> {
     let tomorrow = beijing_day(now).succ_opt().unwrap_or(beijing_day(now));
@@ -307,4 +367,40 @@ fn digest(account: &Account) -> String {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&secrets) else { return String::new() };
     mac.update(b"huopan: have the credentials changed?");
     mac.finalize().into_bytes()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::testing;
+
+    proptest::proptest! {
+        #[test]
+        fn no_closed_second_sees_more_calls_leave_than_allowed_however_late_they_come(
+            rate in 1..20_u32,
+            delays in proptest::collection::vec(0..150_u64, 1..120),
+        ) {
+            let mut gateway = testing::gateway("http://localhost/");
+            gateway.limits.calls_per_second = Some(f64::from(rate));
+            let accounts = [testing::account("a")];
+            let side = Side::new(&gateway, &accounts, AccountChoice::Drain, None).unwrap();
+            let start = Instant::now();
+            let (mut due, mut left): (Instant, Vec<Instant>) = (start, Vec::new());
+            for delay in delays {
+                // Granted evenly, on the wire up to 150 ms later.
+                due += seconds(1.015 / f64::from(rate));
+                let mut now = due + Duration::from_millis(delay);
+                now = left.last().map_or(now, |last| now.max(*last));
+                if let Err(wait) = side.leave(0, now) {
+                    now += wait;
+                    assert_eq!(side.leave(0, now), Ok(()));
+                }
+                left.push(now);
+            }
+            for (index, first) in left.iter().enumerate() {
+                let held = left[index..].iter().filter(|at| **at - *first <= Duration::from_secs(1)).count();
+                assert!(held <= rate as usize, "{held} calls in one second at rate {rate}");
+            }
+        }
+    }
 }

@@ -16,6 +16,7 @@ const NOISE_SECONDS: i64 = 2;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Skew {
     offset: TimeDelta,
+    known: bool,
     warned: bool,
 }
 
@@ -40,6 +41,7 @@ impl Skew {
         let early = date - seen.received_at;
         let late = date + TimeDelta::seconds(1) - seen.sent_at;
         let noise = TimeDelta::seconds(NOISE_SECONDS);
+        self.known = true;
         self.offset = if early <= noise && late >= -noise { TimeDelta::zero() } else { (early + late) / 2 };
         let news = !self.warned && self.offset.abs() > TimeDelta::seconds(WARN_SECONDS);
         self.warned |= news;
@@ -50,6 +52,12 @@ impl Skew {
     #[must_use]
     pub fn offset(&self) -> TimeDelta {
         self.offset
+    }
+
+    /// Whether a `Date` was seen.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.known
     }
 
     /// Our time as the gateway's clock shows it: the time to sign with.

@@ -16,6 +16,7 @@ use crate::config::Gateway;
 use crate::config::gateway::{ErrorClass, QuotaScope};
 use crate::extract::answered::{self, CallKey};
 use crate::extract::{Answered, Attempt, Judge, Judgement, Record};
+use crate::plan::price::{self, Source};
 use crate::state::Counted;
 
 use super::zone::{SegmentRef, Zone};
@@ -29,6 +30,7 @@ pub struct Resumed {
     zone: Zone,
     segments: Vec<SegmentRef>,
     settled: HashMap<CallKey, Place>,
+    answered: price::Answered,
     at_hand: Mutex<VecDeque<(usize, Arc<Vec<Attempt>>)>>,
     /// The greatest number landed; 0: none.
     pub last_number: i64,
@@ -74,6 +76,7 @@ impl Resumed {
     pub async fn read(zone: &Zone, run: &RunId, gateways: Gateways<'_>) -> Result<Self> {
         let segments = zone.segments(run).await?;
         let mut settled = HashMap::new();
+        let mut answered = price::Answered::new();
         let (mut last_number, mut calls) = (0, 0);
         let mut calls_by_shop: HashMap<String, i64> = HashMap::new();
         let mut counts = Counts::default();
@@ -94,7 +97,12 @@ impl Resumed {
                 if judge.is_some_and(|judge| settles(judge, gateway, &attempt)) {
                     let name = record.gateway.as_deref().unwrap_or_default();
                     let key = answered::key(name, &record.endpoint, &record.request);
-                    settled.insert(key, Place { segment: index, number: record.number });
+                    let before = settled.insert(key, Place { segment: index, number: record.number });
+                    if before.is_none() {
+                        let source = if record.gateway.is_none() { Source::Listing } else { Source::Details };
+                        let about = (source, record.endpoint.clone(), record.shop_id.clone());
+                        *answered.entry(about).or_default() += 1;
+                    }
                 }
             }
         }
@@ -102,6 +110,7 @@ impl Resumed {
             zone: zone.clone(),
             segments,
             settled,
+            answered,
             at_hand: Mutex::new(VecDeque::new()),
             last_number,
             calls,
@@ -114,6 +123,12 @@ impl Resumed {
     #[must_use]
     pub fn settled(&self) -> usize {
         self.settled.len()
+    }
+
+    /// … by endpoint and shop: what is not in the price of the rest.
+    #[must_use]
+    pub fn answered(&self) -> &price::Answered {
+        &self.answered
     }
 
     async fn segment(&self, index: usize) -> Result<Arc<Vec<Attempt>>> {

@@ -52,6 +52,8 @@ pub struct Survey {
     pub ids_by_url: HashMap<String, String>,
     /// Shops' official counts of today, by the shop's place in the work.
     pub counts: HashMap<usize, u64>,
+    /// Calls that the run has been answered already: it does not make them again.
+    pub answered: Answered,
     /// Whether the run has asked for ids and counts itself already: no call for them is left to make.
     pub is_under_way: bool,
     /// Calls that a probe has made for it. They are in the accounts' `used` already.
@@ -62,15 +64,25 @@ pub struct Survey {
     pub detail_accounts: Vec<AccountQuota>,
 }
 
+/// Answered calls by whose endpoint they went to, and the shop they were about, by its id.
+pub type Answered = BTreeMap<(Source, String, Option<String>), u64>;
+
 /// What a start of a pipeline would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// Begin a run.
     Begins,
-    /// Go on with an unfinished run. What it was answered already is not asked again, and still in the price.
+    /// Go on with an unfinished run: what it was answered already is not asked again, and not in the price.
     GoesOn {
         /// The run.
         run_id: String,
+    },
+    /// Ask once more for what a published day lacks; nothing else is in the price.
+    Retries {
+        /// Its incomplete shops.
+        shops: usize,
+        /// Single offers that nobody answered for.
+        items: usize,
     },
     /// Nothing: the day is published. The price is that of fetching it once more.
     Published,

@@ -41,6 +41,24 @@ pub(super) enum Begin {
 pub(super) struct Begun {
     pub(super) start: day::Start,
     pub(super) frozen: Frozen,
+    part: Part,
+}
+
+/// What a start would do.
+pub(super) enum Next {
+    /// The day is published already.
+    Published(NaiveDate),
+    /// Go on with this run.
+    GoesOn(Unfinished, Part),
+    /// Begin a run of this day.
+    Begins(NaiveDate, Part),
+}
+
+/// The part of the work that a run is for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Part {
+    /// What a published day lacks; `None`: everything is asked for.
+    pub(super) retry: Option<Retry>,
     /// Shops of the published day that are not asked for again.
     untouched: Vec<String>,
 }
@@ -55,17 +73,45 @@ pub(super) async fn begin(
     let now = around.clock.now();
     let start =
         |dt, run_id| day::Start { dt, run_id, attempt: snapshot.attempts(&pipeline.name, dt) + 1, started_at: now };
-    let mut open = still_open(unfinished(store, &pipeline.name).await?, &snapshot, pipeline, store).await?;
-    open.retain(|run| options.dt.is_none_or(|dt| dt == run.dt));
+    clear_published(pipeline, &snapshot, store).await?;
+    let (dt, part) = match next(pipeline, options, beijing_day(now), store, &snapshot).await? {
+        Next::Published(dt) => return Ok(Begin::Published(dt)),
+        Next::GoesOn(Unfinished { dt, run_id, frozen }, part) => {
+            return Ok(Begin::Run(Begun { start: start(dt, run_id), frozen, part }));
+        }
+        Next::Begins(dt, part) => (dt, part),
+    };
+    let frozen = Frozen {
+        started_at: now,
+        refresh: options.refresh,
+        retry: part.retry.clone(),
+        config_hash: pipeline.config_hash.clone(),
+        huopan_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let start = start(dt, new_run_id(around, dt));
+    Zone::new(store.clone(), &pipeline.name, dt).freeze(&start.run_id, &frozen).await?;
+    Ok(Begin::Run(Begun { start, frozen, part }))
+}
+
+/// What a start would do; nothing is changed.
+pub(super) async fn next(
+    pipeline: &Pipeline,
+    options: Options,
+    today: NaiveDate,
+    store: &Store,
+    snapshot: &Snapshot,
+) -> Result<Next> {
+    let mut open = unfinished(store, &pipeline.name).await?;
+    open.retain(|run| options.dt.is_none_or(|dt| dt == run.dt) && !is_published(run, pipeline, snapshot));
     if let Some(run) = open.pop() {
-        let picture = snapshot.picture(&pipeline.name, run.dt);
-        let untouched = match (picture, &run.frozen.retry) {
+        let (picture, retry) = (snapshot.picture(&pipeline.name, run.dt), run.frozen.retry.clone());
+        let untouched = match (picture, &retry) {
             (Some(entry), Some(retry)) => untouched(store, entry, retry).await?,
             _ => Vec::new(),
         };
-        return Ok(Begin::Run(Begun { start: start(run.dt, run.run_id), frozen: run.frozen, untouched }));
+        return Ok(Next::GoesOn(run, Part { retry, untouched }));
     }
-    let dt = options.dt.unwrap_or(beijing_day(now));
+    let dt = options.dt.unwrap_or(today);
     let (mut retry, mut kept) = (None, Vec::new());
     if let Some(entry) = snapshot.picture(&pipeline.name, dt).filter(|_| !options.refresh) {
         let missing = incomplete(store, &pipeline.name, entry).await?;
@@ -73,50 +119,36 @@ pub(super) async fn begin(
         let missing =
             Retry { items: missing.items.into_iter().filter(|id| still_asked.contains(id)).collect(), ..missing };
         if missing == Retry::default() {
-            return Ok(Begin::Published(dt));
+            return Ok(Next::Published(dt));
         }
         kept = untouched(store, entry, &missing).await?;
         retry = Some(missing);
     }
-    let frozen = Frozen {
-        started_at: now,
-        refresh: options.refresh,
-        retry,
-        config_hash: pipeline.config_hash.clone(),
-        huopan_version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    let start = start(dt, new_run_id(around, dt));
-    Zone::new(store.clone(), &pipeline.name, dt).freeze(&start.run_id, &frozen).await?;
-    Ok(Begin::Run(Begun { start, frozen, untouched: kept }))
+    Ok(Next::Begins(dt, Part { retry, untouched: kept }))
 }
 
-/// The runs that have not published. One that died after its publication was decided is cleared away: its answers are in
-/// `raw_pages`, and nothing of it is to be asked again.
-async fn still_open(
-    runs: Vec<Unfinished>,
-    snapshot: &Snapshot,
-    pipeline: &Pipeline,
-    store: &Store,
-) -> Result<Vec<Unfinished>> {
-    let mut open = Vec::new();
-    for run in runs {
-        let run_id = run.run_id.to_string();
-        let published = snapshot.entries(&pipeline.name).any(|entry| entry.picture && entry.run_id == run_id);
-        if published {
+/// Whether a run has died after its publication was decided: nothing of it is to be asked again.
+fn is_published(run: &Unfinished, pipeline: &Pipeline, snapshot: &Snapshot) -> bool {
+    let run_id = run.run_id.to_string();
+    snapshot.entries(&pipeline.name).any(|entry| entry.picture && entry.run_id == run_id)
+}
+
+/// Clears away the runs that died after their publication was decided: their answers are in `raw_pages`.
+async fn clear_published(pipeline: &Pipeline, snapshot: &Snapshot, store: &Store) -> Result<()> {
+    for run in unfinished(store, &pipeline.name).await? {
+        if is_published(&run, pipeline, snapshot) {
             let zone = Zone::new(store.clone(), &pipeline.name, run.dt);
             zone.delete_segments(&run.run_id).await?;
             zone.forget_start(&run.run_id).await?;
-        } else {
-            open.push(run);
         }
     }
-    Ok(open)
+    Ok(())
 }
 
-impl Begun {
-    /// The part of the work that this run is for.
-    pub(super) fn work(&self, mut work: Work) -> Work {
-        let Some(retry) = &self.frozen.retry else { return work };
+impl Part {
+    /// What of the work it is.
+    pub(super) fn of(&self, mut work: Work) -> Work {
+        let Some(retry) = &self.retry else { return work };
         let named = |name: Option<&String>| name.is_some_and(|name| retry.shops.contains(name));
         let kept = |name: Option<&String>| name.is_some_and(|name| self.untouched.contains(name));
         // A shop that the pipeline names since then is asked for, too.
@@ -127,13 +159,20 @@ impl Begun {
         work.items.retain(|id| retry.items.contains(id));
         work
     }
+}
+
+impl Begun {
+    /// The part of the work that this run is for.
+    pub(super) fn work(&self, work: Work) -> Work {
+        self.part.of(work)
+    }
 
     /// Says what was not asked for again.
     pub(super) fn complete(&self, facts: &mut RunFacts, pipeline: &Pipeline) {
         let Some(retry) = &self.frozen.retry else { return };
         let asked: BTreeSet<String> = facts.shops.iter().map(|shop| shop.shop_id.clone()).collect();
         let (started_at, finished_at) = (facts.started_at, facts.finished_at);
-        facts.shops.extend(self.untouched.iter().filter(|id| !asked.contains(*id)).map(|id| ShopFacts {
+        facts.shops.extend(self.part.untouched.iter().filter(|id| !asked.contains(*id)).map(|id| ShopFacts {
             shop_id: id.clone(),
             listing: Listed::Untouched,
             started_at,

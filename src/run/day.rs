@@ -142,7 +142,11 @@ async fn publish_ended(
     let runtime = Handle::current();
     let written = off_reactor(move || {
         let read = |segment: &SegmentRef| read_segment(&runtime, &store_, segment);
-        let calls = Collector::new(&pipeline_, dt, MEMORY_BYTES_MAX).calls(&segments, read)?;
+        let calls = match Collector::new(&pipeline_, dt, MEMORY_BYTES_MAX).calls(&segments, read) {
+            // What cannot be read is what the attempt failed by: its calls are journalled once it is mended.
+            Err(error) if error.kind() == Kind::Data => Vec::new(),
+            calls => calls?,
+        };
         let (calls, calls_to) = not_journalled(calls, known);
         count_calls(&mut row, &calls);
         let mut files = Files::new(&store_, target);

@@ -12,7 +12,7 @@
 //!
 //! Invariant: an alert that cannot be told is logged; it never changes what became of the run.
 
-use crate::alert::{self, Counts, Kind as Told, Message};
+use crate::alert::{self, Counts, Kind as Told, Message, Quota};
 use crate::base::{Kind, Result};
 use crate::config::Pipeline;
 use crate::extract::Note;
@@ -30,24 +30,31 @@ pub(super) async fn tell(
     if pipeline.alerts.is_empty() {
         return;
     }
-    for (kind, text, report) in messages(start, notes, outcome) {
+    for (kind, text, about) in messages(start, notes, outcome) {
         let mut message = Message::new(kind, around.clock.now(), &pipeline.name, text);
         (message.dt, message.run_id) = (Some(start.dt), Some(start.run_id));
-        if let Some(report) = report {
-            message.counts = Some(counts(report));
-            if kind == Told::Incomplete {
-                message.shops = incomplete(report);
+        match about {
+            About::Report(report) => {
+                message.counts = Some(counts(report));
+                if kind == Told::Incomplete {
+                    message.shops = incomplete(report);
+                }
             }
+            About::Note(note) => message.quota = quota(note),
+            About::Nothing => {}
         }
         alert::tell(&pipeline.alerts, &message).await;
     }
 }
 
-fn messages<'o>(
-    start: &day::Start,
-    notes: &[Note],
-    outcome: &'o Result<Outcome>,
-) -> Vec<(Told, String, Option<&'o Report>)> {
+/// What a message is made from.
+enum About<'o> {
+    Report(&'o Report),
+    Note(&'o Note),
+    Nothing,
+}
+
+fn messages<'o>(start: &day::Start, notes: &'o [Note], outcome: &'o Result<Outcome>) -> Vec<(Told, String, About<'o>)> {
     let dt = start.dt;
     let mut messages = Vec::new();
     for note in notes {
@@ -57,24 +64,24 @@ fn messages<'o>(
             // These end the run: its end says so.
             Note::NoneLeft { .. } | Note::Refused { .. } => continue,
         };
-        messages.push((kind, note.to_string(), None));
+        messages.push((kind, note.to_string(), About::Note(note)));
     }
     match outcome {
         Ok(Outcome::Published(reports)) => {
             for report in reports {
                 if !report.is_complete() {
-                    messages.push((Told::Incomplete, incomplete_text(report), Some(report)));
+                    messages.push((Told::Incomplete, incomplete_text(report), About::Report(report)));
                 }
                 let (loaded, carried, calls) = (report.loaded, report.carried, report.calls);
                 let text =
                     format!("{dt} is published: {loaded} offers loaded, {carried} carried forward, {calls} calls");
-                messages.push((Told::Published, text, Some(report)));
+                messages.push((Told::Published, text, About::Report(report)));
             }
         }
         Ok(Outcome::Stopped { reason, .. }) => {
             let short = notes.iter().any(|note| matches!(note, Note::NoneLeft { .. } | Note::Refused { .. }));
             let kind = if short { Told::Quota } else { Told::Failed };
-            messages.push((kind, format!("{dt} is not published: {reason}; the next start goes on"), None));
+            messages.push((kind, format!("{dt} is not published: {reason}; the next start goes on"), About::Nothing));
         }
         Ok(Outcome::AlreadyPublished { .. } | Outcome::Landed { .. }) => {}
         Err(error) => {
@@ -86,10 +93,16 @@ fn messages<'o>(
             let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
             // The note says the same with less.
             messages.retain(|(told, _, _)| *told != Told::Denied || kind != Told::Denied);
-            messages.push((kind, format!("{dt} is not published: {error}{hint}"), None));
+            messages.push((kind, format!("{dt} is not published: {error}{hint}"), About::Nothing));
         }
     }
     messages
+}
+
+fn quota(note: &Note) -> Vec<Quota> {
+    let Note::Quota { account, scope, used, limit, .. } = note else { return Vec::new() };
+    let scope = scope.replacen(' ', ":", 1);
+    vec![Quota { account: account.clone(), scope, used: *used, calls_per_day: Some(*limit) }]
 }
 
 fn incomplete_text(report: &Report) -> String {

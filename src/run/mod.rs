@@ -7,6 +7,7 @@
 //! * `begin`: which run a start goes on with, or begins.
 //! * `ledger`: the quota ledger rebuilt from landed attempts.
 //! * `hear`: who is told how an attempt ended.
+//! * `doctor`: what keeps a run from working, asked for one by one.
 //! * `day`: one landed day → files → publication.
 //! * `survey`: what is known before a run, for its price.
 //! * `previous`: what of the picture before goes on into today's.
@@ -16,6 +17,7 @@
 
 mod begin;
 mod day;
+pub mod doctor;
 mod hear;
 mod ledger;
 mod previous;
@@ -32,13 +34,14 @@ use crate::base::time::beijing_day;
 use crate::base::{Clock, Error, Kind, Result, RunId};
 use crate::config::Pipeline;
 use crate::config::pipeline::{DtFrom, Files, OnQuota};
+use crate::extract::driver::Gate;
 use crate::extract::{self, Event, Job, Note, Progress, RunFacts};
 use crate::land::files::{Captures, FilesTarget};
 use crate::land::{self, Counts, Resumed, Writer, WriterOptions, Zone};
 use crate::load::Snapshot;
 use crate::load::publish;
-use crate::plan::price::{Survey, price};
-use crate::plan::{self, Known, Work};
+use crate::plan;
+use crate::plan::price::{Start, Survey, price};
 use crate::state::{self, StateStore};
 use crate::store::{Store, describe_holder};
 use crate::transform::rows::ShopRow;
@@ -180,6 +183,7 @@ pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_
             notes: Mutex::default(),
         };
         let outcome = recorded(pipeline, around, &store, &start, attempt.run().await).await;
+        attempt.forget_if_vain(&outcome).await?;
         let notes = attempt.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
         hear::tell(pipeline, around, &start, &notes, &outcome).await;
         match outcome? {
@@ -214,7 +218,11 @@ async fn recorded<T>(
 enum Extracted {
     Facts(Box<RunFacts>),
     /// It was not begun, or not gone on with: calls are short.
-    Refused(Error),
+    Refused {
+        refusal: Error,
+        /// No earlier start was answered anything.
+        is_new: bool,
+    },
 }
 
 /// One attempt of a run.
@@ -231,6 +239,20 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
+    /// A run that ended without a single answer worth keeping is no unfinished run: the next start begins anew, on its own
+    /// day, instead of filling an old day with what is there much later.
+    async fn forget_if_vain(&self, outcome: &Result<Outcome>) -> Result<()> {
+        if matches!(outcome, Ok(Outcome::Published(_) | Outcome::Landed { .. } | Outcome::AlreadyPublished { .. })) {
+            return Ok(());
+        }
+        let start = &self.begun.start;
+        let zone = Zone::new(self.store.clone(), &self.pipeline.name, start.dt);
+        // A damaged segment is the user's to mend first; it is what the outcome says.
+        let gateways = survey::gateways(self.pipeline);
+        let Ok(resumed) = Resumed::read(&zone, &start.run_id, gateways).await else { return Ok(()) };
+        if resumed.settled() == 0 { zone.forget_start(&start.run_id).await } else { Ok(()) }
+    }
+
     /// Extracts, lands and publishes one day.
     async fn run(&self) -> Result<Outcome> {
         let Self { pipeline, options, around, store, begun, .. } = self;
@@ -238,9 +260,11 @@ impl Attempt<'_> {
         let zone = Zone::new((*store).clone(), &pipeline.name, start.dt);
         let facts = match self.extract(&zone).await? {
             Extracted::Facts(facts) => *facts,
-            Extracted::Refused(refusal) => {
+            Extracted::Refused { refusal, is_new } => {
                 // Nothing was listed: the next start begins anew, on its own day.
-                zone.forget_start(&start.run_id).await?;
+                if is_new {
+                    zone.forget_start(&start.run_id).await?;
+                }
                 return Err(refusal);
             }
         };
@@ -259,31 +283,29 @@ impl Attempt<'_> {
     async fn extract(&self, zone: &Zone) -> Result<Extracted> {
         let Self { pipeline, around, begun, store, .. } = self;
         let start = &begun.start;
-        let gateways = land::Gateways {
-            own: &pipeline.gateway,
-            details: pipeline.details.as_ref().map(|details| &details.gateway),
-        };
-        let resumed = Resumed::read(zone, &start.run_id, gateways).await?;
+        let resumed = Arc::new(Resumed::read(zone, &start.run_id, survey::gateways(pipeline)).await?);
         if resumed.settled() > 0 {
             let (dt, settled) = (start.dt, resumed.settled());
             around.progress.on(Event::Resumed { dt, answers: settled });
             tracing::info!(%dt, run_id = %start.run_id, settled, "going on with an unfinished run");
         }
-        let work = begun.work(plan::work(pipeline)?);
-        let known = survey::known_before(pipeline, self.store, start.dt).await?;
-        let survey = self.survey(work.clone(), known.clone(), &resumed).await?;
-        let refuses = pipeline.on_quota == OnQuota::Refuse;
-        if refuses && let Some(refusal) = price(pipeline, &survey).refusal() {
-            return Ok(Extracted::Refused(refusal));
-        }
-        let refused: Mutex<Option<Error>> = Mutex::new(None);
-        let gate = |counts: &HashMap<usize, u64>| {
-            let survey = Survey { is_under_way: true, counts: counts.clone(), ..survey.clone() };
-            let refusal = price(pipeline, &survey).refusal()?;
-            let reason = refusal.to_string();
-            *refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
-            Some(reason)
+        let found = Found {
+            dt: start.dt,
+            today: beijing_day(around.clock.now()),
+            start: Start::Begins,
+            work: begun.work(plan::work(pipeline)?),
+            known: survey::known_before(pipeline, store, start.dt).await?,
+            resumed: Some(Arc::clone(&resumed)),
         };
+        let refuses = pipeline.on_quota == OnQuota::Refuse;
+        // What an earlier start was answered must not be lost.
+        let is_new = resumed.settled() == 0;
+        if refuses
+            && let Some(refusal) = price(pipeline, &survey::of_run(pipeline, &found, self.state).await?).refusal()
+        {
+            return Ok(Extracted::Refused { refusal, is_new });
+        }
+        let gate = Within { pipeline, state: self.state, found: &found, refusal: Mutex::default() };
         let mask = extract::driver::mask(pipeline);
         // A number in the journal is never given again, also when the segment that held it was removed.
         let journalled = Snapshot::load(store).await?.calls_to(&pipeline.name, &start.run_id.to_string());
@@ -293,12 +315,12 @@ impl Attempt<'_> {
         let run_id = start.run_id.to_string();
         let job = Job {
             pipeline,
-            work,
-            known: &known,
+            work: found.work.clone(),
+            known: &found.known,
             run_id: &run_id,
             dt: start.dt,
             until: begun.frozen.started_at,
-            answered: &resumed,
+            answered: resumed.as_ref(),
             earlier_calls: resumed.calls_by_shop.clone(),
             state: self.state,
             holder: self.holder,
@@ -317,8 +339,8 @@ impl Attempt<'_> {
         let mut facts = extracted?;
         closed?;
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&facts.notes);
-        if let Some(refusal) = refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Ok(Extracted::Refused(refusal));
+        if let Some(refusal) = gate.refusal.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Extracted::Refused { refusal, is_new });
         }
         let mut counts = Counts::default();
         counts.extend(&resumed.ledger);
@@ -330,19 +352,25 @@ impl Attempt<'_> {
     }
 }
 
-impl Attempt<'_> {
-    /// What the run's price is reckoned from. Answers that have landed are not paid for again.
-    async fn survey(&self, work: Work, known: Known, resumed: &Resumed) -> Result<Survey> {
-        let now = self.around.clock.now();
-        let found = Found { dt: self.begun.start.dt, today: beijing_day(now), work, known };
-        let mut survey = survey::of_run(self.pipeline, found, self.state).await?;
-        let mut landed = resumed.settled() as u64;
-        for used in survey.accounts.iter_mut().flat_map(|account| account.used.values_mut()) {
-            let spared = landed.min(*used);
-            *used -= spared;
-            landed -= spared;
-        }
-        Ok(survey)
+/// Lets a run go on that can finish today.
+struct Within<'a> {
+    pipeline: &'a Pipeline,
+    state: &'a dyn StateStore,
+    found: &'a Found,
+    /// Why it was not let go on.
+    refusal: Mutex<Option<Error>>,
+}
+
+#[async_trait::async_trait]
+impl Gate for Within<'_> {
+    async fn refusal(&self, counts: HashMap<usize, u64>) -> Result<Option<String>> {
+        // By now ids are known, and what they and the counts have cost is in the ledger.
+        let survey = survey::of_run(self.pipeline, self.found, self.state).await?;
+        let survey = Survey { is_under_way: true, counts, ..survey };
+        let Some(refusal) = price(self.pipeline, &survey).refusal() else { return Ok(None) };
+        let reason = refusal.to_string();
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+        Ok(Some(reason))
     }
 }
 

@@ -15,14 +15,16 @@ use crate::base::{Error, Result};
 use crate::config::Pipeline;
 use crate::config::pipeline::Account;
 use crate::extract::answered::Nothing;
-use crate::extract::{self, Job, RunFacts};
-use crate::land::{Writer, WriterOptions, Zone, unfinished};
+use crate::extract::driver::Gate;
+use crate::extract::{self, Answered, Job, RunFacts};
+use crate::land::{self, Resumed, Writer, WriterOptions, Zone};
 use crate::load::Snapshot;
 use crate::plan::price::{AccountQuota, Start, Survey};
 use crate::plan::{self, Known, Work};
 use crate::state::{self, StateStore};
 use crate::store::Store;
 
+use super::begin::{self, Next};
 use super::{Options, Surroundings, day, new_run_id, previous};
 
 /// What a survey asks the gateway.
@@ -41,25 +43,33 @@ pub enum Asks {
 /// a probe also what its calls fail with.
 pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &Surroundings<'_>) -> Result<Survey> {
     let today = beijing_day(around.clock.now());
-    let (mut start, mut dt, mut known) = (Start::Begins, options.dt.unwrap_or(today), Known::default());
+    let work = plan::work(pipeline)?;
+    let mut found = Found {
+        dt: options.dt.unwrap_or(today),
+        today,
+        start: Start::Begins,
+        work,
+        known: Known::default(),
+        resumed: None,
+    };
     if pipeline.lake.root.is_dir() {
         let store = Store::open_existing(&pipeline.lake.root)?;
-        (start, dt) = find_start(pipeline, options, dt, &store).await?;
-        known = known_before(pipeline, &store, dt).await?;
+        found = find_start(pipeline, options, found, &store).await?;
+        found.known = known_before(pipeline, &store, found.dt).await?;
     }
     let state = state::open(&pipeline.state).await?;
-    let work = plan::work(pipeline)?;
     let probed = match asks {
-        Asks::Nothing => Probed::default(),
-        Asks::Counts => probe(pipeline, dt, &known, state.as_ref(), around).await?,
+        Asks::Nothing => None,
+        Asks::Counts => Some(probe(pipeline, &found, state.as_ref(), around).await?),
     };
-    let mut survey = of_run(pipeline, Found { dt, today, work, known }, state.as_ref()).await?;
-    survey.start = start;
-    if asks == Asks::Counts {
-        survey.is_under_way = true;
-        survey.counts = probed.counts;
-        survey.ids_by_url.extend(probed.ids_by_url);
-        survey.probe_calls = probed.calls;
+    // A retry asks for its counts anew: what it retries was listed since they were bought.
+    let is_retry = matches!(found.start, Start::Retries { .. });
+    let mut survey = of_run(pipeline, &found, state.as_ref()).await?;
+    if let Some(Probed { counts, ids_by_url, calls }) = probed {
+        survey.is_under_way = !is_retry;
+        survey.counts.extend(counts);
+        survey.ids_by_url.extend(ids_by_url);
+        survey.probe_calls = calls;
     }
     Ok(survey)
 }
@@ -68,31 +78,42 @@ pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &
 pub(super) struct Found {
     pub(super) dt: NaiveDate,
     pub(super) today: NaiveDate,
+    pub(super) start: Start,
     pub(super) work: Work,
     pub(super) known: Known,
+    /// What an unfinished run was answered.
+    pub(super) resumed: Option<Arc<Resumed>>,
 }
 
 /// The survey of a run that is about to begin, or goes on.
-pub(super) async fn of_run(pipeline: &Pipeline, found: Found, state: &dyn StateStore) -> Result<Survey> {
+pub(super) async fn of_run(pipeline: &Pipeline, found: &Found, state: &dyn StateStore) -> Result<Survey> {
     let (counts, health) = (state.counts(found.today).await?, state.accounts(state.now().await?).await?);
     let quota = |account: &Account| AccountQuota::new(account, &counts, &health);
     let details = pipeline.details.iter().flat_map(|details| &details.accounts);
+    let answered: &dyn Answered = found.resumed.as_ref().map_or(&Nothing, |resumed| resumed.as_ref());
     let mut ids_by_url = HashMap::new();
-    if pipeline.fetch.cache {
-        for url in found.work.shops.iter().filter_map(|shop| shop.shop.url.as_ref()) {
-            if let Some(id) = extract::cached_shop_id(pipeline, state, url).await? {
-                ids_by_url.insert(url.clone(), id);
-            }
+    for url in found.work.shops.iter().filter_map(|shop| shop.shop.url.as_ref()) {
+        if let Some(id) = extract::known_shop_id(pipeline, answered, state, url).await? {
+            ids_by_url.insert(url.clone(), id);
+        }
+    }
+    let mut landed_counts = HashMap::new();
+    for (place, shop) in found.work.shops.iter().enumerate() {
+        let by_url = || ids_by_url.get(shop.shop.url.as_ref()?);
+        let Some(id) = shop.shop.id.as_ref().or_else(by_url) else { continue };
+        if let Some(count) = extract::landed_count(pipeline, answered, shop, id).await? {
+            landed_counts.insert(place, count);
         }
     }
     Ok(Survey {
         dt: found.dt,
         today: found.today,
-        start: Start::Begins,
-        work: found.work,
-        known: found.known,
+        start: found.start.clone(),
+        work: found.work.clone(),
+        known: found.known.clone(),
         ids_by_url,
-        counts: HashMap::new(),
+        counts: landed_counts,
+        answered: found.resumed.as_ref().map(|resumed| resumed.answered().clone()).unwrap_or_default(),
         is_under_way: false,
         probe_calls: 0,
         accounts: pipeline.accounts.iter().map(quota).collect(),
@@ -123,15 +144,30 @@ struct Probed {
     calls: u64,
 }
 
+/// Keeps the counts, and lets nothing go on.
+#[derive(Default)]
+struct Probe(Mutex<HashMap<usize, u64>>);
+
+#[async_trait::async_trait]
+impl Gate for Probe {
+    async fn refusal(&self, counts: HashMap<usize, u64>) -> Result<Option<String>> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+        Ok(Some("probed".to_owned()))
+    }
+}
+
 /// Asks for ids and counts, and lands what is answered: no unfinished run, but counted by the ledger.
 async fn probe(
     pipeline: &Pipeline,
-    dt: NaiveDate,
-    known: &Known,
+    found: &Found,
     state: &dyn StateStore,
     around: &Surroundings<'_>,
 ) -> Result<Probed> {
-    if pipeline.shops.is_empty() {
+    let dt = found.dt;
+    if found.work.shops.is_empty() {
+        if !pipeline.shops.is_empty() {
+            return Ok(Probed::default());
+        }
         return Err(Error::config("there is nothing to probe: the pipeline names single items, one call each"));
     }
     let store = Store::open(&pipeline.lake.root)?;
@@ -139,25 +175,23 @@ async fn probe(
     let run_id = new_run_id(around, dt);
     let mask = extract::driver::mask(pipeline);
     let writer = Writer::start(zone, WriterOptions { run_id, first_number: 1, mask });
-    let found = Mutex::new(HashMap::new());
-    let gate = |counts: &HashMap<usize, u64>| {
-        found.lock().unwrap_or_else(PoisonError::into_inner).clone_from(counts);
-        Some("probed".to_owned())
-    };
+    let gate = Probe::default();
     let (name, holder) = (run_id.to_string(), format!("{}{} probe", store.url(), pipeline.name));
+    // What an unfinished run was answered is not bought again.
+    let answered: &dyn Answered = found.resumed.as_ref().map_or(&Nothing, |resumed| resumed.as_ref());
     let job = Job {
         pipeline,
-        work: Work { items: Vec::new(), ..plan::work(pipeline)? },
-        known,
+        work: Work { items: Vec::new(), ..found.work.clone() },
+        known: &found.known,
         run_id: &name,
         dt,
         until: around.clock.now(),
-        answered: &Nothing,
+        answered,
         earlier_calls: HashMap::new(),
         state,
         holder: &holder,
         reads_cache: pipeline.fetch.cache,
-        reads_counts: true,
+        reads_counts: !matches!(found.start, Start::Retries { .. }),
         gate: Some(&gate),
         clock: Arc::clone(&around.clock),
         sink: &writer,
@@ -168,7 +202,7 @@ async fn probe(
     let extracted = extract::extract(job).await;
     writer.close().await?;
     let facts = extracted?;
-    let counts = found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let counts = gate.0.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Probed { counts, ids_by_url: ids_by_url(&facts), calls: u64::try_from(facts.calls_used).unwrap_or(0) })
 }
 
@@ -177,13 +211,32 @@ fn ids_by_url(facts: &RunFacts) -> HashMap<String, String> {
     resolved.filter(|(url, id)| url != id).collect()
 }
 
-/// What a start would do, and for which day.
-async fn find_start(pipeline: &Pipeline, options: Options, dt: NaiveDate, store: &Store) -> Result<(Start, NaiveDate)> {
-    let mut open = unfinished(store, &pipeline.name).await?;
-    open.retain(|run| options.dt.is_none_or(|dt| dt == run.dt));
-    if let Some(run) = open.pop() {
-        return Ok((Start::GoesOn { run_id: run.run_id.to_string() }, run.dt));
-    }
-    let published = Snapshot::load(store).await?.picture(&pipeline.name, dt).is_some();
-    Ok((if published && !options.refresh { Start::Published } else { Start::Begins }, dt))
+/// What a start would do, for which day and which part of the work.
+async fn find_start(pipeline: &Pipeline, options: Options, found: Found, store: &Store) -> Result<Found> {
+    let snapshot = Snapshot::load(store).await?;
+    Ok(match begin::next(pipeline, options, found.today, store, &snapshot).await? {
+        Next::Published(dt) => Found { start: Start::Published, dt, ..found },
+        Next::GoesOn(run, part) => {
+            let zone = Zone::new(store.clone(), &pipeline.name, run.dt);
+            let resumed = Resumed::read(&zone, &run.run_id, gateways(pipeline)).await?;
+            Found {
+                start: Start::GoesOn { run_id: run.run_id.to_string() },
+                dt: run.dt,
+                work: part.of(found.work),
+                resumed: Some(Arc::new(resumed)),
+                ..found
+            }
+        }
+        Next::Begins(dt, part) => {
+            let work = part.of(found.work);
+            let (shops, items) = (work.shops.len(), work.items.len());
+            let start = if part.retry.is_some() { Start::Retries { shops, items } } else { Start::Begins };
+            Found { start, dt, work, ..found }
+        }
+    })
+}
+
+/// Those whose answers a run has landed.
+pub(super) fn gateways(pipeline: &Pipeline) -> land::Gateways<'_> {
+    land::Gateways { own: &pipeline.gateway, details: pipeline.details.as_ref().map(|details| &details.gateway) }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::serve::ListenerExt as _;
 use futures::StreamExt as _;
@@ -49,7 +49,11 @@ async fn handle(State(desk): State<Arc<Desk>>, request: Request) -> Response {
         return answer.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, "no answer"));
     }
     let Some((gateway, rest)) = Gateway::at(path) else {
-        return plain(StatusCode::NOT_FOUND, "no such gateway; see /_sim/stats");
+        let mut answer = plain(StatusCode::NOT_FOUND, "no such gateway; see /_sim/stats");
+        if let Ok(date) = HeaderValue::from_str(&http_date(desk.now())) {
+            answer.headers_mut().insert(header::DATE, date);
+        }
+        return answer;
     };
     let verb = match parts.method {
         Method::GET => Verb::Get,

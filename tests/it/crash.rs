@@ -14,7 +14,7 @@ use huopan::sim::{self, Gateway, Options, Sim};
 use huopan::transform::contract::Table;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Ended, Place, attempt, day, ended, huopan, huopan_with, publish, quick, spawn};
+use crate::support::{Ended, Place, attempt, copy, day, ended, huopan, huopan_with, publish, quick, spawn};
 
 const DAY: RunOptions = RunOptions { dt: None, refresh: false, until_landed: false, no_cache: false };
 
@@ -27,18 +27,6 @@ async fn two_days() -> (Place, Sim, Pipeline) {
         publish(&pipeline, dt).await;
     }
     (place, sim, pipeline)
-}
-
-fn copy(from: &Path, to: &Path) {
-    for entry in walkdir::WalkDir::new(from) {
-        let entry = entry.unwrap();
-        let target = to.join(entry.path().strip_prefix(from).unwrap());
-        if entry.file_type().is_dir() {
-            std::fs::create_dir_all(target).unwrap();
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 /// Undoes the table's Delta commit of the publication `seq`, as if the process had died before it.
@@ -222,7 +210,7 @@ async fn a_denied_run_leaves_a_row_and_exits_with_one() {
     place.shops(&sim, Gateway::Portals);
     let ended = huopan_with(place.path(), &["run", "pipeline.toml"], &[("SECRET", "not-the-secret")]).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));
-    assert!(ended.stderr.contains("signature: percent-encode the values"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("hint: signature: copy the secret again"), "{}", ended.stderr);
     let row = place.rows("select status, error, calls_used from runs").await.swap_remove(0);
     assert_eq!((row["status"].as_str(), row["calls_used"].parse::<u64>().unwrap()), ("failed", sim.stats().calls));
     assert!(row["error"].contains("10002"), "{row:?}");

@@ -2,14 +2,18 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod accounts;
+mod alerts;
 mod bytes;
 mod cli;
 mod crash;
 mod days;
+mod doctor;
 mod extract;
 mod files;
 mod kills;
 mod layers;
+mod plan;
 mod resume;
 mod run;
 mod samples;

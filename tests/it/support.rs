@@ -198,6 +198,19 @@ url = "state.sqlite"
     }
 }
 
+/// Copies a folder.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry.unwrap();
+        let target = to.join(entry.path().strip_prefix(from).unwrap());
+        if entry.file_type().is_dir() {
+            std::fs::create_dir_all(target).unwrap();
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 /// Loads a pipeline with the simulator's secrets.
 pub(crate) fn load(path: &Path) -> Pipeline {
     let env = |name: &str| Some(if name == "TOKEN" { "sim-token" } else { "sim-secret" }.to_owned());

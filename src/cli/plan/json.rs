@@ -16,6 +16,7 @@ pub(super) fn document(pipeline: &Pipeline, survey: &Survey, price: &Price) -> s
     let (start, run_id) = match &survey.start {
         Start::Begins => ("begins", None),
         Start::GoesOn { run_id } => ("goes_on", Some(run_id)),
+        Start::Retries { .. } => ("retries", None),
         Start::Published => ("published", None),
     };
     let time: Duration = price.gateways.iter().map(|gateway| gateway.time).sum();

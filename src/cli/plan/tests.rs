@@ -33,6 +33,7 @@ fn survey(pipeline: &Pipeline, counts: &[(usize, u64)], calls_per_day: u64) -> S
         known: Known::default(),
         ids_by_url: HashMap::new(),
         counts: counts.iter().copied().collect(),
+        answered: Default::default(),
         is_under_way: false,
         probe_calls: 0,
         accounts: vec![account("main"), account("spare")],

@@ -75,6 +75,12 @@ fn a_shop_that_fits_is_listed_plainly() {
         complete(&listed, offers);
         assert_eq!(listed.calls, usize::try_from(offers.div_ceil(40).max(1)).unwrap());
         assert_eq!(listed.cover.coverage().len(), 1);
+        // More workers ask for no page more, in whatever order the answers come.
+        for shuffle in 0..20 {
+            let many = list(&gateway(Times::Recent, offers, 3), How { workers: 8, shuffle: Some(shuffle), ..PLAINLY });
+            complete(&many, offers);
+            assert_eq!(many.calls, listed.calls, "{offers} offers");
+        }
     }
 }
 

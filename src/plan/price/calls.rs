@@ -101,6 +101,13 @@ impl Calls {
         }
     }
 
+    /// What is left to make when so many have been made.
+    #[must_use]
+    pub fn less(self, made: u64) -> Self {
+        let most = self.most.map(|most| most.saturating_sub(made));
+        Self { least: self.least.saturating_sub(made), most, ..self }
+    }
+
     /// The same bound, but fewer may be needed.
     #[must_use]
     pub fn or_fewer(self) -> Self {

@@ -13,7 +13,8 @@ use crate::plan::{CountFrom, KnownShop, ShopIdFrom, ShopWork};
 use super::quota::{Needs, Purse, scope};
 use super::rules::{self, Held, Offers, Shelf};
 use super::{
-    AccountPrice, AccountQuota, Alternative, Calls, Cost, GatewayPrice, Line, Source, Subject, SubjectPrice, Survey,
+    AccountPrice, AccountQuota, Alternative, Answered, Calls, Cost, GatewayPrice, Line, Source, Subject, SubjectPrice,
+    Survey,
 };
 
 /// Choices in `[fetch]`.
@@ -102,11 +103,14 @@ impl<'a> Pricer<'a> {
             // The stalest shops go first; those of which nothing is known are the stalest.
             shops.sort_by_key(|(_, shop)| self.known(self.id(shop)).and_then(|known| known.finished_at));
         }
-        let shops = shops.into_iter().filter_map(|(place, shop)| self.shop(place, shop, modes));
-        shops.chain(self.items(modes)).collect()
+        let mut answered = self.survey.answered.clone();
+        let shops = shops.into_iter().filter_map(|(place, shop)| self.shop(place, shop, modes, &mut answered));
+        let mut subjects: Vec<SubjectPrice> = shops.collect();
+        subjects.extend(self.items(modes, &mut answered));
+        subjects
     }
 
-    fn shop(&self, place: usize, work: &'a ShopWork, modes: Modes) -> Option<SubjectPrice> {
+    fn shop(&self, place: usize, work: &'a ShopWork, modes: Modes, answered: &mut Answered) -> Option<SubjectPrice> {
         let shelf = self.shelf.as_ref()?;
         let id = self.id(work);
         let (known, offers) = (self.known(id), self.offers(place, id));
@@ -133,8 +137,20 @@ impl<'a> Pricer<'a> {
             lines.push(Line { source, endpoint: "item", calls: asked.in_batches(batch, pages.most()) });
         }
         lines.push(line("sku", rules::skus(modes.skus, rules::shown(shelf, offers), held)));
+        spare(&mut lines, id, answered);
+        if self.survey.is_under_way && work.count == CountFrom::Listing {
+            // The first page was asked for to learn the total. Where an earlier start has landed it, it is spared by now.
+            let landed = id.is_some_and(|id| self.has_answered("listing", id));
+            let first = lines.iter_mut().find(|line| line.endpoint == "listing").filter(|_| !landed);
+            first.into_iter().for_each(|line| line.calls = line.calls.less(1));
+        }
         let subject = Subject::Shop { place, shop: work.shop.clone(), id: id.map(str::to_owned), changes_only };
         Some(SubjectPrice::new(subject, offers, lines))
+    }
+
+    fn has_answered(&self, endpoint: &str, shop: &str) -> bool {
+        let key = (Source::Listing, endpoint.to_owned(), Some(shop.to_owned()));
+        self.survey.answered.contains_key(&key)
     }
 
     /// Whether a shop is listed by what changed: nothing but its official count proves that nothing was missed.
@@ -146,7 +162,7 @@ impl<'a> Pricer<'a> {
             && listing.is_some_and(|listing| rules::lists_changes(listing, full_days, known, self.survey.dt))
     }
 
-    fn items(&self, modes: Modes) -> Option<SubjectPrice> {
+    fn items(&self, modes: Modes, answered: &mut Answered) -> Option<SubjectPrice> {
         let items = &self.survey.work.items;
         let asked = u64::try_from(items.len()).ok().filter(|asked| *asked > 0)?;
         let known = self.survey.known.shops.values().flat_map(|shop| &shop.offers);
@@ -154,10 +170,11 @@ impl<'a> Pricer<'a> {
         let held = Held::of(items.iter().filter_map(|item| known.get(item).copied()));
         let (source, batch) = self.details()?;
         let skus = rules::skus(modes.skus, Calls::exact(asked), held);
-        let lines = vec![
+        let mut lines = vec![
             Line { source, endpoint: "item", calls: Calls::exact(asked).in_batches(batch, Some(1)) },
             Line { source: Source::Listing, endpoint: "sku", calls: skus },
         ];
+        spare(&mut lines, None, answered);
         Some(SubjectPrice::new(Subject::Items, Offers::Counted(asked), lines))
     }
 
@@ -256,6 +273,18 @@ impl<'a> Pricer<'a> {
             }
         }
         alternatives
+    }
+}
+
+/// Takes what was answered already off the lines about a shop, or about single offers. Whoever asked for a shop's id did
+/// not know it yet.
+fn spare(lines: &mut [Line], shop: Option<&str>, answered: &mut Answered) {
+    for line in lines {
+        let shop = shop.filter(|_| line.endpoint != "shop").map(str::to_owned);
+        let Some(made) = answered.get_mut(&(line.source, line.endpoint.to_owned(), shop)) else { continue };
+        let spared = line.calls.most().map_or(*made, |most| most.min(*made));
+        line.calls = line.calls.less(spared);
+        *made -= spared;
     }
 }
 

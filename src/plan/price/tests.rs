@@ -26,6 +26,7 @@ fn survey(pipeline: &Pipeline) -> Survey {
         known: Known::default(),
         ids_by_url: HashMap::new(),
         counts: HashMap::new(),
+        answered: Default::default(),
         is_under_way: false,
         probe_calls: 0,
         accounts: pipeline.accounts.iter().map(|account| AccountQuota::new(account, &[], &[])).collect(),

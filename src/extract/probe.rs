@@ -1,0 +1,357 @@
+//! One question to a gateway, to find out what is wrong before a night is spent on it.
+//!
+//! A question goes the way of a run's calls: reserved in the ledger, signed, sent, landed, judged, settled, and its answer
+//! lets the account rest where it would in a run. It differs in two ways: nothing is asked twice, and an account that
+//! rests because the gateway refused it is asked all the same.
+//!
+//! Invariant: a question is counted and landed like every call. Rests of a refused account end only when the gateway
+//! accepts it and has refused nothing since this prober began.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use url::Url;
+
+use crate::base::Result;
+use crate::base::json::Raw;
+use crate::config::gateway::{Endpoint, ErrorClass, Gateway};
+use crate::config::pipeline::Account;
+use crate::state::{Rest, RestKind};
+
+use super::accounts::{self, Closed};
+use super::answer::{self, List};
+use super::call::{Caller, Errand, SIGNED_WRONG, Shared, Tried, feedback};
+use super::driver::{Job, mask, sides};
+use super::judge::{Fault, Judgement};
+use super::pace;
+use super::reach::{Reached, Step, Unreached, reach};
+use super::request::Values;
+use super::retry::{WAIT_MAX, seconds};
+use super::schedule::{Outcome, Task};
+use super::side::{Ledger, OwnTurn, Side, Ticket};
+use super::skew::Observation;
+use super::tokens::Tokens;
+use super::words::{describe, name_parameters};
+use super::{Attempt, body};
+
+/// A question waits at most this long for its turn: a run may use the same account.
+const TURN_MAX: Duration = Duration::from_secs(60);
+
+/// Asks a pipeline's gateways single questions.
+pub struct Prober<'r> {
+    caller: Caller<'r>,
+    /// By side and account.
+    denied: Mutex<Vec<Vec<Denied>>>,
+}
+
+/// The rests of one account that the gateway refused.
+#[derive(Debug, Clone, Default)]
+struct Denied {
+    rests: Vec<(String, Rest)>,
+    /// It refused a question of this prober.
+    now: bool,
+}
+
+/// What became of a question.
+#[derive(Debug)]
+pub enum Probed {
+    /// It was sent.
+    Answered(Box<Answer>),
+    /// It was not: the account may not ask now.
+    NotSent(NotSent),
+}
+
+/// Why a question was not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotSent {
+    /// The calls of the day are used up.
+    UsedUp,
+    /// The account rests: until when, and why.
+    Resting(String),
+    /// Others use all of the account's places.
+    Busy,
+}
+
+/// An answer, judged. One that did not come is one that is to be asked for again.
+#[derive(Debug)]
+pub struct Answer {
+    /// What it is.
+    pub judgement: Judgement,
+    /// What it says, when it is good.
+    pub outcome: Outcome,
+    /// Code and message of a fault, and what of it can be seen in the parameters sent.
+    pub words: String,
+    /// The HTTP status; `None`: no answer came.
+    pub http_status: Option<u16>,
+    /// From sending to the last byte.
+    pub latency_ms: i64,
+    /// It was signed with a time that its own `Date` shows to be wrong.
+    pub is_misdated: bool,
+    /// Of its offers, how many say anything that only B2B data permission shows.
+    pub wholesale: Wholesale,
+    /// As it was kept.
+    pub kept: Attempt,
+}
+
+/// Offers in an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wholesale {
+    /// All.
+    pub offers: usize,
+    /// Those with a wholesale price or an MOQ.
+    pub priced: usize,
+}
+
+impl<'r> Prober<'r> {
+    /// Gets ready; asks nothing.
+    ///
+    /// # Errors
+    /// `Config` when an account's proxy is none; whatever the state store fails with.
+    pub async fn new(job: &'r Job<'r>) -> Result<Self> {
+        let sides = sides(job.pipeline)?;
+        let now = job.state.now().await?;
+        let ledger = Ledger { state: job.state, holder: job.holder, offset: now - job.clock.now() };
+        let health = job.state.accounts(now).await?;
+        let denied_of = |account: &Account| {
+            let rests = health.iter().filter(|known| known.account == account.key).flat_map(|known| &known.rests);
+            Denied { rests: rests.filter(|(_, rest)| rest.kind == RestKind::Denied).cloned().collect(), now: false }
+        };
+        let denied = sides.iter().map(|side| side.accounts.iter().map(denied_of).collect()).collect();
+        let caller = Caller {
+            job,
+            sides,
+            ledger,
+            tokens: Tokens::default(),
+            mask: mask(job.pipeline),
+            halt: job.cancel.child_token(),
+            shared: Mutex::new(Shared::new(job.seed)),
+        };
+        Ok(Self { caller, denied: Mutex::new(denied) })
+    }
+
+    /// The gateways: the pipeline's own, then the one that gives details where that is another.
+    #[must_use]
+    pub fn gateways(&self) -> Vec<(&'r Gateway, &'r [Account])> {
+        self.caller.sides.iter().map(|side| (side.gateway, side.accounts)).collect()
+    }
+
+    /// How far a gateway's clock is ahead of ours, once an answer of it has told.
+    #[must_use]
+    pub fn clock_offset(&self, gateway: usize) -> Option<TimeDelta> {
+        let skew = self.caller.sides.get(gateway)?.live().skew;
+        skew.is_known().then(|| skew.offset())
+    }
+
+    /// Reaches a gateway the way an account's calls go, and greets it: no call. Its `Date` is learned.
+    ///
+    /// # Errors
+    /// [`Unreached`], with the first step that failed.
+    pub async fn greet(&self, gateway: usize, account: usize) -> Result<Reached, Unreached> {
+        let side = &self.caller.sides[gateway];
+        let patience = seconds(side.gateway.limits.connect_seconds);
+        let failed = |reason: &str| Unreached { step: Step::Name, reason: reason.to_owned() };
+        let mut address = Url::parse(&side.gateway.url).map_err(|error| failed(&error.to_string()))?;
+        address.set_path("/");
+        address.set_query(None);
+        let proxy = side.accounts[account].proxy.as_ref().map(|proxy| Url::parse(proxy.expose()));
+        let proxy = proxy.transpose().map_err(|_| failed("it is no address"))?;
+        let reached = reach(proxy.as_ref().unwrap_or(&address), patience).await?;
+        let sent_at = self.caller.job.clock.now();
+        let exchange = side.http(account).greet(&address).await;
+        let received_at = self.caller.job.clock.now();
+        if let Some(date) = &exchange.date {
+            let _ = side.live().skew.observe(Observation { date, sent_at, received_at });
+        }
+        match exchange.transport_error {
+            Some(error) => Err(Unreached { step: Step::Greeting, reason: self.caller.mask.text(&error) }),
+            None => Ok(reached),
+        }
+    }
+
+    /// Whether an account's access token is renewed by the gateway.
+    #[must_use]
+    pub fn renews_token(&self, gateway: usize, account: usize) -> bool {
+        let side = &self.caller.sides[gateway];
+        Tokens::renews(side.gateway, &side.accounts[account])
+    }
+
+    /// Renews an account's access token: not signed, not counted, never landed.
+    ///
+    /// # Errors
+    /// `Denied` when the gateway gives none, `Unavailable` when it does not answer.
+    pub async fn renew_token(&self, gateway: usize, account: usize) -> Result<()> {
+        self.caller.renew_now(&self.caller.sides[gateway], account).await
+    }
+
+    /// Asks one question as one account, once. The task says which gateway is asked.
+    ///
+    /// # Errors
+    /// `Config`: the definition has no such endpoint, or cannot build the call · whatever the sink or the state store
+    /// fails with.
+    pub async fn ask(&self, account: usize, task: &Task, values: &Values) -> Result<Probed> {
+        let errand = self.caller.errand(task, values)?;
+        let side = errand.side;
+        let turn = self.turn(side, account, task, values).await;
+        let ticket = match turn {
+            Ok(Ok(ticket)) => ticket,
+            Ok(Err(not_sent)) => {
+                self.rest_again(side, account).await?;
+                return Ok(Probed::NotSent(not_sent));
+            }
+            Err(error) => {
+                self.rest_again(side, account).await?;
+                return Err(error);
+            }
+        };
+        let tried = match self.caller.attempt(&errand, ticket, 1).await {
+            Ok(tried) => tried,
+            Err(error) => {
+                self.rest_again(side, account).await?;
+                return Err(error);
+            }
+        };
+        self.settle(&errand, account, tried).await
+    }
+
+    /// Waits for the account's turn.
+    async fn turn(
+        &self,
+        side: &Side<'_>,
+        account: usize,
+        task: &Task,
+        values: &Values,
+    ) -> Result<Result<Ticket, NotSent>> {
+        let scope = side.scope(task.endpoint(), values.shop_id.as_deref());
+        let asked = tokio::time::Instant::now();
+        loop {
+            match side.turn_as(self.caller.ledger, account, &scope, self.now()).await? {
+                OwnTurn::Send(mut ticket) => {
+                    ticket.waited = asked.elapsed();
+                    return Ok(Ok(ticket));
+                }
+                OwnTurn::Wait(wait) if asked.elapsed() + wait <= TURN_MAX && self.caller.sleep(wait).await => {}
+                OwnTurn::Wait(_) => return Ok(Err(NotSent::Busy)),
+                OwnTurn::Closed(Closed::UsedUp { .. }) => return Ok(Err(NotSent::UsedUp)),
+                OwnTurn::Closed(Closed::Resting(rest)) => {
+                    return Ok(Err(NotSent::Resting(accounts::describe(&rest))));
+                }
+            }
+        }
+    }
+
+    /// Judges what was kept, gives the place back, and lets the account rest where it must.
+    async fn settle(&self, errand: &Errand<'_, 'r>, account: usize, tried: Tried) -> Result<Probed> {
+        let (side, ledger) = (errand.side, self.caller.ledger);
+        let (judgement, outcome) = self.caller.judge(errand, &tried.kept);
+        let fault = match &judgement {
+            Judgement::Good => None,
+            Judgement::Fault(fault) => Some(fault),
+        };
+        let is_misdated = (side.live().skew.offset() - tried.offset).abs() > SIGNED_WRONG;
+        let rest = pace::rest(&side.gateway.limits.pause, fault.map(|fault| fault.class));
+        side.settle(ledger, &tried.ticket, rest, feedback(fault, &tried), self.now()).await?;
+        match fault {
+            Some(fault) if is_misdated && is_refusal(fault) => self.rest_again(side, account).await?,
+            fault => self.learn(side, account, &tried, fault).await?,
+        }
+        let record = &tried.kept.record;
+        let words = match fault {
+            Some(fault) if fault.class == ErrorClass::Param && !record.request.is_empty() => {
+                format!("{} (sent: {})", describe(fault), name_parameters(&fault.message, &record.request))
+            }
+            Some(fault) => describe(fault),
+            None => String::new(),
+        };
+        let wholesale = wholesale(side.gateway, errand.endpoint, &tried.kept);
+        Ok(Probed::Answered(Box::new(Answer {
+            words,
+            http_status: record.http_status,
+            latency_ms: record.latency_ms,
+            judgement,
+            outcome,
+            is_misdated,
+            wholesale,
+            kept: tried.kept,
+        })))
+    }
+
+    /// What an answer means for the account, in the state store.
+    async fn learn(&self, side: &Side<'_>, account: usize, tried: &Tried, fault: Option<&Fault>) -> Result<()> {
+        let now = self.now() + self.caller.ledger.offset;
+        match fault.map(|fault| (fault.class, fault)) {
+            None | Some((ErrorClass::Gone, _)) => {
+                self.change(side, account, |denied| {
+                    if !denied.now {
+                        denied.rests.clear();
+                    }
+                });
+            }
+            Some((ErrorClass::Auth, fault)) => {
+                let rest = side.denied_rest(describe(fault), now);
+                self.change(side, account, |denied| {
+                    *denied = Denied { rests: vec![(String::new(), rest)], now: true };
+                });
+            }
+            Some((ErrorClass::Quota, fault)) => {
+                let rest = side.quota_rest(fault, describe(fault), now);
+                side.rest(self.caller.ledger, account, &tried.ticket.scope, rest).await?;
+            }
+            Some((ErrorClass::Throttle, fault)) if fault.wait.is_some_and(|wait| wait > WAIT_MAX) => {
+                let rest = side.quota_rest(fault, describe(fault), now);
+                side.rest(self.caller.ledger, account, &tried.ticket.scope, rest).await?;
+            }
+            Some(_) => {}
+        }
+        self.rest_again(side, account).await
+    }
+
+    /// A refused account that asked all the same rests as before.
+    async fn rest_again(&self, side: &Side<'_>, account: usize) -> Result<()> {
+        let mut rests = Vec::new();
+        self.change(side, account, |denied| rests.clone_from(&denied.rests));
+        for (scope, rest) in rests {
+            side.rest(self.caller.ledger, account, &scope, rest).await?;
+        }
+        Ok(())
+    }
+
+    fn change(&self, side: &Side<'_>, account: usize, change: impl FnOnce(&mut Denied)) {
+        let place = self.caller.sides.iter().position(|own| std::ptr::eq(own, side)).unwrap_or(0);
+        let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(denied) = denied.get_mut(place).and_then(|accounts| accounts.get_mut(account)) {
+            change(denied);
+        }
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.caller.job.clock.now()
+    }
+}
+
+/// Whether a wrong time may be all that is wrong: gateways say so in many ways.
+fn is_refusal(fault: &Fault) -> bool {
+    matches!(fault.class, ErrorClass::Auth | ErrorClass::Param | ErrorClass::Item)
+}
+
+/// Counts the offers of an answer, and those with a wholesale price or an MOQ.
+fn wholesale(gateway: &Gateway, endpoint: &Endpoint, kept: &Attempt) -> Wholesale {
+    let mut wholesale = Wholesale::default();
+    let Ok(json) = body::to_json(&kept.body, kept.record.content_type.as_deref()) else { return wholesale };
+    let Ok(parsed) = body::parse(&json) else { return wholesale };
+    let mut count = |record: Raw<'_>| {
+        if answer::offer_id(&gateway.offer, record).is_none() {
+            return;
+        }
+        let says =
+            |field: &str| gateway.offer.get(field).is_some_and(|source| answer::first(&source.at, record).is_some());
+        wholesale.offers += 1;
+        wholesale.priced += usize::from(["ladder", "channel_price", "moq"].into_iter().any(says));
+    };
+    if let List::Records(list) = answer::list(endpoint, parsed) {
+        answer::records(list).for_each(&mut count);
+    } else if let Some(one) = answer::first(&endpoint.one, parsed) {
+        count(one);
+    }
+    wholesale
+}

@@ -1,0 +1,71 @@
+//! Whether a server can be reached: its name, its port, and what speaks there. Asks it nothing.
+//!
+//! Takes an address; gives how long each step took, or which one failed.
+//!
+//! Invariant: no call is made and no credential sent.
+
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use url::Url;
+
+/// A server whose port answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reached {
+    /// Addresses that its name stands for.
+    pub addresses: usize,
+    /// From connecting to connected.
+    pub latency: Duration,
+}
+
+/// A server that cannot be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreached {
+    /// The step that failed.
+    pub step: Step,
+    /// Why.
+    pub reason: String,
+}
+
+/// The steps to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Its name has no address.
+    Name,
+    /// Its port does not answer.
+    Port,
+    /// What speaks there is not what should: TLS fails, or no HTTP comes back.
+    Greeting,
+}
+
+/// Looks a server's name up and connects to its port.
+///
+/// # Errors
+/// [`Unreached`], with the first step that failed.
+pub async fn reach(address: &Url, patience: Duration) -> Result<Reached, Unreached> {
+    let failed = |step, reason: String| Unreached { step, reason };
+    let host = address.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let port = address.port_or_known_default().unwrap_or(80);
+    let addresses = match timeout(patience, lookup_host((host, port))).await {
+        Ok(Ok(found)) => found.collect::<Vec<_>>(),
+        Ok(Err(error)) => return Err(failed(Step::Name, error.to_string())),
+        Err(_) => return Err(failed(Step::Name, format!("no answer in {} s", patience.as_secs()))),
+    };
+    if addresses.is_empty() {
+        return Err(failed(Step::Name, "it stands for no address".to_owned()));
+    }
+    let began = Instant::now();
+    match timeout(patience, TcpStream::connect(addresses.as_slice())).await {
+        Ok(Ok(_)) => Ok(Reached { addresses: addresses.len(), latency: began.elapsed() }),
+        Ok(Err(error)) => Err(failed(Step::Port, error.to_string())),
+        Err(_) => Err(failed(Step::Port, format!("no answer in {} s", patience.as_secs()))),
+    }
+}
+
+/// `host:port` of an address.
+#[must_use]
+pub fn host_and_port(address: &Url) -> String {
+    let host = address.host_str().unwrap_or_default();
+    address.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}

@@ -1,0 +1,457 @@
+//! What `plan` says a run costs, held against the calls that `run` then makes; and what `on_quota` does with it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use huopan::base::{Clock, Kind, SystemClock};
+use huopan::config::Pipeline;
+use huopan::extract::Progress;
+use huopan::extract::progress::{Event, Silent};
+use huopan::run::{Options as RunOptions, Outcome, Surroundings, run};
+use huopan::sim::{self, Gateway, History, Options, Sim};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Ended, Place, attempt, day, huopan, item_lines, load, quick, shop_lines};
+
+/// Calls by endpoint.
+type Used = BTreeMap<String, u64>;
+
+/// A simulator and a pipeline on it.
+struct Bench {
+    place: Place,
+    sim: Sim,
+    file: PathBuf,
+}
+
+impl Bench {
+    async fn new(gateway: Gateway, options: Options, lines: impl Fn(&Sim) -> String) -> Self {
+        let (place, sim) = (Place::new(), sim::start(options).await.unwrap());
+        let file = place.pipeline_file(&sim, gateway, &lines(&sim));
+        Self { place, sim, file }
+    }
+
+    /// Portals' shops, listed in this way.
+    async fn shops(shop_sizes: Vec<usize>, more: &str) -> Self {
+        let lines = |sim: &Sim| format!("{}\n{more}", shop_lines(&sim.world(Gateway::Portals)));
+        Self::new(Gateway::Portals, Options { shop_sizes, ..quick() }, lines).await
+    }
+
+    /// Replaces a part of the pipeline's file.
+    fn change(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(&self.file).unwrap();
+        assert!(text.contains(from), "no `{from}` in:\n{text}");
+        std::fs::write(&self.file, text.replacen(from, to, 1)).unwrap();
+    }
+
+    fn pipeline(&self) -> Pipeline {
+        load(&self.file)
+    }
+
+    async fn huopan(&self, arguments: &[&str]) -> Ended {
+        huopan(self.place.path(), arguments).await
+    }
+
+    /// `huopan plan --json`.
+    async fn plan(&self, arguments: &[&str]) -> Value {
+        let ended = self.huopan(&[&["plan", "pipeline.toml", "--json"], arguments].concat()).await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+        serde_json::from_str(&ended.stdout).unwrap()
+    }
+
+    /// `huopan run`, and the calls it made as the simulator counted them by endpoint.
+    async fn run(&self, dt: &str, code: i32) -> Used {
+        let before = self.sim.stats().calls;
+        let began_at = SystemClock.now();
+        let ended = self.huopan(&["run", "pipeline.toml", "--json", "--dt", dt]).await;
+        assert_eq!(ended.code, code, "{ended:?}");
+        let outcome: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let run_id = outcome["publications"][0]["run_id"].as_str().unwrap();
+        // A run that goes on has rows of its earlier starts.
+        let sql = format!(
+            "select endpoint, cast(count(*) as varchar) as calls from calls \
+             where run_id = '{run_id}' and sent_at >= '{}' group by endpoint",
+            began_at.format("%Y-%m-%dT%H:%M:%S%.6fZ")
+        );
+        let rows = self.place.rows(&sql).await;
+        let used: Used = rows.iter().map(|row| (row["endpoint"].clone(), row["calls"].parse().unwrap())).collect();
+        assert_eq!(used.values().sum::<u64>(), self.sim.stats().calls - before, "the journal of calls and the gateway");
+        used
+    }
+}
+
+/// Exactly these calls, by endpoint.
+fn exact(plan: &Value) -> Used {
+    let line = |line: &Value| {
+        assert_eq!(line["calls"]["exactness"], "exact", "{line}");
+        (line["endpoint"].as_str().unwrap().to_owned(), line["calls"]["most"].as_u64().unwrap())
+    };
+    let used: Used = plan["endpoints"].as_array().unwrap().iter().map(line).collect();
+    assert_eq!(plan["total"]["exactness"], "exact", "{plan}");
+    assert_eq!(plan["total"]["most"], used.values().sum::<u64>());
+    used
+}
+
+/// Fails unless each endpoint's calls are within what the plan says of it.
+fn within(plan: &Value, used: &Used) {
+    for line in plan["endpoints"].as_array().unwrap() {
+        let used = used.get(line["endpoint"].as_str().unwrap()).copied().unwrap_or(0);
+        assert!(line["calls"]["least"].as_u64().unwrap() <= used, "{line}: {used}");
+        assert!(line["calls"]["most"].as_u64().is_none_or(|most| used <= most), "{line}: {used}");
+    }
+    let planned: Vec<&str> =
+        plan["endpoints"].as_array().unwrap().iter().map(|line| line["endpoint"].as_str().unwrap()).collect();
+    assert!(used.keys().all(|endpoint| planned.contains(&&**endpoint)), "{used:?} is more than {planned:?}");
+}
+
+fn used(calls: &[(&str, u64)]) -> Used {
+    calls.iter().map(|(endpoint, calls)| ((*endpoint).to_owned(), *calls)).collect()
+}
+
+#[tokio::test]
+async fn a_probed_plan_of_shops_is_exactly_what_run_then_uses() {
+    // 60, 45 and 80 offers on pages of 40; of the 80 the second page is full.
+    let bench = Bench::shops(vec![60, 45, 80], "").await;
+    let world = bench.sim.world(Gateway::Portals);
+    let pages: u64 = world.shops.iter().map(|shop| (shop.on_sale as u64).div_ceil(40)).sum();
+    let blind = bench.plan(&["--dt", "2026-11-20"]).await;
+    assert_eq!(bench.sim.stats().calls, 0, "without a probe nothing is asked");
+    let plan = bench.plan(&["--probe", "--dt", "2026-11-20"]).await;
+    assert_eq!((&plan["probe_calls"], bench.sim.stats().calls), (&3.into(), 3));
+    assert_eq!(exact(&plan), used(&[("listing", pages)]));
+    let spent = bench.run("2026-11-20", 0).await;
+    assert_eq!(spent, exact(&plan));
+    // The first plan knew nothing: it was an upper bound, of counts and pages.
+    within(&blind, &used(&[("count", 3), ("listing", pages)]));
+    assert_eq!(blind["total"]["most"], 3 + 3 * 50);
+}
+
+#[tokio::test]
+async fn a_probed_plan_of_shops_by_address_is_exactly_what_run_then_uses() {
+    let urls = |sim: &Sim| {
+        let world = sim.world(Gateway::Portals);
+        let urls: Vec<String> = world.shops.iter().map(|shop| format!("{:?}", shop.shop_url)).collect();
+        format!("shops = [{}]", urls.join(", "))
+    };
+    let bench = Bench::new(Gateway::Portals, quick(), urls).await;
+    let plan = bench.plan(&["--probe", "--dt", "2026-11-20"]).await;
+    assert_eq!(plan["probe_calls"], 4, "two addresses, two counts");
+    assert_eq!(bench.run("2026-11-20", 0).await, exact(&plan));
+    assert_eq!(exact(&plan).keys().collect::<Vec<_>>(), ["listing"]);
+}
+
+#[tokio::test]
+async fn a_probed_plan_counts_the_first_pages_that_gave_the_totals() {
+    let lines = |sim: &Sim| shop_lines(&sim.world(Gateway::ShopSearch));
+    let options = Options { shop_sizes: vec![250, 45, 130], ..quick() };
+    let bench = Bench::new(Gateway::ShopSearch, options, lines).await;
+    let plan = bench.plan(&["--probe"]).await;
+    assert_eq!(plan["probe_calls"], 3);
+    let today = plan["dt"].as_str().unwrap().to_owned();
+    assert_eq!(bench.run(&today, 0).await, exact(&plan));
+    assert_eq!(exact(&plan), used(&[("listing", 3)]), "pages 2 and 3 of the first shop, page 2 of the third");
+}
+
+#[tokio::test]
+async fn a_plan_of_single_offers_is_exactly_what_run_then_uses_without_a_probe() {
+    for gateway in [Gateway::ItemGet, Gateway::ProductGet] {
+        let options = Options { shop_sizes: vec![17, 9], ..quick() };
+        let bench = Bench::new(gateway, options, |sim| item_lines(&sim.world(gateway))).await;
+        let plan = bench.plan(&["--dt", "2026-11-20"]).await;
+        assert_eq!(exact(&plan), used(&[("item", 26)]), "{gateway:?}");
+        assert_eq!(bench.run("2026-11-20", 0).await, exact(&plan), "{gateway:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_price_of_sku_details_is_unknown_at_first_and_bounded_once_a_picture_holds_skus() {
+    for mode in ["missing", "changed", "all"] {
+        let bench = Bench::shops(vec![60, 45], &format!("[fetch]\nskus = \"{mode}\"\n")).await;
+        bench.sim.set_day(day(19));
+        let first = bench.plan(&["--probe", "--dt", "2026-11-19"]).await;
+        assert_eq!(first["total"]["most"], Value::Null, "nobody knows how many SKUs there are");
+        let skus = |used: &Used| used.get("sku").copied().unwrap_or(0);
+        let night = bench.run("2026-11-19", 0).await;
+        within(&first, &night);
+        assert!(skus(&night) > 100, "{night:?}");
+        bench.sim.set_day(day(20));
+        let second = bench.plan(&["--probe", "--dt", "2026-11-20"]).await;
+        assert!(second["total"]["most"].as_u64().is_some(), "{second}");
+        // Answers are kept for 24 hours: without them every SKU is a call, as the plan says.
+        bench.change("[fetch]\n", "[fetch]\ncache = false\n");
+        let night = bench.run("2026-11-20", 0).await;
+        let (counts, rest): (Used, Used) = night.into_iter().partition(|(endpoint, _)| endpoint == "count");
+        assert_eq!(counts, used(&[("count", 2)]), "a run without caches asks for the counts again");
+        within(&second, &rest);
+    }
+}
+
+#[tokio::test]
+async fn past_the_cap_a_plan_is_a_bound_that_holds() {
+    let bench = Bench::shops(vec![5300], "").await;
+    let offers = bench.sim.world(Gateway::Portals).shops[0].on_sale as u64;
+    let plan = bench.plan(&["--probe", "--dt", "2026-11-20"]).await;
+    assert_eq!(plan["total"]["exactness"], "at_most", "{plan}");
+    let spent = bench.run("2026-11-20", 0).await;
+    within(&plan, &spent);
+    assert!(plan["total"]["least"].as_u64().unwrap() >= offers.div_ceil(40));
+}
+
+#[tokio::test]
+async fn an_incremental_night_is_bounded_and_shows_what_listing_all_would_cost() {
+    let history = History { changed_per_mille: 10, ..History::default() };
+    let options = Options { shop_sizes: vec![900, 300], ..quick() }.with_history(history);
+    // Watermarks are times: the runs happen on the world's days.
+    let clock = Arc::new(Shifted::default());
+    let today = huopan::base::time::beijing_day(clock.now());
+    let options = Options { clock: Arc::clone(&clock) as Arc<dyn Clock>, day: Some(today), ..options };
+    let lines = |sim: &Sim| format!("{}\n[fetch]\nlisting = \"changed\"\n", shop_lines(&sim.world(Gateway::Portals)));
+    let bench = Bench::new(Gateway::Portals, options, lines).await;
+    let pipeline = bench.pipeline();
+    assert!(matches!(at(&clock, &pipeline, &Silent).await.unwrap(), Outcome::Published(_)));
+    clock.days(1);
+    let tomorrow = today.succ_opt().unwrap();
+    bench.sim.set_day(tomorrow);
+    let plan = bench.plan(&["--dt", &tomorrow.to_string()]).await;
+    let shop = &plan["shops"][0];
+    assert_eq!((&shop["listing"], &shop["offers_from"]), (&"changed".into(), &"day_before".into()), "{plan}");
+    let choices = plan["choices"].as_array().unwrap();
+    let listing: Vec<(&str, bool)> = choices
+        .iter()
+        .filter(|choice| choice["setting"] == "listing")
+        .map(|choice| (choice["value"].as_str().unwrap(), choice["is_set"].as_bool().unwrap()))
+        .collect();
+    assert_eq!(listing, [("all", false), ("changed", true)]);
+    let before = bench.sim.stats().calls;
+    assert!(matches!(at(&clock, &pipeline, &Silent).await.unwrap(), Outcome::Published(_)));
+    let spent = bench.sim.stats().calls - before;
+    assert!(plan["total"]["most"].as_u64().unwrap() >= spent, "{spent} calls: {plan}");
+    assert!(plan["total"]["least"].as_u64().unwrap() <= spent, "{spent} calls: {plan}");
+    let all = choices.iter().find(|choice| choice["setting"] == "listing" && choice["value"] == "all").unwrap();
+    assert!(spent < all["calls"]["most"].as_u64().unwrap(), "{spent} calls: {all}");
+}
+
+#[tokio::test]
+async fn money_and_time_are_told_where_the_definition_states_them() {
+    let bench = Bench::shops(vec![60, 45], "").await;
+    let definition = bench.place.path().join("portals-at-once.toml");
+    let text = std::fs::read_to_string(&definition).unwrap();
+    let text = text.replace(
+        "calls_per_second = 1000",
+        "calls_per_second = 2\nprice_per_call = { amount = \"0.0035\", currency = \"CNY\" }",
+    );
+    std::fs::write(&definition, text).unwrap();
+    let plan = bench.plan(&["--probe", "--dt", "2026-11-20"]).await;
+    let gateway = &plan["gateways"][0];
+    assert_eq!(gateway["cost"], serde_json::json!({"currency": "CNY", "least": "0.0140", "most": "0.0140"}), "4 pages");
+    assert_eq!(plan["seconds"], 2, "4 calls, 2 a second");
+    let text = bench.huopan(&["plan", "pipeline.toml", "--dt", "2026-11-20"]).await.stdout;
+    assert!(text.contains(" CNY"), "{text}");
+    assert!(text.contains("it fits into today"), "{text}");
+}
+
+/// Cancels the run once so many pages have been answered.
+struct AfterPages {
+    cancel: CancellationToken,
+    left: AtomicI64,
+}
+
+impl Progress for AfterPages {
+    fn on(&self, event: Event<'_>) {
+        if matches!(event, Event::Page { .. }) && self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.cancel.cancel();
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_an_unfinished_run_only_what_is_left_is_priced() {
+    for gateway in [Gateway::Portals, Gateway::ShopSearch] {
+        let options = Options { shop_sizes: vec![700, 450], ..quick() };
+        let bench = Bench::new(gateway, options, |sim| shop_lines(&sim.world(gateway))).await;
+        let cancel = CancellationToken::new();
+        let progress = AfterPages { cancel: cancel.clone(), left: AtomicI64::new(4) };
+        let around = Surroundings { clock: Arc::new(SystemClock), progress: &progress, cancel, seed: 1 };
+        let options = RunOptions { dt: Some(day(20)), ..RunOptions::default() };
+        let stopped = run(&bench.pipeline(), options, &around).await.unwrap();
+        assert!(matches!(stopped, Outcome::Stopped { .. }), "{stopped:?}");
+        let answered = bench.sim.stats().calls;
+        let plan = bench.plan(&["--dt", "2026-11-20"]).await;
+        assert_eq!((&plan["start"], bench.sim.stats().calls), (&"goes_on".into(), answered), "{gateway:?}");
+        let left = exact(&plan);
+        assert_eq!(bench.run("2026-11-20", 0).await, left, "{gateway:?}");
+        let plan = bench.plan(&["--dt", "2026-11-20"]).await;
+        assert_eq!(plan["start"], "published", "{gateway:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_day_with_an_incomplete_shop_only_its_retry_is_priced() {
+    let bench = Bench::shops(vec![200, 45], "").await;
+    bench.change("shops = [", "shops = [\"b2b-404\", ");
+    bench.run("2026-11-20", 3).await;
+    let plan = bench.plan(&["--dt", "2026-11-20"]).await;
+    assert_eq!(plan["start"], "retries", "{plan}");
+    let shops: Vec<&Value> = plan["shops"].as_array().unwrap().iter().map(|shop| &shop["shop_id"]).collect();
+    assert_eq!(shops, ["b2b-404"]);
+    let text = bench.huopan(&["plan", "pipeline.toml", "--dt", "2026-11-20"]).await.stdout;
+    assert!(text.contains("published, but 1 shop is incomplete; it alone is asked for again"), "{text}");
+    within(&plan, &bench.run("2026-11-20", 3).await);
+}
+
+/// The machine's clock, some days ahead.
+#[derive(Debug, Default)]
+struct Shifted(AtomicI64);
+
+impl Shifted {
+    fn days(&self, days: i64) {
+        self.0.fetch_add(days, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Shifted {
+    fn now(&self) -> DateTime<Utc> {
+        SystemClock.now() + TimeDelta::days(self.0.load(Ordering::SeqCst))
+    }
+}
+
+async fn at(clock: &Arc<Shifted>, pipeline: &Pipeline, progress: &dyn Progress) -> huopan::base::Result<Outcome> {
+    let clock = Arc::clone(clock) as Arc<dyn Clock>;
+    let around = Surroundings { clock, progress, cancel: CancellationToken::new(), seed: 7 };
+    run(pipeline, RunOptions::default(), &around).await
+}
+
+/// A bench whose pipeline and simulator share a clock, with so many calls a day.
+async fn with_calls(calls: u64, lines: &str) -> (Bench, Arc<Shifted>) {
+    let clock = Arc::new(Shifted::default());
+    let options = Options { clock: Arc::clone(&clock) as Arc<dyn Clock>, shop_sizes: vec![400, 200], ..quick() };
+    let shops = |sim: &Sim| format!("{lines}\n{}", shop_lines(&sim.world(Gateway::Portals)));
+    let bench = Bench::new(Gateway::Portals, options, shops).await;
+    bench.change("calls_per_day = 3000", &format!("calls_per_day = {calls}"));
+    (bench, clock)
+}
+
+fn starts(bench: &Bench) -> usize {
+    bench.place.lake_files().iter().filter(|path| path.ends_with("start.json")).count()
+}
+
+/// Two shops of 400 and 200 offers at least need this many calls: two counts, and pages of 40.
+fn needs(bench: &Bench) -> u64 {
+    let world = bench.sim.world(Gateway::Portals);
+    2 + world.shops.iter().map(|shop| (shop.on_sale as u64).div_ceil(40)).sum::<u64>()
+}
+
+#[tokio::test]
+async fn a_run_that_no_day_allows_is_refused_before_anything_is_listed_and_its_counts_are_paid_once() {
+    let (bench, clock) = with_calls(10, "").await;
+    let ended = bench.huopan(&["run", "pipeline.toml"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("more than any day allows"), "{ended:?}");
+    assert!(ended.stderr.contains("on_quota = \"continue\""), "{ended:?}");
+    assert_eq!((bench.sim.stats().calls, starts(&bench)), (2, 0), "two counts, and no run is left behind");
+    // What was counted is not paid for again, and the quota that a user buys makes it fit.
+    let needs = needs(&bench);
+    bench.change("calls_per_day = 10", &format!("calls_per_day = {needs}"));
+    assert!(matches!(at(&clock, &bench.pipeline(), &Silent).await.unwrap(), Outcome::Published(_)));
+    assert_eq!(bench.sim.stats().calls, needs);
+}
+
+#[tokio::test]
+async fn a_run_that_fits_another_day_is_refused_with_that_day_and_begins_on_its_own() {
+    let (bench, clock) = with_calls(3000, "").await;
+    let needs = needs(&bench);
+    bench.change("calls_per_day = 3000", &format!("calls_per_day = {}", needs + 3));
+    let accounts = ["accounts", "set", "main", "--calls", "9", "--pipeline", "pipeline.toml"];
+    assert_eq!(bench.huopan(&accounts).await.code, 0);
+    let error = at(&clock, &bench.pipeline(), &Silent).await.unwrap_err();
+    let tomorrow = huopan::base::time::beijing_day(clock.now()).succ_opt().unwrap();
+    assert_eq!((error.kind(), error.kind().exit_code()), (Kind::Quota, 75), "{error}");
+    assert!(error.to_string().contains(&format!("they fit on {tomorrow}")), "{error}");
+    assert_eq!((bench.sim.stats().calls, starts(&bench)), (2, 0));
+    let error = at(&clock, &bench.pipeline(), &Silent).await.unwrap_err();
+    assert_eq!((error.kind(), bench.sim.stats().calls), (Kind::Quota, 2), "counts are kept for ten minutes");
+    clock.days(1);
+    let Outcome::Published(reports) = at(&clock, &bench.pipeline(), &Silent).await.unwrap() else { panic!() };
+    assert_eq!(reports[0].dt, tomorrow, "a run that was refused has no day yet");
+}
+
+#[tokio::test]
+async fn the_gate_knows_what_the_counts_have_cost() {
+    let (bench, clock) = with_calls(3000, "").await;
+    let needs = needs(&bench);
+    // One call less than it needs: the counts fit, and the pages would without them.
+    bench.change("calls_per_day = 3000", &format!("calls_per_day = {}", needs - 1));
+    let error = at(&clock, &bench.pipeline(), &Silent).await.unwrap_err();
+    assert_eq!((error.kind(), bench.sim.stats().calls), (Kind::Quota, 2), "{error}");
+    assert_eq!(starts(&bench), 0);
+}
+
+#[tokio::test]
+async fn an_unfinished_run_that_does_not_fit_today_is_kept_with_its_answers() {
+    let (bench, clock) = with_calls(3000, "").await;
+    let pipeline = bench.pipeline();
+    let cancel = CancellationToken::new();
+    let progress = AfterPages { cancel: cancel.clone(), left: AtomicI64::new(4) };
+    let around = Surroundings { clock: Arc::new(SystemClock), progress: &progress, cancel, seed: 1 };
+    let stopped = run(&pipeline, RunOptions::default(), &around).await.unwrap();
+    let Outcome::Stopped { dt, .. } = stopped else { panic!("{stopped:?}") };
+    let spent = bench.sim.stats().calls;
+    bench.change("calls_per_day = 3000", &format!("calls_per_day = {}", needs(&bench)));
+    let accounts = ["accounts", "set", "main", "--calls", "9", "--pipeline", "pipeline.toml"];
+    assert_eq!(bench.huopan(&accounts).await.code, 0);
+    let error = at(&clock, &bench.pipeline(), &Silent).await.unwrap_err();
+    assert_eq!((error.kind(), bench.sim.stats().calls, starts(&bench)), (Kind::Quota, spent, 1), "{error}");
+    clock.days(1);
+    let outcome = at(&clock, &bench.pipeline(), &Silent).await;
+    // It published under its own day first; today's run does not fit into what is left then, or has its own publication.
+    let error = outcome.unwrap_err();
+    assert_eq!(error.kind(), Kind::Quota, "{error}");
+    assert_eq!(bench.place.value(&format!("select count(distinct shop_id) from shops where dt = '{dt}'")).await, "2");
+    let own = needs(&bench);
+    let listed = bench.place.value(&format!("select count(*) from calls where dt = '{dt}'")).await;
+    assert_eq!(listed.parse::<u64>().unwrap(), own, "no answered call was made twice");
+}
+
+#[tokio::test]
+async fn continue_takes_the_stalest_shops_first_stops_cleanly_and_goes_on_under_the_same_day() {
+    let (bench, clock) = with_calls(3000, "on_quota = \"continue\"").await;
+    let (needs, world) = (needs(&bench), bench.sim.world(Gateway::Portals));
+    let [first, second] = [0, 1].map(|shop| world.shops[shop].shop_id.clone());
+    // Yesterday only the first shop was fetched: the second one is stalest.
+    bench.change(&format!(", \"{second}\""), "");
+    assert!(matches!(at(&clock, &bench.pipeline(), &Silent).await.unwrap(), Outcome::Published(_)));
+    bench.change(&format!("[\"{first}\""), &format!("[\"{first}\", \"{second}\""));
+    clock.days(1);
+    bench.sim.reset();
+    bench.change("calls_per_day = 3000", "calls_per_day = 9");
+    let today = huopan::base::time::beijing_day(clock.now());
+    let stopped = at(&clock, &bench.pipeline(), &Silent).await.unwrap();
+    let Outcome::Stopped { dt, kind, reason } = stopped else { panic!("{stopped:?}") };
+    assert_eq!((dt, kind.exit_code(), bench.sim.stats().calls), (today, 75, 9), "{reason}");
+    let asked = bench.sim.journal();
+    assert!(asked[0].request.contains(&second), "the shop that was never fetched goes first: {asked:?}");
+    clock.days(1);
+    bench.change("calls_per_day = 9", &format!("calls_per_day = {needs}"));
+    let error = at(&clock, &bench.pipeline(), &Silent).await;
+    // It went on under its own day and published it; then today's run began and stopped when the calls ended.
+    assert!(matches!(error, Ok(Outcome::Stopped { dt, .. }) if dt == today.succ_opt().unwrap()), "{error:?}");
+    assert_eq!(
+        bench.place.value(&format!("select count(distinct shop_id) from shops where dt = '{today}'")).await,
+        "2"
+    );
+    let calls = bench.place.value(&format!("select count(*) from calls where dt = '{today}'")).await;
+    assert_eq!(calls.parse::<u64>().unwrap(), needs, "no answered call was made twice");
+}
+
+#[tokio::test]
+async fn a_published_day_costs_nothing_and_says_what_a_refresh_would() {
+    let bench = Bench::shops(vec![60], "").await;
+    bench.run("2026-11-20", 0).await;
+    let text = bench.huopan(&["plan", "pipeline.toml", "--dt", "2026-11-20"]).await.stdout;
+    assert!(text.contains("published already, `run` makes no call; `run --refresh` costs"), "{text}");
+    let outcome = attempt(&bench.pipeline(), RunOptions { dt: Some(day(20)), ..RunOptions::default() }).await;
+    assert_eq!(outcome.unwrap(), Outcome::AlreadyPublished { dt: day(20) });
+}
