@@ -35,7 +35,7 @@
 //! | three forms of address; cached 24 h | `s2_a_shop_has_three_forms_of_address` · `s2_an_address_is_resolved_once_in_24_hours` |
 //! | `volume_desc`, `offline=false` | `s2_a_listing_is_of_what_is_on_sale_sorted_by_volume` |
 //! | 4 workers; 0.8, 4, 10 s | `s2_at_most_four_calls_are_made_at_once` · `s2_a_worker_rests_0_8_4_and_10_seconds` |
-//! | test licence: 30 calls | `s2_a_test_licence_has_30_calls_and_the_31st_is_not_made` |
+//! | test licence: 30 calls | `s2_a_test_licence_has_30_calls_and_the_31st_is_not_made` · `s2_a_shop_that_30_calls_cannot_hold_is_not_begun` |
 //! | time-outs 5–8 and 10–20 s | `s2_connecting_takes_5_to_8_seconds_and_reading_10_to_20` · `s2_a_call_without_an_answer_in_time_is_tried_again` |
 //! | 1001 · 10002 · 5002 · 429 | `s2_code_1001_is_a_wrong_parameter` · `s2_code_10002_is_a_wrong_signature` · `s2_code_5002_is_tried_again` · `s2_code_429_is_tried_again_as_a_throttle` |
 //! | the official gateway answers | `s2_an_answer_of_the_official_gateway_names_aop` |

@@ -8,7 +8,7 @@ use huopan::sim::{Gateway, Outcome, Sim};
 use serde_json::{Value, json};
 
 use super::ask::{Reply, Server, Trap, built_in, offer, plain, portals, sim, sim_with};
-use crate::support::{attempt, day, publish, shop_lines};
+use crate::support::{day, publish, shop_lines};
 
 fn shops(sim: &Sim) -> String {
     shop_lines(&sim.world(Gateway::Portals))
@@ -200,19 +200,26 @@ fn s2_a_worker_rests_0_8_4_and_10_seconds() {
     assert_eq!(rest(Some(ErrorClass::Throttle)), Duration::from_secs(10));
 }
 
+const TEST_LICENCE: &str = "[[accounts]]\nname = \"main\"\nlicence = \"test\"\n\
+                            credentials = { app_key = \"sim-test\", app_secret = \"env:SECRET\" }";
+
 #[tokio::test]
 async fn s2_a_test_licence_has_30_calls_and_the_31st_is_not_made() {
     let sim = sim_with(|options| options.shop_sizes = vec![60]).await;
-    let account = "[[accounts]]\nname = \"main\"\nlicence = \"test\"\n\
-                   credentials = { app_key = \"sim-test\", app_secret = \"env:SECRET\" }";
     let lines = format!("{}\n[fetch]\nskus = \"all\"", shops(&sim));
-    let trap = Trap::on(&sim, Gateway::Portals).lines(&lines).accounts(account);
+    let trap = Trap::on(&sim, Gateway::Portals).lines(&lines).accounts(TEST_LICENCE);
     let asked = trap.ask().await;
     assert_eq!((asked.facts().calls_used, sim.stats().calls, asked.facts().quota_left), (30, 30, Some(0)));
     assert!(!sim.stats().outcomes.contains_key(&Outcome::Quota));
-    // Nothing is started that cannot finish.
-    let told = attempt(&trap.pipeline(), huopan::run::Options::default()).await.unwrap_err();
-    assert!(told.to_string().contains("call"), "{told}");
+}
+
+#[tokio::test]
+async fn s2_a_shop_that_30_calls_cannot_hold_is_not_begun() {
+    let sim = sim_with(|options| options.shop_sizes = vec![1300]).await;
+    let trap = Trap::on(&sim, Gateway::Portals).lines(&shops(&sim)).accounts(TEST_LICENCE);
+    let told = trap.fail().await;
+    assert!(told.to_string().contains("calls"), "{told}");
+    assert_eq!(sim.stats().calls, 1, "only the count is bought");
 }
 
 #[test]
