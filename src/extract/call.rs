@@ -403,12 +403,16 @@ impl<'r> Caller<'r> {
         if self.tokens.generation(side.gateway, &side.accounts[account]) > generation {
             return Ok(true);
         }
+        if !side.live().accounts.order(&ticket.scope).contains(&account) {
+            return Ok(false);
+        }
         match self.renew_now(side, account).await {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == Kind::Denied && side.live().accounts.has_other(account, &ticket.scope) => {
+            Err(error) if error.kind() == Kind::Denied => {
+                let others = side.live().accounts.has_other(account, &ticket.scope);
                 let rest = side.denied_rest(error.to_string(), self.job.clock.now() + self.ledger.offset);
                 self.rest(errand, ticket, rest, true).await?;
-                Ok(false)
+                if others { Ok(false) } else { Err(error) }
             }
             Err(error) => Err(error),
         }

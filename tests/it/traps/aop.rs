@@ -164,6 +164,17 @@ async fn aop_json_parameters_are_signed_as_they_are_sent() {
 }
 
 #[tokio::test]
+async fn aop_a_page_of_the_own_shop_holds_at_most_20() {
+    let sim = sim_with(|options| options.shop_sizes = vec![25]).await;
+    let trap =
+        Trap::on(&sim, Gateway::Aop).lines(&format!("shops = [\"{}\"]", sim.world(Gateway::Aop).shops[0].shop_id));
+    let asked = trap.ask().await;
+    assert_eq!((asked.incomplete(), asked.facts().calls_used), (None, 2));
+    let large = trap.define("endpoints.listing.page.size_max = 21").ask().await;
+    assert!(large.incomplete().unwrap_or_default().contains("gw.ParamInvalid"), "{:?}", large.facts);
+}
+
+#[tokio::test]
 async fn aop_the_connection_test_needs_neither_token_nor_permission() {
     let sim =
         sim_with(|options| options.keys[0].denied_methods = vec!["com.alibaba.product/alibaba.product.get".into()])

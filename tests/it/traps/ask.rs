@@ -124,7 +124,8 @@ impl Trap {
         self.place.write(
             "pipeline.toml",
             format!(
-                "name = \"test\"\ngateway = \"{gateway}\"\nurl = \"{url}\"\n{lines}\n{accounts}[lake]\nurl = \"lake\"\n"
+                "name = \"test\"\ngateway = \"{gateway}\"\nurl = \"{url}\"\n{lines}\n{accounts}[lake]\nurl = \"lake\"\n\
+                 [state]\nurl = \"state.sqlite\"\n"
             ),
         )
     }

@@ -62,7 +62,7 @@ fn s0_licences_and_their_pace_are_those_of_the_guide() {
 fn s0_a_company_makes_no_more_than_eight_calls_a_second() {
     let account = "[[accounts]]\nname = \"main\"\nlicence = \"company\"\ncalls_per_second = 10\n\
                    credentials = { app_key = \"sim-app\", app_secret = \"env:SECRET\" }";
-    let trap = Trap::at("http://127.0.0.1:9/", "item-get").built_in().lines(&items(&[1])).accounts(account);
+    let trap = Trap::at("http://127.0.0.1:9/", "item-get").built_in().lines(&items(&[600_001])).accounts(account);
     let said = trap.refused();
     assert!(said.contains("gateway `item-get` allows 8"), "{said}");
 }

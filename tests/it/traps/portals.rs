@@ -8,7 +8,7 @@ use huopan::sim::{Gateway, Outcome, Sim};
 use serde_json::{Value, json};
 
 use super::ask::{Reply, Server, Trap, built_in, offer, plain, portals, sim, sim_with};
-use crate::support::{attempt, day, publish, shop_lines};
+use crate::support::{day, publish, shop_lines};
 
 fn shops(sim: &Sim) -> String {
     shop_lines(&sim.world(Gateway::Portals))
@@ -146,18 +146,15 @@ async fn s2_a_start_time_in_seconds_loses_data_and_is_found_out_by_the_count() {
 
 #[tokio::test]
 async fn s2_a_shop_has_three_forms_of_address() {
-    let sim = sim_with(|options| options.shop_sizes = vec![4, 4, 4]).await;
+    let sim = sim_with(|options| options.shop_sizes = vec![4, 4, 4, 4]).await;
     let world = sim.world(Gateway::Portals);
-    let id = |shop: usize| world.shops[shop].shop_id.clone();
-    let lines = format!(
-        "shops = [\"https://page.1688.com/?memberId={}&x=1\", \"https://m.1688.com/shop/{}.html\", \"{}\"]",
-        id(0),
-        id(1),
-        world.shops[2].shop_url
-    );
+    let shops = &world.shops[1..];
+    let urls: Vec<_> = shops.iter().map(|shop| shop.shop_url.as_str()).collect();
+    assert!(urls[0].contains("?memberId=") && urls[1].contains("/shop/b2b-") && urls[2].ends_with(".1688.com"));
+    let lines = format!("shops = [{}]", urls.iter().map(|url| format!("\"{url}\"")).collect::<Vec<_>>().join(", "));
     let asked = Trap::on(&sim, Gateway::Portals).lines(&lines).ask().await;
-    let found: Vec<_> = asked.facts().shops.iter().map(|shop| shop.shop_id.clone()).collect();
-    assert_eq!(found, [id(0), id(1), id(2)]);
+    let found: Vec<_> = asked.facts().shops.iter().map(|shop| &shop.shop_id).collect();
+    assert_eq!(found, shops.iter().map(|shop| &shop.shop_id).collect::<Vec<_>>());
     assert_eq!(asked.sent("shop").len(), 1);
 }
 
@@ -203,19 +200,26 @@ fn s2_a_worker_rests_0_8_4_and_10_seconds() {
     assert_eq!(rest(Some(ErrorClass::Throttle)), Duration::from_secs(10));
 }
 
+const TEST_LICENCE: &str = "[[accounts]]\nname = \"main\"\nlicence = \"test\"\n\
+                            credentials = { app_key = \"sim-test\", app_secret = \"env:SECRET\" }";
+
 #[tokio::test]
 async fn s2_a_test_licence_has_30_calls_and_the_31st_is_not_made() {
     let sim = sim_with(|options| options.shop_sizes = vec![60]).await;
-    let account = "[[accounts]]\nname = \"main\"\nlicence = \"test\"\n\
-                   credentials = { app_key = \"sim-test\", app_secret = \"env:SECRET\" }";
     let lines = format!("{}\n[fetch]\nskus = \"all\"", shops(&sim));
-    let trap = Trap::on(&sim, Gateway::Portals).lines(&lines).accounts(account);
+    let trap = Trap::on(&sim, Gateway::Portals).lines(&lines).accounts(TEST_LICENCE);
     let asked = trap.ask().await;
     assert_eq!((asked.facts().calls_used, sim.stats().calls, asked.facts().quota_left), (30, 30, Some(0)));
     assert!(!sim.stats().outcomes.contains_key(&Outcome::Quota));
-    // Nothing is started that cannot finish.
-    let told = attempt(&trap.pipeline(), huopan::run::Options::default()).await.unwrap_err();
-    assert!(told.to_string().contains("call"), "{told}");
+}
+
+#[tokio::test]
+async fn s2_a_shop_that_30_calls_cannot_hold_is_not_begun() {
+    let sim = sim_with(|options| options.shop_sizes = vec![1300]).await;
+    let trap = Trap::on(&sim, Gateway::Portals).lines(&shops(&sim)).accounts(TEST_LICENCE);
+    let told = trap.fail().await;
+    assert!(told.to_string().contains("calls"), "{told}");
+    assert_eq!(sim.stats().calls, 1, "only the count is bought");
 }
 
 #[test]

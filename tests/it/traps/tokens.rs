@@ -76,7 +76,8 @@ async fn aop_a_tokens_lifetime_is_a_text_of_seconds() {
         })
         .await;
         let trap = Trap::at(&server.url, "aop").lines(&items(&[OFFER, OFFER + 1, OFFER + 2]));
-        trap.accounts(&account("main", "sim-app", REFRESH)).ask().await.facts();
+        let trap = trap.accounts(&account("main", "sim-app", REFRESH)).define("limits.calls_in_flight = 1");
+        trap.ask().await.facts();
         server.calls().iter().filter(|call| call.path.contains("getToken")).count()
     };
     assert_eq!((renewals("36000").await, renewals("0").await), (1, 3));
