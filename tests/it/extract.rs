@@ -1,7 +1,7 @@
 //! Extraction with the built-in definitions against the simulator, which verifies signatures with code of its own; and
 //! what the other tests of extraction share.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a failed test")]
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
