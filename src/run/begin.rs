@@ -33,7 +33,7 @@ pub(super) enum Begin {
     /// The day is published already.
     Published(NaiveDate),
     /// This run.
-    Run(Begun),
+    Run(Box<Begun>),
 }
 
 /// A run that has begun.
@@ -77,7 +77,7 @@ pub(super) async fn begin(
     let (dt, part) = match next(pipeline, options, beijing_day(now), store, &snapshot).await? {
         Next::Published(dt) => return Ok(Begin::Published(dt)),
         Next::GoesOn(Unfinished { dt, run_id, frozen }, part) => {
-            return Ok(Begin::Run(Begun { start: start(dt, run_id), frozen, part }));
+            return Ok(Begin::Run(Box::new(Begun { start: start(dt, run_id), frozen, part })));
         }
         Next::Begins(dt, part) => (dt, part),
     };
@@ -90,7 +90,7 @@ pub(super) async fn begin(
     };
     let start = start(dt, new_run_id(around, dt));
     Zone::new(store.clone(), &pipeline.name, dt).freeze(&start.run_id, &frozen).await?;
-    Ok(Begin::Run(Begun { start, frozen, part }))
+    Ok(Begin::Run(Box::new(Begun { start, frozen, part })))
 }
 
 /// What a start would do; nothing is changed.

@@ -167,7 +167,7 @@ pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_
         let begun = match begin::begin(pipeline, options, around, &store).await? {
             Begin::Published(dt) if reports.is_empty() => return Ok(Outcome::AlreadyPublished { dt }),
             Begin::Published(_) => return Ok(Outcome::Published(reports)),
-            Begin::Run(begun) => begun,
+            Begin::Run(begun) => *begun,
         };
         let start = begun.start.clone();
         // What goes on is not what `--refresh` asks for: that follows.
