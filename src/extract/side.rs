@@ -28,8 +28,8 @@ use super::retry::{Budget, Outage, seconds};
 use super::skew::Skew;
 
 /// A call that left later than this after its reservation takes a new place in the rhythm first: the margin of the
-/// rhythm covers no more.
-const LATE: TimeDelta = TimeDelta::milliseconds(5);
+/// rhythm covers no more, and [`Side::leave`] sees to this process's own calls.
+const LATE: TimeDelta = TimeDelta::milliseconds(10);
 /// A machine that is too busy to send within [`LATE`] sends after this many tries all the same: the last place is the
 /// latest, so nothing was sent since.
 const PLACES_MAX: u32 = 20;

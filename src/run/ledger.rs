@@ -7,15 +7,17 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{Days, NaiveDate};
+use chrono::{Days, NaiveDate, TimeDelta};
 
 use crate::base::{Result, RunId};
 use crate::config::Pipeline;
 use crate::extract::Record;
 use crate::land::{Counts, Zone};
-use crate::state::{Counted, StateStore};
+use crate::state::{Cached, Counted, StateStore};
 use crate::store::Store;
 
+/// A mark is of no use after its day.
+const MARK_KEPT: TimeDelta = TimeDelta::days(2);
 /// Runs of earlier days may have called today: a run keeps its day when it goes on.
 const DAYS_BACK: u64 = 7;
 
@@ -28,6 +30,16 @@ pub(super) async fn rebuild(
 ) -> Result<()> {
     let accounts = pipeline.accounts.iter().chain(pipeline.details.iter().flat_map(|details| &details.accounts));
     let keys: BTreeSet<&str> = accounts.map(|account| account.key.as_str()).collect();
+    let now = state.now().await?;
+    let mut lost = BTreeSet::new();
+    for key in keys {
+        if state.cached(&mark(store, key, today), now).await?.is_none() {
+            lost.insert(key);
+        }
+    }
+    if lost.is_empty() {
+        return Ok(());
+    }
     let known = state.counts(today).await?;
     let known = |line: &Counted| {
         let same = |counted: &&Counted| (&counted.account, &counted.scope) == (&line.account, &line.scope);
@@ -55,7 +67,7 @@ pub(super) async fn rebuild(
     }
     for line in counts.ledger() {
         // A state that was not lost has counted every call before it left: nothing is raised then.
-        if line.day == today && keys.contains(line.account.as_str()) && line.calls > known(&line) {
+        if line.day == today && lost.contains(line.account.as_str()) && line.calls > known(&line) {
             tracing::warn!(
                 account = line.account,
                 calls = line.calls,
@@ -64,7 +76,17 @@ pub(super) async fn rebuild(
             state.raise(&line).await?;
         }
     }
+    for key in lost {
+        let cached = Cached { value: bytes::Bytes::from_static(b"1"), expires_at: now + MARK_KEPT };
+        state.cache(&mark(store, key, today), &cached).await?;
+    }
     Ok(())
+}
+
+/// Says that a state has counted what this lake's answers show of a day: it is gone with the state, and what somebody
+/// corrects afterwards stays corrected.
+fn mark(store: &Store, key: &str, day: NaiveDate) -> String {
+    format!("ledger {day} {key} {}", store.url())
 }
 
 struct LandedRun {
