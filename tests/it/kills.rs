@@ -198,11 +198,7 @@ async fn killed(
     let undisturbed = sum.undisturbed;
     // Which pages a listing past the cap asks for depends a little on which answers come first; nothing that had landed is
     // asked again, and that is checked above.
-    assert!(
-        more <= bound,
-        "{}: {calls} calls, undisturbed {undisturbed}, lost {lost}: {journal:#?}",
-        scenario.name
-    );
+    assert!(more <= bound, "{}: {calls} calls, undisturbed {undisturbed}, lost {lost}: {journal:#?}", scenario.name);
     assert_eq!(place.content(dt).await, *content, "{}", scenario.name);
     journals(&place, dt, &numbers, journal.len() - lost).await;
     sum.points += kills;

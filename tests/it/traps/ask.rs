@@ -153,7 +153,7 @@ impl Trap {
 
     /// Why the configuration is refused.
     pub(super) fn refused(&self) -> String {
-        self.load().expect_err("it loads")
+        self.load().err().unwrap()
     }
 
     /// Extracts, with a state of its own.
@@ -197,7 +197,7 @@ impl Trap {
     /// Runs 20 November; how it fails.
     pub(super) async fn fail(&self) -> Error {
         let options = RunOptions { dt: Some(day(20)), ..RunOptions::default() };
-        support::attempt(&self.pipeline(), options).await.expect_err("it runs")
+        support::attempt(&self.pipeline(), options).await.unwrap_err()
     }
 
     /// Files below the pipeline's folder that hold any of these texts.
@@ -212,7 +212,7 @@ impl Trap {
             let finds = |secret: &&str| {
                 [&bytes, &plain].iter().any(|bytes| memchr::memmem::find(bytes, secret.as_bytes()).is_some())
             };
-            secrets.iter().any(|secret| finds(&secret))
+            secrets.iter().any(|secret| finds(secret))
         };
         files.into_iter().filter(holds).collect()
     }
@@ -232,7 +232,7 @@ impl Asked {
 
     /// Error and hint; the run must have failed so.
     pub(super) fn failed(&self, kind: Kind) -> String {
-        let error = self.facts.as_ref().expect_err("it did not fail");
+        let error = self.facts.as_ref().unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         format!("{error}: {}", error.hint().unwrap_or_default())
     }

@@ -34,7 +34,7 @@ async fn s0_over_the_quota_an_account_is_blocked_for_24_hours() {
     let sim = sim_with(|options| options.keys = vec![Key::new("sim-app", 2)]).await;
     let lines = items(&ids(&sim.world(Gateway::ItemGet), 5));
     let trap = Trap::on(&sim, Gateway::ItemGet).lines(&lines).define("limits.calls_in_flight = 1");
-    let before = chrono::Utc::now();
+    let before = huopan::base::Clock::now(&huopan::base::SystemClock);
     let asked = trap.ask().await;
     assert!(asked.facts().stopped.is_some());
     assert_eq!((asked.facts().calls_used, asked.facts().items_unanswered.len()), (3, 3));
@@ -42,7 +42,7 @@ async fn s0_over_the_quota_an_account_is_blocked_for_24_hours() {
         let at = (at + chrono::TimeDelta::hours(24)).with_timezone(&huopan::base::time::BEIJING);
         format!("blocked until {} (Beijing)", at.format("%Y-%m-%d %H:%M"))
     };
-    let (first, last) = (until(before), until(chrono::Utc::now()));
+    let (first, last) = (until(before), until(huopan::base::Clock::now(&huopan::base::SystemClock)));
     let blocked = asked.facts().notes.iter().find_map(|note| match note {
         Note::Blocked { account, reason } if account == "main" => Some(reason.clone()),
         _ => None,
