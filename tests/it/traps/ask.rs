@@ -212,7 +212,7 @@ impl Trap {
             let finds = |secret: &&str| {
                 [&bytes, &plain].iter().any(|bytes| memchr::memmem::find(bytes, secret.as_bytes()).is_some())
             };
-            secrets.iter().any(|secret| finds(secret))
+            secrets.iter().any(finds)
         };
         files.into_iter().filter(holds).collect()
     }
