@@ -313,12 +313,16 @@ impl<'r> Caller<'r> {
         let (job, side) = (self.job, errand.side);
         let account = &side.accounts[ticket.account];
         let mut tries = 0;
-        while let Some(wait) = side.on_time(self.ledger, &mut ticket, job.clock.now(), tries).await? {
-            tries += 1;
-            tokio::time::sleep(wait).await;
-        }
-        while let Err(wait) = side.leave(ticket.account, tokio::time::Instant::now()) {
-            tokio::time::sleep(wait).await;
+        loop {
+            while let Some(wait) = side.on_time(self.ledger, &mut ticket, job.clock.now(), tries).await? {
+                tries += 1;
+                tokio::time::sleep(wait).await;
+            }
+            // A wait here may make the call late again.
+            match side.leave(ticket.account, tokio::time::Instant::now()) {
+                Ok(()) => break,
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
         }
         let skew = side.live().skew;
         let sent_at = job.clock.now();

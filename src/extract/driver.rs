@@ -231,7 +231,8 @@ impl<'r> Run<'r> {
                     Landed::Call(task, Box::new(reply))
                 }));
             }
-            if calls_in_flight == 0 && self.pass_gate().await {
+            // A worker that is free found nothing to do: ids and counts are known as far as they can be.
+            if calls_in_flight == 0 && flights.len() < workers && self.pass_gate().await {
                 continue;
             }
             // Rests alone are not worth waiting for: either a worker is free, or nothing is left to do.

@@ -29,7 +29,7 @@ use super::skew::Skew;
 
 /// A call that left later than this after its reservation takes a new place in the rhythm first: the margin of the
 /// rhythm covers no more, and [`Side::leave`] sees to this process's own calls.
-const LATE: TimeDelta = TimeDelta::milliseconds(10);
+const LATE: TimeDelta = TimeDelta::milliseconds(8);
 /// A machine that is too busy to send within [`LATE`] sends after this many tries all the same: the last place is the
 /// latest, so nothing was sent since.
 const PLACES_MAX: u32 = 20;
@@ -127,7 +127,7 @@ impl<'r> Side<'r> {
             judge: Judge::new(gateway),
             budget: Budget::new(&gateway.limits),
             https: accounts.iter().map(http).collect::<Result<_>>()?,
-            digests: accounts.iter().map(digest).collect(),
+            digests: accounts.iter().map(|account| digest(gateway, account)).collect(),
             live: Mutex::new(Live {
                 accounts: Accounts::new(choice, known),
                 skew: Skew::default(),
@@ -352,9 +352,10 @@ pub(super) fn midnight_after(now: DateTime<Utc>) -> DateTime<Utc> {
     midnight.single().map_or(now, |at| at.to_utc())
 }
 
-/// Tells when an account's credentials change, and nothing about them.
-fn digest(account: &Account) -> String {
-    let mut secrets: Vec<u8> = Vec::new();
+/// Tells when an account's credentials change, or the gateway and address they are shown to, and nothing about them: what
+/// one gateway refuses, or one at a wrong address, says nothing about another.
+fn digest(gateway: &Gateway, account: &Account) -> String {
+    let mut secrets: Vec<u8> = format!("{}\0{}\0", gateway.name, gateway.url).into_bytes();
     for (name, credential) in &account.credentials {
         if let Credential::Secret(secret) = credential {
             secrets.extend_from_slice(name.as_bytes());

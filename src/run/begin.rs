@@ -59,8 +59,17 @@ pub(super) enum Next {
 pub(super) struct Part {
     /// What a published day lacks; `None`: everything is asked for.
     pub(super) retry: Option<Retry>,
-    /// Shops of the published day that are not asked for again.
-    untouched: Vec<String>,
+    /// Shops of the published day that are not asked for again, and what their extraction knew.
+    untouched: Vec<Untouched>,
+}
+
+/// A shop of a published day that is not asked for again.
+#[derive(Debug, Clone)]
+struct Untouched {
+    id: String,
+    url: Option<String>,
+    /// What the incremental nights that follow go by.
+    facts: ShopFacts,
 }
 
 pub(super) async fn begin(
@@ -106,7 +115,7 @@ pub(super) async fn next(
     if let Some(run) = open.pop() {
         let (picture, retry) = (snapshot.picture(&pipeline.name, run.dt), run.frozen.retry.clone());
         let untouched = match (picture, &retry) {
-            (Some(entry), Some(retry)) => untouched(store, entry, retry).await?,
+            (Some(entry), Some(retry)) => untouched(store, &pipeline.name, entry, retry).await?,
             _ => Vec::new(),
         };
         return Ok(Next::GoesOn(run, Part { retry, untouched }));
@@ -121,7 +130,7 @@ pub(super) async fn next(
         if missing == Retry::default() {
             return Ok(Next::Published(dt));
         }
-        kept = untouched(store, entry, &missing).await?;
+        kept = untouched(store, &pipeline.name, entry, &missing).await?;
         retry = Some(missing);
     }
     Ok(Next::Begins(dt, Part { retry, untouched: kept }))
@@ -150,7 +159,8 @@ impl Part {
     pub(super) fn of(&self, mut work: Work) -> Work {
         let Some(retry) = &self.retry else { return work };
         let named = |name: Option<&String>| name.is_some_and(|name| retry.shops.contains(name));
-        let kept = |name: Option<&String>| name.is_some_and(|name| self.untouched.contains(name));
+        let is = |name: &String| self.untouched.iter().any(|shop| shop.id == *name || shop.url.as_ref() == Some(name));
+        let kept = |name: Option<&String>| name.is_some_and(is);
         // A shop that the pipeline names since then is asked for, too.
         work.shops.retain(|shop| {
             let (id, url) = (shop.shop.id.as_ref(), shop.shop.url.as_ref());
@@ -172,12 +182,12 @@ impl Begun {
         let Some(retry) = &self.frozen.retry else { return };
         let asked: BTreeSet<String> = facts.shops.iter().map(|shop| shop.shop_id.clone()).collect();
         let (started_at, finished_at) = (facts.started_at, facts.finished_at);
-        facts.shops.extend(self.part.untouched.iter().filter(|id| !asked.contains(*id)).map(|id| ShopFacts {
-            shop_id: id.clone(),
+        facts.shops.extend(self.part.untouched.iter().filter(|shop| !asked.contains(&shop.id)).map(|shop| ShopFacts {
+            shop_id: shop.id.clone(),
             listing: Listed::Untouched,
             started_at,
             finished_at,
-            ..ShopFacts::default()
+            ..shop.facts.clone()
         }));
         facts.items_untouched = pipeline.items.iter().filter(|id| !retry.items.contains(id)).copied().collect();
     }
@@ -218,15 +228,27 @@ async fn published_shops(store: &Store, entry: &Entry) -> Result<Vec<PublishedSh
 async fn incomplete(store: &Store, pipeline: &str, entry: &Entry) -> Result<Retry> {
     let shops = published_shops(store, entry).await?;
     let names = shops.into_iter().filter(|shop| !shop.complete).flat_map(|shop| [Some(shop.id), shop.url]);
-    let facts = match entry.run_id.parse() {
-        Ok(run_id) => Zone::new(store.clone(), pipeline, entry.dt).read_facts(&run_id).await?,
-        Err(_) => None,
-    };
+    let facts = facts_of(store, pipeline, entry).await?;
     Ok(Retry { shops: names.flatten().collect(), items: facts.map(|facts| facts.items_unanswered).unwrap_or_default() })
 }
 
-/// Ids and addresses of the shops of a published day that are not retried.
-async fn untouched(store: &Store, entry: &Entry, retry: &Retry) -> Result<Vec<String>> {
-    let shops = published_shops(store, entry).await?;
-    Ok(shops.into_iter().map(|shop| shop.id).filter(|id| !retry.shops.contains(id)).collect())
+/// The shops of a published day that are not retried.
+async fn untouched(store: &Store, pipeline: &str, entry: &Entry, retry: &Retry) -> Result<Vec<Untouched>> {
+    let known = facts_of(store, pipeline, entry).await?.map(|facts| facts.shops).unwrap_or_default();
+    let facts = |id: &str| {
+        let facts = known.iter().find(|facts| facts.shop_id == id);
+        let facts = facts.cloned().unwrap_or_default();
+        // The calls were that attempt's.
+        ShopFacts { calls_used: 0, off_sale: Vec::new(), ..facts }
+    };
+    let shops = published_shops(store, entry).await?.into_iter().filter(|shop| !retry.shops.contains(&shop.id));
+    Ok(shops.map(|shop| Untouched { facts: facts(&shop.id), id: shop.id, url: shop.url }).collect())
+}
+
+/// What the run that published a day knew at its end.
+async fn facts_of(store: &Store, pipeline: &str, entry: &Entry) -> Result<Option<RunFacts>> {
+    match entry.run_id.parse() {
+        Ok(run_id) => Zone::new(store.clone(), pipeline, entry.dt).read_facts(&run_id).await,
+        Err(_) => Ok(None),
+    }
 }
