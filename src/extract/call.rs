@@ -211,6 +211,10 @@ impl<'r> Caller<'r> {
         let key = self.cache_key(errand);
         let Some(found) = self.ledger.state.cached(&key, now).await? else { return Ok(None) };
         let Some(mut copy) = cached::decode(&found.value) else { return Ok(None) };
+        let answered_at = errand.side.live().skew.correct(copy.record.received_at);
+        if errand.values.fresh_since.is_some_and(|since| answered_at <= since) {
+            return Ok(None);
+        }
         copy.record.copied_from = Some(copy.record.raw_ref());
         copy.record.run_id = self.job.run_id.to_owned();
         // As the listing of this run names it.
@@ -352,6 +356,7 @@ impl<'r> Caller<'r> {
             http_status: exchange.status,
             content_type: exchange.content_type,
             retry_after: exchange.retry_after,
+            date: exchange.date,
             transport_error: exchange.transport_error.map(|error| self.mask.text(&error)),
             wait_ms: millis(ticket.waited),
             latency_ms: millis(latency),

@@ -30,6 +30,7 @@ use super::progress::{Event, Progress};
 use super::request::Values;
 use super::schedule::{Outcome, Schedule, Setup, Task};
 use super::side::{Ledger, Side};
+use super::skew::Skew;
 use super::tokens::Tokens;
 
 /// What one extraction needs.
@@ -54,6 +55,8 @@ pub struct Job<'a> {
     pub state: &'a dyn StateStore,
     /// Who asks, for the ledger.
     pub holder: &'a str,
+    /// The gateways' clocks as earlier starts of the run saw them: the pipeline's own, and the details'.
+    pub clocks: [Skew; 2],
     /// Whether cached answers may be used.
     pub reads_cache: bool,
     /// Whether counts that a probe (or a start that was refused) has just bought may be used.
@@ -119,6 +122,9 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         halt: job.cancel.child_token(),
         shared: Mutex::new(Shared::new(job.seed)),
     };
+    for (side, clock) in caller.sides.iter().zip(job.clocks) {
+        side.live().skew = clock;
+    }
     let mut run = Run { caller: &caller, schedule, error: None, stopped: None, is_refused: false };
     run.drive().await;
     let Run { mut schedule, error, stopped, is_refused, .. } = run;
@@ -157,6 +163,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
             .into_iter()
             .map(|((account, scope, day), calls)| Counted { account, scope, day, calls })
             .collect(),
+        unused: Vec::new(),
         items_untouched: Vec::new(),
         retries: tally.retries,
         throttles: tally.throttles,
@@ -301,10 +308,12 @@ impl<'r> Run<'r> {
             Task::Sku { offer_id, sku_id, .. } => {
                 values.offer_id = Some(*offer_id);
                 values.sku_id = Some(*sku_id);
+                values.fresh_since = self.schedule.modified_at(&[*offer_id]);
             }
             Task::Item { offer_ids, .. } => {
                 values.offer_id = (offer_ids.len() == 1).then(|| offer_ids[0]);
                 values.offer_ids.clone_from(offer_ids);
+                values.fresh_since = self.schedule.modified_at(offer_ids);
             }
             Task::Resolve { .. } | Task::Count { .. } | Task::Categories { .. } | Task::Time => {}
         }
@@ -326,6 +335,7 @@ impl<'r> Run<'r> {
         self.warn(task, &outcome);
         if let Err(repeated) = self.schedule.settle(task, outcome, self.now()) {
             let label = task.shop().map(|shop| self.schedule.label(shop)).unwrap_or_default();
+            self.caller.note(Note::Repeated { reason: repeated.to_string() });
             let error = Error::config(format!("shop `{label}`: {repeated}"))
                 .with_hint("correct `page.number` of endpoint `listing` in the gateway definition");
             self.error.get_or_insert(error);

@@ -29,6 +29,10 @@ pub struct RunFacts {
     /// Attempts sent, as the quota ledger counts them: by account, scope and Beijing day.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ledger: Vec<Counted>,
+    /// Numbers of landed answers that the run did not ask for in the end: its configuration changed while it went on. They
+    /// make no rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unused: Vec<i64>,
     /// Offers of an earlier attempt of the same day that were not asked for again: their rows stay as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items_untouched: Vec<i64>,
@@ -152,6 +156,11 @@ pub enum Note {
         /// What the gateway said.
         reason: String,
     },
+    /// The gateway does not read a page parameter: what it answered is of no use to a run that goes on.
+    Repeated {
+        /// In words.
+        reason: String,
+    },
     /// Nobody can ask any more.
     NoneLeft {
         /// By account, in words.
@@ -173,7 +182,7 @@ impl std::fmt::Display for Note {
             }
             Note::Blocked { account, reason } => write!(f, "account `{account}` is {reason}"),
             Note::Denied { account, reason } => write!(f, "account `{account}` is refused: {reason}"),
-            Note::NoneLeft { reason } | Note::Refused { reason } => f.write_str(reason),
+            Note::NoneLeft { reason } | Note::Repeated { reason } | Note::Refused { reason } => f.write_str(reason),
         }
     }
 }

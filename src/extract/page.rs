@@ -228,8 +228,8 @@ impl Listing {
         }
         match self.contents.insert(digest(&page.keys), number) {
             Some(other) if other != number => Err(Repeated {
-                first: other,
-                second: number,
+                first: other.min(number),
+                second: other.max(number),
                 records: page.keys.len(),
                 parameter: self.paging.number.clone(),
             }),

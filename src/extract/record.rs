@@ -53,6 +53,9 @@ pub struct Record {
     /// `Retry-After` of the answer, as received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<String>,
+    /// `Date` of the answer, as received: the gateway's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
     /// Why no (whole) answer arrived: a connection error, a time-out, a cut body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport_error: Option<String>,

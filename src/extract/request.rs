@@ -56,6 +56,8 @@ pub struct Values {
     pub page: Option<u32>,
     /// `{answer}` and `{format}`: `json` or `xml`.
     pub answer: Option<Answer>,
+    /// An answer that came before this moment (by the gateway's clock) is too old to stand for it.
+    pub fresh_since: Option<DateTime<Utc>>,
     /// Anything else, by the name of its place; goes before the definition's `options`.
     pub more: BTreeMap<String, String>,
 }

@@ -315,6 +315,12 @@ impl<'a> Schedule<'a> {
         self.shops.get(shop).map(|shop| shop.slice(list, slice)).unwrap_or_default()
     }
 
+    /// When offers were modified last, as far as a listing said so.
+    #[must_use]
+    pub fn modified_at(&self, offer_ids: &[i64]) -> Option<DateTime<Utc>> {
+        self.details.modified_at(offer_ids)
+    }
+
     /// Pages answered and needed of a shop's listing.
     #[must_use]
     pub fn pages(&self, shop: usize) -> (usize, Option<u32>) {

@@ -5,7 +5,7 @@
 //! Invariant: an answer counts as settled by the same rules that judged it when it arrived; bodies are read when they
 //! are asked for, so memory does not grow with the run.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::NaiveDate;
@@ -15,6 +15,7 @@ use crate::base::{Error, Result, RunId};
 use crate::config::Gateway;
 use crate::config::gateway::{ErrorClass, QuotaScope};
 use crate::extract::answered::{self, CallKey};
+use crate::extract::skew::{Observation, Skew};
 use crate::extract::{Answered, Attempt, Judge, Judgement, Record};
 use crate::plan::price::{self, Source};
 use crate::state::Counted;
@@ -40,6 +41,10 @@ pub struct Resumed {
     pub calls_by_shop: HashMap<String, i64>,
     /// Attempts sent, as the ledger counts them.
     pub ledger: Vec<Counted>,
+    /// The clocks of the gateways as their answers showed them last: the pipeline's own, and the details'.
+    pub clocks: [Skew; 2],
+    /// Calls whose answers were used again.
+    used: Mutex<HashSet<CallKey>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +83,7 @@ impl Resumed {
         let mut settled = HashMap::new();
         let mut answered = price::Answered::new();
         let (mut last_number, mut calls) = (0, 0);
+        let mut clocks = [Skew::default(); 2];
         let mut calls_by_shop: HashMap<String, i64> = HashMap::new();
         let mut counts = Counts::default();
         let judges = (Judge::new(gateways.own), gateways.details.map(Judge::new));
@@ -90,6 +96,10 @@ impl Resumed {
                     if let Some(shop_id) = &record.shop_id {
                         *calls_by_shop.entry(shop_id.clone()).or_default() += 1;
                     }
+                }
+                if let (None, Some(date)) = (&record.copied_from, &record.date) {
+                    let seen = Observation { date, sent_at: record.sent_at, received_at: record.received_at };
+                    let _ = clocks[usize::from(record.gateway.is_some())].observe(seen);
                 }
                 let Some(gateway) = gateways.of(record) else { continue };
                 counts.add(record, gateway.limits.quota_scope);
@@ -116,6 +126,8 @@ impl Resumed {
             calls,
             calls_by_shop,
             ledger: counts.ledger(),
+            clocks,
+            used: Mutex::default(),
         })
     }
 
@@ -129,6 +141,17 @@ impl Resumed {
     #[must_use]
     pub fn answered(&self) -> &price::Answered {
         &self.answered
+    }
+
+    /// Answers that settled a call which the run did not ask for in the end: its configuration has changed since. Their
+    /// numbers; they are journalled and kept, and make no rows.
+    #[must_use]
+    pub fn unused(&self) -> Vec<i64> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused = self.settled.iter().filter(|(key, _)| !used.contains(*key)).map(|(_, place)| place.number);
+        let mut unused: Vec<i64> = unused.collect();
+        unused.sort_unstable();
+        unused
     }
 
     async fn segment(&self, index: usize) -> Result<Arc<Vec<Attempt>>> {
@@ -153,6 +176,7 @@ impl Resumed {
 impl Answered for Resumed {
     async fn find(&self, key: CallKey) -> Result<Option<Attempt>> {
         let Some(place) = self.settled.get(&key) else { return Ok(None) };
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
         let attempts = self.segment(place.segment).await?;
         let found = attempts.iter().find(|attempt| attempt.record.number == place.number);
         found.cloned().map(Some).ok_or_else(|| {

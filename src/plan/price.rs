@@ -226,10 +226,11 @@ impl Price {
     #[must_use]
     pub fn refusal(&self) -> Option<Error> {
         let needs = format!("the run needs {} calls", self.total);
+        let fit = if self.fits_most == Some(self.fits_least) { "they fit on" } else { "at the least they fit on" };
         match self.fits_least {
             Fits::Today => None,
             Fits::On(day) => Some(
-                Error::new(Kind::Quota, format!("{needs}, more than are left today; they fit on {day}"))
+                Error::new(Kind::Quota, format!("{needs}, more than are left today; {fit} {day}"))
                     .with_hint("run it then, or write `on_quota = \"continue\"` to start today and go on then"),
             ),
             Fits::NoDay => Some(Error::config(format!("{needs}, more than any day allows")).with_hint(

@@ -264,6 +264,7 @@ impl Day {
     fn collect(&self, read: impl Fn(&SegmentRef) -> Result<Vec<Attempt>> + Sync) -> Result<(Collected, bool)> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let mut collector = Collector::new(&self.pipeline, self.start.dt, MEMORY_BYTES_MAX);
+        collector.leave_out(&self.facts.unused);
         let skus = self.pipeline.fetch.skus;
         let kept = self.kept().filter(|_| matches!(skus, FetchDetails::Missing | FetchDetails::Changed));
         if let (Some(kept), true) = (kept, collector.fetches_skus()) {

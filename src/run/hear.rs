@@ -13,11 +13,14 @@
 //! Invariant: an alert that cannot be told is logged; it never changes what became of the run.
 
 use crate::alert::{self, Counts, Kind as Told, Message, Quota};
-use crate::base::{Kind, Result};
+use crate::base::{Error, Kind, Result};
 use crate::config::Pipeline;
 use crate::extract::Note;
 
 use super::{Outcome, Report, Surroundings, day};
+
+/// All messages of an attempt together take at most this long.
+const TIME_MAX: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Tells how an attempt ended.
 pub(super) async fn tell(
@@ -30,6 +33,7 @@ pub(super) async fn tell(
     if pipeline.alerts.is_empty() {
         return;
     }
+    let mut said = Vec::new();
     for (kind, text, about) in messages(start, notes, outcome) {
         let mut message = Message::new(kind, around.clock.now(), &pipeline.name, text);
         (message.dt, message.run_id) = (Some(start.dt), Some(start.run_id));
@@ -43,7 +47,27 @@ pub(super) async fn tell(
             About::Note(note) => message.quota = quota(note),
             About::Nothing => {}
         }
-        alert::tell(&pipeline.alerts, &message).await;
+        said.push(message);
+    }
+    send(pipeline, &said).await;
+}
+
+/// Tells what kept a start from beginning an attempt: a state or lake that cannot be opened, for example. That another
+/// start is at work is no failure.
+pub(super) async fn tell_of_no_start(pipeline: &Pipeline, around: &Surroundings<'_>, error: &Error) {
+    if pipeline.alerts.is_empty() || error.kind() == Kind::Conflict {
+        return;
+    }
+    let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+    let text = format!("nothing was started: {error}{hint}");
+    send(pipeline, &[Message::new(Told::Failed, around.clock.now(), &pipeline.name, text)]).await;
+}
+
+/// Sends all messages at once; the run's lock is held meanwhile, so there is an end to it.
+async fn send(pipeline: &Pipeline, messages: &[Message]) {
+    let told = futures::future::join_all(messages.iter().map(|message| alert::tell(&pipeline.alerts, message)));
+    if tokio::time::timeout(TIME_MAX, told).await.is_err() {
+        tracing::warn!(seconds = TIME_MAX.as_secs(), "some alerts were not taken in time");
     }
 }
 
@@ -62,7 +86,7 @@ fn messages<'o>(start: &day::Start, notes: &'o [Note], outcome: &'o Result<Outco
             Note::Denied { .. } => Told::Denied,
             Note::Quota { .. } | Note::Blocked { .. } => Told::Quota,
             // These end the run: its end says so.
-            Note::NoneLeft { .. } | Note::Refused { .. } => continue,
+            Note::NoneLeft { .. } | Note::Refused { .. } | Note::Repeated { .. } => continue,
         };
         messages.push((kind, note.to_string(), About::Note(note)));
     }

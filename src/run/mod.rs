@@ -149,11 +149,30 @@ impl Report {
 /// # Errors
 /// Everything that keeps the run from publishing; an attempt that got as far as calling leaves a row in `runs`.
 pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_>) -> Result<Outcome> {
+    let mut is_told = false;
+    let outcome = start(pipeline, options, around, &mut is_told).await;
+    if let (Err(error), false) = (&outcome, is_told) {
+        hear::tell_of_no_start(pipeline, around, error).await;
+    }
+    outcome
+}
+
+/// Runs a pipeline; `is_told` says whether an attempt's end was told.
+async fn start(
+    pipeline: &Pipeline,
+    options: Options,
+    around: &Surroundings<'_>,
+    is_told: &mut bool,
+) -> Result<Outcome> {
+    let today = beijing_day(around.clock.now());
+    if let Some(dt) = options.dt.filter(|dt| *dt > today) {
+        return Err(Error::config(format!("the day {dt} has not begun in Beijing, where it is {today}"))
+            .with_hint("a run stands for the day on which it fetches, or an earlier one"));
+    }
     let store = Store::open(&pipeline.lake.root)?;
     let _lock = store.lock(&pipeline.name, &describe_holder(around.clock.now())).await?;
     publish::roll_forward(&store, &pipeline.name).await?;
     day::forget_landing(&store, &pipeline.name).await?;
-    let today = beijing_day(around.clock.now());
     if let Some(files) = &pipeline.files {
         return load_files(pipeline, files, options, around, &store, today).await;
     }
@@ -164,6 +183,7 @@ pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_
     ledger::rebuild(&store, pipeline, state.as_ref(), today).await?;
     let mut reports = Vec::new();
     loop {
+        *is_told = false;
         let begun = match begin::begin(pipeline, options, around, &store).await? {
             Begin::Published(dt) if reports.is_empty() => return Ok(Outcome::AlreadyPublished { dt }),
             Begin::Published(_) => return Ok(Outcome::Published(reports)),
@@ -186,6 +206,7 @@ pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_
         attempt.forget_if_vain(&outcome).await?;
         let notes = attempt.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
         hear::tell(pipeline, around, &start, &notes, &outcome).await;
+        *is_told = true;
         match outcome {
             Ok(Outcome::Published(published)) => reports.extend(published),
             other => {
@@ -254,7 +275,10 @@ impl Attempt<'_> {
         // A damaged segment is the user's to mend first; it is what the outcome says.
         let gateways = survey::gateways(self.pipeline);
         let Ok(resumed) = Resumed::read(&zone, &start.run_id, gateways).await else { return Ok(()) };
-        if resumed.settled() == 0 { zone.forget_start(&start.run_id).await } else { Ok(()) }
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Asked again, the same pages would end every later start in the same way.
+        let is_spoilt = notes.iter().any(|note| matches!(note, Note::Repeated { .. }));
+        if is_spoilt || resumed.settled() == 0 { zone.forget_start(&start.run_id).await } else { Ok(()) }
     }
 
     /// Extracts, lands and publishes one day.
@@ -328,6 +352,7 @@ impl Attempt<'_> {
             earlier_calls: resumed.calls_by_shop.clone(),
             state: self.state,
             holder: self.holder,
+            clocks: resumed.clocks,
             reads_cache: pipeline.fetch.cache && !self.options.no_cache && !begun.frozen.refresh,
             reads_counts: begun.frozen.retry.is_none(),
             gate: if refuses { Some(&gate) } else { None },
@@ -350,6 +375,13 @@ impl Attempt<'_> {
         counts.extend(&resumed.ledger);
         counts.extend(&facts.ledger);
         facts.ledger = counts.ledger();
+        facts.unused = resumed.unused();
+        if !facts.unused.is_empty() && facts.stopped.is_none() {
+            let unused = facts.unused.len();
+            around.progress.on(Event::Warning(&format!(
+                "the pipeline has changed since the run began: {unused} landed answers are kept, and make no rows"
+            )));
+        }
         begun.complete(&mut facts, pipeline);
         zone.write_facts(&start.run_id, &facts).await?;
         Ok(Extracted::Facts(Box::new(facts)))
@@ -371,7 +403,13 @@ impl Gate for Within<'_> {
         // By now ids are known, and what they and the counts have cost is in the ledger.
         let survey = survey::of_run(self.pipeline, self.found, self.state).await?;
         let survey = Survey { is_under_way: true, counts, ..survey };
-        let Some(refusal) = price(self.pipeline, &survey).refusal() else { return Ok(None) };
+        if price(self.pipeline, &survey).refusal().is_none() {
+            return Ok(None);
+        }
+        // Another day pays for ids and counts, too.
+        let Some(refusal) = price(self.pipeline, &Survey { is_under_way: false, ..survey }).refusal() else {
+            return Ok(None);
+        };
         let reason = refusal.to_string();
         *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
         Ok(Some(reason))

@@ -103,7 +103,7 @@ pub(super) fn known(store: &Store, entry: &Entry, facts: Option<&RunFacts>) -> R
     read(store, entry, Table::Shops, Some(&columns), |batch| {
         known.ids_by_url.extend(ids_by_url(&batch)?);
         for row in 0..batch.num_rows() {
-            let (shop_id, shop) = known_shop(&batch, row, entry, facts)?;
+            let (shop_id, shop) = known_shop(&batch, row, facts)?;
             known.shops.insert(shop_id, shop);
         }
         Ok(())
@@ -132,15 +132,15 @@ pub(super) fn known(store: &Store, entry: &Entry, facts: Option<&RunFacts>) -> R
     Ok(known)
 }
 
-fn known_shop(batch: &RecordBatch, row: usize, entry: &Entry, facts: Option<&RunFacts>) -> Result<(String, KnownShop)> {
+fn known_shop(batch: &RecordBatch, row: usize, facts: Option<&RunFacts>) -> Result<(String, KnownShop)> {
     let shop_id = text(batch, "shop_id")?.value(row).to_owned();
     let counts = numbers::<Int64Type>(batch, "official_count")?;
     let is_complete = flag(batch, "is_complete")?.value(row);
     let facts = facts.and_then(|facts| facts.shops.iter().find(|facts| facts.shop_id == shop_id));
     let shop = KnownShop {
         watermark_at: moment(numbers(batch, "watermark_at")?, row),
-        // The extraction does not know yet what its listing is judged to be.
-        whole_dt: facts.and_then(|facts| facts.whole_dt).filter(|&dt| is_complete || dt < entry.dt),
+        // What was not complete is not built upon, whatever its listing was.
+        whole_dt: facts.and_then(|facts| facts.whole_dt).filter(|_| is_complete),
         official_count: counts.is_valid(row).then(|| u64::try_from(counts.value(row)).ok()).flatten(),
         finished_at: moment(numbers(batch, "finished_at")?, row),
         offers: HashMap::new(),

@@ -190,6 +190,7 @@ async fn probe(
         earlier_calls: HashMap::new(),
         state,
         holder: &holder,
+        clocks: Default::default(),
         reads_cache: pipeline.fetch.cache,
         reads_counts: !matches!(found.start, Start::Retries { .. }),
         gate: Some(&gate),

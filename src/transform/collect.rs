@@ -55,6 +55,8 @@ pub struct Collector<'p> {
     skus_gone: HashSet<(i64, i64)>,
     kept_skus: Option<KeptSkus>,
     fills: HashMap<i64, Fill>,
+    /// Numbers of answers that make no rows.
+    unused: HashSet<i64>,
 }
 
 /// A gateway whose answers are read.
@@ -113,7 +115,13 @@ impl<'p> Collector<'p> {
             skus_gone: HashSet::new(),
             kept_skus: None,
             fills: HashMap::new(),
+            unused: HashSet::new(),
         }
+    }
+
+    /// These answers are journalled and make no rows: the run did not ask for them in the end.
+    pub fn leave_out(&mut self, numbers: &[i64]) {
+        self.unused.extend(numbers);
     }
 
     /// Whether SKU data was asked for.
@@ -203,17 +211,23 @@ impl<'p> Collector<'p> {
         let mut detailed = HashSet::new();
         if self.main.skus == SkuSource::Calls || self.fetches_details {
             for segment in segments {
-                let attempts = read(segment)?;
+                let attempts = self.used(read(segment)?);
                 self.keep_sku_answers(&attempts);
                 self.find_details(&attempts, &mut detailed)?;
             }
         }
         if !detailed.is_empty() {
             for segment in segments {
-                self.keep_fills(&read(segment)?, &detailed)?;
+                let attempts = self.used(read(segment)?);
+                self.keep_fills(&attempts, &detailed)?;
             }
         }
         Ok(())
+    }
+
+    fn used(&self, mut attempts: Vec<Attempt>) -> Vec<Attempt> {
+        attempts.retain(|attempt| !self.unused.contains(&attempt.record.number));
+        attempts
     }
 
     /// Keeps the answers about single SKUs: they are looked up when their offers are decoded.

@@ -144,6 +144,7 @@ pub(crate) async fn extract(pipeline: &Pipeline, around: &Around<'_>) -> (Result
         earlier_calls: HashMap::new(),
         state: around.state.as_ref(),
         holder: "test",
+        clocks: Default::default(),
         reads_cache: true,
         reads_counts: true,
         gate: None,

@@ -5,7 +5,9 @@
 //!
 //! Invariant: pure. A batch that fails is halved until the offer that fails it stands alone.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use chrono::{DateTime, Utc};
 
 use crate::config::Gateway;
 use crate::config::pipeline::FetchDetails;
@@ -21,6 +23,8 @@ pub(super) struct Details {
     batch: usize,
     /// By the shop whose listing named them; `None`: single items.
     queues: BTreeMap<Option<usize>, Queue>,
+    /// When listed offers were modified last: an older answer about them is out of date.
+    modified: HashMap<i64, DateTime<Utc>>,
     skus_known: HashSet<i64>,
     items_known: HashSet<i64>,
     done: usize,
@@ -45,6 +49,7 @@ impl Details {
             items: work.details,
             batch: usize::try_from(batch).unwrap_or(1).max(1),
             queues: BTreeMap::new(),
+            modified: HashMap::new(),
             skus_known: HashSet::new(),
             items_known: HashSet::new(),
             done: 0,
@@ -63,6 +68,10 @@ impl Details {
     pub(super) fn listed(&mut self, shop: usize, offers: Vec<Named>, known: Option<&KnownShop>) {
         for offer in offers {
             let before = known.and_then(|known| known.offers.get(&offer.offer_id));
+            let asks = self.skus != FetchDetails::Off || self.items != FetchDetails::Off;
+            if let Some(modified_at) = offer.modified_at.filter(|_| asks) {
+                self.modified.insert(offer.offer_id, modified_at);
+            }
             if wants_item(self.items, &offer, before) && self.items_known.insert(offer.offer_id) {
                 self.known += 1;
                 self.queues.entry(Some(shop)).or_default().items.push_back(offer.offer_id);
@@ -145,6 +154,11 @@ impl Details {
                 Vec::new()
             }
         }
+    }
+
+    /// When the offers were modified last, as far as a listing said so: the latest of them.
+    pub(super) fn modified_at(&self, offer_ids: &[i64]) -> Option<DateTime<Utc>> {
+        offer_ids.iter().filter_map(|id| self.modified.get(id)).max().copied()
     }
 
     /// Whether nothing of a shop is left to ask or to wait for.

@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::Gateway;
 use crate::config::gateway::{Endpoint, Paging, TimeFormat};
-use crate::config::pipeline::FetchListing;
+use crate::config::pipeline::{FetchDetails, FetchListing};
 use crate::extract::cover::{Ask, Cover, Failure, Rules, WindowRules};
 use crate::extract::facts::{Listed, ShopFacts};
 use crate::extract::page::{End, Repeated};
@@ -213,7 +213,14 @@ impl<'a> ShopState<'a> {
             && self.rules.on_sale.window.is_some()
             // Nothing but the official count proves that nothing was missed.
             && self.official_count.is_some();
-        if !possible || !young {
+        // What the pipeline asks for since, and the picture before does not hold, only a whole listing shows.
+        let fetch = self.setup.fetch;
+        let offers = || known.offers.values();
+        let detailed = offers().filter(|offer| offer.detailed).count();
+        // Some details are refused every night: they are no reason.
+        let lacks_details = fetch.details != FetchDetails::Off && detailed * 10 < known.offers.len() * 9;
+        let lacks_skus = fetch.skus != FetchDetails::Off && offers().all(|offer| offer.sku_ids.is_empty());
+        if !possible || !young || lacks_details || lacks_skus {
             return None;
         }
         known.watermark_at?.checked_sub_signed(self.rules.overlap)

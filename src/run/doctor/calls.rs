@@ -88,6 +88,7 @@ async fn ask_gateways(visit: &mut Visit<'_>, means: &Means) -> Result<()> {
         earlier_calls: std::collections::HashMap::new(),
         state: state.as_ref(),
         holder: &run_id,
+        clocks: Default::default(),
         reads_cache: false,
         reads_counts: false,
         gate: None,

@@ -98,7 +98,7 @@ impl<'c> Worker<'c> {
         if !self.collector.from_files {
             self.collected.calls.extend(call_row(record, &judgement));
         }
-        if !makes_offers(&endpoint.name) {
+        if !makes_offers(&endpoint.name) || self.collector.unused.contains(&record.number) {
             return Ok(());
         }
         match (judgement, parsed.ok()) {

@@ -175,6 +175,7 @@ impl Trap {
             earlier_calls: HashMap::new(),
             state: state.as_ref(),
             holder: "test",
+            clocks: Default::default(),
             reads_cache: true,
             reads_counts: false,
             gate: None,
