@@ -446,7 +446,7 @@ mod tests {
         let error = listing.answered(1, &shuffled).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "pages 2 and 1 hold the same 40 records: the gateway does not read parameter `pageNum`"
+            "pages 1 and 2 hold the same 40 records: the gateway does not read parameter `pageNum`"
         );
     }
 

@@ -63,9 +63,13 @@ pub(super) async fn tell_of_no_start(pipeline: &Pipeline, around: &Surroundings<
     send(pipeline, &[Message::new(Told::Failed, around.clock.now(), &pipeline.name, text)]).await;
 }
 
-/// Sends all messages at once; the run's lock is held meanwhile, so there is an end to it.
+/// Sends the messages in their order; the run's lock is held meanwhile, so there is an end to it.
 async fn send(pipeline: &Pipeline, messages: &[Message]) {
-    let told = futures::future::join_all(messages.iter().map(|message| alert::tell(&pipeline.alerts, message)));
+    let told = async {
+        for message in messages {
+            alert::tell(&pipeline.alerts, message).await;
+        }
+    };
     if tokio::time::timeout(TIME_MAX, told).await.is_err() {
         tracing::warn!(seconds = TIME_MAX.as_secs(), "some alerts were not taken in time");
     }

@@ -421,7 +421,7 @@ async fn the_gate_knows_what_the_counts_have_cost() {
     // One call less than it needs: the counts fit, and the pages would without them.
     bench.change("calls_per_day = 3000", &format!("calls_per_day = {}", needs - 1));
     let error = at(&clock, &bench.pipeline(), &Silent).await.unwrap_err();
-    assert_eq!((error.kind(), bench.sim.stats().calls), (Kind::Quota, 2), "{error}");
+    assert_eq!((error.kind(), bench.sim.stats().calls), (Kind::Config, 2), "no day allows it: {error}");
     assert_eq!(starts(&bench), 0);
 }
 
@@ -492,4 +492,17 @@ async fn a_published_day_costs_nothing_and_says_what_a_refresh_would() {
     assert!(text.contains("published already, `run` makes no call; `run --refresh` costs"), "{text}");
     let outcome = attempt(&bench.pipeline(), RunOptions { dt: Some(day(20)), ..RunOptions::default() }).await;
     assert_eq!(outcome.unwrap(), Outcome::AlreadyPublished { dt: day(20) });
+}
+
+#[tokio::test]
+async fn a_probe_buys_every_count_also_where_calls_rest_between_shops() {
+    let sim = sim::start(Options { shop_sizes: vec![5; 9], ..quick() }).await.unwrap();
+    let place = Place::new();
+    let file = place.pipeline_file(&sim, Gateway::Portals, &shop_lines(&sim.world(Gateway::Portals)));
+    let definition = std::fs::read_to_string(place.path().join("portals-at-once.toml")).unwrap();
+    place.write("portals-at-once.toml", definition.replace("success = 0,", "success = 0.05,"));
+    let file = file.file_name().unwrap().to_string_lossy().into_owned();
+    let ended = huopan(place.path(), &["plan", &file, "--probe", "--json"]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(sim.stats().calls, 9, "one count a shop, and no page");
 }

@@ -461,3 +461,44 @@ async fn a_run_that_died_after_its_publication_is_over() {
     assert_eq!(sim.stats().calls, calls);
     assert_eq!(unfinished(&place.store(), "test").await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn a_shop_that_the_pipeline_names_no_more_makes_no_rows_though_it_had_landed() {
+    let options = Options { shop_sizes: vec![30, 30], ..quick() };
+    let (sim, place) = (sim::start(options).await.unwrap(), Place::new());
+    let world = sim.world(Gateway::Portals);
+    place.pipeline_file(&sim, Gateway::Portals, &shop_lines(&world));
+    let land = huopan(place.path(), &["run", "pipeline.toml", "--dt", "2026-11-20", "--until", "land"]).await;
+    assert_eq!(land.code, 0, "{land:?}");
+    place.pipeline_file(&sim, Gateway::Portals, &format!("shops = [\"{}\"]", world.shops[1].shop_id));
+    let calls = sim.stats().calls;
+    let ended = huopan(place.path(), &["run", "pipeline.toml", "--dt", "2026-11-20"]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.contains("landed answers are kept, and make no rows"), "{ended:?}");
+    assert_eq!(sim.stats().calls, calls);
+    let shops = place.rows("select distinct shop_id from offers union select shop_id from shops").await;
+    assert_eq!(shops.len(), 1, "{shops:?}");
+    assert_eq!(shops[0]["shop_id"], world.shops[1].shop_id);
+}
+
+#[tokio::test]
+async fn a_shop_named_by_its_address_is_left_alone_when_another_is_retried_and_stays_incremental() {
+    let options = Options { shop_sizes: vec![30], ..quick() };
+    let (sim, place) = (sim::start(options).await.unwrap(), Place::new());
+    let url = sim.world(Gateway::Portals).shops[0].shop_url.clone();
+    let lines = format!("shops = [\"{url}\", \"b2b-404\"]\n[fetch]\nlisting = \"changed\"");
+    place.pipeline_file(&sim, Gateway::Portals, &lines);
+    let run = ["run", "pipeline.toml", "--dt", "2026-11-20", "--no-cache"];
+    assert_eq!(huopan(place.path(), &run).await.code, 3);
+    let calls = sim.stats().calls;
+    assert_eq!(huopan(place.path(), &run).await.code, 3);
+    let methods: Vec<_> = sim.journal().into_iter().skip(usize::try_from(calls).unwrap()).collect();
+    assert!(methods.iter().all(|call| call.request.contains("b2b-404")), "{methods:?}");
+    sim.set_day(day(21));
+    let calls = sim.stats().calls;
+    let ended = huopan(place.path(), &["run", "pipeline.toml", "--dt", "2026-11-21", "--no-cache"]).await;
+    assert_eq!(ended.code, 3, "{ended:?}");
+    let asked = sim.journal().into_iter().skip(usize::try_from(calls).unwrap());
+    let windowed = asked.filter(|call| call.request.contains("start_time") && !call.request.contains("b2b-404"));
+    assert!(windowed.count() >= 2, "what changed and what went off sale is asked for, not the whole shop");
+}
