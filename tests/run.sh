@@ -49,7 +49,8 @@ cargo fmt --check
 step "lints"
 cargo clippy --locked --all-targets -- -D warnings
 step "tests"
-cargo test --locked
+cargo test --locked --lib
+cargo test --locked --test it -- --show-output    # the tables of killed runs, of coverage, of pace and of nights
 step "docs"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
 

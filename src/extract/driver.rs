@@ -346,8 +346,11 @@ impl<'r> Run<'r> {
     /// Nobody may ask this any more today: the run ends, or goes on without this shop or endpoint.
     fn hold(&mut self, task: &Task, none_left: super::accounts::NoneLeft) {
         if none_left.denied {
-            let error = Error::new(Kind::Denied, none_left.reason)
-                .with_hint("correct the account's credentials, or let it ask again: `huopan accounts wake NAME`");
+            let error = Error::new(Kind::Denied, none_left.reason).with_hint(format!(
+                "correct the account's credentials, or let it ask again: `huopan accounts wake {} --pipeline {}`",
+                self.caller.side(task).accounts.first().map_or("NAME", |account| account.name.as_str()),
+                self.caller.job.pipeline.path.display()
+            ));
             self.error.get_or_insert(error);
             return;
         }
