@@ -133,6 +133,13 @@ pub(super) struct Errand<'c, 'r> {
     renewed: bool,
 }
 
+impl Errand<'_, '_> {
+    /// Whether a smaller span of time can be asked for instead.
+    fn can_be_halved(&self) -> bool {
+        self.endpoint.window.as_ref().is_some_and(|window| window.end.is_some())
+    }
+}
+
 impl<'r> Caller<'r> {
     /// Makes one call, with as many attempts as it needs and may have.
     pub(super) async fn call(&self, task: &Task, values: Values) -> Reply {
@@ -525,13 +532,19 @@ impl<'r> Caller<'r> {
                 if let Some(failures) = live.outage.failed() {
                     return Step::Done(Err(self.outage(side, fault, failures)));
                 }
-                match side.budget.next(spent, fault.class, fault.wait, &mut shared.dice) {
+                let timed_out = record.transport_error.as_deref().is_some_and(|error| error.starts_with("timed out"));
+                let next = match errand.task {
+                    // A smaller span may be answered: the cover decides, not patience.
+                    Task::Page { .. } if timed_out && errand.can_be_halved() && spent.attempts >= HALVED_AFTER => {
+                        Next::GiveUp
+                    }
+                    _ => side.budget.next(spent, fault.class, fault.wait, &mut shared.dice),
+                };
+                match next {
                     Next::Again(wait) => Step::Again(wait),
                     Next::GiveUp => {
                         let reason = gave_up(fault, spent);
                         shared.tally.last_failure = Some(reason.clone());
-                        let timed_out =
-                            record.transport_error.as_deref().is_some_and(|error| error.starts_with("timed out"));
                         Step::Done(Ok(if timed_out { Outcome::TimedOut(reason) } else { Outcome::Failed(reason) }))
                     }
                 }
@@ -669,6 +682,8 @@ impl<'r> Caller<'r> {
     }
 }
 
+/// A page of a span that can be halved is not asked for again after so many time-outs.
+const HALVED_AFTER: u32 = 2;
 /// A smaller change of the clock's offset does not explain a refused signature.
 pub(super) const SIGNED_WRONG: TimeDelta = TimeDelta::seconds(5);
 

@@ -16,6 +16,8 @@ use crate::config::gateway::{ErrorClass, Limits};
 pub const WAIT_MIN: Duration = Duration::from_millis(20);
 /// No wait between two tries is longer, whatever the gateway says (WIRE §1: back off 10→120 s).
 pub const WAIT_MAX: Duration = Duration::from_secs(120);
+/// Throttle answers that a call bears, as a multiple of its tries.
+const THROTTLES_MORE: u32 = 2;
 /// All tries of one call together take at most this long.
 pub const CALL_TIME_MAX: Duration = Duration::from_secs(600);
 
@@ -72,7 +74,9 @@ impl Budget {
             ErrorClass::Throttle => self.throttle,
             _ => return Next::GiveUp,
         };
-        if spent.attempts >= self.attempts_max {
+        // A throttle answer is no failure of the call: it is waited for longer.
+        let patience = if class == ErrorClass::Throttle { THROTTLES_MORE } else { 1 };
+        if spent.attempts >= self.attempts_max.saturating_mul(patience) {
             return Next::GiveUp;
         }
         let doublings = spent.attempts.saturating_sub(1).min(16);
@@ -167,9 +171,9 @@ mod tests {
         for class in [Auth, Gone, Item, Param, Quota] {
             assert_eq!(BUDGET.next(spent(1), class, None, &mut Dice::new(1)), Next::GiveUp);
         }
-        for class in [Retry, Throttle] {
-            assert!(matches!(BUDGET.next(spent(3), class, None, &mut Dice::new(1)), Next::Again(_)));
-            assert_eq!(BUDGET.next(spent(4), class, None, &mut Dice::new(1)), Next::GiveUp);
+        for (class, most) in [(Retry, 4), (Throttle, 8)] {
+            assert!(matches!(BUDGET.next(spent(most - 1), class, None, &mut Dice::new(1)), Next::Again(_)));
+            assert_eq!(BUDGET.next(spent(most), class, None, &mut Dice::new(1)), Next::GiveUp);
             let late = Spent { attempts: 1, elapsed: Duration::from_secs(599) };
             assert_eq!(BUDGET.next(late, class, None, &mut Dice::new(1)), Next::GiveUp);
         }

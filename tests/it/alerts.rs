@@ -118,7 +118,7 @@ async fn an_outage_is_told_as_a_failed_run() {
     let bench = Bench::new(Options { storm: Some(storm), shop_sizes: vec![20], ..quick() }, "").await;
     bench.place.write(
         "portals-at-once.toml",
-        "extends = \"portals\"\nname = \"portals\"\n[limits]\nattempts_max = 2\ncalls_per_second = 1000\n\
+        "extends = \"portals\"\nname = \"portals\"\n[limits]\nattempts_max = 1\ncalls_per_second = 1000\n\
          pause_seconds = { success = 0, failure = 0, throttle = 0 }\n",
     );
     let ended = bench.run().await;
@@ -197,4 +197,15 @@ async fn a_receiver_that_is_dead_changes_nothing_about_the_run() {
     assert!(ended.stderr.contains("alert was not delivered"), "{ended:?}");
     assert_eq!(bench.place.value("select count(distinct shop_id) from shops").await, "2");
     assert_eq!(bench.receiver.told(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_keeps_a_run_from_starting_is_told_too() {
+    let bench = Bench::new(quick(), "").await;
+    bench.place.write("state.sqlite", "no state at all, but a text that somebody saved here");
+    assert_eq!(bench.run().await.code, 1);
+    let told = bench.receiver.told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("failed: nothing was started: ") && told[0].contains("state.sqlite"), "{told:?}");
+    assert_eq!(bench.sim.stats().calls, 0);
 }

@@ -502,3 +502,30 @@ async fn a_shop_named_by_its_address_is_left_alone_when_another_is_retried_and_s
     let windowed = asked.filter(|call| call.request.contains("start_time") && !call.request.contains("b2b-404"));
     assert!(windowed.count() >= 2, "what changed and what went off sale is asked for, not the whole shop");
 }
+
+#[tokio::test]
+async fn a_repeated_page_ends_one_start_and_not_those_that_follow() {
+    use huopan::sim::{Listings, PageNumbers};
+    let options = Options { shop_sizes: vec![90], ..quick() };
+    let listings = Listings { pages: PageNumbers::Ignored, ..Listings::default() };
+    let broken = sim::start(Options { listings, ..options.clone() }).await.unwrap();
+    let place = Place::new();
+    let run = ["run", "pipeline.toml", "--dt", "2026-11-20"];
+    let lines = shop_lines(&broken.world(Gateway::Portals));
+    place.pipeline_file(&broken, Gateway::Portals, &lines);
+    let ended = huopan(place.path(), &run).await;
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("pages 1 and 2") || ended.stderr.contains("does not read"), "{ended:?}");
+    let healthy = sim::start(options).await.unwrap();
+    place.pipeline_file(&healthy, Gateway::Portals, &lines);
+    assert_eq!(huopan(place.path(), &run).await.code, 0);
+}
+
+#[tokio::test]
+async fn a_day_that_has_not_begun_is_refused() {
+    let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
+    place.pipeline_file(&sim, Gateway::Portals, &shop_lines(&sim.world(Gateway::Portals)));
+    let ended = huopan(place.path(), &["run", "pipeline.toml", "--dt", "2999-01-01"]).await;
+    assert_eq!((ended.code, sim.stats().calls), (1, 0));
+    assert!(ended.stderr.contains("2999-01-01 has not begun"), "{ended:?}");
+}

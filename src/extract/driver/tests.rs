@@ -236,9 +236,9 @@ async fn a_throttle_with_retry_after_zero_is_tried_again_without_spinning() {
     })
     .await;
     let ran = run(&one_shop(&url)).await;
-    assert_eq!(ran.facts().throttles, 3);
+    assert_eq!(ran.facts().throttles, 6);
     let reason = ran.reason().unwrap();
-    assert!(reason.starts_with("page 2: ") && reason.contains("after 3 attempts"), "{reason}");
+    assert!(reason.starts_with("page 2: ") && reason.contains("after 6 attempts"), "{reason}");
     assert!(
         ran.attempts
             .iter()
@@ -247,7 +247,7 @@ async fn a_throttle_with_retry_after_zero_is_tried_again_without_spinning() {
     );
     assert_eq!(
         ran.endpoints().iter().filter(|endpoint| **endpoint == "listing").count(),
-        5,
+        8,
         "the other pages are listed"
     );
 }
