@@ -336,6 +336,28 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// An endpoint that asks with GET and states nothing else.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Endpoint {
+            name: name.to_owned(),
+            path: None,
+            http: Http::Get,
+            params: Vec::new(),
+            fields: Vec::new(),
+            one: Vec::new(),
+            list: Vec::new(),
+            total: Vec::new(),
+            id: Vec::new(),
+            shop_id: Vec::new(),
+            page: None,
+            window: None,
+            category: None,
+            batch: None,
+            cache_seconds: None,
+        }
+    }
+
     /// The gateway's own name for it: its `method` parameter, else its path, else nothing.
     #[must_use]
     pub fn method(&self) -> String {

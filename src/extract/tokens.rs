@@ -160,21 +160,5 @@ fn key(gateway: &Gateway, account: &Account) -> (String, String) {
 }
 
 fn endpoint(rules: &TokenRules) -> Endpoint {
-    Endpoint {
-        name: "token".to_owned(),
-        path: rules.path.clone(),
-        http: rules.http,
-        params: rules.params.clone(),
-        fields: Vec::new(),
-        one: Vec::new(),
-        list: Vec::new(),
-        total: Vec::new(),
-        id: Vec::new(),
-        shop_id: Vec::new(),
-        page: None,
-        window: None,
-        category: None,
-        batch: None,
-        cache_seconds: None,
-    }
+    Endpoint { path: rules.path.clone(), http: rules.http, params: rules.params.clone(), ..Endpoint::named("token") }
 }

@@ -42,23 +42,7 @@ pub fn limits() -> Limits {
 }
 
 pub fn endpoint(name: &str) -> Endpoint {
-    Endpoint {
-        name: name.to_owned(),
-        path: None,
-        http: Http::Get,
-        params: Vec::new(),
-        fields: Vec::new(),
-        one: Vec::new(),
-        list: Vec::new(),
-        total: Vec::new(),
-        id: Vec::new(),
-        shop_id: Vec::new(),
-        page: None,
-        window: None,
-        category: None,
-        batch: None,
-        cache_seconds: None,
-    }
+    Endpoint::named(name)
 }
 
 fn params(list: &[(&str, &str)]) -> Vec<(String, Template)> {

@@ -59,7 +59,7 @@ pub(super) async fn tell_of_no_start(pipeline: &Pipeline, around: &Surroundings<
         return;
     }
     let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-    let text = format!("nothing was started: {error}{hint}");
+    let text = format!("nothing is published: {error}{hint}");
     send(pipeline, &[Message::new(Told::Failed, around.clock.now(), &pipeline.name, text)]).await;
 }
 

@@ -315,7 +315,6 @@ impl Attempt<'_> {
         if resumed.settled() > 0 {
             let (dt, settled) = (start.dt, resumed.settled());
             around.progress.on(Event::Resumed { dt, answers: settled });
-            tracing::info!(%dt, run_id = %start.run_id, settled, "going on with an unfinished run");
         }
         let found = Found {
             dt: start.dt,

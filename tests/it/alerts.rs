@@ -206,6 +206,6 @@ async fn what_keeps_a_run_from_starting_is_told_too() {
     assert_eq!(bench.run().await.code, 1);
     let told = bench.receiver.told();
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].starts_with("failed: nothing was started: ") && told[0].contains("state.sqlite"), "{told:?}");
+    assert!(told[0].starts_with("failed: nothing is published: ") && told[0].contains("state.sqlite"), "{told:?}");
     assert_eq!(bench.sim.stats().calls, 0);
 }

@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::load;
 
+/// Keeps attempts in memory.
 #[derive(Default)]
-struct Memory(Mutex<Vec<Attempt>>);
+pub(crate) struct Memory(pub(crate) Mutex<Vec<Attempt>>);
 
 #[async_trait::async_trait]
 impl Sink for Memory {

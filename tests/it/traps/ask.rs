@@ -11,13 +11,14 @@ use axum::http::Method;
 use huopan::base::{Clock as _, Error, Kind, Result, SystemClock};
 use huopan::config::{Gateway as Definition, Pipeline, load_gateway, load_pipeline};
 use huopan::extract::progress::Event;
-use huopan::extract::{Attempt, Job, Progress, RunFacts, Sink};
+use huopan::extract::{Attempt, Job, Progress, RunFacts};
 use huopan::run::{Options as RunOptions, Report};
 use huopan::sim::{Gateway, Options, Sim, WorldTruth};
 use huopan::state::State;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::extract::Memory;
 use crate::support::{self, Place, day};
 
 /// A built-in definition.
@@ -251,19 +252,6 @@ impl Asked {
     pub(super) fn sent(&self, endpoint: &str) -> Vec<&BTreeMap<String, String>> {
         let of = |attempt: &&Attempt| attempt.record.endpoint == endpoint;
         self.attempts.iter().filter(of).map(|attempt| &attempt.record.request).collect()
-    }
-}
-
-#[derive(Default)]
-struct Memory(Mutex<Vec<Attempt>>);
-
-#[async_trait::async_trait]
-impl Sink for Memory {
-    async fn land(&self, mut attempt: Attempt) -> Result<Attempt> {
-        let mut attempts = self.0.lock().unwrap();
-        attempt.record.number = i64::try_from(attempts.len()).unwrap() + 1;
-        attempts.push(attempt.clone());
-        Ok(attempt)
     }
 }
 
