@@ -45,6 +45,6 @@ fn summary(pipeline: &Pipeline) -> String {
         pipeline.path.display(),
         pipeline.name,
         pipeline.gateway.name,
-        pipeline.lake.root.display()
+        pipeline.lake.location
     )
 }

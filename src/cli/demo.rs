@@ -80,7 +80,7 @@ pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
         }
     }
     sim.shutdown().await?;
-    let store = Store::open_existing(&pipeline.lake.root)?;
+    let store = Store::readable(&pipeline.lake.location).await?;
     compare(&store, &arguments.lake).await?;
     say(&format!("\nDone in {:.1} s.\n", started.elapsed().as_secs_f64()))?;
     Ok(Outcome::Done)

@@ -37,15 +37,17 @@ enum Command {
 
 pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
     let Command::Files { table, relative, target } = &arguments.command;
-    let store = target.store()?;
+    let store = target.store().await?;
     let snapshot = Snapshot::load(&store).await?;
-    let root = std::path::absolute(store.root()).unwrap_or_else(|_| store.root().to_owned());
     let mut out = std::io::stdout().lock();
     for file in snapshot.files(table.parse()?) {
         let path = &file.file.path;
         written(match relative {
             true => writeln!(out, "{path}"),
-            false => writeln!(out, "{}", root.join(path).display()),
+            false => match store.folder() {
+                Some(folder) => writeln!(out, "{}", folder.join(path).display()),
+                None => writeln!(out, "{}{path}", store.url()),
+            },
         })?;
     }
     Ok(Outcome::Done)

@@ -91,7 +91,7 @@ async fn show(asked: &Show, target: &Target) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let page = Page { runs: rows(shown.run).await?, shops: rows(shown.shops).await? };
-    let proofs = if asked.coverage { Some(coverage::read(&target.store()?, &page.runs).await?) } else { None };
+    let proofs = if asked.coverage { Some(coverage::read(&target.store().await?, &page.runs).await?) } else { None };
     let mut out = std::io::stdout().lock();
     written(match asked.json {
         true => writeln!(out, "{}", page::json(&page, proofs.as_deref())),

@@ -1,11 +1,11 @@
 //! Which lake a command is about.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::base::{Error, Result};
-use crate::load::Snapshot;
+use crate::config::location::Location;
 use crate::query::{Options, Session};
 use crate::store::Store;
 
@@ -14,9 +14,9 @@ use super::{Environment, check};
 /// The lake to read.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct Target {
-    /// The lake's folder [default: $HUOPAN_LAKE, else the lake of --pipeline, else ./data/lake]
-    #[arg(long, value_name = "DIR", help_heading = "Lake", global = true)]
-    lake: Option<PathBuf>,
+    /// The lake: a folder or s3://bucket/prefix [default: $HUOPAN_LAKE, else that of --pipeline, else ./data/lake]
+    #[arg(long, value_name = "URL", help_heading = "Lake", global = true)]
+    lake: Option<String>,
     /// Read the lake of this pipeline
     #[arg(long, value_name = "FILE", help_heading = "Lake", conflicts_with = "lake", global = true)]
     pipeline: Option<PathBuf>,
@@ -27,32 +27,36 @@ const DEFAULT_LAKE: &str = "data/lake";
 
 impl Target {
     /// Opens the lake.
-    pub(super) fn store(&self) -> Result<Store> {
-        Store::open_existing(&self.root()?)
+    pub(super) async fn store(&self) -> Result<Store> {
+        Store::readable(&self.location()?).await
     }
 
     /// Opens a session over what is published.
     pub(super) async fn session(&self) -> Result<Session> {
-        let store = self.store()?;
-        let snapshot = Snapshot::load(&store).await?;
-        Session::open(&store, snapshot, &Options::default())
+        Session::over(&self.store().await?, &Options::default()).await
     }
 
-    fn root(&self) -> Result<PathBuf> {
+    fn location(&self) -> Result<Location> {
         if let Some(lake) = &self.lake {
-            return Ok(lake.clone());
+            return parse(lake);
         }
         if let Some(pipeline) = &self.pipeline {
-            return Ok(check::load(pipeline)?.lake.root);
+            return Ok(check::load(pipeline)?.lake.location);
         }
         if let Some(lake) = Environment::get("HUOPAN_LAKE") {
-            return Ok(lake.into());
+            return parse(&lake);
         }
-        let default = PathBuf::from(DEFAULT_LAKE);
-        if default.join("_huopan").is_dir() {
-            return Ok(default);
+        if Path::new(DEFAULT_LAKE).join("_huopan").is_dir() {
+            return parse(DEFAULT_LAKE);
         }
         Err(Error::config(format!("no lake is named, and `{DEFAULT_LAKE}` is none"))
-            .with_hint("say `--lake DIR` or `--pipeline FILE`, set HUOPAN_LAKE, or try `huopan demo` first"))
+            .with_hint("say `--lake URL` or `--pipeline FILE`, set HUOPAN_LAKE, or try `huopan demo` first"))
     }
+}
+
+/// An address as it was typed: relative ones start at the working directory.
+fn parse(address: &str) -> Result<Location> {
+    let here = std::env::current_dir()
+        .map_err(|source| Error::config("the working directory cannot be read").caused_by(source))?;
+    Location::parse(address, &here, &|name| Environment::get(name))
 }

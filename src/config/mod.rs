@@ -10,6 +10,7 @@ mod reader;
 pub mod diagnostics;
 pub mod gateway;
 pub mod listing;
+pub mod location;
 pub mod pipeline;
 pub mod pointer;
 mod read_gateway;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::base::Secret;
 
 use super::gateway::Gateway;
+use super::location::Location;
 use super::pointer::Pointer;
 
 /// One pipeline, ready to run.
@@ -267,6 +268,6 @@ pub struct Pack {
 /// Where the tables go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LakeConfig {
-    /// An absolute path.
-    pub root: PathBuf,
+    /// A folder or a prefix of a bucket.
+    pub location: Location,
 }

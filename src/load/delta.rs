@@ -9,13 +9,17 @@
 //!
 //! Invariant: the protocol stays at reader 1, writer ≤ 4: no deletion vectors, no column mapping.
 
+use std::sync::Arc;
+
 use deltalake_core::errors::DeltaTableError;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
 use deltalake_core::kernel::{Action, Add, StructField, StructType, Transaction};
+use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, FilterOp, FilterValue, TableProperty};
 use futures::TryStreamExt;
+use object_store::prefix::PrefixStore;
 
 use crate::base::{Error, Kind, Result};
 use crate::store::Store;
@@ -105,14 +109,26 @@ pub async fn commit(store: &Store, table: Table, entry: &Entry) -> Result<Commit
 async fn load(store: &Store, table: Table) -> Result<DeltaTable> {
     // deltalake-core decodes a path twice, so it would look in another folder.
     let escape = |bytes: &[u8]| bytes[0] == b'%' && bytes[1..].iter().all(u8::is_ascii_hexdigit);
-    if store.root().as_os_str().as_encoded_bytes().windows(3).any(escape) {
-        let message = format!("the lake's path `{}` reads as percent-encoded", store.root().display());
+    if let Some(folder) = store.folder()
+        && folder.as_os_str().as_encoded_bytes().windows(3).any(escape)
+    {
+        let message = format!("the lake's path `{}` reads as percent-encoded", folder.display());
         return Err(Error::config(message).with_hint("name a folder without `%` before two hexadecimal digits"));
     }
     store.prepare_folder(table.name())?;
+    let mut delta = DeltaTable::new(log_store(store, table)?);
+    match delta.load().await {
+        Ok(()) | Err(DeltaTableError::NotATable(_)) => Ok(delta),
+        Err(source) => Err(failed("read", table, source)),
+    }
+}
+
+/// The table's log through the lake's own store, so that it is reached as the lake is.
+fn log_store(store: &Store, table: Table) -> Result<LogStoreRef> {
     let url = store.url().join(&format!("{table}/"));
     let url = url.map_err(|source| Error::internal(format!("`{table}` has no address")).caused_by(source))?;
-    DeltaTable::try_from_url(url).await.map_err(|source| failed("read", table, source))
+    let files = Arc::new(PrefixStore::new(store.object_store(), table.name()));
+    Ok(default_logstore(files, store.root_object_store(), &url, &StorageConfig::default()))
 }
 
 async fn create(delta: &DeltaTable, table: Table) -> Result<(), DeltaTableError> {

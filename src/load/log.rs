@@ -28,7 +28,7 @@ pub struct Entry {
     pub pipeline: String,
     /// The day.
     pub dt: NaiveDate,
-    /// The run.
+    /// The run; empty: none, the entry only keeps its number from a holder of the lock whose time was up.
     pub run_id: String,
     /// Its attempt.
     pub attempt: i32,

@@ -18,5 +18,5 @@ mod tests;
 
 pub use log::{DataFile, Entry};
 pub use parquet::{TableWriter, Target, WriterOptions};
-pub use publish::{Draft, Publication, Published, publish, roll_forward};
+pub use publish::{Draft, Publication, Published, Turn, publish, roll_forward};
 pub use snapshot::Snapshot;

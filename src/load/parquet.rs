@@ -148,7 +148,7 @@ impl TableWriter {
         let Some(mut writer) = self.open.take() else { return Ok(()) };
         let metadata = writer.finish().map_err(failed(&self.target))?;
         let bytes = writer.bytes_written() as u64;
-        let file = writer.inner();
+        let file = writer.inner_mut();
         for tried in 0..NAMES_MAX {
             let path = self.target.path(self.files.len(), tried)?;
             if file.create(&path)? == Created::Done {

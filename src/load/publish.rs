@@ -4,11 +4,13 @@
 //! [`roll_forward`]; a crash before it leaves only files that nobody names.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+use crate::base::time::beijing_day;
 use crate::base::{Error, Kind, Result};
-use crate::store::Store;
+use crate::store::{PipelineLock, Store};
 use crate::transform::contract::{CONTRACT_VERSION, Table};
 
 use super::delta;
@@ -63,6 +65,85 @@ pub struct Publication {
     pub entry: Entry,
     /// The tables that got their commit now; the others had it or had nothing to get.
     pub committed: Vec<Table>,
+}
+
+/// The right to decide a pipeline's next publications, in their order, under its lock.
+///
+/// Its numbers are counted from where the log stood when it was taken and never looked up again: a holder whose lock
+/// expired finds its number decided by whoever came after, and decides nothing any more.
+#[derive(Debug)]
+pub struct Turn<'l> {
+    lock: &'l PipelineLock,
+    next_seq: AtomicU64,
+}
+
+impl<'l> Turn<'l> {
+    /// Takes the turn: completes what is unfinished, and fences off a holder before that did not let go of its lock.
+    ///
+    /// # Errors
+    /// As [`roll_forward`].
+    pub async fn take(store: &Store, pipeline: &str, lock: &'l PipelineLock, now: DateTime<Utc>) -> Result<Self> {
+        if lock.is_taken_over() {
+            fence(store, pipeline, now).await?;
+        }
+        roll_forward(store, pipeline).await?;
+        Ok(Self { lock, next_seq: AtomicU64::new(next_seq(store, pipeline).await?) })
+    }
+
+    /// The number of the next publication.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq.load(Ordering::Relaxed)
+    }
+
+    /// Publishes; see [`publish`].
+    ///
+    /// # Errors
+    /// As [`publish`]; `Conflict` when the lock is known to be lost.
+    pub async fn publish(&self, store: &Store, draft: Draft) -> Result<Published> {
+        self.lock.check()?;
+        let published = publish(store, draft).await;
+        if let Ok(Published::Done(_)) = &published {
+            self.next_seq.fetch_add(1, Ordering::Relaxed);
+        }
+        published
+    }
+
+    /// Whether the newest decision is one of this attempt's.
+    ///
+    /// # Errors
+    /// `Storage`, `Data`.
+    pub async fn has_decided(&self, store: &Store, pipeline: &str, run_id: &str, attempt: i32) -> Result<bool> {
+        // The last one may have been decided and not counted: its commits failed.
+        for seq in [self.next_seq(), self.next_seq() - 1] {
+            let entry = log::read(store, pipeline, seq).await?;
+            if entry.is_some_and(|entry| entry.run_id == run_id && entry.attempt == attempt) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Takes the next number for nothing, whoever else wants it: what a holder before is about to decide is lost.
+async fn fence(store: &Store, pipeline: &str, now: DateTime<Utc>) -> Result<()> {
+    loop {
+        let entry = to_entry(Draft {
+            seq: next_seq(store, pipeline).await?,
+            pipeline: pipeline.to_owned(),
+            dt: beijing_day(now),
+            run_id: String::new(),
+            attempt: 0,
+            pictures: Pictures::Keep,
+            published_at: now,
+            calls_to: 0,
+            files: BTreeMap::new(),
+        })?;
+        if let Appended::Done = log::append(store, &entry).await? {
+            tracing::warn!(pipeline, seq = entry.seq, "the holder before did not let go of its lock: fenced off");
+            return Ok(());
+        }
+    }
 }
 
 /// The number of the pipeline's next publication.

@@ -10,6 +10,7 @@ use crate::config::gateway::{
     Algorithm, Answer, CodeRule, Completeness, CredentialSpec, Endpoint, ErrorClass, ErrorRules, FieldSource, Gateway,
     Http, Limits, Paging, Pause, QuotaBlocks, QuotaScope, ShopRules, Sign, Skip, TimeFormat, ValueEncoding,
 };
+use crate::config::location::Location;
 use crate::config::pipeline::{
     Account, AccountChoice, Credential, Fetch, FetchDetails, FetchListing, LakeConfig, OnIncomplete, OnQuota, Shop,
     StateConfig, Units,
@@ -210,7 +211,7 @@ pub fn pipeline(gateway: Gateway) -> Pipeline {
             answer: Answer::Json,
         },
         units: Units::default(),
-        lake: LakeConfig { root: PathBuf::new() },
+        lake: LakeConfig { location: Location::Folder(PathBuf::new()) },
         state: StateConfig::Sqlite(PathBuf::new()),
         alerts: Vec::new(),
         config_hash: String::new(),

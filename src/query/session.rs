@@ -75,9 +75,16 @@ impl Session {
     /// [`Kind::Config`](crate::base::Kind::Config) if there is no lake, `Storage` or `Data` if its publish log cannot be
     /// read.
     pub async fn at(root: &Path, options: &Options) -> Result<Self> {
-        let lake = Store::open_existing(root)?;
-        let snapshot = Snapshot::load(&lake).await?;
-        Self::open(&lake, snapshot, options)
+        Self::over(&Store::open_existing(root)?, options).await
+    }
+
+    /// A session over what is published now in a lake.
+    ///
+    /// # Errors
+    /// `Storage` or `Data` if its publish log cannot be read.
+    pub async fn over(lake: &Store, options: &Options) -> Result<Self> {
+        let snapshot = Snapshot::load(lake).await?;
+        Self::open(lake, snapshot, options)
     }
 
     /// A session over exactly the files that `snapshot` names.

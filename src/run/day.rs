@@ -12,7 +12,7 @@ use crate::config::gateway::ErrorClass;
 use crate::config::pipeline::{FetchDetails, OnIncomplete};
 use crate::extract::{Attempt, Listed, RunFacts};
 use crate::land::{SegmentRef, Zone};
-use crate::load::publish::{self, Draft, Pictures, Published};
+use crate::load::publish::{self, Draft, Pictures, Published, Turn};
 use crate::load::{DataFile, Entry, Snapshot, Target};
 use crate::store::Store;
 use crate::transform::carry::Carrier;
@@ -36,15 +36,18 @@ pub(super) struct Start {
     pub(super) started_at: DateTime<Utc>,
 }
 
+/// Where an attempt publishes, and by what right.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) around: &'a Surroundings<'a>,
+    pub(super) store: &'a Store,
+    pub(super) turn: &'a Turn<'a>,
+}
+
 /// Transforms what has landed for a day and publishes it; the landed segments are folded into `raw_pages` by it.
-pub(super) async fn publish(
-    pipeline: &Pipeline,
-    store: &Store,
-    zone: &Zone,
-    start: &Start,
-    facts: RunFacts,
-    around: &Surroundings<'_>,
-) -> Result<Report> {
+pub(super) async fn publish(place: Place<'_>, zone: &Zone, start: &Start, facts: RunFacts) -> Result<Report> {
+    let Place { pipeline, around, store, turn } = place;
     let snapshot = Snapshot::load(store).await?;
     let before =
         snapshot.previous_dt(&pipeline.name, start.dt).and_then(|dt| snapshot.picture(&pipeline.name, dt)).cloned();
@@ -55,7 +58,7 @@ pub(super) async fn publish(
         store: store.clone(),
         cancel: around.cancel.clone(),
         segments: zone.segments(&start.run_id).await?,
-        seq: publish::next_seq(store, &pipeline.name).await?,
+        seq: turn.next_seq(),
         finished_at: around.clock.now(),
         start: start.clone(),
         facts,
@@ -64,21 +67,15 @@ pub(super) async fn publish(
         calls_to: snapshot.calls_to(&pipeline.name, &start.run_id.to_string()),
     };
     let (report, written) = off_reactor(move || day.write()).await?;
-    decide(pipeline, store, start, Pictures::Replace, written, around).await?;
+    decide(place, start, Pictures::Replace, written).await?;
     zone.delete_segments(&start.run_id).await?;
     Ok(report)
 }
 
 /// Records an attempt that stopped before its work was done.
-pub(super) async fn publish_stop(
-    pipeline: &Pipeline,
-    store: &Store,
-    start: &Start,
-    around: &Surroundings<'_>,
-    facts: &RunFacts,
-) -> Result<()> {
+pub(super) async fn publish_stop(place: Place<'_>, start: &Start, facts: &RunFacts) -> Result<()> {
     let ended = Ended { status: RunStatus::Stopped, error: facts.stopped.clone(), facts: Some(facts) };
-    publish_ended(pipeline, store, start, around, ended).await
+    publish_ended(place, start, ended).await
 }
 
 /// Removes the landed segments of the newest publication, where a crash after its commits has left them: `raw_pages`
@@ -94,23 +91,14 @@ pub(super) async fn forget_landing(store: &Store, pipeline: &str) -> Result<()> 
 }
 
 /// Records an attempt that failed, unless its publication was decided: the next start completes that one.
-pub(super) async fn publish_failure(
-    pipeline: &Pipeline,
-    store: &Store,
-    start: &Start,
-    around: &Surroundings<'_>,
-    error: &Error,
-) -> Result<()> {
-    let last = publish::next_seq(store, &pipeline.name).await? - 1;
-    let newest = crate::load::log::read(store, &pipeline.name, last).await?;
+pub(super) async fn publish_failure(place: Place<'_>, start: &Start, error: &Error) -> Result<()> {
+    let Place { pipeline, around, store, turn } = place;
     // An earlier attempt of the same run may have stopped: that is no decision about this one.
-    let is_own = |entry: Entry| entry.run_id == start.run_id.to_string() && entry.attempt == start.attempt;
-    if newest.is_some_and(is_own) {
+    if turn.has_decided(store, &pipeline.name, &start.run_id.to_string(), start.attempt).await? {
         return Ok(());
     }
     let status = if around.cancel.is_cancelled() { RunStatus::Stopped } else { RunStatus::Failed };
-    let ended = Ended { status, error: Some(error.to_string()), facts: None };
-    publish_ended(pipeline, store, start, around, ended).await
+    publish_ended(place, start, Ended { status, error: Some(error.to_string()), facts: None }).await
 }
 
 /// How an attempt ended that published nothing.
@@ -120,17 +108,12 @@ struct Ended<'a> {
     facts: Option<&'a RunFacts>,
 }
 
-async fn publish_ended(
-    pipeline: &Pipeline,
-    store: &Store,
-    start: &Start,
-    around: &Surroundings<'_>,
-    ended: Ended<'_>,
-) -> Result<()> {
+async fn publish_ended(place: Place<'_>, start: &Start, ended: Ended<'_>) -> Result<()> {
+    let Place { pipeline, around, store, turn } = place;
     let zone = Zone::new(store.clone(), &pipeline.name, start.dt);
     // Captured files are no calls: of them nothing needs to be read again.
     let segments = if pipeline.files.is_some() { Vec::new() } else { zone.segments(&start.run_id).await? };
-    let seq = publish::next_seq(store, &pipeline.name).await?;
+    let seq = turn.next_seq();
     let mut row = run_row(pipeline, start, seq, around.clock.now());
     (row.status, row.error) = (ended.status, ended.error);
     if let Some(facts) = ended.facts {
@@ -155,7 +138,7 @@ async fn publish_ended(
         Ok(Written { seq, files: files.files, calls_to })
     })
     .await?;
-    decide(pipeline, store, start, Pictures::Keep, written, around).await
+    decide(place, start, Pictures::Keep, written).await
 }
 
 /// The files of a publication, before it is decided.
@@ -174,14 +157,8 @@ fn not_journalled(mut calls: Vec<CallRow>, known: i64) -> (Vec<CallRow>, i64) {
 }
 
 /// Makes the decision and the commits that follow from it.
-async fn decide(
-    pipeline: &Pipeline,
-    store: &Store,
-    start: &Start,
-    pictures: Pictures,
-    written: Written,
-    around: &Surroundings<'_>,
-) -> Result<()> {
+async fn decide(place: Place<'_>, start: &Start, pictures: Pictures, written: Written) -> Result<()> {
+    let Place { pipeline, around, store, turn } = place;
     let Written { seq, files, calls_to } = written;
     let draft = Draft {
         seq,
@@ -194,7 +171,7 @@ async fn decide(
         calls_to,
         files,
     };
-    match publish::publish(store, draft).await? {
+    match turn.publish(store, draft).await? {
         Published::Done(_) => Ok(()),
         Published::Lost(other) => Err(Error::new(
             Kind::Conflict,

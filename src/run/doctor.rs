@@ -7,14 +7,12 @@
 //! | token, signature, permission, wholesale | the gateway: at most one call per endpoint and account, counted and landed |
 //! | quota, alert | what is left after that; every alert is sent a test message |
 //!
-//! * `lake`: the lake and its conditional creates.
 //! * `calls`: what is asked of the gateways, and what the answers mean.
 //! * `verdict`: one answer in words.
 //!
 //! Invariant: publishes nothing and begins no run; every call is reserved and landed like a run's.
 
 mod calls;
-mod lake;
 mod verdict;
 
 use std::sync::Arc;
@@ -23,14 +21,15 @@ use chrono::TimeDelta;
 
 use crate::alert::{self, Message};
 use crate::base::time::beijing_day;
-use crate::base::{Error, Kind};
+use crate::base::{Error, Kind, Result};
 use crate::config::Pipeline;
 use crate::config::gateway::Gateway;
+use crate::config::location::Location;
 use crate::config::pipeline::{Account, StateConfig};
 use crate::extract::accounts::describe;
 use crate::plan::{self, Work};
 use crate::state::{self, RestKind, State, StateStore};
-use crate::store::Store;
+use crate::store::{RACERS, Store};
 
 use super::{Surroundings, ledger};
 
@@ -197,11 +196,10 @@ impl Visit<'_> {
     }
 
     async fn lake(&mut self) -> Option<Store> {
-        let root = self.pipeline.lake.root.display();
-        match lake::examine(&self.pipeline.lake.root, self.around).await {
+        let location = &self.pipeline.lake.location;
+        match probed(location).await {
             Ok(store) => {
-                let says =
-                    format!("`{root}`: written, read, deleted; of {} creators of one file one won", lake::RACERS);
+                let says = format!("`{location}`: written, read, deleted; of {RACERS} creators of one file one won");
                 self.add("lake", "", Status::Ok, says);
                 Some(store)
             }
@@ -405,4 +403,10 @@ fn in_one_line(error: &Error) -> String {
         source = cause.source();
     }
     text
+}
+/// Opens the lake, and has it race creators, whether it was probed before or not.
+async fn probed(location: &Location) -> Result<Store> {
+    let store = Store::writable(location).await?;
+    store.probe().await?;
+    Ok(store)
 }

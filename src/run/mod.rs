@@ -39,14 +39,15 @@ use crate::extract::{self, Event, Job, Note, Progress, RunFacts};
 use crate::land::files::{Captures, FilesTarget};
 use crate::land::{self, Counts, Resumed, Writer, WriterOptions, Zone};
 use crate::load::Snapshot;
-use crate::load::publish;
+use crate::load::Turn;
 use crate::plan;
 use crate::plan::price::{Start, Survey, price};
 use crate::state::{self, StateStore};
-use crate::store::{Store, describe_holder};
+use crate::store::{PipelineLock, Store, describe_holder};
 use crate::transform::rows::ShopRow;
 
 use begin::{Begin, Begun};
+use day::Place;
 use survey::Found;
 
 /// Memory that decoded offers may take before they are sorted on disk.
@@ -149,8 +150,21 @@ impl Report {
 /// # Errors
 /// Everything that keeps the run from publishing; an attempt that got as far as calling leaves a row in `runs`.
 pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_>) -> Result<Outcome> {
+    run_on(pipeline, None, options, around).await
+}
+
+/// Runs a pipeline on a lake that is open already; `None`: on its own.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_on(
+    pipeline: &Pipeline,
+    lake: Option<&Store>,
+    options: Options,
+    around: &Surroundings<'_>,
+) -> Result<Outcome> {
     let mut is_told = false;
-    let outcome = start(pipeline, options, around, &mut is_told).await;
+    let outcome = start(pipeline, lake, options, around, &mut is_told).await;
     if let (Err(error), false) = (&outcome, is_told) {
         hear::tell_of_no_start(pipeline, around, error).await;
     }
@@ -160,6 +174,7 @@ pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_
 /// Runs a pipeline; `is_told` says whether an attempt's end was told.
 async fn start(
     pipeline: &Pipeline,
+    lake: Option<&Store>,
     options: Options,
     around: &Surroundings<'_>,
     is_told: &mut bool,
@@ -169,22 +184,43 @@ async fn start(
         return Err(Error::config(format!("the day {dt} has not begun in Beijing, where it is {today}"))
             .with_hint("a run stands for the day on which it fetches, or an earlier one"));
     }
-    let store = Store::open(&pipeline.lake.root)?;
-    let _lock = store.lock(&pipeline.name, &describe_holder(around.clock.now())).await?;
-    publish::roll_forward(&store, &pipeline.name).await?;
-    day::forget_landing(&store, &pipeline.name).await?;
+    let store = match lake {
+        Some(lake) => lake.clone(),
+        None => Store::writable(&pipeline.lake.location).await?,
+    };
+    let lock = store.lock(&pipeline.name, &describe_holder(around.clock.now())).await?;
+    let outcome = under_lock(pipeline, options, around, is_told, &store, &lock).await;
+    if let Err(error) = lock.release().await {
+        tracing::warn!(pipeline = pipeline.name, %error, "cannot let go of the lock: it expires");
+    }
+    outcome
+}
+
+/// Runs a pipeline whose lock is held.
+async fn under_lock(
+    pipeline: &Pipeline,
+    options: Options,
+    around: &Surroundings<'_>,
+    is_told: &mut bool,
+    store: &Store,
+    lock: &PipelineLock,
+) -> Result<Outcome> {
+    let today = beijing_day(around.clock.now());
+    let turn = Turn::take(store, &pipeline.name, lock, around.clock.now()).await?;
+    let place = Place { pipeline, around, store, turn: &turn };
+    day::forget_landing(store, &pipeline.name).await?;
     if let Some(files) = &pipeline.files {
-        return load_files(pipeline, files, options, around, &store, today).await;
+        return load_files(place, files, options).await;
     }
     let state = state::open(&pipeline.state).await?;
     let holder = format!("{}{}", store.url(), pipeline.name);
     // The pipeline's lock is ours: whoever held places under this name is dead.
     state.release(&holder).await?;
-    ledger::rebuild(&store, pipeline, state.as_ref(), today).await?;
+    ledger::rebuild(store, pipeline, state.as_ref(), today).await?;
     let mut reports = Vec::new();
     loop {
         *is_told = false;
-        let begun = match begin::begin(pipeline, options, around, &store).await? {
+        let begun = match begin::begin(pipeline, options, around, store).await? {
             Begin::Published(dt) if reports.is_empty() => return Ok(Outcome::AlreadyPublished { dt }),
             Begin::Published(_) => return Ok(Outcome::Published(reports)),
             Begin::Run(begun) => *begun,
@@ -193,16 +229,17 @@ async fn start(
         // What goes on is not what `--refresh` asks for: that follows.
         let is_retry = begun.frozen.retry.is_some();
         let attempt = Attempt {
+            place,
             pipeline,
             options,
             around,
-            store: &store,
+            store,
             state: state.as_ref(),
             holder: &holder,
             begun,
             notes: Mutex::default(),
         };
-        let outcome = recorded(pipeline, around, &store, &start, attempt.run().await).await;
+        let outcome = recorded(place, &start, attempt.run().await).await;
         attempt.forget_if_vain(&outcome).await?;
         let notes = attempt.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
         hear::tell(pipeline, around, &start, &notes, &outcome).await;
@@ -223,16 +260,10 @@ async fn start(
 }
 
 /// Passes an attempt's outcome on; one that failed before anything was decided leaves a row in `runs`.
-async fn recorded<T>(
-    pipeline: &Pipeline,
-    around: &Surroundings<'_>,
-    store: &Store,
-    start: &day::Start,
-    outcome: Result<T>,
-) -> Result<T> {
+async fn recorded<T>(place: Place<'_>, start: &day::Start, outcome: Result<T>) -> Result<T> {
     if let Err(error) = &outcome {
         // The attempt's own failure is what the user needs to hear; a journal that cannot be written is logged.
-        if let Err(journal) = day::publish_failure(pipeline, store, start, around, error).await {
+        if let Err(journal) = day::publish_failure(place, start, error).await {
             tracing::error!(error = %journal, "cannot record the failed attempt in `runs`");
         }
     }
@@ -252,6 +283,7 @@ enum Extracted {
 
 /// One attempt of a run.
 struct Attempt<'a> {
+    place: Place<'a>,
     pipeline: &'a Pipeline,
     options: Options,
     around: &'a Surroundings<'a>,
@@ -283,7 +315,7 @@ impl Attempt<'_> {
 
     /// Extracts, lands and publishes one day.
     async fn run(&self) -> Result<Outcome> {
-        let Self { pipeline, options, around, store, begun, .. } = self;
+        let Self { pipeline, options, store, begun, .. } = self;
         let start = &begun.start;
         let zone = Zone::new((*store).clone(), &pipeline.name, start.dt);
         let facts = match self.extract(&zone).await? {
@@ -300,10 +332,10 @@ impl Attempt<'_> {
             return Ok(Outcome::Landed { run_id: start.run_id, calls: facts.calls_used });
         }
         if let Some(reason) = facts.stopped.clone() {
-            day::publish_stop(pipeline, store, start, around, &facts).await?;
+            day::publish_stop(self.place, start, &facts).await?;
             return Ok(Outcome::Stopped { dt: start.dt, reason, kind: Kind::Unavailable });
         }
-        let report = day::publish(pipeline, store, &zone, start, facts, around).await?;
+        let report = day::publish(self.place, &zone, start, facts).await?;
         zone.forget_start(&start.run_id).await?;
         Ok(Outcome::Published(vec![report]))
     }
@@ -416,15 +448,9 @@ impl Gate for Within<'_> {
 }
 
 /// Lands captured answers and publishes the days they stand for.
-async fn load_files(
-    pipeline: &Pipeline,
-    files: &Files,
-    options: Options,
-    around: &Surroundings<'_>,
-    store: &Store,
-    today: NaiveDate,
-) -> Result<Outcome> {
-    let dt = options.dt.unwrap_or(today);
+async fn load_files(place: Place<'_>, files: &Files, options: Options) -> Result<Outcome> {
+    let Place { pipeline, around, store, .. } = place;
+    let dt = options.dt.unwrap_or_else(|| beijing_day(around.clock.now()));
     if files.dt_from == DtFrom::FetchedAt && options.dt.is_some() {
         return Err(Error::config("a day is stated, but the files' own times say which days they stand for")
             .with_hint("leave `--dt` out, or write `dt_from = \"run\"` in `[files]`"));
@@ -447,7 +473,7 @@ async fn load_files(
         () = around.cancel.cancelled() => Err(stopped()),
     };
     let first = start(&snapshot, dt, new_run_id(around, dt));
-    let days = recorded(pipeline, around, store, &first, landed).await?;
+    let days = recorded(place, &first, landed).await?;
     let mut reports = Vec::new();
     for landed in days {
         if options.until_landed {
@@ -455,8 +481,8 @@ async fn load_files(
         }
         let start = start(&Snapshot::load(store).await?, landed.dt, landed.run_id);
         let zone = Zone::new(store.clone(), &pipeline.name, landed.dt);
-        let published = day::publish(pipeline, store, &zone, &start, landed.facts, around).await;
-        reports.push(recorded(pipeline, around, store, &start, published).await?);
+        let published = day::publish(place, &zone, &start, landed.facts).await;
+        reports.push(recorded(place, &start, published).await?);
     }
     Ok(Outcome::Published(reports))
 }

@@ -52,8 +52,7 @@ pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &
         known: Known::default(),
         resumed: None,
     };
-    if pipeline.lake.root.is_dir() {
-        let store = Store::open_existing(&pipeline.lake.root)?;
+    if let Some(store) = Store::find(&pipeline.lake.location).await? {
         found = find_start(pipeline, options, found, &store).await?;
         found.known = known_before(pipeline, &store, found.dt).await?;
     }
@@ -170,7 +169,7 @@ async fn probe(
         }
         return Err(Error::config("there is nothing to probe: the pipeline names single items, one call each"));
     }
-    let store = Store::open(&pipeline.lake.root)?;
+    let store = Store::writable(&pipeline.lake.location).await?;
     let zone = Zone::new(store.clone(), &pipeline.name, dt);
     let run_id = new_run_id(around, dt);
     let mask = extract::driver::mask(pipeline);

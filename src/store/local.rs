@@ -1,4 +1,4 @@
-//! The file system calls behind the store. Blocking.
+//! A folder as a store; below it the file system calls, which block.
 //!
 //! A write goes into a temporary file beside its target, is synced, then takes the target's name (`rename` to
 //! replace, `link` to create: a link fails when the name is taken), and the folder is synced.
@@ -10,16 +10,119 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+use url::Url;
 
 use crate::base::{Error, Result};
 
-use super::{Created, Meta};
+use super::backend::{Backend, Created, Meta};
+use super::{NewFile, PipelineLock, lock};
 
 /// How the names of files that are still being written start; such files are never listed.
 const TEMPORARY_PREFIX: &str = ".huopan-tmp-";
+
+/// A lake in a folder.
+#[derive(Debug)]
+pub(super) struct Local {
+    folders: Arc<Folders>,
+    url: Url,
+    files: Arc<dyn ObjectStore>,
+}
+
+impl Local {
+    /// The lake at a folder that is there.
+    pub(super) fn at(root: &Path) -> Result<Self> {
+        let unusable = |what: &str| Error::config(format!("the lake `{}` {what}", root.display()));
+        let root = root.canonicalize().map_err(|source| unusable("cannot be read").caused_by(source))?;
+        let url = Url::from_directory_path(&root).map_err(|()| unusable("has no address"))?;
+        let files = LocalFileSystem::new_with_prefix(&root);
+        let files = Arc::new(files.map_err(|source| unusable("cannot be read").caused_by(source))?);
+        Ok(Self { folders: Arc::new(Folders::new(root)), url, files })
+    }
+
+    fn resolve(&self, path: &str) -> PathBuf {
+        join(self.folders.root(), path)
+    }
+}
+
+/// The file that a path in a lake stands for.
+pub(super) fn join(root: &Path, path: &str) -> PathBuf {
+    path.split('/').fold(root.to_owned(), |file, part| file.join(part))
+}
+
+#[async_trait::async_trait]
+impl Backend for Local {
+    fn url(&self) -> &Url {
+        &self.url
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(self.folders.root())
+    }
+
+    fn object_store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.files)
+    }
+
+    fn root_object_store(&self) -> Arc<dyn ObjectStore> {
+        Arc::new(LocalFileSystem::new())
+    }
+
+    async fn get(&self, path: &str) -> Result<Option<Bytes>> {
+        let file = self.resolve(path);
+        blocking(move || read(&file)).await
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<Meta>> {
+        let start = if folder.is_empty() { self.folders.root().to_owned() } else { self.resolve(folder) };
+        let folders = Arc::clone(&self.folders);
+        blocking(move || list(folders.root(), &start)).await
+    }
+
+    async fn put(&self, path: &str, bytes: Bytes) -> Result<()> {
+        let (folders, file) = (Arc::clone(&self.folders), self.resolve(path));
+        blocking(move || put(&folders, &file, &bytes)).await
+    }
+
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<Created> {
+        let (folders, file) = (Arc::clone(&self.folders), self.resolve(path));
+        blocking(move || create(&folders, &file, &bytes)).await
+    }
+
+    async fn delete(&self, path: &str) -> Result<()> {
+        let file = self.resolve(path);
+        blocking(move || delete(&file)).await
+    }
+
+    async fn lock(&self, path: &str, pipeline: &str, holder: &str) -> Result<PipelineLock> {
+        let (folders, file) = (Arc::clone(&self.folders), self.resolve(path));
+        let (pipeline, holder) = (pipeline.to_owned(), holder.to_owned());
+        let file = blocking(move || lock::take(&folders, &file, &pipeline, &holder)).await?;
+        Ok(PipelineLock::new(file))
+    }
+
+    fn prepare_folder(&self, folder: &str) -> Result<()> {
+        self.folders.prepare(&self.resolve(folder).join("file")).map(|_| ())
+    }
+
+    fn new_file(&self, folder: &str) -> Result<NewFile> {
+        let folder = self.resolve(folder);
+        self.folders.prepare(&folder.join("file"))?;
+        NewFile::beside(self.folders.root().to_owned(), folder)
+    }
+}
+
+/// File work goes through here, off the reactor.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(source) => Err(Error::internal("file work ended before it was done").caused_by(source)),
+    }
+}
 
 /// Creates the lake's folder and writes a file into it, to fail now rather than in the middle of a night.
 pub(super) fn prepare_root(root: &Path) -> Result<()> {
@@ -105,18 +208,18 @@ impl Folders {
     pub(super) fn prepare<'a>(&'a self, file: &'a Path) -> Result<&'a Path> {
         let folder = file.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder).map_err(|source| failed("write", file, source))?;
-        let synced = |folder: &Path| lock(&self.synced).contains(folder);
+        let synced = |folder: &Path| guard(&self.synced).contains(folder);
         let below_root = folder.ancestors().take_while(|folder| *folder != self.root);
         let unsynced: Vec<&Path> = below_root.take_while(|folder| !synced(folder)).collect();
         for folder in unsynced.into_iter().rev() {
             sync_folder(folder.parent().unwrap_or(&self.root))?;
-            lock(&self.synced).insert(folder.to_owned());
+            guard(&self.synced).insert(folder.to_owned());
         }
         Ok(folder)
     }
 }
 
-fn lock(synced: &Mutex<HashSet<PathBuf>>) -> MutexGuard<'_, HashSet<PathBuf>> {
+fn guard(synced: &Mutex<HashSet<PathBuf>>) -> MutexGuard<'_, HashSet<PathBuf>> {
     synced.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,72 +1,102 @@
 //! The lake as a store of small durable files: read, list, write whole, create at most once, lock.
 //!
 //! Takes paths relative to the lake's root, with `/` between their parts; gives bytes and outcomes.
-//! Local disk for now; every function here is one that an object store can keep too.
+//!
+//! | module | job |
+//! |---|---|
+//! | `backend` | what a kind of store must keep: one conformance suite runs on all of them |
+//! | `local` | a folder |
+//! | `bucket` | a prefix of an object store; `s3`: the client of a bucket, `credentials`: where its keys come from |
+//! | `lock`, `lease` | one run per pipeline at a time: the kernel's lock on disk, an expiring lease on S3 |
+//! | `probe` | a race of creators: a store that lets two win is refused |
+//! | `new_file` | a file that is written piece by piece |
 //!
 //! Invariant: a file that can be read or listed is whole, and what was acknowledged survives a power cut.
 
+pub mod backend;
+mod bucket;
+#[cfg(test)]
+mod conformance;
+mod credentials;
+mod lease;
 mod local;
 mod lock;
 mod new_file;
+mod probe;
+mod s3;
 #[cfg(test)]
 mod tests;
 
-pub use lock::{PipelineLock, describe_holder};
+pub use backend::{Backend, Created, Meta};
+pub use bucket::Bucket;
+pub use lock::{Hold, PipelineLock, describe_holder};
 pub use new_file::NewFile;
+pub use probe::RACERS;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
 use url::Url;
 
 use crate::base::{Error, Result};
+use crate::config::location::Location;
 
 /// A lake. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    folders: local::Folders,
-    url: Url,
-    object_store: Arc<dyn ObjectStore>,
-}
-
-/// One file of a listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Meta {
-    /// Relative to the lake, `/` between its parts.
-    pub path: String,
-    /// Its size.
-    pub bytes: u64,
-    /// When it was written last.
-    pub modified_at: DateTime<Utc>,
-}
-
-/// The outcome of [`Store::create`].
-#[must_use]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Created {
-    /// The file is there, durable, and ours.
-    Done,
-    /// Somebody created it before; it is untouched.
-    Exists,
+    backend: Arc<dyn Backend>,
 }
 
 impl Store {
+    /// Opens a lake for writing: a folder is made where it is missing; a bucket that was not written before is probed
+    /// with a race of creators, since publishing rests on exactly one of them winning.
+    ///
+    /// # Errors
+    /// `Config` when it cannot be created or written, or is no store for a lake; `Denied`, `Unavailable` or `Storage`
+    /// when its service refuses or does not answer.
+    pub async fn writable(location: &Location) -> Result<Self> {
+        match location {
+            Location::Folder(root) => Self::open(root),
+            Location::S3(location) => {
+                let store = Self::over(s3::open(location)?);
+                probe::once(&store).await?;
+                Ok(store)
+            }
+        }
+    }
+
+    /// Opens a lake for reading; writes nothing.
+    ///
+    /// # Errors
+    /// As [`Store::writable`]; `Config` when there is no lake.
+    pub async fn readable(location: &Location) -> Result<Self> {
+        Self::find(location).await?.ok_or_else(|| no_lake(location))
+    }
+
+    /// The lake at a location, for reading; `None`: there is none yet.
+    ///
+    /// # Errors
+    /// As [`Store::writable`].
+    pub async fn find(location: &Location) -> Result<Option<Self>> {
+        match location {
+            Location::Folder(root) if root.is_dir() => Self::open_existing(root).map(Some),
+            Location::Folder(_) => Ok(None),
+            Location::S3(location) => {
+                let bucket = s3::open(location)?;
+                Ok((!bucket.is_empty(OURS).await?).then(|| Self::over(bucket)))
+            }
+        }
+    }
+
     /// Opens the lake at a folder for writing; creates the folder where it is missing.
     ///
     /// # Errors
     /// `Config` when it cannot be created or written.
     pub fn open(root: &Path) -> Result<Self> {
         local::prepare_root(root)?;
-        Self::at(root)
+        Ok(Self::over(local::Local::at(root)?))
     }
 
     /// Opens the lake at a folder for reading; writes nothing.
@@ -75,37 +105,53 @@ impl Store {
     /// `Config` when there is no such folder.
     pub fn open_existing(root: &Path) -> Result<Self> {
         if !root.is_dir() {
-            let message = format!("there is no lake at `{}`", root.display());
-            return Err(Error::config(message).with_hint("run a pipeline first, or name another folder"));
+            return Err(no_lake(&Location::Folder(root.to_owned())));
         }
-        Self::at(root)
+        Ok(Self::over(local::Local::at(root)?))
     }
 
-    fn at(root: &Path) -> Result<Self> {
-        let unusable = |what: &str| Error::config(format!("the lake `{}` {what}", root.display()));
-        let root = root.canonicalize().map_err(|source| unusable("cannot be read").caused_by(source))?;
-        let url = Url::from_directory_path(&root).map_err(|()| unusable("has no address"))?;
-        let files = LocalFileSystem::new_with_prefix(&root);
-        let object_store = Arc::new(files.map_err(|source| unusable("cannot be read").caused_by(source))?);
-        Ok(Self { inner: Arc::new(Inner { folders: local::Folders::new(root), url, object_store }) })
+    /// A lake on a store of another kind.
+    #[must_use]
+    pub fn over(backend: impl Backend + 'static) -> Self {
+        Self { backend: Arc::new(backend) }
+    }
+
+    /// Races creators of one file, a few times, and clears up.
+    ///
+    /// # Errors
+    /// `Config` when not exactly one of them wins, or a file that was deleted is still there: no store for a lake.
+    pub async fn probe(&self) -> Result<()> {
+        probe::race(self).await
     }
 
     /// Its address, with a `/` at the end.
     #[must_use]
     pub fn url(&self) -> &Url {
-        &self.inner.url
+        self.backend.url()
     }
 
-    /// Its folder, absolute.
+    /// Its folder, absolute; `None`: it is none.
     #[must_use]
-    pub fn root(&self) -> &Path {
-        self.inner.folders.root()
+    pub fn folder(&self) -> Option<&Path> {
+        self.backend.folder()
+    }
+
+    /// The folder of a lake that is one.
+    #[cfg(test)]
+    pub(crate) fn root(&self) -> &Path {
+        self.folder().unwrap()
     }
 
     /// The same files for readers that want an object store; its paths start at the lake.
     #[must_use]
     pub fn object_store(&self) -> Arc<dyn ObjectStore> {
-        Arc::clone(&self.inner.object_store)
+        self.backend.object_store()
+    }
+
+    /// The file system or bucket that the lake is in, for readers that want an object store with absolute paths.
+    #[must_use]
+    pub fn root_object_store(&self) -> Arc<dyn ObjectStore> {
+        self.backend.root_object_store()
     }
 
     /// A file's bytes; `None` when there is no such file.
@@ -113,8 +159,7 @@ impl Store {
     /// # Errors
     /// `Storage` when it cannot be read.
     pub async fn get(&self, path: &str) -> Result<Option<Bytes>> {
-        let file = self.resolve(path)?;
-        blocking(move || local::read(&file)).await
+        self.backend.get(checked(path)?).await
     }
 
     /// All files below a folder (`""`: the whole lake), at any depth, sorted by path in byte order.
@@ -124,9 +169,7 @@ impl Store {
     /// `Storage` when it cannot be read.
     pub async fn list(&self, folder: &str) -> Result<Vec<Meta>> {
         let folder = folder.trim_end_matches('/');
-        let start = if folder.is_empty() { self.root().to_owned() } else { self.resolve(folder)? };
-        let inner = Arc::clone(&self.inner);
-        blocking(move || local::list(inner.folders.root(), &start)).await
+        self.backend.list(if folder.is_empty() { folder } else { checked(folder)? }).await
     }
 
     /// Writes a whole file in place of the one that may be there. Durable when it returns; a reader sees
@@ -135,18 +178,17 @@ impl Store {
     /// # Errors
     /// `Storage` when it cannot be written, for example on a full disk.
     pub async fn put_durable(&self, path: &str, bytes: Bytes) -> Result<()> {
-        let (inner, file) = (Arc::clone(&self.inner), self.resolve(path)?);
-        blocking(move || local::put(&inner.folders, &file, &bytes)).await
+        self.backend.put(checked(path)?, bytes).await
     }
 
     /// Writes a whole file unless there is one already. Of any number of concurrent callers, in any number of
-    /// processes, exactly one gets [`Created::Done`]. Either outcome is durable when it returns.
+    /// processes, exactly one gets [`Created::Done`]. Either outcome is durable when it returns; an outcome that a lost
+    /// answer left unknown has been read back.
     ///
     /// # Errors
     /// `Storage` when it cannot be written.
     pub async fn create(&self, path: &str, bytes: Bytes) -> Result<Created> {
-        let (inner, file) = (Arc::clone(&self.inner), self.resolve(path)?);
-        blocking(move || local::create(&inner.folders, &file, &bytes)).await
+        self.backend.create(checked(path)?, bytes).await
     }
 
     /// Deletes a file; one that is not there counts as deleted. After a power cut it may be back.
@@ -154,35 +196,50 @@ impl Store {
     /// # Errors
     /// `Storage` when it cannot be deleted.
     pub async fn delete(&self, path: &str) -> Result<()> {
-        let file = self.resolve(path)?;
-        blocking(move || local::delete(&file)).await
+        self.backend.delete(checked(path)?).await
     }
 
-    /// Takes the lock of a pipeline, without waiting; held until the value is dropped or the process ends.
+    /// Takes the lock of a pipeline, without waiting; held until it is released or dropped, or the process ends.
     /// `holder` is what another process is told (see [`describe_holder`]).
     ///
     /// # Errors
-    /// `Conflict`, saying who holds it; `Storage` when the lock file cannot be written.
+    /// `Conflict`, saying who holds it; `Storage` when the lock cannot be written.
     pub async fn lock(&self, pipeline: &str, holder: &str) -> Result<PipelineLock> {
-        let file = self.resolve(&format!("_huopan/locks/{pipeline}.lock"))?;
-        let (inner, pipeline, holder) = (Arc::clone(&self.inner), pipeline.to_owned(), holder.to_owned());
-        blocking(move || lock::take(&inner.folders, &file, &pipeline, &holder)).await
+        let path = format!("_huopan/locks/{pipeline}.lock");
+        self.backend.lock(checked(&path)?, pipeline, holder).await
     }
 
-    /// The file a path stands for. A path that would leave the lake is a bug of the caller.
-    fn resolve(&self, path: &str) -> Result<PathBuf> {
-        let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['\\', '\0']);
-        if !path.split('/').all(plain) {
-            return Err(Error::internal(format!("`{path}` is not a path in a lake")));
-        }
-        Ok(path.split('/').fold(self.root().to_owned(), |file, part| file.join(part)))
+    /// Makes a folder of the lake, where the store has folders: some readers want it before the first file. Blocking.
+    ///
+    /// # Errors
+    /// `Storage` when it cannot be written.
+    pub fn prepare_folder(&self, folder: &str) -> Result<()> {
+        self.backend.prepare_folder(checked(folder)?)
+    }
+
+    /// Begins a file in a folder of the lake. Blocking, as all that is done with it: off the reactor, within the runtime.
+    ///
+    /// # Errors
+    /// `Storage` when it cannot be written.
+    pub fn new_file(&self, folder: &str) -> Result<NewFile> {
+        self.backend.new_file(checked(folder)?)
     }
 }
 
-/// File work goes through here, off the reactor.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(source) => Err(Error::internal("file work ended before it was done").caused_by(source)),
+/// Where huopan's own files stand in a lake: a lake is what has them.
+const OURS: &str = "_huopan";
+
+/// The path itself. One that would leave the lake is a bug of the caller.
+fn checked(path: &str) -> Result<&str> {
+    let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['\\', '\0']);
+    if path.split('/').all(plain) {
+        Ok(path)
+    } else {
+        Err(Error::internal(format!("`{path}` is not a path in a lake")))
     }
+}
+
+fn no_lake(location: &Location) -> Error {
+    let message = format!("there is no lake at `{location}`");
+    Error::config(message).with_hint("run a pipeline first, or name another one")
 }

@@ -1,46 +1,25 @@
 use std::sync::Barrier;
 
+use bytes::Bytes;
+use tempfile::TempDir;
+
 use super::*;
 use crate::base::Kind;
+use s3_server::{BUCKET, Conditions, S3Server};
 
-fn lake() -> (tempfile::TempDir, Store) {
+#[path = "../../tests/it/s3_server.rs"]
+mod s3_server;
+
+fn lake() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("lake")).unwrap();
     (folder, store)
 }
 
-fn paths(files: &[Meta]) -> Vec<&str> {
-    files.iter().map(|file| file.path.as_str()).collect()
-}
-
-#[tokio::test]
-async fn what_was_put_is_read_back_and_listed_in_order() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_conforms() {
     let (_folder, store) = lake();
-    for path in ["b/2", "a/x/1", "a-b", "a/y"] {
-        store.put_durable(path, Bytes::from(path.to_owned())).await.unwrap();
-    }
-    store.put_durable("a/y", Bytes::from_static(b"again")).await.unwrap();
-    assert_eq!(store.get("a/y").await.unwrap().as_deref(), Some(&b"again"[..]));
-    assert_eq!(store.get("a/z").await.unwrap(), None);
-    assert_eq!(store.get("a/y/z").await.unwrap(), None, "a file has nothing below it");
-    assert_eq!(paths(&store.list("").await.unwrap()), ["a-b", "a/x/1", "a/y", "b/2"]);
-    let below = store.list("a/").await.unwrap();
-    assert_eq!(paths(&below), ["a/x/1", "a/y"]);
-    assert_eq!(below[1].bytes, 5);
-    assert_eq!(store.list("nothing/here").await.unwrap(), []);
-    store.delete("a/y").await.unwrap();
-    store.delete("a/y").await.unwrap();
-    assert_eq!(store.get("a/y").await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn an_object_store_reader_sees_the_same_files() {
-    use object_store::ObjectStoreExt;
-    let (_folder, store) = lake();
-    store.put_durable("offers/dt=2026-11-20/x.parquet", Bytes::from_static(b"PAR1")).await.unwrap();
-    let path = object_store::path::Path::from("offers/dt=2026-11-20/x.parquet");
-    let bytes = store.object_store().get(&path).await.unwrap().bytes().await.unwrap();
-    assert_eq!(bytes, &b"PAR1"[..]);
+    conformance::conforms(&store).await;
     assert!(store.url().as_str().starts_with("file:///") && store.url().as_str().ends_with("/lake/"));
 }
 
@@ -49,11 +28,13 @@ async fn files_that_are_still_being_written_are_not_listed() {
     let (_folder, store) = lake();
     store.put_durable("a/1", Bytes::new()).await.unwrap();
     std::fs::write(store.root().join("a/.huopan-tmp-1-1"), b"half").unwrap();
-    assert_eq!(paths(&store.list("a").await.unwrap()), ["a/1"]);
+    let listed = store.list("a").await.unwrap();
+    assert_eq!(listed.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["a/1"]);
+    assert_eq!(store.get("a/1/z").await.unwrap(), None, "a file has nothing below it");
 }
 
 #[test]
-fn of_many_creators_exactly_one_wins_and_its_bytes_stay() {
+fn creators_in_threads_of_their_own_leave_no_temporary_file() {
     const CREATORS: usize = 8;
     const ROUNDS: usize = 25;
     let (_folder, store) = lake();
@@ -76,10 +57,8 @@ fn of_many_creators_exactly_one_wins_and_its_bytes_stay() {
         creators.into_iter().map(|creator| creator.join().unwrap()).collect()
     });
     for round in 0..ROUNDS {
-        let won: Vec<usize> = (0..CREATORS).filter(|&creator| winners[creator].contains(&round)).collect();
-        assert_eq!(won.len(), 1, "winners of round {round}: {won:?}");
-        let bytes = std::fs::read_to_string(store.root().join(format!("log/{round:03}"))).unwrap();
-        assert_eq!(bytes, won[0].to_string());
+        let won = winners.iter().filter(|won| won.contains(&round)).count();
+        assert_eq!(won, 1, "winners of round {round}");
     }
     let left = std::fs::read_dir(store.root().join("log")).unwrap().count();
     assert_eq!(left, ROUNDS, "no temporary file is left");
@@ -105,28 +84,11 @@ async fn a_reader_never_sees_half_a_file() {
 }
 
 #[tokio::test]
-async fn a_held_lock_says_who_holds_it_and_ends_with_its_holder() {
+async fn a_lock_on_disk_ends_with_its_holder() {
     let (_folder, store) = lake();
-    let since = DateTime::from_timestamp(1_795_019_400, 0).unwrap();
-    let holder = describe_holder(since);
-    assert!(holder.starts_with(&format!("process {} on ", std::process::id())), "{holder}");
-    assert!(holder.ends_with(" since 2026-11-19T00:30:00+08:00"), "{holder}");
-    let lock = store.lock("nightly", &holder).await.unwrap();
-    let other = store.lock("weekly", "somebody").await.unwrap();
-    let error = store.lock("nightly", "me").await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Conflict);
-    let expected = format!("pipeline `nightly` is already running: its lock is held by `{holder}`");
-    assert_eq!(error.to_string(), expected);
-    drop((lock, other));
-    drop(store.lock("nightly", "me").await.unwrap());
-}
-
-#[tokio::test]
-async fn a_path_that_leaves_the_lake_is_refused() {
-    let (_folder, store) = lake();
-    for path in ["../x", "a/../../x", "/etc/passwd", "", "a//b", ".", "a/", "a\\b"] {
-        assert_eq!(store.get(path).await.unwrap_err().kind(), Kind::Internal, "{path}");
-    }
+    let lock = store.lock("nightly", "me").await.unwrap();
+    drop(lock);
+    assert!(!store.lock("nightly", "me").await.unwrap().is_taken_over());
 }
 
 #[test]
@@ -149,4 +111,109 @@ fn a_full_disk_is_a_storage_error_that_says_so() {
     let error = local::failed("write", Path::new("/lake/x"), std::io::ErrorKind::StorageFull.into());
     assert_eq!(error.kind(), Kind::Storage);
     assert_eq!(error.hint(), Some("the disk is full: free space, then run again"));
+}
+
+fn bucket(server: &S3Server, prefix: &str) -> Location {
+    let env = |name: &str| server.variable(name);
+    Location::parse(&format!("s3://{BUCKET}/{prefix}"), Path::new("/"), &env).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_conforms() {
+    let server = S3Server::start().await;
+    let store = Store::writable(&bucket(&server, "team/lake")).await.unwrap();
+    assert!(!format!("{store:?}").contains("s3-test"), "{store:?}");
+    conformance::conforms(&store).await;
+    assert_eq!(store.url().as_str(), "s3://lakes/team/lake/");
+    let whole = Store::writable(&bucket(&server, "")).await.unwrap();
+    conformance::conforms(&whole).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_lets_two_creators_win_is_refused_before_anything_is_written() {
+    let server = S3Server::start_with(Conditions::Ignored).await;
+    let error = Store::writable(&bucket(&server, "lake")).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Config);
+    assert!(error.to_string().contains("8 won instead of one"), "{error}");
+    assert!(error.hint().unwrap().contains("conditional creates"));
+    assert_eq!(
+        walkdir::WalkDir::new(server.file("lake"))
+            .into_iter()
+            .filter(|entry| entry.as_ref().unwrap().file_type().is_file())
+            .count(),
+        0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_raced_for_once_and_found_only_when_it_is_a_lake() {
+    let server = S3Server::start().await;
+    let location = bucket(&server, "lake");
+    assert!(Store::find(&location).await.unwrap().is_none());
+    let error = Store::readable(&location).await.unwrap_err();
+    assert_eq!(error.to_string(), "there is no lake at `s3://lakes/lake`");
+    drop(Store::writable(&location).await.unwrap());
+    assert!(server.file("lake/_huopan/store.json").is_file());
+    assert!(Store::find(&location).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_and_missing_keys_say_what_to_change() {
+    let server = S3Server::start().await;
+    let with = |name: &'static str, value: Option<&'static str>| {
+        let env = |asked: &str| if asked == name { value.map(str::to_owned) } else { server.variable(asked) };
+        Location::parse("s3://lakes/lake", Path::new("/"), &env).unwrap()
+    };
+    let error = Store::writable(&with("AWS_SECRET_ACCESS_KEY", Some("wrong-secret"))).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Denied, "{error:?}");
+    assert!(!format!("{error:?}").contains("wrong-secret"));
+    let error = Store::writable(&with("AWS_SECRET_ACCESS_KEY", None)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Denied, "{error:?}");
+    assert!(format!("{error:?}").contains("AWS_ACCESS_KEY_ID"), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_come_from_a_profile_too() {
+    let server = S3Server::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("credentials");
+    let (key, secret) = s3_server::KEY;
+    std::fs::write(&file, format!("[other]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")).unwrap();
+    let env = |name: &str| match name {
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => None,
+        "AWS_PROFILE" => Some("other".to_owned()),
+        "AWS_SHARED_CREDENTIALS_FILE" => Some(file.to_string_lossy().into_owned()),
+        name => server.variable(name),
+    };
+    Store::writable(&Location::parse("s3://lakes/lake", Path::new("/"), &env).unwrap()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_whose_holder_died_here_is_taken_over_at_once_and_one_of_another_machine_when_it_is_old() {
+    let server = S3Server::start().await;
+    let store = Store::writable(&bucket(&server, "lake")).await.unwrap();
+    let file = server.file("lake/_huopan/locks/nightly.lock");
+    drop(store.lock("nightly", "me").await.unwrap());
+    // Dropped without letting go: as if this process had died, but it lives.
+    assert_eq!(store.lock("nightly", "me").await.unwrap_err().kind(), Kind::Conflict);
+    let lease = std::fs::read_to_string(&file).unwrap();
+    let own: serde_json::Value = serde_json::from_str(&lease).unwrap();
+    let started = own["process"]["started"].as_u64().unwrap();
+    let mut dead = own.clone();
+    dead["process"]["started"] = (started + 1).into();
+    std::fs::write(&file, dead.to_string()).unwrap();
+    let lock = store.lock("nightly", "me").await.unwrap();
+    assert!(lock.is_taken_over());
+    lock.release().await.unwrap();
+    let lock = store.lock("nightly", "me").await.unwrap();
+    assert!(!lock.is_taken_over(), "it was let go of");
+    lock.release().await.unwrap();
+
+    let mut elsewhere = own;
+    elsewhere["process"]["machine"] = "another".into();
+    std::fs::write(&file, elsewhere.to_string()).unwrap();
+    assert_eq!(store.lock("nightly", "me").await.unwrap_err().kind(), Kind::Conflict);
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    std::fs::File::options().write(true).open(&file).unwrap().set_modified(old).unwrap();
+    assert!(store.lock("nightly", "me").await.unwrap().is_taken_over());
 }

@@ -20,6 +20,8 @@ mod plan;
 mod quota;
 mod resume;
 mod run;
+mod s3;
+mod s3_server;
 mod samples;
 mod shipped;
 mod sim;

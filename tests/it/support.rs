@@ -125,9 +125,7 @@ url = "state.sqlite"
 
     /// The rows of a query over what is published, in the query's order.
     pub(crate) async fn rows(&self, sql: &str) -> Vec<Row> {
-        let session = Session::at(&self.lake(), &huopan::query::Options::default()).await.unwrap();
-        let answer = session.sql(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-        answer.collect().await.unwrap().iter().flat_map(rows_of).collect()
+        rows(&self.store(), sql).await
     }
 
     /// The only value of a query.
@@ -139,27 +137,7 @@ url = "state.sqlite"
 
     /// What a day's pictures say, without what differs from run to run: ids of the run, times of the fetch.
     pub(crate) async fn content(&self, dt: NaiveDate) -> BTreeMap<&'static str, Vec<Row>> {
-        let mut content = BTreeMap::new();
-        for table in PICTURES {
-            let mut rows = self.rows(&format!("select * from {table} where dt = '{dt}'")).await;
-            for row in &mut rows {
-                for column in [
-                    "run_id",
-                    "raw_ref",
-                    "fetched_at",
-                    "detail_fetched_at",
-                    "started_at",
-                    "finished_at",
-                    "watermark_at",
-                    "calls_used",
-                ] {
-                    row.remove(column);
-                }
-            }
-            rows.sort();
-            content.insert(table, rows);
-        }
-        content
+        content(&self.store(), dt).await
     }
 
     /// Rows per table as a reader of the Delta tables, who knows nothing of the publish log, counts them.
@@ -168,11 +146,7 @@ url = "state.sqlite"
         for table in huopan::transform::contract::Table::ALL {
             let url = url::Url::from_directory_path(self.lake().join(table.name())).unwrap();
             let delta = deltalake_core::open_table(url).await.unwrap();
-            let adds = delta.snapshot().unwrap().add_actions_table(true).unwrap();
-            let rows = adds.column_by_name("num_records").unwrap();
-            let rows = arrow::compute::cast(rows, &arrow::datatypes::DataType::Int64).unwrap();
-            let rows = arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(&rows).clone();
-            counts.insert(table.name().to_owned(), usize::try_from(rows.iter().flatten().sum::<i64>()).unwrap());
+            counts.insert(table.name().to_owned(), delta_rows(&delta));
         }
         counts
     }
@@ -196,6 +170,47 @@ url = "state.sqlite"
     pub(crate) fn store(&self) -> Store {
         Store::open(&self.lake()).unwrap()
     }
+}
+
+/// The rows of a query over what is published in a lake, in the query's order.
+pub(crate) async fn rows(lake: &Store, sql: &str) -> Vec<Row> {
+    let session = Session::over(lake, &huopan::query::Options::default()).await.unwrap();
+    let answer = session.sql(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    answer.collect().await.unwrap().iter().flat_map(rows_of).collect()
+}
+
+/// See [`Place::content`].
+pub(crate) async fn content(lake: &Store, dt: NaiveDate) -> BTreeMap<&'static str, Vec<Row>> {
+    let mut content = BTreeMap::new();
+    for table in PICTURES {
+        let mut rows = rows(lake, &format!("select * from {table} where dt = '{dt}'")).await;
+        for row in &mut rows {
+            for column in [
+                "run_id",
+                "raw_ref",
+                "fetched_at",
+                "detail_fetched_at",
+                "started_at",
+                "finished_at",
+                "watermark_at",
+                "calls_used",
+            ] {
+                row.remove(column);
+            }
+        }
+        rows.sort();
+        content.insert(table, rows);
+    }
+    content
+}
+
+/// The rows of a table as its Delta log counts them.
+pub(crate) fn delta_rows(delta: &deltalake_core::DeltaTable) -> usize {
+    let adds = delta.snapshot().unwrap().add_actions_table(true).unwrap();
+    let rows = adds.column_by_name("num_records").unwrap();
+    let rows = arrow::compute::cast(rows, &arrow::datatypes::DataType::Int64).unwrap();
+    let rows = arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(&rows).clone();
+    usize::try_from(rows.iter().flatten().sum::<i64>()).unwrap()
 }
 
 /// Copies a folder.

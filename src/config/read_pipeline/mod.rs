@@ -7,6 +7,7 @@
 mod accounts;
 mod alerts;
 mod fetch;
+mod lake;
 mod lists;
 mod secrets;
 mod sections;
@@ -27,11 +28,7 @@ use super::reader::{Section, Text};
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Keys of the plan of record that this version does not read yet.
-const NOT_YET: NotYet = NotYet {
-    root: &["watches"],
-    lake: &["raw_days", "endpoint", "region", "addressing", "allow_http"],
-    alert: &["sign"],
-};
+const NOT_YET: NotYet = NotYet { root: &["watches"], lake: &["raw_days"], alert: &["sign"] };
 
 struct NotYet {
     root: &'static [&'static str],
@@ -125,7 +122,7 @@ fn whole(mut root: Section<'_>, path: &Path, env: &Environment<'_>) -> Option<Pi
     let accounts = accounts::accounts(&mut root, &scope);
     let fetch = fetch::fetch(&mut root, &scope);
     let units = sections::units(&mut root, &scope);
-    let lake = sections::lake(&mut root, &scope);
+    let lake = lake::lake(&mut root, &scope);
     let state = sections::state(&mut root, &scope);
     let alerts = alerts::alerts(&mut root, &scope);
     let own = canonical(root.table);

@@ -1,17 +1,17 @@
-//! The smaller sections of a pipeline: files, units, lake, state.
+//! The smaller sections of a pipeline: files, units, state.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
 
 use crate::base::Secret;
 use crate::config::diagnostics::Problem;
 use crate::config::document::{Entry, Value};
-use crate::config::pipeline::{DtFrom, Files, LakeConfig, Pack, StateConfig, Units};
+use crate::config::location::normal;
+use crate::config::pipeline::{DtFrom, Files, Pack, StateConfig, Units};
 use crate::config::reader::{Section, Text, suggestion};
 
+use super::Scope;
 use super::secrets;
 use super::tables::{self, Columns, Row};
-use super::{NOT_YET, Scope};
 
 /// `[files]`.
 pub(super) fn files(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<Files> {
@@ -122,29 +122,6 @@ fn pack(scope: &Scope<'_>, row: &Row) -> Option<Pack> {
     Some(Pack { shop_id: given("shop_id")?.value.to_owned(), offer_id, unit: given("unit")?.value.to_owned(), pieces })
 }
 
-/// `[lake]`; without it the lake beside the pipelines.
-pub(super) fn lake(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<LakeConfig> {
-    const DEFAULT: &str = "../data/lake";
-    let here = |path: &str| Some(LakeConfig { root: normal(&scope.folder.join(path)) });
-    let Some(mut section) = root.section("lake") else { return here(DEFAULT) };
-    let url = section.text("url");
-    section.finish_without(NOT_YET.lake);
-    let Some(url) = url else { return here(DEFAULT) };
-    let bad = |message: String, help: &str| {
-        scope.report.add(Problem::at(url.place, message).help(help));
-        None
-    };
-    match url.value.split_once("://") {
-        _ if url.value.trim().is_empty() => bad("`url` is empty".into(), "a local path: `url = \"../data/lake\"`"),
-        None => here(url.value),
-        Some(("file", path)) if path.starts_with('/') => here(path),
-        Some((scheme, _)) => bad(
-            format!("`{scheme}://` is no lake: local lakes only in this version"),
-            "a local path, relative to this file: `url = \"../data/lake\"`",
-        ),
-    }
-}
-
 /// `[state]`; without it the file beside the lake.
 pub(super) fn state(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<StateConfig> {
     const DEFAULT: &str = "../data/state.sqlite";
@@ -190,19 +167,4 @@ fn literal_state(scope: &Scope<'_>, text: Text<'_>) -> Option<StateConfig> {
             bad(format!("`{scheme}://` is no state store"), example)
         }
     }
-}
-
-/// The path without `.` and `..`, by its text alone.
-fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                normal.pop();
-            }
-            part => normal.push(part),
-        }
-    }
-    normal
 }

@@ -8,6 +8,7 @@ use super::*;
 use crate::base::{Error, Kind};
 use crate::config::Color;
 use crate::config::gateway::Answer;
+use crate::config::location::Location;
 use crate::config::pipeline::{Credential, DtFrom, FetchDetails, Pack, Shop};
 
 const SECRET: &str = "s3cr3t-Hunter2-value";
@@ -75,7 +76,8 @@ fn a_right_pipeline_becomes_values_with_their_defaults() {
     assert_eq!(account.credentials["app_secret"].expose(), SECRET, "white space at its ends is ignored");
     assert_eq!(pipeline.fetch.skus, FetchDetails::Off);
     assert_eq!(pipeline.fetch.answer, Answer::Json);
-    assert!(pipeline.lake.root.is_absolute() && pipeline.lake.root.ends_with("lake"));
+    let Location::Folder(lake) = &pipeline.lake.location else { panic!("{:?}", pipeline.lake) };
+    assert!(lake.is_absolute() && lake.ends_with("lake"));
     assert!(pipeline.files.is_none() && pipeline.items.is_empty());
 }
 
@@ -210,7 +212,7 @@ fn every_shipped_pipeline_loads() {
         let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
         assert_eq!(pipeline.name, stem, "the partition is called as the file");
         assert!(pipeline.files.is_some() || pipeline.gateway.url.starts_with("http://127.0.0.1:1688/"));
-        assert!(pipeline.lake.root.ends_with("data/lake"));
+        assert!(pipeline.lake.location.to_string().ends_with("data/lake"));
         names.push(stem);
     }
     names.sort();

@@ -11,12 +11,14 @@ use super::*;
 use crate::base::secret::Mask;
 use crate::base::{Clock, SystemClock};
 use crate::config::gateway::FieldSource;
+use crate::config::location::Location;
 use crate::config::pipeline::DetailSource;
 use crate::extract::progress::Silent;
 use crate::extract::{Record, ShopFacts, Sink, testing};
 use crate::land::{Writer, WriterOptions};
 use crate::plan::known::KnownOffer;
 use crate::query::{self, Session};
+use crate::store::PipelineLock;
 
 fn day(day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 11, day).unwrap()
@@ -103,7 +105,7 @@ impl Lake {
         });
         (gateway.completeness.count_tolerance, gateway.unit) = (0, Some("件".into()));
         let mut pipeline = testing::pipeline(gateway);
-        pipeline.lake.root = folder.path().to_owned();
+        pipeline.lake.location = Location::Folder(folder.path().to_owned());
         Self { store: Store::open(folder.path()).unwrap(), _folder: folder, pipeline }
     }
 
@@ -122,10 +124,24 @@ impl Lake {
     }
 
     /// Lands and publishes a day in one go; the day of a refresh gets another run.
+    async fn lock(&self) -> PipelineLock {
+        self.store.lock(&self.pipeline.name, "test").await.unwrap()
+    }
+
+    async fn turn<'l>(&self, lock: &'l PipelineLock, around: &Surroundings<'_>) -> Turn<'l> {
+        Turn::take(&self.store, &self.pipeline.name, lock, around.clock.now()).await.unwrap()
+    }
+
+    fn place<'p>(&'p self, around: &'p Surroundings<'p>, turn: &'p Turn<'p>) -> Place<'p> {
+        Place { pipeline: &self.pipeline, around, store: &self.store, turn }
+    }
+
     async fn publish(&self, dt: u32, run: u8, attempts: Vec<Attempt>, facts: RunFacts) -> Report {
         let start = Start { dt: day(dt), run_id: run_id(run), attempt: 1, started_at: noon(dt) };
         let zone = self.land(&start, attempts).await;
-        publish(&self.pipeline, &self.store, &zone, &start, facts, &around()).await.unwrap()
+        let (lock, around) = (self.lock().await, around());
+        let turn = self.turn(&lock, &around).await;
+        publish(self.place(&around, &turn), &zone, &start, facts).await.unwrap()
     }
 
     /// The rows of a query, their values joined by blanks.
@@ -324,18 +340,21 @@ async fn a_run_that_stopped_and_failed_before_it_published_journals_each_call_on
     };
     lake.land(&start(1), vec![page(19, &[&item(1, "01", "")])]).await;
     let stop = RunFacts { stopped: Some("a signal".into()), ..counted(1) };
-    publish_stop(&lake.pipeline, &lake.store, &start(1), &around(), &stop).await.unwrap();
+    let (lock, around) = (lake.lock().await, around());
+    let turn = lake.turn(&lock, &around).await;
+    let place = lake.place(&around, &turn);
+    publish_stop(place, &start(1), &stop).await.unwrap();
 
     let mut copy = page(18, &[&item(2, "01", "")]);
     copy.record.copied_from = Some("earlier/9".into());
     lake.land(&start(2), vec![copy, page(19, &[&item(1, "01", "")])]).await;
     let error = Error::storage("full");
-    publish_failure(&lake.pipeline, &lake.store, &start(2), &around(), &error).await.unwrap();
+    publish_failure(place, &start(2), &error).await.unwrap();
     // Told twice, it is one row.
-    publish_failure(&lake.pipeline, &lake.store, &start(2), &around(), &error).await.unwrap();
+    publish_failure(place, &start(2), &error).await.unwrap();
 
     let zone = lake.land(&start(3), vec![page(19, &[&item(2, "02", "")])]).await;
-    let report = publish(&lake.pipeline, &lake.store, &zone, &start(3), counted(1), &around()).await.unwrap();
+    let report = publish(place, &zone, &start(3), counted(1)).await.unwrap();
     assert_eq!((report.received, report.loaded, report.duplicates, report.is_complete()), (4, 2, 2, true));
     assert_eq!(lake.rows("select number from calls order by 1").await, ["1", "3", "4"]);
     assert_eq!(lake.rows("select number from raw_pages order by 1").await, ["1", "2", "3", "4"]);

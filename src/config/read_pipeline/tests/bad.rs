@@ -773,17 +773,49 @@ shops   ="#,
 }
 
 #[test]
-fn a_lake_on_s3() {
+fn a_lake_on_a_store_of_another_kind() {
     check(
         r#""lake""#,
-        r#""s3://bucket/prefix""#,
-        r#"error: `s3://` is no lake: local lakes only in this version
+        r#""gs://bucket/prefix""#,
+        r#"error: `gs://` is no lake
   --> p.toml:11:7
    |
-11 | url = "s3://bucket/prefix"
+11 | url = "gs://bucket/prefix"
    |       ^^^^^^^^^^^^^^^^^^^^
    |
-   = help: a local path, relative to this file: `url = "../data/lake"`"#,
+   = help: a folder (`data/lake`) or a prefix of a bucket (`s3://bucket/prefix`)"#,
+    );
+}
+
+#[test]
+fn a_lake_on_s3_over_plain_http() {
+    check(
+        r#""lake""#,
+        r#""s3://bucket/prefix"
+endpoint = "http://127.0.0.1:9000""#,
+        r#"error: the lake's endpoint `http://127.0.0.1:9000` is not encrypted
+  --> p.toml:12:12
+   |
+12 | endpoint = "http://127.0.0.1:9000"
+   |            ^^^^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: use `https://`, or say `allow_http = true` in `[lake]` (AWS_ALLOW_HTTP=true without a pipeline)"#,
+    );
+}
+
+#[test]
+fn a_folder_with_keys_of_s3() {
+    check(
+        r#""lake""#,
+        r#""lake"
+region = "us-east-1""#,
+        r#"error: `region` is for a lake on S3, this one is a folder
+  --> p.toml:12:10
+   |
+12 | region = "us-east-1"
+   |          ^^^^^^^^^^^
+   |
+   = help: remove it, or name a bucket: `url = "s3://bucket/prefix"`"#,
     );
 }
 

@@ -1,0 +1,180 @@
+//! A prefix of an object store with conditional writes as a lake.
+//!
+//! A create carries the name of its writer as metadata of the object: when an answer is lost, or a repeated request
+//! finds what the first one wrote, the object is read back and says whose it is.
+//!
+//! Invariant: nothing is believed written, or refused, that was not confirmed or read back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{
+    Attribute, AttributeValue, Attributes, Error as StoreError, GetOptions, ObjectStore, ObjectStoreExt, PutMode,
+    PutOptions, PutPayload,
+};
+use tokio::runtime::Handle;
+use url::Url;
+use uuid::Uuid;
+
+use crate::base::{Error, Kind, Result};
+
+use super::backend::{Backend, Created, Meta};
+use super::{NewFile, PipelineLock, lease};
+
+/// The metadata that names an object's writer.
+const WRITER: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("huopan-writer"));
+
+/// A lake in a bucket. Cheap to clone.
+#[derive(Clone)]
+pub struct Bucket {
+    root: Arc<dyn ObjectStore>,
+    files: Arc<dyn ObjectStore>,
+    url: Url,
+    /// Where threads that are none of the runtime's have their files sent from.
+    runtime: Handle,
+}
+
+impl std::fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A client prints how it signs.
+        f.debug_struct("Bucket").field("url", &self.url.as_str()).finish_non_exhaustive()
+    }
+}
+
+impl Bucket {
+    /// The lake below `prefix` of an object store; `url` is what it is called. Within the runtime.
+    ///
+    /// # Errors
+    /// `Internal` when `url` does not end with `/`.
+    pub fn new(root: Arc<dyn ObjectStore>, prefix: &str, url: Url) -> Result<Self> {
+        if !url.path().ends_with('/') {
+            return Err(Error::internal(format!("`{url}` is no address of a folder")));
+        }
+        let files: Arc<dyn ObjectStore> = match prefix {
+            "" => Arc::clone(&root),
+            prefix => Arc::new(PrefixStore::new(Arc::clone(&root), prefix)),
+        };
+        Ok(Self { root, files, url, runtime: Handle::current() })
+    }
+
+    /// Whether nothing is below a folder.
+    ///
+    /// # Errors
+    /// As [`super::Store::list`].
+    pub(super) async fn is_empty(&self, folder: &str) -> Result<bool> {
+        let first = self.files.list(Some(&Path::from(folder))).try_next().await;
+        Ok(first.map_err(|source| self.failed("list", folder, source))?.is_none())
+    }
+
+    pub(super) fn files(&self) -> &dyn ObjectStore {
+        self.files.as_ref()
+    }
+
+    /// The error of an operation, with what can be done about it.
+    pub(super) fn failed(&self, verb: &str, path: &str, source: StoreError) -> Error {
+        let message = format!("cannot {verb} `{}{path}`", self.url);
+        match &source {
+            StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
+                Error::new(Kind::Denied, message)
+                    .with_hint("the key needs permission to list, read, write and delete below the lake's prefix")
+            }
+            StoreError::NotFound { .. } => {
+                Error::config(message).with_hint("make the bucket, or correct its name, region or endpoint")
+            }
+            StoreError::Generic { .. } | StoreError::JoinError { .. } => Error::new(Kind::Unavailable, message)
+                .with_hint("the lake's store does not answer as it should; try again later, or ask `huopan doctor`"),
+            _ => Error::storage(message),
+        }
+        .caused_by(source)
+    }
+
+    async fn writer_of(&self, path: &Path) -> Result<Option<String>, StoreError> {
+        let head = GetOptions { head: true, ..GetOptions::default() };
+        match self.files.get_opts(path, head).await {
+            Ok(found) => {
+                Ok(Some(found.attributes.get(&WRITER).map(|writer| writer.as_ref().to_owned()).unwrap_or_default()))
+            }
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(source) => Err(source),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Backend for Bucket {
+    fn url(&self) -> &Url {
+        &self.url
+    }
+
+    fn object_store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.files)
+    }
+
+    fn root_object_store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.root)
+    }
+
+    async fn get(&self, path: &str) -> Result<Option<Bytes>> {
+        let read = async { self.files.get(&Path::from(path)).await?.bytes().await };
+        match read.await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(source) => Err(self.failed("read", path, source)),
+        }
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<Meta>> {
+        let prefix = (!folder.is_empty()).then(|| Path::from(folder));
+        let found = self.files.list(prefix.as_ref()).map_ok(|meta| Meta {
+            path: meta.location.to_string(),
+            bytes: meta.size,
+            modified_at: meta.last_modified,
+        });
+        let mut found: Vec<Meta> = found.try_collect().await.map_err(|source| self.failed("list", folder, source))?;
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    async fn put(&self, path: &str, bytes: Bytes) -> Result<()> {
+        let put = self.files.put(&Path::from(path), bytes.into()).await;
+        put.map(|_| ()).map_err(|source| self.failed("write", path, source))
+    }
+
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<Created> {
+        let (target, writer) = (Path::from(path), Uuid::now_v7().to_string());
+        let attributes = Attributes::from_iter([(WRITER, AttributeValue::from(writer.clone()))]);
+        let options = PutOptions { mode: PutMode::Create, attributes, ..PutOptions::default() };
+        let source = match self.files.put_opts(&target, PutPayload::from(bytes), options).await {
+            Ok(_) => return Ok(Created::Done),
+            Err(source) => source,
+        };
+        // A lost answer is asked for again by the client, which then finds what its own first request wrote.
+        match self.writer_of(&target).await.map_err(|source| self.failed("read", path, source))? {
+            Some(found) if found == writer => Ok(Created::Done),
+            Some(_) => Ok(Created::Exists),
+            None => Err(self.failed("write", path, source)),
+        }
+    }
+
+    async fn delete(&self, path: &str) -> Result<()> {
+        match self.files.delete(&Path::from(path)).await {
+            Err(StoreError::NotFound { .. }) | Ok(()) => Ok(()),
+            Err(source) => Err(self.failed("delete", path, source)),
+        }
+    }
+
+    async fn lock(&self, path: &str, pipeline: &str, holder: &str) -> Result<PipelineLock> {
+        lease::take(self, path, pipeline, holder).await.map(PipelineLock::new)
+    }
+
+    fn prepare_folder(&self, _folder: &str) -> Result<()> {
+        Ok(())
+    }
+
+    fn new_file(&self, _folder: &str) -> Result<NewFile> {
+        NewFile::sent(Arc::new(self.clone()), self.runtime.clone())
+    }
+}

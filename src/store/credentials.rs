@@ -1,0 +1,77 @@
+//! Where the keys of a bucket come from: the sources of AWS's own tools, in their order (environment, profile, SSO, web
+//! identity, process, container, instance).
+//!
+//! Invariant: reads no environment of its own, and keys never reach a log or an error.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use object_store::CredentialProvider;
+use object_store::aws::AwsCredential;
+use reqsign_aws_v4::{Credential, DefaultCredentialProvider};
+use reqsign_command_execute_tokio::TokioCommandExecute;
+use reqsign_core::{Context, ProvideCredential, SigningCredential, StaticEnv};
+use reqsign_file_read_tokio::TokioFileRead;
+use reqsign_http_send_reqwest::ReqwestHttpSend;
+use tokio::sync::Mutex;
+
+use crate::config::location::S3Location;
+
+/// The keys of a bucket, asked for when they are needed and kept until they expire.
+pub(super) struct Credentials {
+    context: Context,
+    sources: DefaultCredentialProvider,
+    known: Mutex<Option<Credential>>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(***)")
+    }
+}
+
+impl Credentials {
+    /// The sources that a location's environment leads to.
+    pub(super) fn of(location: &S3Location) -> Self {
+        let variables = &location.environment;
+        let envs: HashMap<String, String> =
+            variables.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let home_dir = variables.get("HOME").map(PathBuf::from);
+        let context = Context::new()
+            .with_file_read(TokioFileRead)
+            .with_http_send(ReqwestHttpSend::default())
+            .with_command_execute(TokioCommandExecute)
+            .with_env(StaticEnv { home_dir, envs });
+        let sources = DefaultCredentialProvider::builder();
+        // Whoever names another service is not on a machine of AWS's that would know its keys.
+        let sources = if location.endpoint.is_some() { sources.no_imds() } else { sources };
+        Self { context, sources: sources.build(), known: Mutex::default() }
+    }
+}
+
+#[async_trait::async_trait]
+impl CredentialProvider for Credentials {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let mut known = self.known.lock().await;
+        if known.as_ref().is_none_or(|known| !known.is_valid()) {
+            let failed = |source| object_store::Error::Unauthenticated { path: String::new(), source };
+            let found = self.sources.provide_credential(&self.context).await;
+            let found = found.map_err(|source| failed(source.into()))?;
+            *known = Some(found.ok_or_else(|| failed(MISSING.into()))?);
+        }
+        let Some(known) = known.as_ref() else {
+            return Err(object_store::Error::NotImplemented { operation: "keys".into(), implementer: "huopan".into() });
+        };
+        Ok(Arc::new(AwsCredential {
+            key_id: known.access_key_id.clone(),
+            secret_key: known.secret_access_key.clone(),
+            token: known.session_token.clone(),
+        }))
+    }
+}
+
+/// What is missing where no source has keys.
+const MISSING: &str = "no keys were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile in AWS_PROFILE, or give the machine a role";

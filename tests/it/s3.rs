@@ -1,0 +1,116 @@
+//! The whole pipeline on a bucket: an S3 server in this process, the built binary, concurrent writers.
+
+use std::path::Path;
+
+use huopan::config::location::Location;
+use huopan::config::{Pipeline, load_pipeline};
+use huopan::sim::{Gateway, Sim};
+use huopan::store::Store;
+
+use crate::s3_server::{BUCKET, KEY, S3Server};
+use crate::support::{self, Place, day};
+
+/// A pipeline file whose lake is on the server.
+fn on_bucket(place: &Place, server: &S3Server, sim: &Sim, name: &str) -> std::path::PathBuf {
+    let file = place.pipeline_file(sim, Gateway::Portals, &support::shop_lines(&sim.world(Gateway::Portals)));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lake = format!("url = \"s3://{BUCKET}/team/lake\"\nendpoint = \"{}\"\nallow_http = true", server.address());
+    let text = text.replace("url = \"lake\"", &lake).replace("name = \"test\"", &format!("name = \"{name}\""));
+    place.write(&format!("{name}.toml"), text)
+}
+
+fn load(file: &Path, server: &S3Server) -> Pipeline {
+    let env = |name: &str| {
+        let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+        if name.starts_with("AWS_") {
+            return server.variable(name).filter(|_| keys.contains(&name));
+        }
+        Some("sim-secret".to_owned())
+    };
+    load_pipeline(file, &env).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+async fn lake(server: &S3Server) -> Store {
+    let env = |name: &str| server.variable(name);
+    let location = Location::parse(&format!("s3://{BUCKET}/team/lake"), Path::new("/"), &env).unwrap();
+    Store::readable(&location).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nights_on_a_bucket_give_the_tables_of_nights_on_disk() {
+    let (server, sim) = (S3Server::start().await, huopan::sim::start(support::quick()).await.unwrap());
+    let (place, disk) = (Place::new(), Place::new());
+    let pipeline = load(&on_bucket(&place, &server, &sim, "test"), &server);
+    let local = disk.shops(&sim, Gateway::Portals);
+    for night in [20, 21] {
+        sim.set_day(day(night));
+        support::publish(&pipeline, day(night)).await;
+        support::publish(&local, day(night)).await;
+        assert_eq!(support::content(&lake(&server).await, day(night)).await, disk.content(day(night)).await);
+    }
+    let count = "select count(*) as n from offers";
+    assert_eq!(support::rows(&lake(&server).await, count).await, disk.rows(count).await);
+    for table in huopan::transform::contract::Table::ALL {
+        let delta = huopan::load::delta::open(&lake(&server).await, table).await.unwrap();
+        let rows = support::delta_rows(&delta);
+        assert_eq!(rows, disk.delta_counts().await[table.name()], "{table}");
+    }
+    assert!(!place.lake().exists(), "nothing was written to disk");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_takes_a_bucket_wherever_it_takes_a_folder() {
+    let (server, sim) = (S3Server::start().await, huopan::sim::start(support::quick()).await.unwrap());
+    let place = Place::new();
+    let file = on_bucket(&place, &server, &sim, "test");
+    let file = file.to_str().unwrap();
+    let mut env = vec![("SECRET", "sim-secret"), ("AWS_ACCESS_KEY_ID", KEY.0), ("AWS_SECRET_ACCESS_KEY", KEY.1)];
+    for command in [&["check", file][..], &["plan", file], &["doctor", file], &["run", file]] {
+        let ended = support::huopan_with(place.path(), command, &env).await;
+        assert_eq!(ended.code, 0, "{command:?}: {} {}", ended.stdout, ended.stderr);
+        assert!(!ended.stdout.contains(KEY.1) && !ended.stderr.contains(KEY.1));
+    }
+    let again = support::huopan_with(place.path(), &["run", file], &env).await;
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    env.extend([("AWS_ENDPOINT_URL", server.address()), ("AWS_ALLOW_HTTP", "true")]);
+    let lake = format!("s3://{BUCKET}/team/lake");
+    let offers: usize = sim.world(Gateway::Portals).shops.iter().map(|shop| shop.offers.len()).sum();
+    for arguments in
+        [&["sql", "-c", "select count(*) from offers", "--format", "csv"][..], &["lake", "files", "offers"], &["runs"]]
+    {
+        let arguments = [arguments, &["--lake", &lake]].concat();
+        let ended = support::huopan_with(place.path(), &arguments, &env).await;
+        assert_eq!(ended.code, 0, "{arguments:?}: {}", ended.stderr);
+        match arguments[0] {
+            "sql" => {
+                assert!(ended.stdout.lines().nth(1).unwrap().parse::<usize>().unwrap() <= offers, "{}", ended.stdout)
+            }
+            "lake" => assert!(ended.stdout.starts_with("s3://lakes/team/lake/offers/dt="), "{}", ended.stdout),
+            _ => {}
+        }
+    }
+    let missing = support::huopan_with(place.path(), &["runs", "--lake", "s3://lakes/none"], &env).await;
+    assert_eq!(missing.code, 1);
+    assert!(missing.stderr.contains("there is no lake at `s3://lakes/none`"), "{}", missing.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pipelines_that_publish_at_once_share_a_bucket() {
+    let (server, sim) = (S3Server::start().await, huopan::sim::start(support::quick()).await.unwrap());
+    let place = Place::new();
+    let pipelines: Vec<Pipeline> =
+        ["a", "b", "c"].iter().map(|name| load(&on_bucket(&place, &server, &sim, name), &server)).collect();
+    let runs = pipelines.iter().map(|pipeline| support::publish(pipeline, day(20)));
+    let reports = futures::future::join_all(runs).await;
+    let sql = "select pipeline, count(*) as n from offers group by pipeline order by pipeline";
+    let rows = support::rows(&lake(&server).await, sql).await;
+    assert_eq!(rows.len(), 3);
+    for (row, report) in rows.iter().zip(&reports) {
+        assert_eq!(row["n"], report.loaded.to_string());
+    }
+    let delta = huopan::load::delta::open(&lake(&server).await, huopan::transform::contract::Table::Offers).await;
+    assert_eq!(
+        i64::try_from(support::delta_rows(&delta.unwrap())).unwrap(),
+        reports.iter().map(|report| report.loaded).sum::<i64>()
+    );
+}
