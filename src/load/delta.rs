@@ -81,20 +81,29 @@ pub async fn committed_seq(delta: &DeltaTable, table: Table, pipeline: &str) -> 
 }
 
 /// Commits what the entry says about the table, unless it is there. Entries of a pipeline must come in their order.
+/// `before` is the table as it was before the entry was decided, where somebody has it: it need not be read again, and
+/// cannot have the commit.
 ///
 /// # Errors
 /// `Storage` when the log cannot be read or written, `Conflict` when other writers kept going first.
-pub async fn commit(store: &Store, table: Table, entry: &Entry) -> Result<Committed> {
+pub async fn commit(store: &Store, table: Table, entry: &Entry, before: Option<DeltaTable>) -> Result<Committed> {
     // `runs` ends a publication: its transaction says that all tables have it, also when it got no rows.
     let nothing = if table.is_journal() { entry.files(table).is_empty() } else { !entry.picture };
     if nothing && table != Table::Runs {
         return Ok(Committed::Nothing);
     }
+    let mut before = before;
     for _ in 0..CONFLICTS_MAX {
-        let delta = open(store, table).await?;
-        if committed_seq(&delta, table, &entry.pipeline).await? >= entry.seq {
-            return Ok(Committed::Already);
-        }
+        let delta = match before.take() {
+            Some(delta) => delta,
+            None => {
+                let delta = open(store, table).await?;
+                if committed_seq(&delta, table, &entry.pipeline).await? >= entry.seq {
+                    return Ok(Committed::Already);
+                }
+                delta
+            }
+        };
         match try_commit(&delta, table, entry).await {
             Ok(()) => return Ok(Committed::Done),
             Err(source) if is_conflict(&source) => {

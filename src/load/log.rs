@@ -65,8 +65,10 @@ pub struct DataFile {
 #[must_use]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Appended {
-    /// The entry stands in the log, durable: the publication is decided.
+    /// The entry stands in the log, durable: the publication is decided now.
     Done,
+    /// This very entry stood there before: it was decided then.
+    Already,
     /// Somebody else decided this number before, with the entry given here.
     Lost(Box<Entry>),
 }
@@ -125,8 +127,8 @@ pub async fn read_all(store: &Store) -> Result<Vec<Entry>> {
     Ok(entries.into_iter().flatten().collect())
 }
 
-/// Creates the entry, unless its number is taken. Of any number of callers at once, one gets [`Appended::Done`];
-/// asked again with the same entry, the answer is the same.
+/// Creates the entry, unless its number is taken. Of any number of callers at once, one gets [`Appended::Done`]; whoever
+/// asks again with the same entry gets [`Appended::Already`].
 ///
 /// # Errors
 /// `Storage` when it cannot be written, `Internal` when it would leave a gap in the numbers.
@@ -146,7 +148,7 @@ pub async fn append(store: &Store, entry: &Entry) -> Result<Appended> {
     match store.create(&path, bytes.into()).await? {
         Created::Done => Ok(Appended::Done),
         Created::Exists => match read(store, &entry.pipeline, entry.seq).await? {
-            Some(decided) if decided == *entry => Ok(Appended::Done),
+            Some(decided) if decided == *entry => Ok(Appended::Already),
             Some(decided) => Ok(Appended::Lost(Box::new(decided))),
             None => Err(Error::storage(format!("`{path}` was there and is gone"))),
         },

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, NaiveDate, Utc};
+use deltalake_core::DeltaTable;
 
 use crate::base::time::beijing_day;
 use crate::base::{Error, Kind, Result};
@@ -139,7 +140,7 @@ async fn fence(store: &Store, pipeline: &str, now: DateTime<Utc>) -> Result<()> 
             calls_to: 0,
             files: BTreeMap::new(),
         })?;
-        if let Appended::Done = log::append(store, &entry).await? {
+        if let Appended::Done | Appended::Already = log::append(store, &entry).await? {
             tracing::warn!(pipeline, seq = entry.seq, "the holder before did not let go of its lock: fenced off");
             return Ok(());
         }
@@ -166,17 +167,20 @@ pub async fn publish(store: &Store, draft: Draft) -> Result<Published> {
     // A later publication must not hide that an earlier one is not in every table yet.
     roll_forward(store, &entry.pipeline).await?;
     // What keeps a table from being written should be known before the decision.
+    let mut opened = BTreeMap::new();
     for table in Table::ALL {
-        delta::open(store, table).await?;
+        opened.insert(table, delta::open(store, table).await?);
     }
     match log::append(store, &entry).await? {
-        Appended::Lost(decided) => Ok(Published::Lost(decided)),
+        Appended::Lost(decided) => return Ok(Published::Lost(decided)),
+        // Some of its commits may be there.
+        Appended::Already => opened.clear(),
         Appended::Done => {
             tracing::info!(pipeline = entry.pipeline, seq = entry.seq, dt = %entry.dt, "publication decided");
-            let committed = commit_all(store, &entry).await?;
-            Ok(Published::Done(Publication { entry, committed }))
         }
     }
+    let committed = commit_all(store, &entry, opened).await?;
+    Ok(Published::Done(Publication { entry, committed }))
 }
 
 /// Completes the publications of a pipeline whose Delta commits are missing, in their order. Call it under the
@@ -198,7 +202,7 @@ pub async fn roll_forward(store: &Store, pipeline: &str) -> Result<Option<Public
         let Some(entry) = log::read(store, pipeline, seq).await? else {
             return Err(Error::data(format!("the publish-log entry `{}` is missing", Entry::path(pipeline, seq))));
         };
-        let committed = commit_all(store, &entry).await?;
+        let committed = commit_all(store, &entry, BTreeMap::new()).await?;
         if !committed.is_empty() {
             tracing::warn!(pipeline, seq, "unfinished publication completed");
             newest = Some(Publication { entry, committed });
@@ -207,14 +211,15 @@ pub async fn roll_forward(store: &Store, pipeline: &str) -> Result<Option<Public
     Ok(newest)
 }
 
-async fn commit_all(store: &Store, entry: &Entry) -> Result<Vec<Table>> {
+/// Makes the commits of an entry that are missing. `opened`: tables as they were when it was not decided yet.
+async fn commit_all(store: &Store, entry: &Entry, mut opened: BTreeMap<Table, DeltaTable>) -> Result<Vec<Table>> {
     if let Some(name) = entry.tables.keys().find(|name| name.parse::<Table>().is_err()) {
         let message = format!("publication {} of `{}` has the unknown table `{name}`", entry.seq, entry.pipeline);
         return Err(Error::storage(message).with_hint("use the huopan that wrote it, or a newer one"));
     }
     let mut committed = Vec::new();
     for table in Table::ALL {
-        match delta::commit(store, table, entry).await.map_err(|source| undone(entry, source))? {
+        match delta::commit(store, table, entry, opened.remove(&table)).await.map_err(|source| undone(entry, source))? {
             delta::Committed::Done => committed.push(table),
             delta::Committed::Already | delta::Committed::Nothing => {}
         }

@@ -10,7 +10,7 @@ async fn crashed_after(store: &Store, commits: usize) -> Entry {
     let entry = to_entry(second).unwrap();
     assert_eq!(log::append(store, &entry).await.unwrap(), Appended::Done);
     for table in Table::ALL.into_iter().take(commits) {
-        assert_eq!(delta::commit(store, table, &entry).await.unwrap(), delta::Committed::Done);
+        assert_eq!(delta::commit(store, table, &entry, None).await.unwrap(), delta::Committed::Done);
     }
     entry
 }
@@ -97,7 +97,7 @@ async fn a_commit_lost_behind_a_kept_later_one_is_made_up_for() {
     let (_folder, store) = lake();
     let entry = crashed_after(&store, 0).await;
     // A power cut may keep the commit of `runs`, which is made last, and lose those before it.
-    assert_eq!(delta::commit(&store, Table::Runs, &entry).await.unwrap(), delta::Committed::Done);
+    assert_eq!(delta::commit(&store, Table::Runs, &entry, None).await.unwrap(), delta::Committed::Done);
     assert_eq!(roll_forward(&store, "a").await.unwrap().map(|done| done.entry.seq), Some(2));
     assert_eq!(counts(store.root(), Table::Offers).await, "2026-11-20 a 5");
     assert_eq!(counts(store.root(), Table::Runs).await, "2026-11-20 a 7");
