@@ -12,7 +12,7 @@
 //! | HTTP 429, 频率 限流 frequency | throttle |
 //! | 额度 配额 次数 quota | quota |
 //! | 不存在 已下架 not exist | gone |
-//! | 权限 permission acl · 签名 sign | auth |
+//! | 权限 permission acl · 签名, the words sign and signature | auth |
 //! | HTTP 5xx, broken or empty body | retry |
 //! | any other code, status, false success flag, or an answer without what was asked for | item: this item or page fails |
 //!
@@ -245,9 +245,8 @@ impl Evidence<'_> {
 
     /// The general rules of WIRE §5 "Errors", in their order.
     fn general(&self) -> (ErrorClass, Option<String>) {
-        let says = |words: &[&str]| self.texts().any(|text| contains(text, words));
-        let says_token =
-            |token: &str| self.texts().any(|text| tokens(text).any(|(_, word)| word.eq_ignore_ascii_case(token)));
+        let says = |parts: &[&str]| self.texts().any(|text| contains(text, parts));
+        let says_word = |is: fn(&str) -> bool| self.texts().any(|text| words(text).any(is));
         let signature = || Some("signature: check the secret, the account's app key and the clock".to_owned());
         if self.redirects() {
             let hint =
@@ -259,13 +258,12 @@ impl Evidence<'_> {
             (ErrorClass::Quota, None)
         } else if says(&["不存在", "已下架", "not exist"]) {
             (ErrorClass::Gone, None)
-        } else if says(&["权限", "permission"]) || says_token("acl") || self.texts().any(|text| text.contains("ACL"))
-        {
+        } else if says(&["权限", "permission"]) || says_word(is_acl) {
             (
                 ErrorClass::Auth,
                 Some("permission: the account may not call this: apply for it in the app's console".to_owned()),
             )
-        } else if says(&["签名", "signature"]) || says_token("sign") {
+        } else if says(&["签名"]) || says_word(is_signature) {
             (ErrorClass::Auth, signature())
         } else if self.status >= 500 || matches!(self.problem, Problem::Broken(_) | Problem::Empty) {
             (ErrorClass::Retry, None)
@@ -331,9 +329,35 @@ fn tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split(split).map(|word| word.trim_matches(['.', '-'])).enumerate().filter(|(_, word)| !word.is_empty())
 }
 
-fn contains(text: &str, words: &[&str]) -> bool {
+fn contains(text: &str, parts: &[&str]) -> bool {
     let lower = text.to_lowercase();
-    words.iter().any(|word| lower.contains(word))
+    parts.iter().any(|part| lower.contains(part))
+}
+
+/// The words of a text: runs of ASCII letters, cut where a capital begins a word of its own (`gw.APIACLDecline`).
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|char: char| !char.is_ascii_alphabetic()).flat_map(|run| {
+        let (letters, mut rest) = (run.as_bytes(), run);
+        let is_upper = |at: usize| letters.get(at).is_some_and(u8::is_ascii_uppercase);
+        let is_lower = |at: usize| letters.get(at).is_some_and(u8::is_ascii_lowercase);
+        let begins = move |at: &usize| is_upper(*at) && (is_lower(at - 1) || is_lower(at + 1));
+        let mut cuts = (1..run.len()).filter(begins).chain([run.len()]);
+        std::iter::from_fn(move || {
+            let (word, after) = rest.split_at(cuts.next()? - (run.len() - rest.len()));
+            rest = after;
+            Some(word)
+        })
+    })
+}
+
+/// `acl`, also at the end of an abbreviation (`APIACL`); `ORACLE` is none.
+fn is_acl(word: &str) -> bool {
+    word.eq_ignore_ascii_case("acl") || word.ends_with("ACL")
+}
+
+/// The words, not their letters within others: a design may be assigned to whoever signed up.
+fn is_signature(word: &str) -> bool {
+    ["sign", "signature", "signatures"].iter().any(|sign| word.eq_ignore_ascii_case(sign))
 }
 
 /// N of "This ban will last for N more seconds".

@@ -87,7 +87,16 @@ fn without_an_entry_the_general_rules_decide() {
         ("not allowed (acl)", Auth),
         ("签名错误", Auth),
         ("Invalid sign", Auth),
+        ("sign错误", Auth),
+        ("invalid_sign", Auth),
+        ("com.example.InvalidSignatureException: no", Auth),
+        ("the Signature, is wrong", Auth),
+        ("gw.APIACLRefused", Auth),
+        ("denied(ACL)", Auth),
         ("a new design for oracles", Item),
+        ("ORACLE error ORA-00942", Item),
+        ("the task was assigned, its owner signed up, signals follow", Item),
+        ("redesignSigned DESIGN signaturely", Item),
         ("未知错误", Item),
     ] {
         check(200, &format!(r#"{{"error_response":{{"code":"99999","msg":"{message}"}}}}"#), Some(class));
