@@ -520,9 +520,8 @@ impl<'r> Caller<'r> {
         tracing::debug!(endpoint = record.endpoint, class = fault.class.name(), reason = fault.message, "fault");
         let now = self.job.clock.now() + self.ledger.offset;
         match fault.class {
-            // Longer waits are bans: another account may ask, and the next start waits until the end.
-            ErrorClass::Throttle if fault.wait.is_some_and(|wait| wait > WAIT_MAX) => {
-                shared.tally.throttles += 1;
+            // Longer than any call waits: another account may ask, and the next start waits until the end.
+            ErrorClass::Retry if fault.wait.is_some_and(|wait| wait > WAIT_MAX) => {
                 Step::Rest(side.quota_rest(fault, describe(fault), now), false)
             }
             ErrorClass::Retry | ErrorClass::Throttle => {

@@ -9,7 +9,7 @@
 //! | "ban will last for N more seconds" | throttle for N when N ≤ 120, else quota |
 //! | sub-code, code (exact, then `prefix.*`), or a code inside the message, with an entry in the definition | its class |
 //! | HTTP 3xx | param: the address is not the gateway's own |
-//! | HTTP 429, 频率 限流 frequency | throttle |
+//! | HTTP 429, 频率 限流 frequency | throttle; quota when `Retry-After`, or the definition's entry, says more than 120 s |
 //! | 额度 配额 次数 quota | quota |
 //! | 不存在 已下架 not exist | gone |
 //! | 权限 permission acl · 签名, the words sign and signature | auth |
@@ -21,6 +21,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use crate::base::json::{Pointers, Raw};
 use crate::config::gateway::{CodeRule, Endpoint, ErrorClass, ErrorRules, Gateway};
 
@@ -29,8 +31,6 @@ use super::body::{self, BodyError};
 use super::record::Record;
 use super::retry;
 
-/// Longer bans end the account's day (WIRE §5, TOP code 7).
-const BAN_SECONDS_MAX: u64 = 120;
 /// Letters of a gateway's message that are kept.
 const MESSAGE_CHARS: usize = 300;
 
@@ -216,9 +216,9 @@ impl Evidence<'_> {
             wait: None,
         };
         let stated = self.record.retry_after.as_deref();
-        fault.wait = stated.and_then(|text| retry::retry_after(text, self.record.received_at));
+        fault.wait = stated.and_then(|text| retry::retry_after(text, self.answered_at()));
         if let Some(seconds) = self.texts().find_map(ban_seconds) {
-            fault.class = if seconds <= BAN_SECONDS_MAX { ErrorClass::Throttle } else { ErrorClass::Quota };
+            fault.class = ErrorClass::Throttle;
             fault.wait = Some(Duration::from_secs(seconds));
         } else if let Some((code, rule)) = self.rule() {
             fault.class = rule.class;
@@ -228,7 +228,17 @@ impl Evidence<'_> {
         } else {
             (fault.class, fault.hint) = self.general();
         }
+        // Whoever must wait longer has no calls left until then, whatever says so (WIRE §5, TOP code 7).
+        if fault.class == ErrorClass::Throttle && fault.wait.is_some_and(|wait| wait > retry::WAIT_MAX) {
+            fault.class = ErrorClass::Quota;
+        }
         fault
+    }
+
+    /// When the answer came by the clock of whoever wrote it, which dates in its headers go by.
+    fn answered_at(&self) -> DateTime<Utc> {
+        let date = self.record.date.as_deref().and_then(|date| DateTime::parse_from_rfc2822(date).ok());
+        date.map_or(self.record.received_at, |date| date.to_utc())
     }
 
     /// The definition's entry for the answer's codes: sub-codes first, exact before prefix, then codes inside messages.

@@ -297,7 +297,7 @@ impl<'r> Prober<'r> {
                 let rest = side.quota_rest(fault, describe(fault), now);
                 side.rest(self.caller.ledger, account, &tried.ticket.scope, rest).await?;
             }
-            Some((ErrorClass::Throttle, fault)) if fault.wait.is_some_and(|wait| wait > WAIT_MAX) => {
+            Some((ErrorClass::Retry, fault)) if fault.wait.is_some_and(|wait| wait > WAIT_MAX) => {
                 let rest = side.quota_rest(fault, describe(fault), now);
                 side.rest(self.caller.ledger, account, &tried.ticket.scope, rest).await?;
             }

@@ -188,6 +188,31 @@ async fn retry_after_more_than_120_seconds_ends_the_accounts_turn() {
 }
 
 #[tokio::test]
+async fn retry_after_of_a_busy_gateway_is_not_undercut_either() {
+    let shop = portals(vec![offer(1)], 1, plain);
+    let server = Server::start(move |call| match call.get("app_key") {
+        "first" => Reply::bytes("maintenance").status(503).header("retry-after", "600"),
+        _ => shop(call),
+    })
+    .await;
+    let account = |name: &str| {
+        format!(
+            "[[accounts]]\nname = \"{name}\"\nlicence = \"paid\"\n\
+             credentials = {{ app_key = \"{name}\", app_secret = \"env:SECRET\" }}\n"
+        )
+    };
+    let trap = || Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]").define("limits.calls_in_flight = 1");
+    let asked = trap().accounts(&(account("first") + &account("second"))).ask().await;
+    assert_eq!(asked.incomplete(), None, "the other account goes on");
+    let by: Vec<&str> = asked.attempts.iter().map(|attempt| attempt.record.account.as_str()).collect();
+    assert_eq!(by, ["first", "second", "second"]);
+    let asked = trap().accounts(&account("first")).ask().await;
+    let stopped = asked.facts().stopped.as_deref().unwrap();
+    assert!(stopped.contains("`first`: blocked until 20") && stopped.contains("maintenance"), "{stopped}");
+    assert_eq!(asked.attempts.len(), 1);
+}
+
+#[tokio::test]
 async fn a_storm_of_429_is_an_outage_with_one_clear_line() {
     let server = Server::start(|_| Reply::bytes("slow down").status(429).header("retry-after", "0")).await;
     let trap = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]");
