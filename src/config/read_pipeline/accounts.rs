@@ -224,7 +224,8 @@ fn mask_all(section: &Section<'_>, plain: impl Fn(&str) -> bool) {
 
 fn credentials(section: &Section<'_>, gateway: &Gateway, scope: &Scope<'_>) -> BTreeMap<String, Credential> {
     let find = |name: &str| gateway.credentials.iter().find(|spec| spec.name == name);
-    mask_all(section, |name| find(name).is_some_and(|spec| !spec.secret));
+    // What is plain to a gateway that is guessed may be a secret to the one that is meant.
+    mask_all(section, |name| !scope.guesses(gateway) && find(name).is_some_and(|spec| !spec.secret));
     let mut found = BTreeMap::new();
     for entry in &section.table.entries {
         let Some(spec) = find(&entry.key) else {
