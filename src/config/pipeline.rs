@@ -47,6 +47,23 @@ pub struct Pipeline {
     pub path: PathBuf,
 }
 
+impl Pipeline {
+    /// What is right and yet worth a word, in words.
+    #[must_use]
+    pub fn cautions(&self) -> Vec<String> {
+        let accounts = self.accounts.iter().chain(self.details.iter().flat_map(|details| &details.accounts));
+        let secrets = accounts.flat_map(|account| account.credentials.iter().map(move |given| (&account.name, given)));
+        let caution = |(account, (name, value)): (&String, (&String, &Credential))| match value {
+            Credential::Secret(secret) if !secret.is_maskable() => Some(format!(
+                "the secret `{name}` of account `{account}` is so short that answers and messages that repeat it are \
+                 kept as they are: is it whole?"
+            )),
+            _ => None,
+        };
+        secrets.filter_map(caution).collect()
+    }
+}
+
 /// One shop as the pipeline names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shop {
