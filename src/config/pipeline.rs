@@ -159,8 +159,18 @@ pub enum AccountChoice {
 pub enum StateConfig {
     /// A file, absolute; shared by the processes of one machine.
     Sqlite(PathBuf),
-    /// `redis://` or `rediss://`; shared by machines. The address may hold a password.
-    Redis(Secret),
+    /// A server, shared by machines.
+    Redis(RedisConfig),
+}
+
+/// A Redis server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisConfig {
+    /// `redis://`, or `rediss://` with TLS. It may hold a password.
+    pub address: Secret,
+    /// The authorities, in PEM, that may have signed the server's certificate, in place of those that the machine trusts.
+    /// Only with TLS.
+    pub ca: Option<String>,
 }
 
 /// Who hears about a run.

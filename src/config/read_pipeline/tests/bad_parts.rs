@@ -862,6 +862,78 @@ url = ""
 }
 
 #[test]
+fn authorities_for_a_state_without_tls() {
+    check(
+        RIGHT,
+        &[(
+            r#"url = "lake"
+"#,
+            r#"url = "lake"
+
+[state]
+url = "redis://127.0.0.1"
+ca = "ca.pem"
+"#,
+        )],
+        r#"error: `ca` is of no use here: no certificate is asked for
+  --> p.toml:15:6
+   |
+15 | ca = "ca.pem"
+   |      ^^^^^^^^
+   |
+   = help: remove the line, or ask a Redis with TLS: an address with `rediss://`"#,
+    );
+}
+
+#[test]
+fn authorities_that_are_not_there() {
+    check(
+        RIGHT,
+        &[(
+            r#"url = "lake"
+"#,
+            r#"url = "lake"
+
+[state]
+url = "env:REDIS"
+ca = "ca.pem"
+"#,
+        )],
+        r#"error: cannot read `ca.pem`: No such file or directory (os error 2)
+  --> p.toml:15:6
+   |
+15 | ca = "ca.pem"
+   |      ^^^^^^^^
+   |
+   = help: the path is relative to this file"#,
+    );
+}
+
+#[test]
+fn authorities_that_are_none() {
+    check(
+        RIGHT,
+        &[(
+            r#"url = "lake"
+"#,
+            r#"url = "lake"
+
+[state]
+url = "env:REDIS"
+ca = "p.toml"
+"#,
+        )],
+        r#"error: `p.toml` holds no certificate
+  --> p.toml:15:6
+   |
+15 | ca = "p.toml"
+   |      ^^^^^^^^
+   |
+   = help: a PEM file: `-----BEGIN CERTIFICATE-----` and what follows"#,
+    );
+}
+
+#[test]
 fn an_alert_without_anything() {
     check(
         RIGHT,
