@@ -123,7 +123,7 @@ pub struct Account {
     pub calls_per_day: Option<u64>,
     /// Calls in any one-second window, where the account may make fewer than the gateway's definition says.
     pub calls_per_second: Option<f64>,
-    /// The address of a proxy that its calls go through.
+    /// The address of a proxy that its calls go through: HTTP or SOCKS5.
     pub proxy: Option<Secret>,
 }
 

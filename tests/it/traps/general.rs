@@ -110,14 +110,6 @@ fn a_line_break_inside_a_secret_is_refused() {
 }
 
 #[test]
-fn a_socks_proxy_is_refused() {
-    let account = format!("{}\nproxy = \"env:SOCKS\"", secret("SECRET"));
-    let trap = Trap::at("http://127.0.0.1:9/", "portals").lines("shops = [\"b2b-1\"]").accounts(&account);
-    let said = trap.refused();
-    assert!(said.contains("one of `http://`, `https://`") && !said.contains("socks5"), "{said}");
-}
-
-#[test]
 fn a_path_names_nothing_that_may_have_no_value() {
     for path in ["items/{brand}", "items/{access_token}"] {
         let trap = Trap::at("http://127.0.0.1:9/", "aop").lines(&items(&[600_001]));

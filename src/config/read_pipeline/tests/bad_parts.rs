@@ -117,7 +117,7 @@ proxy = "env:GOOD""#,
 9 | proxy = "env:GOOD"
   |         ^^^^^^^^^^
   |
-  = help: it begins with one of `http://`, `https://`"#,
+  = help: it begins with one of `http://`, `https://`, `socks5://`, `socks5h://`"#,
     );
 }
 
@@ -136,7 +136,7 @@ proxy = "env:REDIS""#,
 9 | proxy = "env:REDIS"
   |         ^^^^^^^^^^^
   |
-  = help: it begins with one of `http://`, `https://`"#,
+  = help: it begins with one of `http://`, `https://`, `socks5://`, `socks5h://`"#,
     );
 }
 
