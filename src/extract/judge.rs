@@ -34,6 +34,9 @@ use super::retry;
 /// Letters of a gateway's message that are kept.
 const MESSAGE_CHARS: usize = 300;
 
+/// The name of a good answer.
+pub const GOOD: &str = "good";
+
 /// What an answer is.
 #[must_use]
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +67,7 @@ impl Judgement {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Judgement::Good => "good",
+            Judgement::Good => GOOD,
             Judgement::Fault(fault) => fault.class.name(),
         }
     }
@@ -88,6 +91,9 @@ impl<'g> Judge<'g> {
 
     /// Judges the parsed body of one attempt.
     pub fn judge(&self, endpoint: &Endpoint, record: &Record, json: Result<Raw<'_>, &BodyError>) -> Judgement {
+        if let Some(judged) = &record.judged {
+            return judged_before(judged);
+        }
         if let Some(error) = &record.transport_error {
             return Judgement::Fault(retry_fault(error.clone()));
         }
@@ -308,6 +314,13 @@ impl Evidence<'_> {
             _ => said,
         }
     }
+}
+
+/// The judgement of this name, of an answer that is kept nowhere.
+fn judged_before(name: &str) -> Judgement {
+    let class = ErrorClass::ALL.into_iter().find(|class| class.name() == name);
+    let fault = |class| Fault { class, ..retry_fault("the answer is kept nowhere".to_owned()) };
+    class.map_or(Judgement::Good, |class| Judgement::Fault(fault(class)))
 }
 
 fn retry_fault(message: String) -> Fault {

@@ -202,7 +202,7 @@ fn put_address(gateway: &mut Gateway, url: Option<String>) {
         gateway.url = url;
     }
     let joined = gateway.endpoints.values().any(|endpoint| endpoint.path.is_some());
-    let joined = joined || gateway.token.as_ref().is_some_and(|token| token.path.is_some());
+    let joined = joined || gateway.token.as_ref().is_some_and(|token| token.endpoint.path.is_some());
     if joined && !gateway.url.is_empty() && !gateway.url.ends_with('/') {
         gateway.url.push('/');
     }
