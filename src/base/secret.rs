@@ -18,6 +18,12 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Whether a [`Mask`] looks for it: values of fewer than six bytes also occur by chance.
+    #[must_use]
+    pub fn is_maskable(&self) -> bool {
+        self.0.len() >= MASKED_LENGTH_MIN
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -46,7 +52,7 @@ impl Mask {
     /// A mask for these values, the longest written form first.
     #[must_use]
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
-        let long = secrets.into_iter().filter(|secret| secret.0.len() >= MASKED_LENGTH_MIN);
+        let long = secrets.into_iter().filter(Secret::is_maskable);
         let forms: BTreeSet<String> = long.flat_map(|secret| written_forms(&secret.0)).collect();
         let mut secrets: Vec<_> = forms.into_iter().map(Secret).collect();
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.0.len()));

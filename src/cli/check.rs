@@ -8,6 +8,7 @@ use clap::Args;
 use crate::base::Result;
 use crate::config::{Pipeline, load_pipeline};
 
+use super::output::Talk;
 use super::{Environment, Outcome, written};
 
 /// `huopan check`
@@ -19,8 +20,9 @@ pub(super) struct Arguments {
     pipeline: PathBuf,
 }
 
-pub(super) fn main(arguments: &Arguments) -> Result<Outcome> {
+pub(super) fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> {
     let pipeline = load(&arguments.pipeline)?;
+    pipeline.cautions().iter().for_each(|caution| talk.say(&format!("warning: {caution}")));
     written(writeln!(std::io::stdout(), "{}", summary(&pipeline)))?;
     Ok(Outcome::Done)
 }

@@ -153,6 +153,7 @@ fn subjects(price: &Price) -> Table {
     ]);
     for subject in &price.subjects {
         let offers = match subject.offers {
+            _ if subject.subject == Subject::Tokens => String::new(),
             Offers::Counted(offers) => thousands(offers),
             Offers::Before(offers) => format!("≈ {}", thousands(offers)),
             Offers::Unknown => "?".into(),
@@ -160,7 +161,7 @@ fn subjects(price: &Price) -> Table {
         let listed = match subject.subject {
             Subject::Shop { changes_only: true, .. } => "changed",
             Subject::Shop { .. } => "whole",
-            Subject::Items => "",
+            Subject::Items | Subject::Tokens => "",
         };
         let done = done(subject, price.today);
         table.row([name(&subject.subject), offers, listed.into(), subject.calls.to_string(), done]);
@@ -175,6 +176,7 @@ fn name(subject: &Subject) -> String {
             names.map(String::as_str).next().unwrap_or("?").to_owned()
         }
         Subject::Items => "(single offers)".into(),
+        Subject::Tokens => "(access tokens)".into(),
     }
 }
 

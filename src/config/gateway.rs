@@ -58,7 +58,16 @@ pub struct Gateway {
     pub text: String,
 }
 
-/// The endpoints a run asks.
+impl Gateway {
+    /// An endpoint; also the one that gives access tokens.
+    #[must_use]
+    pub fn endpoint(&self, name: &str) -> Option<&Endpoint> {
+        let token = self.token.as_ref().map(|token| &token.endpoint).filter(|_| name == TOKEN);
+        token.or_else(|| self.endpoints.get(name))
+    }
+}
+
+/// The endpoints a run asks, beside [`TOKEN`].
 ///
 /// | name | asked for | answer |
 /// |---|---|---|
@@ -109,15 +118,14 @@ pub struct OptionSpec {
     pub one_of: Vec<String>,
 }
 
-/// How an access token is renewed: one unsigned call whose answer is never landed.
+/// What the call for an access token is called in the ledger and in `calls`.
+pub const TOKEN: &str = "token";
+
+/// How an access token is renewed: one unsigned call whose answer is kept nowhere.
 #[derive(Debug, Clone)]
 pub struct TokenRules {
-    /// Appended to the base address.
-    pub path: Option<Template>,
-    /// How its parameters travel.
-    pub http: Http,
-    /// Its parameters.
-    pub params: Vec<(String, Template)>,
+    /// What is asked: called [`TOKEN`]; its path, its parameters and how they travel.
+    pub endpoint: Endpoint,
     /// The credential that it renews (`access_token`).
     pub credential: String,
     /// The credential without which it cannot be asked (`refresh_token`).

@@ -48,6 +48,23 @@ pub struct Pipeline {
     pub path: PathBuf,
 }
 
+impl Pipeline {
+    /// What is right and yet worth a word, in words.
+    #[must_use]
+    pub fn cautions(&self) -> Vec<String> {
+        let accounts = self.accounts.iter().chain(self.details.iter().flat_map(|details| &details.accounts));
+        let secrets = accounts.flat_map(|account| account.credentials.iter().map(move |given| (&account.name, given)));
+        let caution = |(account, (name, value)): (&String, (&String, &Credential))| match value {
+            Credential::Secret(secret) if !secret.is_maskable() => Some(format!(
+                "the secret `{name}` of account `{account}` is so short that answers and messages that repeat it are \
+                 kept as they are: is it whole?"
+            )),
+            _ => None,
+        };
+        secrets.filter_map(caution).collect()
+    }
+}
+
 /// One shop as the pipeline names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shop {
@@ -107,7 +124,7 @@ pub struct Account {
     pub calls_per_day: Option<u64>,
     /// Calls in any one-second window, where the account may make fewer than the gateway's definition says.
     pub calls_per_second: Option<f64>,
-    /// The address of a proxy that its calls go through.
+    /// The address of a proxy that its calls go through: HTTP or SOCKS5.
     pub proxy: Option<Secret>,
 }
 
@@ -143,8 +160,18 @@ pub enum AccountChoice {
 pub enum StateConfig {
     /// A file, absolute; shared by the processes of one machine.
     Sqlite(PathBuf),
-    /// `redis://` or `rediss://`; shared by machines. The address may hold a password.
-    Redis(Secret),
+    /// A server, shared by machines.
+    Redis(RedisConfig),
+}
+
+/// A Redis server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisConfig {
+    /// `redis://`, or `rediss://` with TLS. It may hold a password.
+    pub address: Secret,
+    /// The authorities, in PEM, that may have signed the server's certificate, in place of those that the machine trusts.
+    /// Only with TLS.
+    pub ca: Option<String>,
 }
 
 /// Who hears about a run.

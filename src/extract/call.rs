@@ -29,6 +29,7 @@ use super::judge::{Fault, Judgement};
 use super::progress::Event;
 use super::reading::read;
 use super::record::Record;
+use super::renew::Renewal;
 use super::request::{self, Call, Request, Values};
 use super::retry::{Dice, Next, Spent, WAIT_MAX};
 use super::schedule::{Outcome, Task};
@@ -106,8 +107,20 @@ enum Step {
     Again(Duration),
     /// This account rests (`true`: in all scopes); another one may try.
     Rest(Rest, bool),
-    /// The access token is renewed first.
+    /// The account's access token is refused: another one is asked for first.
     Renew,
+}
+
+/// What was sent and what came back.
+pub(super) struct Sent {
+    /// Without credentials, time and signature.
+    identity: BTreeMap<String, String>,
+    /// Which try of its call it was.
+    number: u32,
+    pub(super) exchange: Exchange,
+    pub(super) sent_at: DateTime<Utc>,
+    pub(super) received_at: DateTime<Utc>,
+    latency: Duration,
 }
 
 /// One attempt as it came back and was kept.
@@ -129,8 +142,7 @@ pub(super) struct Errand<'c, 'r> {
     pub(super) side: &'c Side<'r>,
     pub(super) endpoint: &'r Endpoint,
     key: CallKey,
-    /// An attempt has asked for a new access token: the next refusal counts.
-    renewed: bool,
+    pub(super) renewal: Renewal,
 }
 
 impl Errand<'_, '_> {
@@ -169,7 +181,7 @@ impl<'r> Caller<'r> {
         let mut identity = request::identity(call).map_err(|error| self.misbuilt(side, &error))?;
         identity.values_mut().for_each(|value| *value = self.mask.text(value));
         let key = answered::key(side.named.unwrap_or_default(), task.endpoint(), &identity);
-        Ok(Errand { task, values, side, endpoint, key, renewed: false })
+        Ok(Errand { task, values, side, endpoint, key, renewal: Renewal::default() })
     }
 
     /// The gateway that answers a task.
@@ -234,11 +246,7 @@ impl<'r> Caller<'r> {
         let first = tokio::time::Instant::now();
         loop {
             let Some(ticket) = self.ticket(errand, reply).await? else { return Ok(Outcome::NotSent) };
-            if !self.renew_if_due(errand, &ticket).await? {
-                let now = self.job.clock.now();
-                errand.side.settle(self.ledger, &ticket, Duration::ZERO, Feedback::None, now).await?;
-                continue;
-            }
+            let Some(ticket) = self.with_token(errand, ticket).await? else { continue };
             reply.attempts += 1;
             let tried = self.attempt(errand, ticket, reply.attempts).await?;
             let (judgement, outcome) = self.judge(errand, &tried.kept);
@@ -263,8 +271,9 @@ impl<'r> Caller<'r> {
                     Duration::ZERO
                 }
                 Step::Renew => {
-                    errand.renewed = true;
-                    self.renew(errand, &tried.ticket, tried.token).await?;
+                    let (side, account) = (errand.side, tried.ticket.account);
+                    errand.renewal.seen_to.push(account);
+                    self.tokens.refused(side.gateway, &side.accounts[account], tried.token);
                     Duration::ZERO
                 }
             };
@@ -321,61 +330,74 @@ impl<'r> Caller<'r> {
 
     /// Builds, sends and lands one attempt.
     pub(super) async fn attempt(&self, errand: &Errand<'_, 'r>, mut ticket: Ticket, number: u32) -> Result<Tried> {
-        let (job, side) = (self.job, errand.side);
-        let account = &side.accounts[ticket.account];
-        let mut tries = 0;
-        loop {
-            while let Some(wait) = side.on_time(self.ledger, &mut ticket, job.clock.now(), tries).await? {
-                tries += 1;
-                tokio::time::sleep(wait).await;
-            }
-            // A wait here may make the call late again.
-            match side.leave(ticket.account, tokio::time::Instant::now()) {
-                Ok(()) => break,
-                Err(wait) => tokio::time::sleep(wait).await,
-            }
-        }
+        let (side, values) = (errand.side, errand.values);
+        self.leave(side, &mut ticket).await?;
         let skew = side.live().skew;
-        let sent_at = job.clock.now();
-        let token = self.tokens.generation(side.gateway, account);
-        let request = self.build(errand, ticket.account, skew.correct(sent_at))?;
-        let sent = tokio::time::Instant::now();
-        let exchange = side.http(ticket.account).send(&request).await;
-        let latency = sent.elapsed();
-        let received_at = job.clock.now();
-        self.observe(side, &exchange, sent_at, received_at);
-        self.count(&exchange, number, account, &ticket);
-        let values = errand.values;
+        let token = self.tokens.generation(side.gateway, &side.accounts[ticket.account]);
+        let request = self.build(errand, ticket.account, skew.correct(self.job.clock.now()))?;
+        let sent = self.send(side, &ticket, request, number).await;
         let record = Record {
-            run_id: job.run_id.to_owned(),
-            number: 0,
-            attempt: i32::try_from(number).unwrap_or(i32::MAX),
-            account: account.name.clone(),
-            account_key: account.key.clone(),
-            gateway: side.named.map(str::to_owned),
             endpoint: errand.task.endpoint().to_owned(),
             shop_id: values.shop_id.clone(),
             offer_id: values.offer_id,
             sku_id: values.sku_id,
             page: values.page,
-            request: request.identity,
-            copied_from: None,
-            http_status: exchange.status,
-            content_type: exchange.content_type,
-            retry_after: exchange.retry_after,
-            date: exchange.date,
-            transport_error: exchange.transport_error.map(|error| self.mask.text(&error)),
-            wait_ms: millis(ticket.waited),
-            latency_ms: millis(latency),
-            sent_at,
-            received_at,
-            body_bytes: exchange.body.len() as u64,
-            digest: String::new(),
-            redacted: false,
+            ..self.record(side, &ticket, &sent)
         };
-        let attempt = self.without_tokens(Attempt { record, body: exchange.body });
-        let kept = job.sink.land(attempt).await?;
-        Ok(Tried { kept, ticket, sent_at: sent_at + self.ledger.offset, offset: skew.offset(), token })
+        let attempt = self.without_tokens(Attempt { record, body: sent.exchange.body });
+        let kept = self.job.sink.land(attempt).await?;
+        Ok(Tried { kept, ticket, sent_at: sent.sent_at + self.ledger.offset, offset: skew.offset(), token })
+    }
+
+    /// Waits until a call may leave now.
+    pub(super) async fn leave(&self, side: &Side<'r>, ticket: &mut Ticket) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            while let Some(wait) = side.on_time(self.ledger, ticket, self.job.clock.now(), tries).await? {
+                tries += 1;
+                tokio::time::sleep(wait).await;
+            }
+            // A wait here may make the call late again.
+            match side.leave(ticket.account, tokio::time::Instant::now()) {
+                Ok(()) => return Ok(()),
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+
+    /// Sends a call and counts it; its answer shows the gateway's clock.
+    pub(super) async fn send(&self, side: &Side<'r>, ticket: &Ticket, request: Request, number: u32) -> Sent {
+        let clock = &self.job.clock;
+        let (sent_at, sent) = (clock.now(), tokio::time::Instant::now());
+        let exchange = side.http(ticket.account).send(&request).await;
+        let (latency, received_at) = (sent.elapsed(), clock.now());
+        self.observe(side, &exchange, sent_at, received_at);
+        self.count(&exchange, number, &side.accounts[ticket.account], ticket);
+        Sent { identity: request.identity, number, exchange, sent_at, received_at, latency }
+    }
+
+    /// The record of an attempt, but for what it was about.
+    pub(super) fn record(&self, side: &Side<'r>, ticket: &Ticket, sent: &Sent) -> Record {
+        let (account, exchange) = (&side.accounts[ticket.account], &sent.exchange);
+        Record {
+            run_id: self.job.run_id.to_owned(),
+            attempt: i32::try_from(sent.number).unwrap_or(i32::MAX),
+            account: account.name.clone(),
+            account_key: account.key.clone(),
+            gateway: side.named.map(str::to_owned),
+            request: sent.identity.clone(),
+            http_status: exchange.status,
+            content_type: exchange.content_type.clone(),
+            retry_after: exchange.retry_after.clone(),
+            date: exchange.date.clone(),
+            transport_error: exchange.transport_error.as_ref().map(|error| self.mask.text(error)),
+            wait_ms: millis(ticket.waited),
+            latency_ms: millis(sent.latency),
+            sent_at: sent.sent_at,
+            received_at: sent.received_at,
+            body_bytes: exchange.body.len() as u64,
+            ..Record::default()
+        }
     }
 
     fn build(&self, errand: &Errand<'_, 'r>, account: usize, now: DateTime<Utc>) -> Result<Request> {
@@ -400,55 +422,6 @@ impl<'r> Caller<'r> {
             attempt.record.redacted = true;
         }
         attempt
-    }
-
-    /// Sees to a token that holds; whether the account may ask.
-    async fn renew_if_due(&self, errand: &Errand<'_, 'r>, ticket: &Ticket) -> Result<bool> {
-        let (gateway, account) = (errand.side.gateway, &errand.side.accounts[ticket.account]);
-        if !self.tokens.is_due(gateway, account) {
-            return Ok(true);
-        }
-        self.renew(errand, ticket, self.tokens.generation(gateway, account)).await
-    }
-
-    /// Renews an account's token, unless another call has done so since the token of `generation` was used. Whether the
-    /// account may ask: one whose renewal is refused rests where another one may.
-    async fn renew(&self, errand: &Errand<'_, 'r>, ticket: &Ticket, generation: u64) -> Result<bool> {
-        let (side, account) = (errand.side, ticket.account);
-        let _turn = self.tokens.turn().await;
-        if self.tokens.generation(side.gateway, &side.accounts[account]) > generation {
-            return Ok(true);
-        }
-        if !side.live().accounts.order(&ticket.scope).contains(&account) {
-            return Ok(false);
-        }
-        match self.renew_now(side, account).await {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == Kind::Denied => {
-                let others = side.live().accounts.has_other(account, &ticket.scope);
-                let rest = side.denied_rest(error.to_string(), self.job.clock.now() + self.ledger.offset);
-                self.rest(errand, ticket, rest, true).await?;
-                if others { Ok(false) } else { Err(error) }
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    pub(super) async fn renew_now(&self, side: &Side<'r>, account: usize) -> Result<()> {
-        let first = tokio::time::Instant::now();
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let now = side.live().skew.correct(self.job.clock.now());
-            let renewed = self.tokens.renew(side.gateway, &side.accounts[account], side.http(account), now).await;
-            let Err(error) = renewed else { return Ok(()) };
-            let spent = Spent { attempts, elapsed: first.elapsed() };
-            let next = side.budget.next(spent, ErrorClass::Retry, None, &mut self.lock().dice);
-            match next {
-                Next::Again(wait) if error.kind() == Kind::Unavailable && self.sleep(wait).await => {}
-                _ => return Err(error),
-            }
-        }
     }
 
     fn observe(&self, side: &Side<'_>, exchange: &Exchange, sent_at: DateTime<Utc>, received_at: DateTime<Utc>) {
@@ -520,9 +493,8 @@ impl<'r> Caller<'r> {
         tracing::debug!(endpoint = record.endpoint, class = fault.class.name(), reason = fault.message, "fault");
         let now = self.job.clock.now() + self.ledger.offset;
         match fault.class {
-            // Longer waits are bans: another account may ask, and the next start waits until the end.
-            ErrorClass::Throttle if fault.wait.is_some_and(|wait| wait > WAIT_MAX) => {
-                shared.tally.throttles += 1;
+            // Longer than any call waits: another account may ask, and the next start waits until the end.
+            ErrorClass::Retry if fault.wait.is_some_and(|wait| wait > WAIT_MAX) => {
                 Step::Rest(side.quota_rest(fault, describe(fault), now), false)
             }
             ErrorClass::Retry | ErrorClass::Throttle => {
@@ -559,7 +531,8 @@ impl<'r> Caller<'r> {
                 Step::Again(Duration::ZERO)
             }
             ErrorClass::Auth
-                if !errand.renewed && Tokens::renews(side.gateway, &side.accounts[tried.ticket.account]) =>
+                if !errand.renewal.seen_to.contains(&tried.ticket.account)
+                    && Tokens::renews(side.gateway, &side.accounts[tried.ticket.account]) =>
             {
                 Step::Renew
             }
@@ -580,7 +553,7 @@ impl<'r> Caller<'r> {
     }
 
     /// An account rests; the next one may ask.
-    async fn rest(&self, errand: &Errand<'_, 'r>, ticket: &Ticket, rest: Rest, whole: bool) -> Result<()> {
+    pub(super) async fn rest(&self, errand: &Errand<'_, 'r>, ticket: &Ticket, rest: Rest, whole: bool) -> Result<()> {
         let account = &errand.side.accounts[ticket.account].name;
         let words = super::accounts::describe(&rest);
         let note = if whole {
@@ -677,7 +650,7 @@ impl<'r> Caller<'r> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -688,9 +661,14 @@ const HALVED_AFTER: u32 = 2;
 pub(super) const SIGNED_WRONG: TimeDelta = TimeDelta::seconds(5);
 
 pub(super) fn feedback(fault: Option<&Fault>, tried: &Tried) -> Feedback {
-    match fault {
+    feedback_of(fault.map(|fault| fault.class), tried.sent_at)
+}
+
+/// What an answer means for the rhythm; `None`: it is good. `sent_at` is by the store's clock.
+pub(super) fn feedback_of(class: Option<ErrorClass>, sent_at: DateTime<Utc>) -> Feedback {
+    match class {
         None => Feedback::Good,
-        Some(fault) if fault.class == ErrorClass::Throttle => Feedback::Throttled { sent_at: tried.sent_at },
+        Some(ErrorClass::Throttle) => Feedback::Throttled { sent_at },
         Some(_) => Feedback::None,
     }
 }

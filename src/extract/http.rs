@@ -65,8 +65,9 @@ impl Http {
         if let Some(proxy) = proxy {
             // The address may hold a password: the cause could repeat it.
             let proxy = reqwest::Proxy::all(proxy.expose()).map_err(|_| {
-                Error::new(Kind::Config, "an account's `proxy` is no proxy address")
-                    .with_hint("`http://host:port` or `https://…`, with `user:password@` where it needs one")
+                Error::new(Kind::Config, "an account's `proxy` is no proxy address").with_hint(
+                    "`http://host:port`, `https://…` or `socks5://…`, with `user:password@` where it needs one",
+                )
             })?;
             builder = builder.proxy(proxy);
         }

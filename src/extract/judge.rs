@@ -9,10 +9,10 @@
 //! | "ban will last for N more seconds" | throttle for N when N ≤ 120, else quota |
 //! | sub-code, code (exact, then `prefix.*`), or a code inside the message, with an entry in the definition | its class |
 //! | HTTP 3xx | param: the address is not the gateway's own |
-//! | HTTP 429, 频率 限流 frequency | throttle |
+//! | HTTP 429, 频率 限流 frequency | throttle; quota when `Retry-After`, or the definition's entry, says more than 120 s |
 //! | 额度 配额 次数 quota | quota |
 //! | 不存在 已下架 not exist | gone |
-//! | 权限 permission acl · 签名 sign | auth |
+//! | 权限 permission acl · 签名, the words sign and signature | auth |
 //! | HTTP 5xx, broken or empty body | retry |
 //! | any other code, status, false success flag, or an answer without what was asked for | item: this item or page fails |
 //!
@@ -20,6 +20,8 @@
 
 use std::borrow::Cow;
 use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 
 use crate::base::json::{Pointers, Raw};
 use crate::config::gateway::{CodeRule, Endpoint, ErrorClass, ErrorRules, Gateway};
@@ -29,10 +31,11 @@ use super::body::{self, BodyError};
 use super::record::Record;
 use super::retry;
 
-/// Longer bans end the account's day (WIRE §5, TOP code 7).
-const BAN_SECONDS_MAX: u64 = 120;
 /// Letters of a gateway's message that are kept.
 const MESSAGE_CHARS: usize = 300;
+
+/// The name of a good answer.
+pub const GOOD: &str = "good";
 
 /// What an answer is.
 #[must_use]
@@ -64,7 +67,7 @@ impl Judgement {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Judgement::Good => "good",
+            Judgement::Good => GOOD,
             Judgement::Fault(fault) => fault.class.name(),
         }
     }
@@ -88,6 +91,9 @@ impl<'g> Judge<'g> {
 
     /// Judges the parsed body of one attempt.
     pub fn judge(&self, endpoint: &Endpoint, record: &Record, json: Result<Raw<'_>, &BodyError>) -> Judgement {
+        if let Some(judged) = &record.judged {
+            return judged_before(judged);
+        }
         if let Some(error) = &record.transport_error {
             return Judgement::Fault(retry_fault(error.clone()));
         }
@@ -216,9 +222,9 @@ impl Evidence<'_> {
             wait: None,
         };
         let stated = self.record.retry_after.as_deref();
-        fault.wait = stated.and_then(|text| retry::retry_after(text, self.record.received_at));
+        fault.wait = stated.and_then(|text| retry::retry_after(text, self.answered_at()));
         if let Some(seconds) = self.texts().find_map(ban_seconds) {
-            fault.class = if seconds <= BAN_SECONDS_MAX { ErrorClass::Throttle } else { ErrorClass::Quota };
+            fault.class = ErrorClass::Throttle;
             fault.wait = Some(Duration::from_secs(seconds));
         } else if let Some((code, rule)) = self.rule() {
             fault.class = rule.class;
@@ -228,7 +234,17 @@ impl Evidence<'_> {
         } else {
             (fault.class, fault.hint) = self.general();
         }
+        // Whoever must wait longer has no calls left until then, whatever says so (WIRE §5, TOP code 7).
+        if fault.class == ErrorClass::Throttle && fault.wait.is_some_and(|wait| wait > retry::WAIT_MAX) {
+            fault.class = ErrorClass::Quota;
+        }
         fault
+    }
+
+    /// When the answer came by the clock of whoever wrote it, which dates in its headers go by.
+    fn answered_at(&self) -> DateTime<Utc> {
+        let date = self.record.date.as_deref().and_then(|date| DateTime::parse_from_rfc2822(date).ok());
+        date.map_or(self.record.received_at, |date| date.to_utc())
     }
 
     /// The definition's entry for the answer's codes: sub-codes first, exact before prefix, then codes inside messages.
@@ -245,9 +261,8 @@ impl Evidence<'_> {
 
     /// The general rules of WIRE §5 "Errors", in their order.
     fn general(&self) -> (ErrorClass, Option<String>) {
-        let says = |words: &[&str]| self.texts().any(|text| contains(text, words));
-        let says_token =
-            |token: &str| self.texts().any(|text| tokens(text).any(|(_, word)| word.eq_ignore_ascii_case(token)));
+        let says = |parts: &[&str]| self.texts().any(|text| contains(text, parts));
+        let says_word = |is: fn(&str) -> bool| self.texts().any(|text| words(text).any(is));
         let signature = || Some("signature: check the secret, the account's app key and the clock".to_owned());
         if self.redirects() {
             let hint =
@@ -259,13 +274,12 @@ impl Evidence<'_> {
             (ErrorClass::Quota, None)
         } else if says(&["不存在", "已下架", "not exist"]) {
             (ErrorClass::Gone, None)
-        } else if says(&["权限", "permission"]) || says_token("acl") || self.texts().any(|text| text.contains("ACL"))
-        {
+        } else if says(&["权限", "permission"]) || says_word(is_acl) {
             (
                 ErrorClass::Auth,
                 Some("permission: the account may not call this: apply for it in the app's console".to_owned()),
             )
-        } else if says(&["签名", "signature"]) || says_token("sign") {
+        } else if says(&["签名"]) || says_word(is_signature) {
             (ErrorClass::Auth, signature())
         } else if self.status >= 500 || matches!(self.problem, Problem::Broken(_) | Problem::Empty) {
             (ErrorClass::Retry, None)
@@ -302,6 +316,13 @@ impl Evidence<'_> {
     }
 }
 
+/// The judgement of this name, of an answer that is kept nowhere.
+fn judged_before(name: &str) -> Judgement {
+    let class = ErrorClass::ALL.into_iter().find(|class| class.name() == name);
+    let fault = |class| Fault { class, ..retry_fault("the answer is kept nowhere".to_owned()) };
+    class.map_or(Judgement::Good, |class| Judgement::Fault(fault(class)))
+}
+
 fn retry_fault(message: String) -> Fault {
     Fault { class: ErrorClass::Retry, code: None, message, hint: None, wait: None }
 }
@@ -331,9 +352,35 @@ fn tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split(split).map(|word| word.trim_matches(['.', '-'])).enumerate().filter(|(_, word)| !word.is_empty())
 }
 
-fn contains(text: &str, words: &[&str]) -> bool {
+fn contains(text: &str, parts: &[&str]) -> bool {
     let lower = text.to_lowercase();
-    words.iter().any(|word| lower.contains(word))
+    parts.iter().any(|part| lower.contains(part))
+}
+
+/// The words of a text: runs of ASCII letters, cut where a capital begins a word of its own (`gw.APIACLDecline`).
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|char: char| !char.is_ascii_alphabetic()).flat_map(|run| {
+        let (letters, mut rest) = (run.as_bytes(), run);
+        let is_upper = |at: usize| letters.get(at).is_some_and(u8::is_ascii_uppercase);
+        let is_lower = |at: usize| letters.get(at).is_some_and(u8::is_ascii_lowercase);
+        let begins = move |at: &usize| is_upper(*at) && (is_lower(at - 1) || is_lower(at + 1));
+        let mut cuts = (1..run.len()).filter(begins).chain([run.len()]);
+        std::iter::from_fn(move || {
+            let (word, after) = rest.split_at(cuts.next()? - (run.len() - rest.len()));
+            rest = after;
+            Some(word)
+        })
+    })
+}
+
+/// `acl`, also at the end of an abbreviation (`APIACL`); `ORACLE` is none.
+fn is_acl(word: &str) -> bool {
+    word.eq_ignore_ascii_case("acl") || word.ends_with("ACL")
+}
+
+/// The words, not their letters within others: a design may be assigned to whoever signed up.
+fn is_signature(word: &str) -> bool {
+    ["sign", "signature", "signatures"].iter().any(|sign| word.eq_ignore_ascii_case(sign))
 }
 
 /// N of "This ban will last for N more seconds".

@@ -6,7 +6,8 @@
 //! ```text
 //! schedule ─► answered? ─► side ─► request ─► http ─► sink ─► body ─► judge ─► reading ─► schedule
 //!  cover       cached     (state)    sign     skew   (land)             └► retry   answer
-//!  page                   accounts   tokens                                pace
+//!  page                   accounts   renew                                 pace
+//!                                    tokens
 //! ```
 //!
 //! Invariant: an attempt counts only once the sink has made it durable, and what is judged is what was kept.
@@ -29,6 +30,7 @@ pub mod progress;
 pub mod reach;
 mod reading;
 pub mod record;
+mod renew;
 pub mod request;
 pub mod retry;
 pub mod schedule;

@@ -15,7 +15,7 @@ use url::Url;
 
 use crate::base::Result;
 use crate::base::json::Raw;
-use crate::config::gateway::{Endpoint, ErrorClass, Gateway};
+use crate::config::gateway::{Endpoint, ErrorClass, Gateway, TOKEN};
 use crate::config::pipeline::Account;
 use crate::state::{Rest, RestKind};
 
@@ -31,7 +31,7 @@ use super::retry::{WAIT_MAX, seconds};
 use super::schedule::{Outcome, Task};
 use super::side::{Ledger, OwnTurn, Side, Ticket};
 use super::skew::Observation;
-use super::tokens::Tokens;
+use super::tokens::{self, Tokens};
 use super::words::{describe, name_parameters};
 use super::{Attempt, body};
 
@@ -176,12 +176,24 @@ impl<'r> Prober<'r> {
         Tokens::renews(side.gateway, &side.accounts[account])
     }
 
-    /// Renews an account's access token: not signed, not counted, never landed.
+    /// Renews an account's access token: a call like any other, whose answer is kept nowhere. `Some`: it was not sent.
     ///
     /// # Errors
-    /// `Denied` when the gateway gives none, `Unavailable` when it does not answer.
-    pub async fn renew_token(&self, gateway: usize, account: usize) -> Result<()> {
-        self.caller.renew_now(&self.caller.sides[gateway], account).await
+    /// `Denied` when the gateway gives none, `Unavailable` when it does not answer; whatever the sink or the state store
+    /// fails with.
+    pub async fn renew_token(&self, gateway: usize, account: usize) -> Result<Option<NotSent>> {
+        let side = &self.caller.sides[gateway];
+        let renewed = match self.turn(side, account, &side.scope(TOKEN, None)).await {
+            Ok(Ok(mut ticket)) => self.caller.ask_for_token(side, &mut ticket, 1).await.map(Ok),
+            Ok(Err(not_sent)) => Ok(Err(not_sent)),
+            Err(error) => Err(error),
+        };
+        self.rest_again(side, account).await?;
+        match renewed? {
+            Ok(Ok(())) => Ok(None),
+            Ok(Err(fault)) => Err(tokens::refusal(side.gateway, &side.accounts[account], &fault)),
+            Err(not_sent) => Ok(Some(not_sent)),
+        }
     }
 
     /// Asks one question as one account, once. The task says which gateway is asked.
@@ -192,7 +204,7 @@ impl<'r> Prober<'r> {
     pub async fn ask(&self, account: usize, task: &Task, values: &Values) -> Result<Probed> {
         let errand = self.caller.errand(task, values)?;
         let side = errand.side;
-        let turn = self.turn(side, account, task, values).await;
+        let turn = self.turn(side, account, &side.scope(task.endpoint(), values.shop_id.as_deref())).await;
         let ticket = match turn {
             Ok(Ok(ticket)) => ticket,
             Ok(Err(not_sent)) => {
@@ -215,17 +227,10 @@ impl<'r> Prober<'r> {
     }
 
     /// Waits for the account's turn.
-    async fn turn(
-        &self,
-        side: &Side<'_>,
-        account: usize,
-        task: &Task,
-        values: &Values,
-    ) -> Result<Result<Ticket, NotSent>> {
-        let scope = side.scope(task.endpoint(), values.shop_id.as_deref());
+    async fn turn(&self, side: &Side<'_>, account: usize, scope: &str) -> Result<Result<Ticket, NotSent>> {
         let asked = tokio::time::Instant::now();
         loop {
-            match side.turn_as(self.caller.ledger, account, &scope, self.now()).await? {
+            match side.turn_as(self.caller.ledger, account, scope, self.now()).await? {
                 OwnTurn::Send(mut ticket) => {
                     ticket.waited = asked.elapsed();
                     return Ok(Ok(ticket));
@@ -297,7 +302,7 @@ impl<'r> Prober<'r> {
                 let rest = side.quota_rest(fault, describe(fault), now);
                 side.rest(self.caller.ledger, account, &tried.ticket.scope, rest).await?;
             }
-            Some((ErrorClass::Throttle, fault)) if fault.wait.is_some_and(|wait| wait > WAIT_MAX) => {
+            Some((ErrorClass::Retry, fault)) if fault.wait.is_some_and(|wait| wait > WAIT_MAX) => {
                 let rest = side.quota_rest(fault, describe(fault), now);
                 side.rest(self.caller.ledger, account, &tried.ticket.scope, rest).await?;
             }

@@ -46,7 +46,7 @@ pub enum Step {
 pub async fn reach(address: &Url, patience: Duration) -> Result<Reached, Unreached> {
     let failed = |step, reason: String| Unreached { step, reason };
     let host = address.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let port = address.port_or_known_default().unwrap_or(80);
+    let port = port(address);
     let addresses = match timeout(patience, lookup_host((host, port))).await {
         Ok(Ok(found)) => found.collect::<Vec<_>>(),
         Ok(Err(error)) => return Err(failed(Step::Name, error.to_string())),
@@ -63,9 +63,33 @@ pub async fn reach(address: &Url, patience: Duration) -> Result<Reached, Unreach
     }
 }
 
+/// The port that an address names, else the one that its scheme goes by.
+fn port(address: &Url) -> u16 {
+    let usual = if address.scheme().starts_with("socks") { 1080 } else { 80 };
+    address.port_or_known_default().unwrap_or(usual)
+}
+
 /// `host:port` of an address.
 #[must_use]
 pub fn host_and_port(address: &Url) -> String {
     let host = address.host_str().unwrap_or_default();
     address.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_named_or_usual() {
+        for (address, expected) in [
+            ("http://proxy", 80),
+            ("https://proxy", 443),
+            ("socks5://proxy", 1080),
+            ("socks5h://user:word@proxy", 1080),
+            ("socks5://proxy:9050", 9050),
+        ] {
+            assert_eq!(port(&Url::parse(address).unwrap()), expected, "{address}");
+        }
+    }
 }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// The header line of a landed attempt: identity, transport outcome, times. No secrets, no signature.
 ///
-/// Whether the answer is *good* is not in here: it is judged from the bytes, each time they are read.
+/// Whether the answer is *good* is not in here, but of answers that are not kept: it is judged from the bytes, each time
+/// they are read.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Record {
     /// The run's id.
@@ -59,6 +60,9 @@ pub struct Record {
     /// Why no (whole) answer arrived: a connection error, a time-out, a cut body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport_error: Option<String>,
+    /// What the answer was judged to be when it came (`good`, or the name of a class), where it is kept nowhere: a token's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<String>,
     /// How long the call waited for its turn.
     pub wait_ms: i64,
     /// From sending to the last byte.

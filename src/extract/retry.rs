@@ -14,7 +14,8 @@ use crate::config::gateway::{ErrorClass, Limits};
 
 /// No try follows another sooner, whatever the gateway says (`Retry-After: 0`).
 pub const WAIT_MIN: Duration = Duration::from_millis(20);
-/// No wait between two tries is longer, whatever the gateway says (WIRE §1: back off 10→120 s).
+/// No wait between two tries is longer (WIRE §1: back off 10→120 s). Where the gateway states a longer one, the account
+/// rests instead.
 pub const WAIT_MAX: Duration = Duration::from_secs(120);
 /// Throttle answers that a call bears, as a multiple of its tries.
 const THROTTLES_MORE: u32 = 2;

@@ -1,6 +1,7 @@
 //! Access tokens that are renewed: one unsigned call to the gateway's token address, whose answer is kept nowhere.
 //!
-//! Takes an account that holds what the definition's `[token]` needs; gives the account with a token that is fresh.
+//! Takes an account that holds what the definition's `[token]` needs; gives the account with a token that is fresh. When
+//! the call is made, and as what it counts, is the matter of `renew`.
 //!
 //! Invariant: a token lives in memory only. It never reaches a log, an error, a landed file, the state or a table.
 
@@ -12,14 +13,16 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use crate::base::{Error, Kind, Result, Secret};
-use crate::config::Gateway;
-use crate::config::gateway::{Endpoint, TokenRules};
+use crate::config::gateway::ErrorClass;
 use crate::config::pipeline::{Account, Credential};
+use crate::config::{Gateway, Pointer};
 
 use super::answer;
 use super::body;
-use super::http::Http;
-use super::request::{self, Call, Values};
+use super::http::Exchange;
+use super::judge::Fault;
+use super::request::{self, Call, Request, Values};
+use super::retry;
 
 /// A token is renewed this long before it ends.
 const EARLY: Duration = Duration::from_secs(300);
@@ -41,6 +44,8 @@ struct State {
     held: HashMap<(String, String), Held>,
     /// Every token that was given: an answer in flight may still name an older one.
     given: Vec<Secret>,
+    /// The last generation that the gateway refused.
+    refused: HashMap<(String, String), u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -60,10 +65,22 @@ impl Tokens {
     /// Whether a call as this account must wait for a new token.
     pub(super) fn is_due(&self, gateway: &Gateway, account: &Account) -> bool {
         let Some(rules) = gateway.token.as_ref().filter(|_| Self::renews(gateway, account)) else { return false };
-        match self.lock().held.get(&key(gateway, account)) {
+        let (state, key) = (self.lock(), key(gateway, account));
+        let held = state.held.get(&key);
+        if state.refused.get(&key) == Some(&held.map_or(0, |held| held.generation)) {
+            return true;
+        }
+        match held {
             Some(held) => Instant::now() >= held.renew_at,
             None => !account.credentials.contains_key(&rules.credential),
         }
+    }
+
+    /// The gateway refuses the token of this generation: another one is due before the account asks again.
+    pub(super) fn refused(&self, gateway: &Gateway, account: &Account, generation: u64) {
+        let state = &mut *self.lock();
+        let refused = state.refused.entry(key(gateway, account)).or_default();
+        *refused = generation.max(*refused);
     }
 
     /// How often an account's token was renewed.
@@ -93,53 +110,50 @@ impl Tokens {
         self.turn.lock().await
     }
 
-    /// Asks for a new token.
+    /// The call that asks for a new token.
     ///
     /// # Errors
-    /// `Denied` when the gateway gives none, `Unavailable` when it does not answer.
-    pub(super) async fn renew(
+    /// `Config` when the definition cannot build it.
+    pub(super) fn request(gateway: &Gateway, account: &Account, now: DateTime<Utc>) -> Result<Request> {
+        let none = || Error::internal(format!("gateway `{}` gives no tokens", gateway.name));
+        let endpoint = &gateway.token.as_ref().ok_or_else(none)?.endpoint;
+        let plain = Gateway { sign: None, params: Vec::new(), ..gateway.clone() };
+        let values = Values::default();
+        request::build(Call { gateway: &plain, endpoint, account, values: &values, now })
+            .map_err(|error| Error::config(format!("gateway `{}`: {error}", gateway.name)))
+    }
+
+    /// Takes the token out of an answer, or says what is wrong with it. What the answer says is not repeated: it may hold
+    /// a token.
+    pub(super) fn take(
         &self,
         gateway: &Gateway,
         account: &Account,
-        http: &Http,
+        exchange: &Exchange,
         now: DateTime<Utc>,
-    ) -> Result<()> {
-        let Some(rules) = &gateway.token else { return Ok(()) };
-        let plain = Gateway { sign: None, params: Vec::new(), ..gateway.clone() };
-        let endpoint = endpoint(rules);
-        let values = Values::default();
-        let request = request::build(Call { gateway: &plain, endpoint: &endpoint, account, values: &values, now })
-            .map_err(|error| Error::config(format!("gateway `{}`: {error}", gateway.name)))?;
-        let exchange = http.send(&request).await;
-        let failed = |kind, what: String| {
-            let name = &account.name;
-            let error =
-                Error::new(kind, format!("gateway `{}` renews no token for account `{name}`: {what}", gateway.name));
-            match kind {
-                Kind::Unavailable => error.with_hint("try again later: what was answered is landed"),
-                _ => error.with_hint(format!(
-                    "renew `{}` of the account at the gateway's console, and see whether its key and secret are right",
-                    rules.needs
-                )),
-            }
-        };
-        if let Some(error) = exchange.transport_error {
-            return Err(failed(Kind::Unavailable, error));
+    ) -> std::result::Result<(), Fault> {
+        let wait = exchange.retry_after.as_deref().and_then(|text| retry::retry_after(text, now));
+        let fault = |class, message: String| Fault { class, code: None, message, hint: None, wait };
+        if let Some(error) = &exchange.transport_error {
+            return Err(fault(ErrorClass::Retry, error.clone()));
         }
         let json = body::to_json(&exchange.body, exchange.content_type.as_deref());
         let parsed = json.as_ref().map_err(Clone::clone).and_then(|json| body::parse(json));
         let status = exchange.status.unwrap_or_default();
-        // What the answer says is not repeated: it may hold a token.
-        let answer = parsed.map_err(|_| failed(Kind::Unavailable, format!("HTTP {status}, no document")))?;
-        let text = |pointers| {
-            answer::first(pointers, answer).and_then(|value| value.text().map(|text| text.trim().to_owned()))
+        let unread = match status {
+            429 => ErrorClass::Throttle,
+            _ => ErrorClass::Retry,
         };
-        let token = text(&rules.token).filter(|token| !token.is_empty());
-        let refused = if status == 429 || status >= 500 { Kind::Unavailable } else { Kind::Denied };
-        let token = token.ok_or_else(|| failed(refused, format!("HTTP {status}, and no token in the answer")))?;
-        let lifetime =
-            text(&rules.expires).and_then(|seconds| seconds.parse().ok()).map_or(LIFETIME, Duration::from_secs);
-        let lifetime = lifetime.min(LIFETIME_MAX);
+        let answer = parsed.map_err(|_| fault(unread, format!("HTTP {status}, no document")))?;
+        let rules = gateway.token.as_ref();
+        let text = |pointers: Option<&Vec<Pointer>>| {
+            answer::first(pointers?, answer).and_then(|value| value.text().map(|text| text.trim().to_owned()))
+        };
+        let token = text(rules.map(|rules| &rules.token)).filter(|token| !token.is_empty());
+        let refused = if status == 429 || status >= 500 { unread } else { ErrorClass::Auth };
+        let token = token.ok_or_else(|| fault(refused, format!("HTTP {status}, and no token in the answer")))?;
+        let lifetime = text(rules.map(|rules| &rules.expires)).and_then(|seconds| seconds.parse().ok());
+        let lifetime = lifetime.map_or(LIFETIME, Duration::from_secs).min(LIFETIME_MAX);
         let renew_at = Instant::now() + lifetime.saturating_sub(EARLY.min(lifetime / 10));
         let generation = self.generation(gateway, account) + 1;
         let token = Secret::new(token);
@@ -159,6 +173,16 @@ fn key(gateway: &Gateway, account: &Account) -> (String, String) {
     (gateway.name.clone(), account.key.clone())
 }
 
-fn endpoint(rules: &TokenRules) -> Endpoint {
-    Endpoint { path: rules.path.clone(), http: rules.http, params: rules.params.clone(), ..Endpoint::named("token") }
+/// Why an account has no token.
+pub(super) fn refusal(gateway: &Gateway, account: &Account, fault: &Fault) -> Error {
+    let (name, what) = (&account.name, &fault.message);
+    let kind = if fault.class == ErrorClass::Auth { Kind::Denied } else { Kind::Unavailable };
+    let error = Error::new(kind, format!("gateway `{}` renews no token for account `{name}`: {what}", gateway.name));
+    let needs = gateway.token.as_ref().map(|rules| rules.needs.as_str()).unwrap_or_default();
+    match kind {
+        Kind::Unavailable => error.with_hint("try again later: what was answered is landed"),
+        _ => error.with_hint(format!(
+            "renew `{needs}` of the account at the gateway's console, and see whether its key and secret are right"
+        )),
+    }
 }

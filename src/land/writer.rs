@@ -233,7 +233,7 @@ fn pack(
 fn seal(attempt: &mut Attempt, mask: &Mask) {
     let Attempt { record, body } = attempt;
     let masked = mask.bytes(body);
-    record.redacted = masked.is_some();
+    record.redacted |= masked.is_some();
     if let Some(masked) = masked {
         *body = masked.into();
     }

@@ -124,6 +124,8 @@ pub enum Subject {
     },
     /// The single offers.
     Items,
+    /// The access tokens that accounts need to ask for anything.
+    Tokens,
 }
 
 /// The price of a shop, or of the single offers.
@@ -209,7 +211,7 @@ pub struct Price {
     pub endpoints: Vec<Line>,
     /// By gateway.
     pub gateways: Vec<GatewayPrice>,
-    /// By shop, in the order in which they are listed; single offers last.
+    /// By shop, in the order in which they are listed; then single offers, then access tokens.
     pub subjects: Vec<SubjectPrice>,
     /// When the run fits into one day if it needs the least it can.
     pub fits_least: Fits,
@@ -246,6 +248,7 @@ pub fn price(pipeline: &Pipeline, survey: &Survey) -> Price {
     let pricer = Pricer::new(pipeline, survey);
     let modes = pricer.modes();
     let mut subjects = pricer.subjects(modes);
+    subjects.extend(pricer.tokens(&subjects));
     pricer.date(&mut subjects);
     let lines: Vec<Line> = subjects.iter().flat_map(|subject| subject.lines.iter().copied()).collect();
     let planned = pricer.needs(&subjects, Calls::planned);
@@ -275,7 +278,9 @@ fn by_endpoint(lines: &[Line]) -> Vec<Line> {
             None => sums.push(*line),
         }
     }
-    let place = |line: &Line| crate::config::gateway::ENDPOINTS.iter().position(|name| *name == line.endpoint);
+    // Those that are no endpoints of a definition come last: tokens.
+    let known = crate::config::gateway::ENDPOINTS;
+    let place = |line: &Line| known.iter().position(|name| *name == line.endpoint).unwrap_or(known.len());
     sums.sort_by_key(|line| (line.source, place(line)));
     sums
 }

@@ -216,7 +216,7 @@ impl Visit<'_> {
             Ok((state, offset)) => {
                 let what = match &self.pipeline.state {
                     StateConfig::Sqlite(path) => format!("SQLite file `{}`", path.display()),
-                    StateConfig::Redis(address) => format!("Redis at `{}`", server(address.expose())),
+                    StateConfig::Redis(redis) => format!("Redis at `{}`", server(redis.address.expose())),
                 };
                 let (apart, side) =
                     (offset.num_seconds().abs(), if offset < TimeDelta::zero() { "behind" } else { "ahead of" });

@@ -184,6 +184,7 @@ async fn start(
         return Err(Error::config(format!("the day {dt} has not begun in Beijing, where it is {today}"))
             .with_hint("a run stands for the day on which it fetches, or an earlier one"));
     }
+    pipeline.cautions().iter().for_each(|caution| around.progress.on(Event::Warning(caution)));
     let store = match lake {
         Some(lake) => lake.clone(),
         None => Store::writable(&pipeline.lake.location).await?,

@@ -143,9 +143,12 @@ fn with_run_id(batch: &RecordBatch, table: Table, run_id: &str) -> Result<Record
         .map_err(|error| Error::internal(format!("wrong columns for table `{table}`")).caused_by(error))
 }
 
-/// The row of an attempt that was answered.
+/// The row of an attempt whose answer is kept.
 fn raw_page(attempt: Attempt) -> Option<RawPageRow> {
     let Attempt { record, body } = attempt;
+    if record.judged.is_some() {
+        return None;
+    }
     Some(RawPageRow {
         number: record.number,
         request: serde_json::to_string(&record.request).unwrap_or_default(),

@@ -257,11 +257,12 @@ const COUNTS_KEPT_DAYS: u16 = 40;
 ///
 /// # Errors
 /// `Storage`: a file that cannot be written, is damaged, or belongs to another program or a newer huopan.
-/// `Unavailable`: a server that does not answer. `Denied`: one that refuses user or password.
+/// `Unavailable`: a server that does not answer. `Denied`: one that refuses user or password. `Config`: one whose
+/// certificate is not trusted.
 pub async fn open(config: &StateConfig) -> Result<State> {
     match config {
         StateConfig::Sqlite(path) => Ok(Arc::new(sqlite::Sqlite::open(path).await?)),
-        StateConfig::Redis(address) => Ok(Arc::new(redis::Redis::open(address).await?)),
+        StateConfig::Redis(server) => Ok(Arc::new(redis::Redis::open(server).await?)),
     }
 }
 

@@ -11,16 +11,22 @@
 //! | `huopan:counts:DAY` | a hash: `["KEY","SCOPE"]` → calls; expires |
 //! | `huopan:answer:KEY` | an answer: eight bytes of microseconds until it expires, then its bytes; expires |
 //!
-//! Invariant: no message holds the address's user or password.
+//! Invariant: no message holds the address's user or password, and with `rediss://` nothing is said to a server whose
+//! certificate is not trusted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind};
+use redis::{
+    Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, TlsCertificates,
+};
+use rustls::{AlertDescription, CertificateError};
 use tokio::sync::Mutex;
 
-use crate::base::{Error, Kind, Result, Secret};
+use crate::base::{Error, Kind, Result};
+use crate::config::pipeline::RedisConfig;
 
 use super::ledger::Ledger;
 use super::{AccountHealth, Ask, COUNTS_KEPT_DAYS, Cached, Counted, Reserved, Rest, Settle, StateStore};
@@ -102,17 +108,16 @@ struct Scope<'a> {
 
 impl Redis {
     /// Connects to a server.
-    pub(super) async fn open(address: &Secret) -> Result<Self> {
-        Self::connect(address, PATIENCE).await
+    pub(super) async fn open(config: &RedisConfig) -> Result<Self> {
+        Self::connect(config, PATIENCE).await
     }
 
-    async fn connect(address: &Secret, patience: Duration) -> Result<Self> {
-        let server = server(address)?;
+    async fn connect(config: &RedisConfig, patience: Duration) -> Result<Self> {
+        let (server, client) = client(config)?;
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(RECONNECTS)
             .set_connection_timeout(Some(patience))
             .set_response_timeout(Some(patience));
-        let client = redis::Client::open(address.expose()).map_err(|error| failure(&server, error))?;
         let manager =
             ConnectionManager::new_with_config(client, config).await.map_err(|error| failure(&server, error))?;
         let this = Self { server, manager, turn: Mutex::new(()) };
@@ -313,19 +318,86 @@ fn field(account: &str, scope: &str) -> Result<String> {
     serde_json::to_string(&(account, scope)).map_err(|error| Error::internal("a count has no name").caused_by(error))
 }
 
-/// Host and port of an address: what messages say of it.
-fn server(address: &Secret) -> Result<String> {
-    let url = url::Url::parse(address.expose()).ok();
+/// Host and port of an address, which are what messages say of it, and a client that has not connected yet.
+fn client(config: &RedisConfig) -> Result<(String, Client)> {
+    let url = url::Url::parse(config.address.expose()).ok();
     let server = url.and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port().unwrap_or(6379))));
-    server.ok_or_else(|| {
+    let server = server.ok_or_else(|| {
         Error::config("the address of the state store is none")
             .with_hint("write `redis://host:port/database` or `rediss://user:password@host:port/database`")
-    })
+    })?;
+    let opened = match &config.ca {
+        None => Client::open(config.address.expose()).map_err(|error| failure(&server, error))?,
+        Some(ca) => {
+            let trusted = TlsCertificates { client_tls: None, root_cert: Some(ca.clone().into_bytes()) };
+            Client::build_with_tls(config.address.expose(), trusted)
+                .map_err(|error| Error::config("a certificate of `ca` in `[state]` cannot be read").caused_by(error))?
+        }
+    };
+    Ok((server, opened))
+}
+
+/// What TLS found wrong, where it did.
+fn tls_error(error: &RedisError) -> Option<&rustls::Error> {
+    cause(error)?.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref()
+}
+
+type Cause = dyn std::error::Error + Send + Sync;
+
+fn cause(error: &RedisError) -> Option<&Cause> {
+    std::error::Error::source(error)?.downcast_ref::<Arc<Cause>>().map(AsRef::as_ref)
+}
+
+/// What a TLS failure means: something must be changed, here or at the server.
+fn tls_failure(server: &str, error: &rustls::Error) -> Error {
+    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
+    let (what, hint) = match error {
+        InvalidCertificate(error) => (
+            format!("the certificate of redis at `{server}` is not trusted: {error}"),
+            match error {
+                CertificateError::UnknownIssuer => Some(
+                    "name who signed it: `ca = \"FILE\"` in `[state]`, a PEM file; or add them to those that the machine trusts",
+                ),
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    Some("write the address with a name that the certificate is valid for")
+                }
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. } => {
+                    Some("renew the certificate; if it is current, set this machine's clock (NTP)")
+                }
+                _ => None,
+            },
+        ),
+        AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure) => (
+            format!("redis at `{server}` asks its clients for certificates: {error}"),
+            Some(
+                "huopan shows none: let the server take clients without one (`tls-auth-clients no`), and use a password",
+            ),
+        ),
+        InvalidMessage(_) => (
+            format!("redis at `{server}` does not speak TLS: {error}"),
+            Some("is it the port for TLS? An address without TLS begins with `redis://`"),
+        ),
+        error => (format!("redis at `{server}` and huopan do not agree on TLS: {error}"), None),
+    };
+    let failure = Error::config(what);
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
 }
 
 /// What an error of the client means. Its own text is the server's or the system's: it never holds the address.
 fn failure(server: &str, error: RedisError) -> Error {
+    if let Some(error) = tls_error(&error) {
+        return tls_failure(server, error);
+    }
     let (kind, what, hint) = match error.kind() {
+        ErrorKind::Io if cause(&error).is_some_and(|cause| !cause.is::<std::io::Error>()) => {
+            (Kind::Config, "cannot be asked from this machine", Some("see the certificates that it trusts"))
+        }
         ErrorKind::AuthenticationFailed => (Kind::Denied, "refuses user or password", Some("set them in the address")),
         ErrorKind::Server(ServerErrorKind::NoPerm) => (
             Kind::Denied,

@@ -108,6 +108,10 @@ impl Context<'_> {
         }
         let named = input.offer.get(OfferField::SkuIds);
         let all_read = named.map_or(AllRead::Yes, |raw| id::read_list(raw, &mut offer.named_skus));
+        if let (Some(raw), AllRead::No, false) = (named, all_read, input.sku_source == SkuSource::NotAsked) {
+            // Nobody can ask for them.
+            offer.rejected_skus.push(reject(RejectReason::IdInvalid, OfferField::SkuIds.name(), raw));
+        }
         if offer.named_skus.is_empty() && named.is_none() {
             offer.named_skus.extend(offer.skus.iter().map(|sku| sku.sku_id));
         }

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use chrono::NaiveDate;
 
 use crate::base::{Error, Result};
-use crate::config::gateway::{Endpoint, ErrorClass};
+use crate::config::gateway::{Endpoint, ErrorClass, TOKEN};
 use crate::config::pipeline::{FetchDetails, Units};
 use crate::config::{Gateway, Pipeline};
 use crate::extract::judge::{Judge, Judgement};
@@ -89,7 +89,7 @@ impl<'p> Source<'p> {
     }
 
     fn endpoint(&self, record: &Record) -> Result<&'p Endpoint> {
-        self.gateway.endpoints.get(&record.endpoint).ok_or_else(|| {
+        self.gateway.endpoint(&record.endpoint).ok_or_else(|| {
             Error::data(format!(
                 "a landed answer is of endpoint `{}`, which gateway `{}` does not have",
                 record.endpoint, self.gateway.name
@@ -256,7 +256,7 @@ impl<'p> Collector<'p> {
 /// Whether an endpoint's records are offers. Those of `off_sale` are none of today's picture: they only name ids.
 #[must_use]
 pub fn makes_offers(endpoint: &str) -> bool {
-    !matches!(endpoint, "shop" | "count" | "categories" | "off_sale" | "sku" | "time")
+    !matches!(endpoint, "shop" | "count" | "categories" | "off_sale" | "sku" | "time" | TOKEN)
 }
 
 #[cfg(test)]

@@ -55,6 +55,16 @@ async fn a_right_pipeline_is_told_in_one_line() {
 }
 
 #[tokio::test]
+async fn a_secret_that_is_too_short_is_right_and_worth_a_word() {
+    let place = Place::new();
+    place.write("p.toml", RIGHT);
+    let ended = huopan_with(place.path(), &["check", "p.toml"], &[("GOOD", "k3y5!")]).await;
+    let says = "warning: the secret `app_secret` of account `main` is so short that answers and messages that repeat it are \
+                kept as they are: is it whole?\n";
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, says), "{ended:?}");
+}
+
+#[tokio::test]
 async fn an_unknown_gateway() {
     let expected = r#"error: there is no gateway `portal`
  --> p.toml:2:11

@@ -303,6 +303,10 @@ async fn a_refresh_token_is_tried_and_its_token_kept_nowhere() {
     let examined = examine(&pipeline).await;
     assert_eq!((examined.one("token").status, examined.endpoint("item").status), (Status::Ok, Status::Ok));
     assert!(!format!("{:?}", examined.checks).contains("sim-token"));
+    let state = huopan::state::open(&pipeline.state).await.unwrap();
+    let today = huopan::base::time::beijing_day(huopan::base::Clock::now(&huopan::base::SystemClock));
+    let counted: u64 = state.counts(today).await.unwrap().iter().map(|counted| counted.calls).sum();
+    assert_eq!(counted, sim.journal().len() as u64, "the call for the token is counted as any other");
     place.write("refresh", "another-token");
     let examined = examine(&load(&path)).await;
     assert_eq!((examined.one("token").status, examined.code), (Status::Failed(Kind::Denied), 1));

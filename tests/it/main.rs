@@ -28,5 +28,6 @@ mod samples;
 mod shipped;
 mod sim;
 mod support;
+mod tls;
 mod traps;
 mod truth;

@@ -279,6 +279,20 @@ async fn what_was_landed_only_is_published_without_a_call() {
     assert_eq!(place.value("select calls_used from runs").await, calls.to_string());
 }
 
+#[tokio::test]
+async fn watermarks_go_by_the_gateways_clock_also_when_a_start_makes_no_call() {
+    let ahead = 7200;
+    let (place, sim, pipeline) = one_by_one(Options { clock_offset_seconds: ahead, ..options() }).await;
+    let begun = SystemClock.now().timestamp();
+    attempt(&pipeline, RunOptions { until_landed: true, ..on(20) }).await.unwrap();
+    let (landed, calls) = (SystemClock.now().timestamp(), sim.stats().calls);
+    let report = published(&pipeline, on(20)).await;
+    assert_eq!((report.calls, sim.stats().calls), (0, calls), "no answer shows the clock again");
+    let watermark = "select cast(extract(epoch from min(watermark_at)) as bigint) from shops";
+    let watermark: i64 = place.value(watermark).await.parse().unwrap();
+    assert!((begun + ahead - 2..=landed + ahead + 2).contains(&watermark), "{}", watermark - begun);
+}
+
 /// The definition without windows and categories, whose second page is the last.
 fn short_listing() -> String {
     let text = include_str!("../../schemas/gateways/portals.toml");

@@ -20,7 +20,7 @@ pub(super) fn document(pipeline: &Pipeline, survey: &Survey, price: &Price) -> s
         Start::Published => ("published", None),
     };
     let time: Duration = price.gateways.iter().map(|gateway| gateway.time).sum();
-    let shops = price.subjects.iter().filter(|subject| subject.subject != Subject::Items);
+    let shops = price.subjects.iter().filter(|subject| matches!(subject.subject, Subject::Shop { .. }));
     let items = price.subjects.iter().find(|subject| subject.subject == Subject::Items);
     serde_json::json!({
         "pipeline": pipeline.name,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::base::text::nearest;
 use crate::config::diagnostics::Problem;
 use crate::config::document::Entry;
-use crate::config::gateway::{ENDPOINTS, Endpoint, Http, OFFER_FIELDS, Paging, Window};
+use crate::config::gateway::{ENDPOINTS, Endpoint, Http, OFFER_FIELDS, Paging, TOKEN, Window};
 use crate::config::reader::{Section, suggestion};
 
 use super::requests::{self, Places};
@@ -20,6 +20,10 @@ pub(super) fn endpoints(root: &mut Section<'_>, http: Http, places: &Places<'_>)
         if !ENDPOINTS.contains(&entry.key.as_str()) && nearest(&entry.key, ENDPOINTS.iter().copied()).is_some() {
             let problem = Problem::at(&entry.key_place, format!("unknown endpoint `{}`", entry.key));
             section.report.add(problem.help(suggestion(&entry.key, ENDPOINTS.iter().copied())));
+        }
+        if entry.key == TOKEN {
+            let problem = Problem::at(&entry.key_place, "access tokens have a section of their own");
+            section.report.add(problem.help("write `[token]`, or call the endpoint something else"));
         }
         let endpoint = section.as_section(&entry.node, &entry.key)?;
         Some((entry.key.clone(), one_endpoint(endpoint, &entry.key, http, places)))

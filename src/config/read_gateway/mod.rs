@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
+use crate::base::text::nearest;
+
 use super::diagnostics::{Diagnostics, Place, Problem, Report};
 use super::document::{self, Node, Table, Value};
 use super::gateway::{Answer, Gateway, Http};
@@ -61,16 +63,27 @@ static NOWHERE: Place = Place { source: usize::MAX, span: 0..0 };
 pub(super) struct Read {
     pub gateway: Option<Gateway>,
     pub document: Table,
+    /// Its name is reported as a slip of the keyboard: this is the definition that it must mean.
+    pub is_guess: bool,
 }
 
 /// Reads a definition into a report. `None` when there is no document to speak of.
 pub(super) fn read(report: &Report, name_or_path: Text<'_>, base: &Path) -> Option<Read> {
-    let (document, source, text) = layered(report, name_or_path, base, &mut Vec::new())?;
+    let found = layered(report, name_or_path, base, &mut Vec::new());
+    let guess = if found.is_none() { meant(name_or_path.value) } else { None };
+    let guessed = || layered(report, Text { value: guess?, ..name_or_path }, base, &mut Vec::new());
+    let (document, source, text) = found.or_else(guessed)?;
     let place = Place { source, span: 0..0 };
     let before = report.count();
     let gateway = whole(Section::new(report, &document, &place), text);
     let gateway = gateway.filter(|_| report.count() == before);
-    Some(Read { gateway, document })
+    Some(Read { gateway, document, is_guess: guess.is_some() })
+}
+
+/// The built-in definition that a name without a definition must mean: the one that is suggested, a stroke or two away.
+fn meant(name: &str) -> Option<&'static str> {
+    const STROKES_MAX: usize = 2;
+    nearest(name, builtins()).filter(|near| strsim::damerau_levenshtein(name, near) <= STROKES_MAX)
 }
 
 /// The document of a definition, laid over what it extends; its source and its own text.
@@ -106,7 +119,9 @@ fn open(report: &Report, name: Text<'_>, base: &Path) -> Option<(PathBuf, String
         let problem = Problem::at(name.place, format!("there is no gateway `{}`", name.value));
         let names = builtins();
         let help = suggestion(name.value, names.iter().copied());
-        report.add(problem.help(format!("{help} A definition file is named by its path: `./{}.toml`", name.value)));
+        let stop = if help.ends_with('?') { "" } else { "." };
+        report
+            .add(problem.help(format!("{help}{stop} A definition file is named by its path: `./{}.toml`", name.value)));
         return None;
     }
     let path = base.join(name.value);

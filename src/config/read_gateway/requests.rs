@@ -3,7 +3,8 @@
 use crate::config::diagnostics::Problem;
 use crate::config::document::{Entry, Value};
 use crate::config::gateway::{
-    Algorithm, CredentialSpec, Http, OptionSpec, PLACES, ShopRules, Sign, Skip, TimeFormat, TokenRules, ValueEncoding,
+    Algorithm, CredentialSpec, Endpoint, Http, OptionSpec, PLACES, ShopRules, Sign, Skip, TOKEN, TimeFormat,
+    TokenRules, ValueEncoding,
 };
 use crate::config::reader::{Section, Text};
 use crate::config::template::Template;
@@ -202,12 +203,12 @@ pub(super) fn token(
     }
     let path = path(&mut section, places);
     let http = section.choice("http", super::HTTP).unwrap_or(http);
-    let params = params(&mut section, places);
+    let endpoint = Endpoint { path, http, params: params(&mut section, places), ..Endpoint::named(TOKEN) };
     let credential = section.text("credential").and_then(|text| secret_name(&section, text, credentials));
     let needs = section.text("needs").and_then(|text| secret_name(&section, text, credentials));
     let (token, expires) = (section.pointers("token"), section.pointers("expires"));
     section.finish();
-    Some(TokenRules { path, http, params, credential: credential?, needs: needs?, token, expires })
+    Some(TokenRules { endpoint, credential: credential?, needs: needs?, token, expires })
 }
 
 /// The name of a secret credential.

@@ -256,12 +256,12 @@ fn the_shipped_definitions_declare_what_their_sources_say() {
     );
 
     let token = built_in("aop").token.unwrap();
-    assert_eq!(token.path.unwrap().to_string(), "http/1/system.oauth2/getToken/{app_key}");
+    assert_eq!(token.endpoint.path.unwrap().to_string(), "http/1/system.oauth2/getToken/{app_key}");
     assert_eq!(
-        (token.http, token.credential.as_str(), token.needs.as_str()),
+        (token.endpoint.http, token.credential.as_str(), token.needs.as_str()),
         (Http::Post, "access_token", "refresh_token")
     );
-    let params: Vec<_> = token.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let params: Vec<_> = token.endpoint.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let expected = [
         "grant_type=refresh_token",
         "client_id={app_key}",

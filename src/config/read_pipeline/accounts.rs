@@ -14,6 +14,9 @@ use crate::config::reader::{Section, Text, suggestion};
 use super::secrets::{self, is_reference, reference, refuse_inline, resolve, trimmed, unbroken};
 use super::{Details, Scope};
 
+/// What a proxy may be asked by. `socks5` looks names up on this machine, `socks5h` lets the proxy do it.
+const PROXIES: &[&str] = &["http", "https", "socks5", "socks5h"];
+
 /// Whose accounts they are.
 pub(super) struct Accounts {
     /// Those of the pipeline's gateway.
@@ -148,7 +151,7 @@ fn account(mut section: Section<'_>, scope: &Scope<'_>, side: Side) -> Option<Ac
     let allowed = gateway.and_then(|gateway| licensed(&section, gateway, licence));
     let calls_per_day = calls_per_day(&mut section, allowed, licence);
     let calls_per_second = calls_per_second(&mut section, gateway);
-    let proxy = secrets::address(&mut section, scope, "proxy", &["http", "https"]);
+    let proxy = secrets::address(&mut section, scope, "proxy", PROXIES);
     section.finish();
     let key = ledger_key(gateway, &credentials);
     Some(Account { name: name?, credentials, key, calls_per_day, calls_per_second, proxy })
@@ -224,7 +227,8 @@ fn mask_all(section: &Section<'_>, plain: impl Fn(&str) -> bool) {
 
 fn credentials(section: &Section<'_>, gateway: &Gateway, scope: &Scope<'_>) -> BTreeMap<String, Credential> {
     let find = |name: &str| gateway.credentials.iter().find(|spec| spec.name == name);
-    mask_all(section, |name| find(name).is_some_and(|spec| !spec.secret));
+    // What is plain to a gateway that is guessed may be a secret to the one that is meant.
+    mask_all(section, |name| !scope.guesses(gateway) && find(name).is_some_and(|spec| !spec.secret));
     let mut found = BTreeMap::new();
     for entry in &section.table.entries {
         let Some(spec) = find(&entry.key) else {

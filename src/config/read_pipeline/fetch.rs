@@ -43,6 +43,7 @@ pub(super) fn details<'a>(root: &Section<'a>, scope: &Scope<'a>, shown_folder: &
     };
     let read = read_gateway::read(scope.report, named, shown_folder);
     let canonical = read.as_ref().map(|read| super::canonical(&read.document)).unwrap_or_default();
+    let is_guess = read.as_ref().is_some_and(|read| read.is_guess);
     let mut gateway = read.and_then(|read| read.gateway);
     let before = scope.report.count();
     if let Some(gateway) = &mut gateway {
@@ -50,7 +51,7 @@ pub(super) fn details<'a>(root: &Section<'a>, scope: &Scope<'a>, shown_folder: &
         check_details(scope, gateway, named, url.is_some());
     }
     let usable = scope.report.count() == before;
-    Some(Details { named, gateway, usable, canonical })
+    Some(Details { named, gateway, is_guess, usable, canonical })
 }
 
 fn check_details(scope: &Scope<'_>, gateway: &Gateway, named: Text<'_>, has_url: bool) {

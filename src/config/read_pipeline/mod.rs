@@ -46,6 +46,8 @@ struct Scope<'a> {
     named: Option<Text<'a>>,
     /// `None` while the gateway itself could not be read.
     gateway: Option<Gateway>,
+    /// The gateway is the one that a misspelt name must mean: what is checked against it is reported, too.
+    is_guess: bool,
     /// The gateway that gives details, where the pipeline names one.
     details: Option<Details<'a>>,
     /// Captured answers are loaded: nobody is asked.
@@ -58,10 +60,22 @@ struct Details<'a> {
     named: Text<'a>,
     /// `None` while it could not be read.
     gateway: Option<Gateway>,
+    /// As [`Scope::is_guess`].
+    is_guess: bool,
     /// It was not reported as one that cannot give details: somebody must ask it.
     usable: bool,
     /// Its definition as canonical text.
     canonical: String,
+}
+
+impl Scope<'_> {
+    /// Whether this gateway is one that a misspelt name must mean.
+    fn guesses(&self, gateway: &Gateway) -> bool {
+        let own = self.gateway.as_ref().filter(|_| self.is_guess);
+        let details = self.details.as_ref().filter(|details| details.is_guess);
+        let guessed = own.into_iter().chain(details.and_then(|details| details.gateway.as_ref()));
+        guessed.into_iter().any(|guessed| guessed.name == gateway.name)
+    }
 }
 
 /// Reads and checks a pipeline.
@@ -104,6 +118,7 @@ fn whole(mut root: Section<'_>, path: &Path, env: &Environment<'_>) -> Option<Pi
         env,
         folder,
         named,
+        is_guess: read.as_ref().is_some_and(|read| read.is_guess),
         gateway: read.and_then(|read| read.gateway),
         details: None,
         files_only: root.table.get("files").is_some(),
@@ -184,7 +199,7 @@ fn put_address(gateway: &mut Gateway, url: Option<String>) {
         gateway.url = url;
     }
     let joined = gateway.endpoints.values().any(|endpoint| endpoint.path.is_some());
-    let joined = joined || gateway.token.as_ref().is_some_and(|token| token.path.is_some());
+    let joined = joined || gateway.token.as_ref().is_some_and(|token| token.endpoint.path.is_some());
     if joined && !gateway.url.is_empty() && !gateway.url.ends_with('/') {
         gateway.url.push('/');
     }

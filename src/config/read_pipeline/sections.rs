@@ -6,7 +6,7 @@ use crate::base::Secret;
 use crate::config::diagnostics::Problem;
 use crate::config::document::{Entry, Value};
 use crate::config::location::normal;
-use crate::config::pipeline::{DtFrom, Files, Pack, StateConfig, Units};
+use crate::config::pipeline::{DtFrom, Files, Pack, RedisConfig, StateConfig, Units};
 use crate::config::reader::{Section, Text, suggestion};
 
 use super::Scope;
@@ -129,12 +129,44 @@ pub(super) fn state(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<StateCo
     let Some(mut section) = root.section("state") else { return here(DEFAULT) };
     let referred = section.table.get("url").is_some_and(|entry| secrets::is_reference(&entry.node.value));
     let state = if referred {
-        secrets::address(&mut section, scope, "url", &["redis", "rediss"]).map(StateConfig::Redis)
+        secrets::address(&mut section, scope, "url", &["redis", "rediss"]).map(redis)
     } else {
         section.text("url").map_or_else(|| here(DEFAULT), |text| literal_state(scope, text))
     };
+    let authorities = section.text("ca");
     section.finish();
-    state
+    match (state?, authorities) {
+        (StateConfig::Redis(server), Some(file)) if server.address.expose().starts_with("rediss://") => {
+            Some(StateConfig::Redis(RedisConfig { ca: Some(certificates(scope, file)?), ..server }))
+        }
+        (_, Some(file)) => {
+            let problem = Problem::at(file.place, "`ca` is of no use here: no certificate is asked for");
+            scope.report.add(problem.help("remove the line, or ask a Redis with TLS: an address with `rediss://`"));
+            None
+        }
+        (state, None) => Some(state),
+    }
+}
+
+fn redis(address: Secret) -> StateConfig {
+    StateConfig::Redis(RedisConfig { address, ca: None })
+}
+
+/// A file with at least one certificate.
+fn certificates(scope: &Scope<'_>, file: Text<'_>) -> Option<String> {
+    let bad = |message: String, help: &str| {
+        scope.report.add(Problem::at(file.place, message).help(help));
+        None
+    };
+    let help = "a PEM file: `-----BEGIN CERTIFICATE-----` and what follows";
+    match std::fs::read_to_string(scope.folder.join(file.value)) {
+        Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Some(pem),
+        Ok(_) => bad(format!("`{}` holds no certificate", file.value), help),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            bad(format!("`{}` is not text", file.value), help)
+        }
+        Err(error) => bad(format!("cannot read `{}`: {error}", file.value), "the path is relative to this file"),
+    }
 }
 
 /// A file, or a Redis whose address is no secret.
@@ -155,9 +187,7 @@ fn literal_state(scope: &Scope<'_>, text: Text<'_>) -> Option<StateConfig> {
             bad("the address of the state store holds a user or a password".into(), help)
         }
         Some(("redis" | "rediss", _)) => match url::Url::parse(text.value) {
-            Ok(url) if url.host_str().is_some_and(|host| !host.is_empty()) => {
-                Some(StateConfig::Redis(Secret::new(text.value)))
-            }
+            Ok(url) if url.host_str().is_some_and(|host| !host.is_empty()) => Some(redis(Secret::new(text.value))),
             _ => {
                 bad(format!("`{}` is no address", text.value), "`redis://HOST:PORT/DATABASE`, or `rediss://` with TLS")
             }

@@ -16,6 +16,7 @@ const SECRET: &str = "s3cr3t-Hunter2-value";
 fn environment(name: &str) -> Option<String> {
     match name {
         "GOOD" => Some(format!(" {SECRET}\n")),
+        "SHORT" => Some("k3y5!".into()),
         "EMPTY" => Some("  \n".into()),
         "SPACED" => Some(format!("{SECRET} {SECRET}")),
         "BROKEN" => Some(format!("{SECRET}\r\n{SECRET}")),
@@ -79,6 +80,15 @@ fn a_right_pipeline_becomes_values_with_their_defaults() {
     let Location::Folder(lake) = &pipeline.lake.location else { panic!("{:?}", pipeline.lake) };
     assert!(lake.is_absolute() && lake.ends_with("lake"));
     assert!(pipeline.files.is_none() && pipeline.items.is_empty());
+}
+
+#[test]
+fn a_secret_that_is_too_short_to_be_looked_for_is_worth_a_word() {
+    assert_eq!(load(RIGHT).unwrap().cautions(), [""; 0]);
+    let cautions = load(&RIGHT.replace("env:GOOD", "env:SHORT")).unwrap().cautions();
+    let [caution] = &cautions[..] else { panic!("{cautions:?}") };
+    assert!(caution.starts_with("the secret `app_secret` of account `main` is so short"), "{caution}");
+    assert!(!caution.contains("k3y5!"));
 }
 
 #[test]

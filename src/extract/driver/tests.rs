@@ -22,6 +22,8 @@ struct Answer {
     body: String,
     /// The connection breaks after the body.
     cut: bool,
+    /// It never comes.
+    late: bool,
 }
 
 fn ok(body: impl Into<String>) -> Answer {
@@ -45,7 +47,10 @@ async fn serve(answer: impl Fn(usize, &Params) -> Answer + Send + Sync + 'static
             let both = [query.as_bytes(), b"&", &form].concat();
             let params: Params = url::form_urlencoded::parse(&both).into_owned().collect();
             let number = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            let Answer { status, headers, body, cut } = answer(number, &params);
+            let Answer { status, headers, body, cut, late } = answer(number, &params);
+            if late {
+                std::future::pending::<()>().await;
+            }
             let mut response = axum::response::Response::builder().status(status);
             for (name, value) in headers {
                 response = response.header(name, value);
@@ -123,6 +128,21 @@ async fn run(pipeline: &Pipeline) -> Ran {
 
 async fn run_with(pipeline: &Pipeline, sink: Memory, cancel: CancellationToken, clock: Arc<dyn Clock>) -> Ran {
     let state = crate::state::in_memory().await.unwrap();
+    run_on(state.as_ref(), pipeline, sink, cancel, clock).await
+}
+
+/// The same with a state that runs share.
+async fn again(state: &dyn StateStore, pipeline: &Pipeline) -> Ran {
+    run_on(state, pipeline, Memory::default(), CancellationToken::new(), Arc::new(SystemClock)).await
+}
+
+async fn run_on(
+    state: &dyn StateStore,
+    pipeline: &Pipeline,
+    sink: Memory,
+    cancel: CancellationToken,
+    clock: Arc<dyn Clock>,
+) -> Ran {
     let job = Job {
         pipeline,
         work: crate::plan::work(pipeline).unwrap(),
@@ -132,7 +152,7 @@ async fn run_with(pipeline: &Pipeline, sink: Memory, cancel: CancellationToken, 
         until: clock.now(),
         answered: &crate::extract::answered::Nothing,
         earlier_calls: HashMap::new(),
-        state: state.as_ref(),
+        state,
         holder: "test",
         clocks: Default::default(),
         reads_cache: true,
@@ -427,6 +447,108 @@ async fn one_redirect_among_good_answers_costs_a_page_and_not_the_run() {
     pipeline.gateway = one_worker(pipeline.gateway);
     let ran = run(&pipeline).await;
     assert!(ran.reason().unwrap().contains("HTTP 302"), "{:?}", ran.reason());
+}
+
+#[tokio::test]
+async fn a_cached_detail_is_not_used_for_an_offer_that_was_modified_after_it_came() {
+    let modified = Arc::new(Mutex::new(testing::at("2026-01-01T00:00:00Z")));
+    let listed = Arc::clone(&modified);
+    let url = serve(move |_, params| match params["method"].as_str() {
+        "listing" => {
+            let modified = listed.lock().unwrap().timestamp_millis();
+            ok(format!(r#"{{"list_response":{{"items":{{"item":[{{"item_id":1,"modified":{modified}}}]}}}}}}"#))
+        }
+        _ => shop_of(1, params),
+    })
+    .await;
+    let mut pipeline = one_shop(&url);
+    pipeline.fetch.details = FetchDetails::All;
+    let gateway = &mut pipeline.gateway;
+    let at = vec![testing::pointer("/modified")];
+    gateway.offer.insert("modified_at".into(), crate::config::gateway::FieldSource { at, ..Default::default() });
+    gateway.endpoints.get_mut("item").unwrap().cache_seconds = Some(86_400);
+    let state = crate::state::in_memory().await.unwrap();
+    let mut asked = Vec::new();
+    // First seen; as it was; modified a minute after the answer came.
+    let later = SystemClock.now() + chrono::TimeDelta::minutes(1);
+    for modified_at in [testing::at("2026-01-01T00:00:00Z"), testing::at("2026-01-01T00:00:00Z"), later] {
+        *modified.lock().unwrap() = modified_at;
+        let ran = again(state.as_ref(), &pipeline).await;
+        assert_eq!(ran.reason(), None);
+        let detail = ran.attempts.iter().find(|attempt| attempt.record.endpoint == "item").unwrap();
+        asked.push(detail.record.copied_from.is_none());
+    }
+    assert_eq!(asked, [true, false, true]);
+}
+
+#[tokio::test]
+async fn an_account_refused_at_one_gateway_or_address_may_ask_at_another() {
+    let refusing = serve(|_, _| ok(r#"{"error_response":{"code":10002,"msg":"Invalid signature"}}"#)).await;
+    let answering = serve(|_, params| shop_of(2, params)).await;
+    let state = crate::state::in_memory().await.unwrap();
+    let asked = async |url: &str, name: &str| {
+        let gateway = Gateway { name: name.into(), ..one_worker(testing::gateway(url)) };
+        let ran = again(state.as_ref(), &Pipeline { gateway, ..one_shop(url) }).await;
+        (ran.facts.is_ok(), ran.attempts.len())
+    };
+    assert_eq!(asked(&refusing, "one").await, (false, 1));
+    assert_eq!(asked(&refusing, "one").await, (false, 0), "there it rests");
+    assert_eq!(asked(&refusing, "another").await, (false, 1), "another gateway has not said no");
+    assert_eq!(asked(&answering, "one").await, (true, 2), "nor has another address");
+}
+
+#[tokio::test]
+async fn a_span_that_can_be_halved_is_asked_for_twice_when_it_takes_too_long() {
+    // Whatever is not narrowed to a day takes too long.
+    let url = serve(|_, params| match (params["method"].as_str(), params.get("start")) {
+        ("listing", None) => Answer { late: true, ..ok("") },
+        _ => shop_of(2, params),
+    })
+    .await;
+    let mut pipeline = one_shop(&url);
+    let gateway = &mut pipeline.gateway;
+    gateway.limits.read_seconds = 0.1;
+    gateway.limits.connect_seconds = 0.1;
+    gateway.limits.attempts_max = 5;
+    let window = crate::config::gateway::Window {
+        start: "start".into(),
+        end: Some("end".into()),
+        time: None,
+        field: "modified_at".into(),
+        drop: Vec::new(),
+        params: Vec::new(),
+        overlap_seconds: 600,
+    };
+    gateway.endpoints.get_mut("listing").unwrap().window = Some(window.clone());
+    let ran = run(&pipeline).await;
+    let whole = |ran: &Ran| {
+        let of =
+            |attempt: &&Attempt| attempt.record.endpoint == "listing" && !attempt.record.request.contains_key("start");
+        ran.attempts.iter().filter(of).count()
+    };
+    assert_eq!(whole(&ran), 2, "{:?}", ran.endpoints());
+    assert!(ran.attempts.iter().any(|attempt| attempt.record.request.contains_key("start")), "it was halved");
+    // What cannot be halved is asked for as often as any call.
+    pipeline.gateway.endpoints.get_mut("listing").unwrap().window =
+        Some(crate::config::gateway::Window { end: None, ..window });
+    assert_eq!(whole(&run(&pipeline).await), 5);
+}
+
+#[tokio::test]
+async fn a_storm_of_as_many_throttles_as_a_call_has_tries_gives_no_page_up() {
+    // Each page is throttled three times, which are all the tries of a call that fails.
+    let seen: Mutex<HashMap<Params, usize>> = Mutex::default();
+    let url = serve(move |_, params| {
+        let mut params = params.clone();
+        params.retain(|name, _| !matches!(name.as_str(), "timestamp" | "sign"));
+        let mut seen = seen.lock().unwrap();
+        let before = seen.entry(params.clone()).or_default();
+        *before += 1;
+        if params["method"] == "listing" && *before <= 3 { status(429, "{}") } else { shop_of(6, &params) }
+    })
+    .await;
+    let ran = run(&one_shop(&url)).await;
+    assert_eq!((ran.reason(), ran.facts().throttles), (None, 9));
 }
 
 #[tokio::test]

@@ -87,7 +87,16 @@ fn without_an_entry_the_general_rules_decide() {
         ("not allowed (acl)", Auth),
         ("签名错误", Auth),
         ("Invalid sign", Auth),
+        ("sign错误", Auth),
+        ("invalid_sign", Auth),
+        ("com.example.InvalidSignatureException: no", Auth),
+        ("the Signature, is wrong", Auth),
+        ("gw.APIACLRefused", Auth),
+        ("denied(ACL)", Auth),
         ("a new design for oracles", Item),
+        ("ORACLE error ORA-00942", Item),
+        ("the task was assigned, its owner signed up, signals follow", Item),
+        ("redesignSigned DESIGN signaturely", Item),
         ("未知错误", Item),
     ] {
         check(200, &format!(r#"{{"error_response":{{"code":"99999","msg":"{message}"}}}}"#), Some(class));
@@ -137,6 +146,34 @@ fn the_wait_is_the_headers_else_the_definitions() {
     assert_eq!(wait(Some("0")), Some(0));
     assert_eq!(wait(Some("Fri, 20 Nov 2026 12:00:07 GMT")), Some(7));
     assert_eq!(wait(None), Some(10));
+}
+
+#[test]
+fn whoever_is_to_wait_more_than_120_seconds_has_no_calls_left_whatever_says_so() {
+    let fault = |retry_after: &str, status, body: &str| {
+        let record = Record { retry_after: Some(retry_after.to_owned()), ..testing::record(status) };
+        match judge_as("listing", &record, body) {
+            Judgement::Fault(fault) => (fault.class, fault.wait.map(|wait| wait.as_secs())),
+            Judgement::Good => panic!("good"),
+        }
+    };
+    assert_eq!(fault("120", 429, "{}"), (Throttle, Some(120)));
+    assert_eq!(fault("121", 429, "{}"), (Quota, Some(121)));
+    assert_eq!(fault("Fri, 20 Nov 2026 12:02:01 GMT", 429, "{}"), (Quota, Some(121)));
+    assert_eq!(fault("600", 200, r#"{"error_code":"gw.QosAppFrequencyLimit"}"#), (Quota, Some(600)));
+    // A gateway that is busy is no account without calls; it is not asked earlier all the same.
+    assert_eq!(fault("600", 503, "busy"), (Retry, Some(600)));
+    assert_eq!(fault("600", 200, r#"{"error_response":{"code":10002}}"#), (Auth, Some(600)));
+}
+
+#[test]
+fn a_date_to_wait_until_is_by_the_gateways_clock() {
+    // Ours is an hour slow.
+    let date = Some("Fri, 20 Nov 2026 13:00:00 GMT".to_owned());
+    let retry_after = Some("Fri, 20 Nov 2026 13:00:09 GMT".to_owned());
+    let record = Record { date, retry_after, ..testing::record(429) };
+    let Judgement::Fault(fault) = judge_as("listing", &record, "{}") else { panic!("good") };
+    assert_eq!((fault.class, fault.wait), (Throttle, Some(Duration::from_secs(9))));
 }
 
 #[test]

@@ -216,6 +216,31 @@ fn a_shop_is_listed_whole_when_its_last_whole_listing_is_full_days_ago() {
 }
 
 #[test]
+fn details_or_skus_that_are_asked_for_since_make_a_shop_be_listed_whole() {
+    let offer = |detailed, skus: &[i64]| KnownOffer { detailed, sku_ids: skus.to_vec(), ..KnownOffer::default() };
+    // Of ten offers, how many the picture of yesterday holds a detail of, and how many with SKUs.
+    let listed = |details, skus, detailed: i64, with_skus: i64| {
+        let mut world = world(&["a"], &[], skus).with_yesterday(1..11);
+        world.pipeline.fetch.details = details;
+        for (id, known) in &mut world.known.shops.get_mut("a").unwrap().offers {
+            *known = offer(*id <= detailed, if *id <= with_skus { &[7] } else { &[] });
+        }
+        let mut schedule = world.schedule();
+        tasks(&mut schedule);
+        settle(&mut schedule, &Task::Count { shop: 0 }, Outcome::Counted(10));
+        tasks(&mut schedule);
+        if schedule.slice(0, ListKind::OnSale, 0).0.is_some() { Listed::Changed } else { Listed::Whole }
+    };
+    use FetchDetails::{Changed, Missing, Off};
+    assert_eq!(listed(Off, Off, 0, 0), Listed::Changed);
+    assert_eq!(listed(Missing, Off, 0, 0), Listed::Whole, "details are new");
+    assert_eq!(listed(Missing, Off, 8, 0), Listed::Whole, "most nights of them have failed");
+    assert_eq!(listed(Missing, Off, 9, 0), Listed::Changed, "one is refused every night");
+    assert_eq!(listed(Off, Changed, 0, 0), Listed::Whole, "SKUs are new");
+    assert_eq!(listed(Off, Changed, 0, 1), Listed::Changed);
+}
+
+#[test]
 fn the_stalest_shops_go_first_when_calls_are_short() {
     let mut world = world(&["a", "b", "c"], &[], FetchDetails::Off);
     for (id, day) in [("a", 20), ("b", 18)] {

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::base::Money;
 use crate::config::Pipeline;
-use crate::config::gateway::Gateway;
-use crate::config::pipeline::{FetchDetails, FetchListing, OnQuota};
+use crate::config::gateway::{Gateway, TOKEN};
+use crate::config::pipeline::{Account, FetchDetails, FetchListing, OnQuota};
 use crate::plan::{CountFrom, KnownShop, ShopIdFrom, ShopWork};
 
 use super::quota::{Needs, Purse, scope};
@@ -176,6 +176,38 @@ impl<'a> Pricer<'a> {
         ];
         spare(&mut lines, None, answered);
         Some(SubjectPrice::new(Subject::Items, Offers::Counted(asked), lines))
+    }
+
+    /// The access tokens of the accounts that take part. How long the gateway lets one live, only its answer says.
+    pub(super) fn tokens(&self, subjects: &[SubjectPrice]) -> Option<SubjectPrice> {
+        // A run that is under way has them.
+        let needs = self.needs(subjects, Calls::planned);
+        let needs = needs.into_iter().filter(|_| !self.survey.is_under_way);
+        let lines: Vec<Line> = needs.filter_map(|(source, needs)| self.tokens_of(source, &needs)).collect();
+        (!lines.is_empty()).then(|| SubjectPrice::new(Subject::Tokens, Offers::Counted(0), lines))
+    }
+
+    fn tokens_of(&self, source: Source, needs: &Needs) -> Option<Line> {
+        let rules = self.gateway(source).token.as_ref()?;
+        let accounts = match (source, &self.pipeline.details) {
+            (Source::Details, Some(details)) => &details.accounts,
+            _ => &self.pipeline.accounts,
+        };
+        let shares = self.purse(source).shares(needs);
+        let takes_part = |(place, share): (usize, &u64)| *share > 0 || place == 0;
+        let token = |account: &Account| match account.credentials.contains_key(&rules.needs) {
+            false => Calls::ZERO,
+            // The token that is given may still be good.
+            true if account.credentials.contains_key(&rules.credential) => Calls::estimate(0, 1),
+            true => Calls::estimate(1, 1),
+        };
+        let calls: Calls = accounts
+            .iter()
+            .zip(shares.iter().enumerate())
+            .filter(|(_, share)| takes_part(*share))
+            .map(|(account, _)| token(account))
+            .sum();
+        (calls != Calls::ZERO).then_some(Line { source, endpoint: TOKEN, calls })
     }
 
     /// The scope of the calls of a line about a subject.

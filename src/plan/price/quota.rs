@@ -12,7 +12,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use crate::base::time::beijing_day;
 use crate::config::gateway::{Limits, QuotaScope};
 use crate::config::pipeline::{Account, AccountChoice};
-use crate::state::{AccountHealth, Counted};
+use crate::state::{AccountHealth, Counted, RestKind};
 
 /// No day further away is looked at: calls that do not fit into a year never fit.
 pub const DAYS_MAX: u64 = 366;
@@ -37,7 +37,8 @@ pub struct AccountQuota {
 }
 
 impl AccountQuota {
-    /// An account as the state store knows it: its counts of today, its rests.
+    /// An account as the state store knows it: its counts of today, its rests. That the gateway has refused its credentials
+    /// is no matter of calls: they may be others by now, and if not, whoever asks hears of it.
     #[must_use]
     pub fn new(account: &Account, counts: &[Counted], health: &[AccountHealth]) -> Self {
         let own = counts.iter().filter(|counted| counted.account == account.key);
@@ -47,7 +48,10 @@ impl AccountQuota {
             calls_per_day: account.calls_per_day,
             calls_per_second: account.calls_per_second,
             used: own.map(|counted| (counted.scope.clone(), counted.calls)).collect(),
-            rests: rests.map(|(scope, rest)| (scope.clone(), rest.until)).collect(),
+            rests: rests
+                .filter(|(_, rest)| rest.kind == RestKind::Quota)
+                .map(|(scope, rest)| (scope.clone(), rest.until))
+                .collect(),
         }
     }
 

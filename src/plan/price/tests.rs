@@ -294,7 +294,7 @@ fn the_stalest_shops_go_first_where_a_run_may_go_on_another_day() {
     let order = |pipeline: &Pipeline| {
         let id = |subject: SubjectPrice| match subject.subject {
             Subject::Shop { id, .. } => id.unwrap(),
-            Subject::Items => unreachable!(),
+            Subject::Items | Subject::Tokens => unreachable!(),
         };
         price(pipeline, &surveyed).subjects.into_iter().map(id).collect::<Vec<_>>()
     };

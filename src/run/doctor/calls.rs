@@ -211,7 +211,11 @@ impl Asker<'_, '_, '_> {
         let name = self.accounts[account].name.clone();
         if self.prober.renews_token(self.place, account) {
             match self.prober.renew_token(self.place, account).await {
-                Ok(()) => self.visit.add("token", &name, Status::Ok, "the access token was renewed"),
+                Ok(None) => self.visit.add("token", &name, Status::Ok, "the access token was renewed"),
+                Ok(Some(why)) => {
+                    self.visit.advise("token", &name, not_sent(&why));
+                    return false;
+                }
                 Err(error) => {
                     self.visit.fail("token", &name, &error);
                     return true;

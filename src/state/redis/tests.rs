@@ -3,7 +3,10 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+
 use super::*;
+use crate::base::Secret;
 use crate::state::{RestKind, State, conformance};
 
 /// A server of its own for a test.
@@ -11,8 +14,13 @@ struct Server {
     child: Child,
     /// Kept open: the server writes its log there.
     _log: BufReader<ChildStdout>,
+    scheme: &'static str,
     port: u16,
     _folder: tempfile::TempDir,
+}
+
+fn config(address: impl Into<String>) -> RedisConfig {
+    RedisConfig { address: Secret::new(address), ca: None }
 }
 
 impl Server {
@@ -39,8 +47,11 @@ impl Server {
     fn try_start(program: &OsString, options: &[&str]) -> std::io::Result<Option<Self>> {
         let folder = tempfile::tempdir()?;
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let speaks_tls = options.contains(&"--tls-cert-file");
+        let (scheme, at) = if speaks_tls { ("rediss", "--tls-port") } else { ("redis", "--port") };
         let mut child = Command::new(program)
-            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no", "--dir"])
+            .args(if speaks_tls { &["--port", "0"][..] } else { &[] })
+            .args(["--bind", "127.0.0.1", at, &port.to_string(), "--save", "", "--appendonly", "no", "--dir"])
             .arg(folder.path())
             .args(options)
             .stdin(Stdio::null())
@@ -50,7 +61,7 @@ impl Server {
         let mut line = String::new();
         while log.read_line(&mut line)? > 0 {
             if line.contains("Ready to accept connections") {
-                return Ok(Some(Self { child, _log: log, port, _folder: folder }));
+                return Ok(Some(Self { child, _log: log, scheme, port, _folder: folder }));
             }
             line.clear();
         }
@@ -58,8 +69,8 @@ impl Server {
         Ok(None)
     }
 
-    fn address(&self, user: &str) -> Secret {
-        Secret::new(format!("redis://{user}127.0.0.1:{}", self.port))
+    fn address(&self, user: &str) -> RedisConfig {
+        config(format!("{}://{user}127.0.0.1:{}", self.scheme, self.port))
     }
 
     async fn state(&self) -> State {
@@ -67,7 +78,7 @@ impl Server {
     }
 
     async fn tell<T: FromRedisValue>(&self, command: &str) -> T {
-        let client = redis::Client::open(self.address("").expose()).unwrap();
+        let client = redis::Client::open(self.address("").address.expose()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let mut words = command.split(' ');
         redis::cmd(words.next().unwrap()).arg(words.collect::<Vec<_>>()).query_async(&mut connection).await.unwrap()
@@ -122,7 +133,7 @@ async fn a_wrong_password_is_named_and_not_shown() {
 async fn a_server_that_does_not_answer_is_named() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let server = listener.local_addr().unwrap();
-    let address = Secret::new(format!("redis://user:hidden-password@{server}/2"));
+    let address = config(format!("redis://user:hidden-password@{server}/2"));
     let check = |error: Error| {
         assert_eq!(error.kind(), Kind::Unavailable, "{error:?}");
         assert_eq!(error.to_string(), format!("redis at `{server}` does not answer"));
@@ -133,7 +144,7 @@ async fn a_server_that_does_not_answer_is_named() {
     drop(listener);
     check(Redis::connect(&address, PATIENCE).await.expect_err("refused"));
     for none in ["", "redis://", "state.db", "http://somewhere/"] {
-        let error = Redis::open(&Secret::new(none)).await.expect_err("no address");
+        let error = Redis::open(&config(none)).await.expect_err("no address");
         assert_eq!(error.kind(), Kind::Config, "{none}: {error:?}");
     }
 }
@@ -152,4 +163,135 @@ async fn keys_of_a_newer_version_are_refused_and_damaged_ones_named() {
     let error = Redis::open(&server.address("")).await.expect_err("newer");
     assert_eq!(error.kind(), Kind::Storage);
     assert_eq!(error.to_string(), format!("{at} keeps state of version 2; this huopan knows version 1"));
+}
+
+/// A folder with the certificate of a server, its key, and the authority that signed it.
+struct Certificates {
+    folder: tempfile::TempDir,
+    /// The authority's own, in PEM.
+    ca: String,
+}
+
+impl Certificates {
+    /// A certificate of this name, not valid after this year.
+    fn of(name: &str, year: i32) -> Self {
+        // What `main` does for the binary.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let folder = tempfile::tempdir().unwrap();
+        // Two authorities are told apart by their names.
+        authority.distinguished_name.push(DnType::CommonName, folder.path().display().to_string());
+        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_after = date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let own = params.signed_by(&key, &authority).unwrap();
+        let certificates = Self { folder, ca: authority.pem() };
+        for (file, pem) in [("own.pem", own.pem()), ("key.pem", key.serialize_pem()), ("ca.pem", authority.pem())] {
+            std::fs::write(certificates.folder.path().join(file), pem).unwrap();
+        }
+        certificates
+    }
+
+    fn path(&self, file: &str) -> String {
+        self.folder.path().join(file).display().to_string()
+    }
+
+    /// A server that speaks nothing but TLS.
+    fn serve(&self, test: &str, clients: &str) -> Option<Server> {
+        let [own, key, ca] = ["own.pem", "key.pem", "ca.pem"].map(|file| self.path(file));
+        let files = ["--tls-cert-file", &own, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
+        Server::start(test, &[&files[..], &["--tls-auth-clients", clients]].concat())
+    }
+
+    /// Its address, and who is trusted to have signed its certificate.
+    fn trusted(&self, server: &Server) -> RedisConfig {
+        RedisConfig { ca: Some(self.ca.clone()), ..server.address("") }
+    }
+}
+
+/// Why a server is not asked: the message and the hint.
+async fn refused(config: &RedisConfig) -> (Kind, String) {
+    let error = Redis::open(config).await.expect_err("refused");
+    (error.kind(), format!("{error}; {}", error.hint().unwrap_or_default()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_with_tls_does_what_every_store_does() {
+    let certificates = Certificates::of("127.0.0.1", 2100);
+    let name = "a_server_with_tls_does_what_every_store_does";
+    let Some(server) = certificates.serve(name, "no") else { return };
+    let config = certificates.trusted(&server);
+    let (one, another) = (Redis::open(&config).await.unwrap(), Redis::open(&config).await.unwrap());
+    conformance::check(Arc::new(one), Arc::new(another)).await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_ends_the_talk() {
+    let certificates = Certificates::of("127.0.0.1", 2100);
+    let name = "a_certificate_that_is_not_trusted_ends_the_talk";
+    let Some(server) = certificates.serve(name, "no") else { return };
+    let at = format!("redis at `127.0.0.1:{}`", server.port);
+    // Signed by nobody whom this machine, or the pipeline, knows.
+    let strangers = Certificates::of("127.0.0.1", 2100);
+    for config in [server.address(""), strangers.trusted(&server)] {
+        let (kind, said) = refused(&config).await;
+        let says =
+            format!("the certificate of {at} is not trusted: UnknownIssuer; name who signed it: `ca = \"FILE\"`");
+        assert!(kind == Kind::Config && said.starts_with(&says), "{said}");
+    }
+    // `#insecure` asks the client not to look.
+    let address = format!("{}/#insecure", server.address("").address.expose());
+    assert_eq!(refused(&config(address)).await.0, Kind::Config);
+    let broken = RedisConfig {
+        ca: Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into()),
+        ..server.address("")
+    };
+    let (kind, said) = refused(&broken).await;
+    assert!(kind == Kind::Config && said.starts_with("a certificate of `ca` in `[state]` cannot be read"), "{said}");
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_name_or_year_is_not_trusted() {
+    let name = "a_certificate_of_another_name_or_year_is_not_trusted";
+    for (certificates, says, todo) in [
+        (
+            Certificates::of("redis.example.com", 2100),
+            "not valid for name \"127.0.0.1\"",
+            "write the address with a name",
+        ),
+        (Certificates::of("127.0.0.1", 2020), "certificate expired", "renew the certificate"),
+    ] {
+        let Some(server) = certificates.serve(name, "no") else { return };
+        let (kind, said) = refused(&certificates.trusted(&server)).await;
+        assert!(kind == Kind::Config && said.contains(says) && said.contains(todo), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_wants_certificates_of_its_clients_is_named() {
+    let certificates = Certificates::of("127.0.0.1", 2100);
+    let name = "a_server_that_wants_certificates_of_its_clients_is_named";
+    let Some(server) = certificates.serve(name, "yes") else { return };
+    let (kind, said) = refused(&certificates.trusted(&server)).await;
+    assert!(kind == Kind::Config && said.contains("asks its clients for certificates"), "{kind:?} {said}");
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_told_apart() {
+    let certificates = Certificates::of("127.0.0.1", 2100);
+    // It answers whatever comes as a Redis without TLS answers what is no command.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 512]).await;
+            let _ = stream.write_all(b"-ERR unknown command\r\n").await;
+        }
+    });
+    let plain = RedisConfig { ca: Some(certificates.ca.clone()), ..config(format!("rediss://{at}")) };
+    let (kind, said) = refused(&plain).await;
+    assert!(kind == Kind::Config && said.starts_with(&format!("redis at `{at}` does not speak TLS")), "{said}");
 }

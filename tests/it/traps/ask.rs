@@ -58,6 +58,7 @@ pub(super) struct Trap {
     definition: String,
     lines: String,
     accounts: String,
+    proxy: String,
 }
 
 impl Trap {
@@ -84,6 +85,7 @@ impl Trap {
             url: url.to_owned(),
             definition: String::new(),
             lines: String::new(),
+            proxy: String::new(),
             accounts: format!("[[accounts]]\nname = \"main\"\ncredentials = {{ {credentials} }}\n{licence}"),
         }
     }
@@ -109,6 +111,13 @@ impl Trap {
     /// The accounts, instead of the one that works.
     pub(super) fn accounts(mut self, blocks: &str) -> Self {
         self.accounts = format!("{blocks}\n");
+        self
+    }
+
+    /// The account's calls go through this proxy.
+    pub(super) fn through(mut self, proxy: &str) -> Self {
+        self.accounts.push_str("proxy = \"env:PROXY\"\n");
+        self.proxy = proxy.to_owned();
         self
     }
 
@@ -140,7 +149,7 @@ impl Trap {
                 "RESELLER" => "reseller-secret-8d1f",
                 "SPACED" => " \u{feff}sim-secret\r\n",
                 "BROKEN" => "sim\nsecret",
-                "SOCKS" => "socks5://127.0.0.1:1080",
+                "PROXY" => self.proxy.as_str(),
                 _ => "another-value",
             };
             Some(value.to_owned())

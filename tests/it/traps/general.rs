@@ -110,14 +110,6 @@ fn a_line_break_inside_a_secret_is_refused() {
 }
 
 #[test]
-fn a_socks_proxy_is_refused() {
-    let account = format!("{}\nproxy = \"env:SOCKS\"", secret("SECRET"));
-    let trap = Trap::at("http://127.0.0.1:9/", "portals").lines("shops = [\"b2b-1\"]").accounts(&account);
-    let said = trap.refused();
-    assert!(said.contains("one of `http://`, `https://`") && !said.contains("socks5"), "{said}");
-}
-
-#[test]
 fn a_path_names_nothing_that_may_have_no_value() {
     for path in ["items/{brand}", "items/{access_token}"] {
         let trap = Trap::at("http://127.0.0.1:9/", "aop").lines(&items(&[600_001]));
@@ -185,6 +177,31 @@ async fn retry_after_more_than_120_seconds_ends_the_accounts_turn() {
     assert!(asked.facts().stopped.is_some());
     assert_eq!(asked.facts().calls_used, 1);
     assert!(matches!(asked.facts().notes[0], Note::Blocked { .. }), "{:?}", asked.facts().notes);
+}
+
+#[tokio::test]
+async fn retry_after_of_a_busy_gateway_is_not_undercut_either() {
+    let shop = portals(vec![offer(1)], 1, plain);
+    let server = Server::start(move |call| match call.get("app_key") {
+        "first" => Reply::bytes("maintenance").status(503).header("retry-after", "600"),
+        _ => shop(call),
+    })
+    .await;
+    let account = |name: &str| {
+        format!(
+            "[[accounts]]\nname = \"{name}\"\nlicence = \"paid\"\n\
+             credentials = {{ app_key = \"{name}\", app_secret = \"env:SECRET\" }}\n"
+        )
+    };
+    let trap = || Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]").define("limits.calls_in_flight = 1");
+    let asked = trap().accounts(&(account("first") + &account("second"))).ask().await;
+    assert_eq!(asked.incomplete(), None, "the other account goes on");
+    let by: Vec<&str> = asked.attempts.iter().map(|attempt| attempt.record.account.as_str()).collect();
+    assert_eq!(by, ["first", "second", "second"]);
+    let asked = trap().accounts(&account("first")).ask().await;
+    let stopped = asked.facts().stopped.as_deref().unwrap();
+    assert!(stopped.contains("`first`: blocked until 20") && stopped.contains("maintenance"), "{stopped}");
+    assert_eq!(asked.attempts.len(), 1);
 }
 
 #[tokio::test]

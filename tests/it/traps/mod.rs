@@ -74,7 +74,7 @@
 //! | codes | `onebound_code…`, `tmapi_code…` |
 //!
 //! Everything else is in [`general`]: errors under HTTP 200, lists of none and one, codes in messages, secrets copied
-//! with white space, clocks, `Retry-After`, proxies, paths.
+//! with white space, clocks, `Retry-After`, paths; and proxies are in [`proxies`].
 
 mod aop;
 mod ask;
@@ -82,6 +82,7 @@ mod general;
 mod item_get;
 mod portals;
 mod product_get;
+mod proxies;
 mod resellers;
 mod shares;
 mod shop_search;

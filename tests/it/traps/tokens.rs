@@ -28,7 +28,17 @@ async fn aop_a_token_is_fetched_with_the_refresh_token_and_kept_nowhere() {
     let trap = Trap::on(&sim, Gateway::Aop).lines(&items(&ids(&sim.world(Gateway::Aop), 6)));
     let trap = trap.accounts(&account("main", "sim-app", REFRESH));
     let report = trap.publish().await;
-    assert_eq!((report.loaded, renewals(&sim), report.calls), (6, 1, 6));
+    assert_eq!((report.loaded, renewals(&sim), report.calls), (6, 1, 7));
+    // The call is journalled as any other; what it was answered is nowhere.
+    let rows =
+        trap.place.rows("select account, class, http_status, attempt, bytes from calls where endpoint = 'token'");
+    let rows: Vec<String> = rows.await.iter().map(|row| row.values().cloned().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(rows, ["main 1 0 ok 200"], "account, attempt, bytes, class, status");
+    assert_eq!(trap.place.value("select count(*) from raw_pages where endpoint = 'token'").await, "0");
+    let state = huopan::state::open(&trap.pipeline().state).await.unwrap();
+    let today = huopan::base::time::beijing_day(huopan::base::Clock::now(&huopan::base::SystemClock));
+    let counted: Vec<u64> = state.counts(today).await.unwrap().iter().map(|counted| counted.calls).collect();
+    assert_eq!(counted, [7], "it is in the ledger");
     // `sim-token-1` is the token that was given.
     let secrets = ["sim-token", "sim-refresh", "sim-secret"];
     assert_eq!(trap.files_with(&secrets), Vec::<std::path::PathBuf>::new());
@@ -102,7 +112,9 @@ async fn aop_a_renewal_that_is_refused_lets_the_next_account_ask() {
     let trap = trap.accounts(&(wrong + &account("second", "sim-app", REFRESH)));
     let asked = trap.ask().await;
     assert_eq!(asked.facts().items_unanswered, [0; 0]);
-    assert!(asked.attempts.iter().all(|attempt| attempt.record.account == "second"));
+    let first = asked.attempts.iter().filter(|attempt| attempt.record.account == "first");
+    let first: Vec<_> = first.map(|attempt| (&*attempt.record.endpoint, attempt.record.judged.as_deref())).collect();
+    assert_eq!(first, [("token", Some("auth"))], "it asks for its token and nothing else");
     assert!(asked.warnings.iter().any(|text| text.contains("account `first` is denied")), "{:?}", asked.warnings);
     assert_eq!(renewals(&sim), 2);
 }
@@ -119,6 +131,53 @@ async fn aop_a_busy_token_address_is_asked_again() {
     let trap = Trap::at(&server.url, "aop").lines(&items(&[OFFER])).accounts(&account("main", "sim-app", REFRESH));
     let asked = trap.ask().await;
     assert_eq!((asked.facts().items_unanswered.len(), server.calls().len()), (0, 4));
+    let kept: Vec<_> =
+        asked.attempts.iter().map(|attempt| (attempt.record.judged.as_deref(), attempt.record.attempt)).collect();
+    assert_eq!(kept, [(Some("retry"), 1), (Some("throttle"), 2), (Some("good"), 3), (None, 1)]);
+}
+
+#[tokio::test]
+async fn aop_a_token_leaves_in_the_accounts_rhythm_and_within_its_day() {
+    let server = || {
+        Server::start(|call| match call.path.contains("getToken") {
+            true => Reply::json(&json!({"access_token": "given", "expires_in": "36000"})),
+            false => Reply::json(&json!({"success": true, "productInfo": {"productID": OFFER}})),
+        })
+    };
+    let trap = |server: &Server| Trap::at(&server.url, "aop").lines(&items(&[OFFER, OFFER + 1]));
+    let paced = server().await;
+    let one_a_second = format!("{}calls_per_second = 4\n", account("main", "sim-app", REFRESH));
+    let asked = trap(&paced).accounts(&one_a_second).ask().await;
+    let sent: Vec<_> = asked.attempts.iter().map(|attempt| attempt.record.sent_at).collect();
+    assert_eq!(sent.len(), 3);
+    let least = sent.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
+    assert!(least.num_milliseconds() >= 240, "{sent:?}");
+    let short = server().await;
+    let two_a_day = format!("{}calls_per_day = 2\n", account("main", "sim-app", REFRESH));
+    let asked = trap(&short).lines("on_quota = \"continue\"").accounts(&two_a_day).ask().await;
+    assert!(asked.facts().stopped.as_deref().is_some_and(|why| why.contains("its 2 calls of the day are used up")));
+    assert_eq!((asked.facts().items_unanswered.len(), short.calls().len()), (1, 2), "a token and an item");
+}
+
+#[tokio::test]
+async fn aop_a_plan_knows_that_a_token_is_a_call() {
+    let sim = sim().await;
+    let ids = ids(&sim.world(Gateway::Aop), 6);
+    let total = async |tokens: &str| {
+        let trap = Trap::on(&sim, Gateway::Aop).lines(&items(&ids)).accounts(&account("main", "sim-app", tokens));
+        let around = huopan::run::Surroundings {
+            clock: std::sync::Arc::new(huopan::base::SystemClock),
+            progress: &huopan::extract::progress::Silent,
+            cancel: Default::default(),
+            seed: 7,
+        };
+        let (pipeline, asks) = (trap.pipeline(), huopan::run::survey::Asks::Nothing);
+        let survey = huopan::run::survey::survey(&pipeline, Default::default(), asks, &around).await.unwrap();
+        huopan::plan::price::price(&pipeline, &survey).total.to_string()
+    };
+    assert_eq!(total(REFRESH).await, "≈ 7");
+    assert_eq!(total(BOTH).await, "≈ 6–7");
+    assert_eq!(total(", access_token = \"env:TOKEN\"").await, "6");
 }
 
 #[tokio::test]

@@ -36,14 +36,21 @@ fn a_token_a_price_a_batch_and_a_lifetime_are_read() {
     let secrets = "pin = \"secret\", token = \"secret?\", again = \"secret?\" }";
     let gateway = with(&[("pin = \"secret\" }", secrets), ("[sign]", token), ("[offer]", item)]);
     let token = gateway.token.unwrap();
-    assert_eq!((token.credential.as_str(), token.needs.as_str(), token.http), ("token", "again", Http::Post));
-    assert_eq!(token.path.unwrap().to_string(), "token/{key}");
-    assert_eq!((token.params.len(), token.token.len(), token.expires.len()), (1, 1, 2));
+    assert_eq!((token.credential.as_str(), token.needs.as_str(), token.endpoint.http), ("token", "again", Http::Post));
+    assert_eq!(token.endpoint.path.unwrap().to_string(), "token/{key}");
+    assert_eq!((token.endpoint.params.len(), token.token.len(), token.expires.len()), (1, 1, 2));
     let price = gateway.limits.price_per_call.unwrap();
     assert_eq!((price.amount.units(), price.currency.as_str()), (125, "CNY"));
     let item = &gateway.endpoints["item"];
     assert_eq!((item.batch, item.cache_seconds), (Some(20), Some(600)));
     assert_eq!(gateway.endpoints["listing"].cache_seconds, None);
+}
+
+#[test]
+fn an_endpoint_is_not_called_as_the_section_of_tokens() {
+    let text = SMALL.replace("[endpoints.listing]", "[endpoints.token]\n[endpoints.listing]");
+    let said = load(&[("small.toml", &text)]).unwrap_err();
+    assert!(said.contains("access tokens have a section of their own"), "{said}");
 }
 
 #[test]

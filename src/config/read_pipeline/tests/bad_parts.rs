@@ -117,7 +117,7 @@ proxy = "env:GOOD""#,
 9 | proxy = "env:GOOD"
   |         ^^^^^^^^^^
   |
-  = help: it begins with one of `http://`, `https://`"#,
+  = help: it begins with one of `http://`, `https://`, `socks5://`, `socks5h://`"#,
     );
 }
 
@@ -136,7 +136,7 @@ proxy = "env:REDIS""#,
 9 | proxy = "env:REDIS"
   |         ^^^^^^^^^^^
   |
-  = help: it begins with one of `http://`, `https://`"#,
+  = help: it begins with one of `http://`, `https://`, `socks5://`, `socks5h://`"#,
     );
 }
 
@@ -862,6 +862,78 @@ url = ""
 }
 
 #[test]
+fn authorities_for_a_state_without_tls() {
+    check(
+        RIGHT,
+        &[(
+            r#"url = "lake"
+"#,
+            r#"url = "lake"
+
+[state]
+url = "redis://127.0.0.1"
+ca = "ca.pem"
+"#,
+        )],
+        r#"error: `ca` is of no use here: no certificate is asked for
+  --> p.toml:15:6
+   |
+15 | ca = "ca.pem"
+   |      ^^^^^^^^
+   |
+   = help: remove the line, or ask a Redis with TLS: an address with `rediss://`"#,
+    );
+}
+
+#[test]
+fn authorities_that_are_not_there() {
+    check(
+        RIGHT,
+        &[(
+            r#"url = "lake"
+"#,
+            r#"url = "lake"
+
+[state]
+url = "env:REDIS"
+ca = "ca.pem"
+"#,
+        )],
+        r#"error: cannot read `ca.pem`: No such file or directory (os error 2)
+  --> p.toml:15:6
+   |
+15 | ca = "ca.pem"
+   |      ^^^^^^^^
+   |
+   = help: the path is relative to this file"#,
+    );
+}
+
+#[test]
+fn authorities_that_are_none() {
+    check(
+        RIGHT,
+        &[(
+            r#"url = "lake"
+"#,
+            r#"url = "lake"
+
+[state]
+url = "env:REDIS"
+ca = "p.toml"
+"#,
+        )],
+        r#"error: `p.toml` holds no certificate
+  --> p.toml:15:6
+   |
+15 | ca = "p.toml"
+   |      ^^^^^^^^
+   |
+   = help: a PEM file: `-----BEGIN CERTIFICATE-----` and what follows"#,
+    );
+}
+
+#[test]
 fn an_alert_without_anything() {
     check(
         RIGHT,
@@ -1048,6 +1120,50 @@ fn a_misspelt_gateway_hides_nothing_else() {
         RIGHT,
         &[
             (r#""portals""#, r#""portal""#),
+            ("app_secret = \"env:GOOD\"", "app_secrt = \"s3cr3t-Hunter2-value\""),
+            (r#"licence     = "paid""#, r#"licence     = "gold""#),
+            ("b2b-2200733087881719de", "义乌小商品"),
+        ],
+        r#"error: there is no gateway `portal`
+ --> p.toml:2:11
+  |
+2 | gateway = "portal"
+  |           ^^^^^^^^
+  |
+  = help: did you mean `portals`? A definition file is named by its path: `./portal.toml`
+
+error: `义乌小商品` is a shop's name, not its member id
+ --> p.toml:3:45
+  |
+3 | shops   = ["https://shop12345678.1688.com", "义乌小商品"]
+  |                                             ^^^^^^^^^^^^
+  |
+  = help: open the shop in a browser and copy its address, or the `memberId` in it: `b2b-2200733087881719de`
+
+error: gateway `portals` has no credential `app_secrt`
+ --> p.toml:7:39
+  |
+7 | credentials = { app_key = "********", app_secrt = "********************" }
+  |                                       ^^^^^^^^^
+  |
+  = help: did you mean `app_secret`?
+
+error: there is no licence `gold`
+ --> p.toml:8:15
+  |
+8 | licence     = "gold"
+  |               ^^^^^^
+  |
+  = help: the licences of `portals`: `paid` (3000 calls a day), `test` (30 calls a day)"#,
+    );
+}
+
+#[test]
+fn a_gateway_that_is_none_hides_nothing_that_does_not_depend_on_it() {
+    check(
+        RIGHT,
+        &[
+            (r#""portals""#, r#""everything""#),
             ("env:GOOD", "env:NO_SUCH"),
             (
                 r#""paid""#,
@@ -1064,13 +1180,13 @@ lang = "en"
 [lake]"#,
             ),
         ],
-        r#"error: there is no gateway `portal`
+        r#"error: there is no gateway `everything`
  --> p.toml:2:11
   |
-2 | gateway = "portal"
-  |           ^^^^^^^^
+2 | gateway = "everything"
+  |           ^^^^^^^^^^^^
   |
-  = help: did you mean `portals`? A definition file is named by its path: `./portal.toml`
+  = help: known here: `portals`, `item-get`, `product-get`, `shop-search`, `aop`, `onebound`, `tmapi`, `page-state`. A definition file is named by its path: `./everything.toml`
 
 error: the environment variable `NO_SUCH` is not set
  --> p.toml:7:52

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::Secret;
-use crate::config::pipeline::{AlertKind, AlertOn, FetchListing, StateConfig};
+use crate::config::pipeline::{AlertKind, AlertOn, FetchListing, RedisConfig, StateConfig};
 
 /// A pipeline that lists through one gateway and gets details through another.
 pub(super) const TWO: &str = r#"name    = "nightly"
@@ -106,8 +106,17 @@ fn the_state_is_a_file_or_a_redis() {
     assert_eq!(file, StateConfig::Sqlite(folder.join("state/here.sqlite")));
     assert_eq!(state("/var/lib/huopan.sqlite").0, StateConfig::Sqlite("/var/lib/huopan.sqlite".into()));
     let address = format!("rediss://:{SECRET}@redis.example.com:6379/2");
-    assert_eq!(state("env:REDIS").0, StateConfig::Redis(Secret::new(address)));
-    assert_eq!(state("redis://127.0.0.1:6379/1").0, StateConfig::Redis(Secret::new("redis://127.0.0.1:6379/1")));
+    let redis = |address: &str| StateConfig::Redis(RedisConfig { address: Secret::new(address), ca: None });
+    assert_eq!(state("env:REDIS").0, redis(&address));
+    assert_eq!(state("redis://127.0.0.1:6379/1").0, redis("redis://127.0.0.1:6379/1"));
+}
+
+#[test]
+fn a_redis_with_tls_may_have_authorities_of_its_own() {
+    let text = format!("{RIGHT}[state]\nurl = \"env:REDIS\"\nca = \"ca.pem\"\n");
+    let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let StateConfig::Redis(server) = load_with(&text, &[("ca.pem", pem.as_bytes())]).unwrap().state else { panic!() };
+    assert_eq!(server.ca.as_deref(), Some(pem));
 }
 
 #[test]

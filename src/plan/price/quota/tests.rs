@@ -78,6 +78,10 @@ fn an_account_is_as_the_state_store_knows_it_and_a_rest_binds_its_scope() {
     assert_eq!((left("shop:2"), left("shop:3")), ((Some(0), Some(30)), (Some(30), Some(30))));
     let all = AccountQuota::new(&named, &[], &[health(&named.key, "")]);
     assert_eq!(all.left("shop:1", day(20), day(20)), Some(0));
+    // Credentials that were refused take no calls away: others may stand in the pipeline by now.
+    let denied = Rest { kind: RestKind::Denied, ..rest.clone() };
+    let denied = AccountHealth { rests: vec![(String::new(), denied)], ..health(&named.key, "") };
+    assert_eq!(AccountQuota::new(&named, &[], &[denied]).left("", day(20), day(20)), Some(30));
 }
 
 #[test]

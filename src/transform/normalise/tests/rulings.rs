@@ -535,6 +535,21 @@ fn sku_complete_means_that_every_named_sku_has_a_row() {
 }
 
 #[test]
+fn sku_ids_that_cannot_be_read_are_set_aside_where_skus_are_asked_for() {
+    let record = r#"{"sku_ids":"5,SKU-REAL","skus":[{"sku_id":5}]}"#;
+    for source in [SkuSource::Calls, SkuSource::Nested] {
+        let offer = run_with(record, &rules(None), source).unwrap();
+        let [reject] = &offer.rejected_skus[..] else { panic!("{:?}", offer.rejected_skus) };
+        assert_eq!(
+            (reject.reason, reject.field, reject.value.as_str()),
+            (RejectReason::IdInvalid, "sku_ids", "\"5,SKU-REAL\"")
+        );
+        assert!(!offer.sku_complete);
+    }
+    assert_eq!(run_with(record, &rules(None), SkuSource::NotAsked).unwrap().rejected_skus, []);
+}
+
+#[test]
 fn price_complete_means_a_wholesale_spread_or_channel_price_that_is_not_zero() {
     let complete = |record: &str| run(record).price_complete;
     assert!(complete(r#"{"ladder":[[1,5]]}"#));
