@@ -127,17 +127,16 @@ async fn matrix(base: Base, text: String, title: &str) {
     start(&pipeline(&undisturbed), &faulty(&undisturbed, &counting)).await.unwrap();
     let expected = said(&undisturbed.lake).await;
     let operations = counting.operations();
-    if std::env::var_os("HUOPAN_MATRIX_LIST").is_some() {
-        operations.iter().for_each(|operation| println!("{operation}"));
-        return;
-    }
     let mut table: BTreeMap<(Fault, &'static str), usize> = BTreeMap::new();
     let mut failures = Vec::new();
     for fault in FAULTS {
+        let is = |number: &usize, verbs: &[&str]| verbs.iter().any(|verb| operations[*number].starts_with(verb));
         let fits = |number: &usize| match fault {
-            Fault::StaleList => operations[*number].starts_with("list"),
-            Fault::Torn => ["put", "create"].iter().any(|verb| operations[*number].starts_with(verb)),
-            _ => true,
+            Fault::StaleList => is(number, &["list"]),
+            Fault::Torn => is(number, &["put", "create"]),
+            // A read changes nothing: whether it fails before or after is the same.
+            Fault::ErrorAfter | Fault::CrashAfter => !is(number, &["get", "list"]),
+            Fault::ErrorBefore | Fault::CrashBefore => true,
         };
         let points = (0..operations.len()).filter(fits).map(|number| {
             let number = u64::try_from(number).unwrap();
