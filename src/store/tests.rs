@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::base::Kind;
-use s3_server::{BUCKET, Conditions, S3Server};
+use s3_server::{BUCKET, Manners, S3Server};
 
 #[path = "../../tests/it/s3_server.rs"]
 mod s3_server;
@@ -130,8 +130,14 @@ async fn a_bucket_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_conforms_whose_answers_get_lost() {
+    let server = S3Server::start_with(Manners::Stormy(9)).await;
+    conformance::conforms(&Store::writable(&bucket(&server, "lake")).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_lets_two_creators_win_is_refused_before_anything_is_written() {
-    let server = S3Server::start_with(Conditions::Ignored).await;
+    let server = S3Server::start_with(Manners::Overwrites).await;
     let error = Store::writable(&bucket(&server, "lake")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Config);
     assert!(error.to_string().contains("8 won instead of one"), "{error}");

@@ -7,7 +7,7 @@ use huopan::config::{Pipeline, load_pipeline};
 use huopan::sim::{Gateway, Sim};
 use huopan::store::Store;
 
-use crate::s3_server::{BUCKET, KEY, S3Server};
+use crate::s3_server::{BUCKET, KEY, Manners, S3Server};
 use crate::support::{self, Place, day};
 
 /// A pipeline file whose lake is on the server.
@@ -56,6 +56,21 @@ async fn nights_on_a_bucket_give_the_tables_of_nights_on_disk() {
         assert_eq!(rows, disk.delta_counts().await[table.name()], "{table}");
     }
     assert!(!place.lake().exists(), "nothing was written to disk");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_of_503s_and_lost_answers_is_a_night_like_others() {
+    let (server, sim) =
+        (S3Server::start_with(Manners::Stormy(12)).await, huopan::sim::start(support::quick()).await.unwrap());
+    let (place, disk) = (Place::new(), Place::new());
+    support::publish(&load(&on_bucket(&place, &server, &sim, "test"), &server), day(20)).await;
+    support::publish(&disk.shops(&sim, Gateway::Portals), day(20)).await;
+    assert_eq!(support::content(&lake(&server).await, day(20)).await, disk.content(day(20)).await);
+    let counts = disk.delta_counts().await;
+    for table in huopan::transform::contract::Table::ALL {
+        let delta = huopan::load::delta::open(&lake(&server).await, table).await.unwrap();
+        assert_eq!(support::delta_rows(&delta), counts[table.name()], "{table}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

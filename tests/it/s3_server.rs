@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::Request;
 use axum::http::{Method, Response};
@@ -20,13 +21,15 @@ pub(crate) const BUCKET: &str = "lakes";
 /// The key that is let in, with its secret.
 pub(crate) const KEY: (&str, &str) = ("AKIDTEST", "s3-test-secret");
 
-/// How the server treats `If-None-Match`.
+/// How the server behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Conditions {
-    /// Kept.
-    Kept,
-    /// Overlooked: every create overwrites.
-    Ignored,
+pub(crate) enum Manners {
+    /// As it should.
+    Good,
+    /// `If-None-Match` is overlooked: every create overwrites.
+    Overwrites,
+    /// Every so many requests one is answered with 503 and not done, and another is done and answered with 503.
+    Stormy(u64),
 }
 
 /// A running server; ends when it is dropped.
@@ -39,19 +42,30 @@ pub(crate) struct S3Server {
 
 impl S3Server {
     pub(crate) async fn start() -> Self {
-        Self::start_with(Conditions::Kept).await
+        Self::start_with(Manners::Good).await
     }
 
-    pub(crate) async fn start_with(conditions: Conditions) -> Self {
+    pub(crate) async fn start_with(manners: Manners) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join(BUCKET)).unwrap();
         let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
         builder.set_auth(SimpleAuth::from_single(KEY.0, KEY.1));
         let (service, writes) = (builder.build(), Arc::new(Mutex::new(())));
-        let overwritten = (conditions == Conditions::Ignored).then(|| folder.path().to_owned());
+        let (root, served) = (folder.path().to_owned(), Arc::new(AtomicU64::new(0)));
         let app = axum::Router::new().fallback(move |request: Request| {
-            let (service, writes, overwritten) = (service.clone(), Arc::clone(&writes), overwritten.clone());
-            async move { answer(service, &writes, overwritten, request).await }
+            let (service, writes, root) = (service.clone(), Arc::clone(&writes), root.clone());
+            let number = served.fetch_add(1, Ordering::Relaxed);
+            async move {
+                match manners {
+                    Manners::Stormy(every) if number % every == every / 2 => slow_down(),
+                    Manners::Stormy(every) if number % every == every - 1 => {
+                        drop(answer(service, &writes, None, request).await);
+                        slow_down()
+                    }
+                    Manners::Overwrites => answer(service, &writes, Some(root), request).await,
+                    Manners::Good | Manners::Stormy(_) => answer(service, &writes, None, request).await,
+                }
+            }
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -90,6 +104,10 @@ impl S3Server {
     pub(crate) fn bucket(&self) -> PathBuf {
         Path::new(self.folder.path()).join(BUCKET)
     }
+}
+
+fn slow_down() -> Response<axum::body::Body> {
+    Response::builder().status(503).body("<Error><Code>SlowDown</Code></Error>".into()).unwrap()
 }
 
 async fn answer(
