@@ -116,17 +116,18 @@ pub(super) async fn take(bucket: &Bucket, path: &str, pipeline: &str, holder: &s
             }
         };
         let written = Instant::now();
-        match write(bucket.files(), &path, &lease, mode).await {
+        let source = match write(bucket.files(), &path, &lease, mode).await {
             Ok(version) => return Ok(Held::start(bucket.clone(), path, pipeline, lease, version, written, taken_over)),
-            // Somebody else was first, or an answer was lost: look again.
-            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
-                if let Some((found, version, _)) = read(bucket, &path).await.map_err(failed)?
-                    && found == lease
-                {
-                    return Ok(Held::start(bucket.clone(), path, pipeline, lease, version, written, taken_over));
-                }
-            }
-            Err(source) => return Err(failed(source)),
+            Err(source) => source,
+        };
+        // Somebody else was first, or it is ours and the answer was lost.
+        if let Some((found, version, _)) = read(bucket, &path).await.map_err(failed)?
+            && found == lease
+        {
+            return Ok(Held::start(bucket.clone(), path, pipeline, lease, version, written, taken_over));
+        }
+        if !matches!(source, StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) {
+            return Err(failed(source));
         }
     }
     Err(running(pipeline, "").with_hint("several processes want it at once: try again"))

@@ -19,6 +19,7 @@ mod matrix;
 mod nights;
 mod pace;
 mod plan;
+mod polled;
 mod quota;
 mod resume;
 mod run;
