@@ -15,7 +15,7 @@ use crate::base::{Result, SystemClock};
 use crate::config::Pipeline;
 use crate::config::pipeline::OnQuota;
 use crate::plan::price::{
-    AccountPrice, Alternative, Calls, Cost, Exactness, Fits, Line, Offers, Price, Start, Subject, SubjectPrice, Survey,
+    AccountPrice, Again, Alternative, Calls, Cost, Exactness, Fits, Line, Offers, Price, Start, Subject, SubjectPrice, Survey,
     price,
 };
 use crate::run::survey::{Asks, survey};
@@ -305,6 +305,10 @@ fn choices(alternatives: &[Alternative]) -> String {
 
 fn notes(survey: &Survey, price: &Price) -> String {
     let mut text = String::from("\nCalls that fail are made again: they are not in the price.\n");
+    for Again { shop, id } in &price.again {
+        let called = [&shop.name, &shop.url].into_iter().flatten().next().unwrap_or(id);
+        _ = writeln!(text, "`{called}` is shop `{id}`, which the pipeline names otherwise, too: it is listed once.");
+    }
     let uncounted = price.subjects.iter().any(|subject| !matches!(subject.offers, Offers::Counted(_)));
     if uncounted && survey.probe_calls == 0 {
         text.push_str("`--probe` asks for the shops' counts first and makes their listings exact.\n");

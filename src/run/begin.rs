@@ -72,6 +72,12 @@ struct Untouched {
     facts: ShopFacts,
 }
 
+impl Untouched {
+    fn is_called(&self, name: &String) -> bool {
+        self.id == *name || self.url.as_ref() == Some(name) || self.facts.other_urls.contains(name)
+    }
+}
+
 pub(super) async fn begin(
     pipeline: &Pipeline,
     options: Options,
@@ -159,7 +165,7 @@ impl Part {
     pub(super) fn of(&self, mut work: Work) -> Work {
         let Some(retry) = &self.retry else { return work };
         let named = |name: Option<&String>| name.is_some_and(|name| retry.shops.contains(name));
-        let is = |name: &String| self.untouched.iter().any(|shop| shop.id == *name || shop.url.as_ref() == Some(name));
+        let is = |name: &String| self.untouched.iter().any(|shop| shop.is_called(name));
         let kept = |name: Option<&String>| name.is_some_and(is);
         // A shop that the pipeline names since then is asked for, too.
         work.shops.retain(|shop| {

@@ -24,7 +24,6 @@ mod previous;
 pub mod survey;
 mod write;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::NaiveDate;
@@ -34,7 +33,7 @@ use crate::base::time::beijing_day;
 use crate::base::{Clock, Error, Kind, Result, RunId};
 use crate::config::Pipeline;
 use crate::config::pipeline::{DtFrom, Files, OnQuota};
-use crate::extract::driver::Gate;
+use crate::extract::driver::{Gate, Learned};
 use crate::extract::{self, Event, Job, Note, Progress, RunFacts};
 use crate::land::files::{Captures, FilesTarget};
 use crate::land::{self, Counts, Resumed, Writer, WriterOptions, Zone};
@@ -398,10 +397,11 @@ struct Within<'a> {
 
 #[async_trait::async_trait]
 impl Gate for Within<'_> {
-    async fn refusal(&self, counts: HashMap<usize, u64>) -> Result<Option<String>> {
-        // By now ids are known, and what they and the counts have cost is in the ledger.
+    async fn refusal(&self, learned: Learned) -> Result<Option<String>> {
+        // What ids and counts have cost is in the ledger by now.
         let survey = survey::of_run(self.pipeline, self.found, self.state).await?;
-        let survey = Survey { is_under_way: true, counts, ..survey };
+        let Learned { counts, ids_by_url } = learned;
+        let survey = Survey { is_under_way: true, counts, ids_by_url, ..survey };
         if price(self.pipeline, &survey).refusal().is_none() {
             return Ok(None);
         }

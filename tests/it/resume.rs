@@ -504,6 +504,35 @@ async fn a_shop_named_by_its_address_is_left_alone_when_another_is_retried_and_s
 }
 
 #[tokio::test]
+async fn a_shop_that_is_named_twice_is_listed_once_and_left_alone_by_a_retry() {
+    let (sim, place) = (sim::start(Options { shop_sizes: vec![90], ..quick() }).await.unwrap(), Place::new());
+    let world = sim.world(Gateway::Portals);
+    let (id, url) = (&world.shops[0].shop_id, &world.shops[0].shop_url);
+    let its_calls = (2 + world.shops[0].on_sale.div_ceil(40)).to_string();
+    place.pipeline_file(&sim, Gateway::Portals, &format!("shops = [\"{url}\", \"{id}\", \"b2b-404\"]"));
+    let run = ["run", "pipeline.toml", "--dt", "2026-11-20", "--no-cache"];
+    let first = huopan(place.path(), &run).await;
+    assert_eq!(first.code, 3, "{first:?}");
+    let says = format!("shop `{url}`: it is the shop that the pipeline names `{id}`, too: it is listed once");
+    assert!(first.stderr.contains(&says), "{first:?}");
+    assert_asked_once(&sim);
+    let shops = place.rows(&format!("select shop_id, shop_url, is_complete, calls_used from shops where shop_id = '{id}'"));
+    let shops = shops.await;
+    assert_eq!(shops.len(), 1, "{shops:?}");
+    let row = ["shop_id", "shop_url", "is_complete", "calls_used"].map(|column| shops[0][column].as_str());
+    assert_eq!(row, [id, url, "true", &its_calls], "its address, its count and its pages");
+    assert_eq!(place.value("select duplicates from runs").await, "0");
+    // By now the plan knows, too.
+    let plan = huopan(place.path(), &["plan", "pipeline.toml", "--dt", "2026-11-21", "--json"]).await;
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!((plan["shops"].as_array().unwrap().len(), &plan["shops_named_again"][0]["shop_id"]), (2, &id.as_str().into()));
+    let calls = sim.stats().calls;
+    assert_eq!(huopan(place.path(), &run).await.code, 3);
+    let again = requests(&sim).split_off(usize::try_from(calls).unwrap());
+    assert!(again.iter().all(|request| request.contains("b2b-404")), "{again:?}");
+}
+
+#[tokio::test]
 async fn a_repeated_page_ends_one_start_and_not_those_that_follow() {
     use huopan::sim::{Listings, PageNumbers};
     let options = Options { shop_sizes: vec![90], ..quick() };
