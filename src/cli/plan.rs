@@ -49,7 +49,7 @@ pub(super) struct Arguments {
     probe: bool,
     /// Print as JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// What the user hears when a signal stops a probe.

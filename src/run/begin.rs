@@ -41,6 +41,8 @@ pub(super) enum Begin {
 pub(super) struct Begun {
     pub(super) start: day::Start,
     pub(super) frozen: Frozen,
+    /// An earlier attempt has published the day.
+    pub(super) stands: bool,
     part: Part,
 }
 
@@ -88,11 +90,13 @@ pub(super) async fn begin(
     let now = around.clock.now();
     let start =
         |dt, run_id| day::Start { dt, run_id, attempt: snapshot.attempts(&pipeline.name, dt) + 1, started_at: now };
+    let stands = |dt| snapshot.picture(&pipeline.name, dt).is_some();
     clear_published(pipeline, &snapshot, store).await?;
     let (dt, part) = match next(pipeline, options, beijing_day(now), store, &snapshot).await? {
         Next::Published(dt) => return Ok(Begin::Published(dt)),
         Next::GoesOn(Unfinished { dt, run_id, frozen }, part) => {
-            return Ok(Begin::Run(Box::new(Begun { start: start(dt, run_id), frozen, part })));
+            let stands = stands(dt);
+            return Ok(Begin::Run(Box::new(Begun { start: start(dt, run_id), frozen, stands, part })));
         }
         Next::Begins(dt, part) => (dt, part),
     };
@@ -105,7 +109,7 @@ pub(super) async fn begin(
     };
     let start = start(dt, new_run_id(around, dt));
     Zone::new(store.clone(), &pipeline.name, dt).freeze(&start.run_id, &frozen).await?;
-    Ok(Begin::Run(Box::new(Begun { start, frozen, part })))
+    Ok(Begin::Run(Box::new(Begun { start, frozen, stands: stands(dt), part })))
 }
 
 /// What a start would do; nothing is changed.
@@ -149,7 +153,7 @@ fn is_published(run: &Unfinished, pipeline: &Pipeline, snapshot: &Snapshot) -> b
 }
 
 /// Clears away the runs that died after their publication was decided: their answers are in `raw_pages`.
-async fn clear_published(pipeline: &Pipeline, snapshot: &Snapshot, store: &Store) -> Result<()> {
+pub(super) async fn clear_published(pipeline: &Pipeline, snapshot: &Snapshot, store: &Store) -> Result<()> {
     for run in unfinished(store, &pipeline.name).await? {
         if is_published(&run, pipeline, snapshot) {
             let zone = Zone::new(store.clone(), &pipeline.name, run.dt);

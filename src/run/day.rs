@@ -81,6 +81,17 @@ pub(super) async fn publish_stop(
     publish_ended(pipeline, store, start, around, ended).await
 }
 
+/// Records that an unfinished run is given up; the calls of starts that were killed are journalled with it.
+pub(super) async fn publish_abandoned(
+    pipeline: &Pipeline,
+    store: &Store,
+    start: &Start,
+    around: &Surroundings<'_>,
+) -> Result<()> {
+    let ended = Ended { status: RunStatus::Stopped, error: Some("abandoned".to_owned()), facts: None };
+    publish_ended(pipeline, store, start, around, ended).await
+}
+
 /// Removes the landed segments of the newest publication, where a crash after its commits has left them: `raw_pages`
 /// holds them.
 pub(super) async fn forget_landing(store: &Store, pipeline: &str) -> Result<()> {
