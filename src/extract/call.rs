@@ -3,8 +3,16 @@
 //!
 //! Takes a task and its values; gives a [`Reply`] that the driver settles.
 //!
+//! * `cache`: answers that need not be asked for.
+//! * `renew`: access tokens.
+//! * `fault`: what follows a fault.
+//!
 //! Invariant: every attempt is reserved before it leaves and landed before it is judged, and what is judged is what the
 //! sink kept.
+
+mod cache;
+mod fault;
+mod renew;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,29 +22,31 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::secret::Mask;
-use crate::base::{Error, Kind, Result};
-use crate::config::gateway::{Endpoint, ErrorClass, QuotaScope};
+use crate::base::{Error, Result};
+use crate::config::gateway::{Endpoint, QuotaScope};
 use crate::config::pipeline::Account;
-use crate::state::{Cached, Feedback, Rest};
+use crate::state::{Cached, Feedback};
 
 use super::accounts::NoneLeft;
 use super::answered::{self, CallKey};
-use super::cached;
 use super::driver::Job;
 use super::facts::Note;
 use super::http::Exchange;
-use super::judge::{Fault, Judgement};
+use super::judge::Judgement;
 use super::progress::Event;
 use super::reading::read;
 use super::record::Record;
 use super::request::{self, Call, Request, Values};
-use super::retry::{Dice, Next, Spent, WAIT_MAX};
+use super::retry::{Dice, Spent};
 use super::schedule::{Outcome, Task};
 use super::side::{Ledger, Side, Ticket, Turn};
 use super::skew::Observation;
 use super::tokens::Tokens;
-use super::words::{describe, gave_up, name_parameters};
+use super::words::misbuilt;
 use super::{Attempt, body, pace};
+
+use fault::Step;
+pub(super) use fault::{SIGNED_WRONG, feedback};
 
 /// What all calls of a run share.
 pub(super) struct Caller<'r> {
@@ -100,16 +110,6 @@ pub(super) struct Reply {
     pub(super) attempts: u32,
 }
 
-/// What follows an attempt.
-enum Step {
-    Done(Result<Outcome>),
-    Again(Duration),
-    /// This account rests (`true`: in all scopes); another one may try.
-    Rest(Rest, bool),
-    /// The access token is renewed first.
-    Renew,
-}
-
 /// One attempt as it came back and was kept.
 pub(super) struct Tried {
     pub(super) kept: Attempt,
@@ -131,13 +131,6 @@ pub(super) struct Errand<'c, 'r> {
     key: CallKey,
     /// An attempt has asked for a new access token: the next refusal counts.
     renewed: bool,
-}
-
-impl Errand<'_, '_> {
-    /// Whether a smaller span of time can be asked for instead.
-    fn can_be_halved(&self) -> bool {
-        self.endpoint.window.as_ref().is_some_and(|window| window.end.is_some())
-    }
 }
 
 impl<'r> Caller<'r> {
@@ -166,7 +159,7 @@ impl<'r> Caller<'r> {
         })?;
         let account = &side.accounts[0];
         let call = Call { gateway: side.gateway, endpoint, account, values, now: self.job.clock.now() };
-        let mut identity = request::identity(call).map_err(|error| self.misbuilt(side, &error))?;
+        let mut identity = request::identity(call).map_err(|error| misbuilt(side.gateway, &error))?;
         identity.values_mut().for_each(|value| *value = self.mask.text(value));
         let key = answered::key(side.named.unwrap_or_default(), task.endpoint(), &identity);
         Ok(Errand { task, values, side, endpoint, key, renewed: false })
@@ -178,55 +171,6 @@ impl<'r> Caller<'r> {
             Task::Item { .. } if self.sides.len() > 1 => &self.sides[1],
             _ => &self.sides[0],
         }
-    }
-
-    /// The outcome of a call whose answer an earlier start has landed, or a cache holds; and the attempts it took, where
-    /// they are not in [`Job::earlier_calls`] because the shop was not known yet.
-    async fn known(&self, errand: &Errand<'_, 'r>) -> Result<Option<(Outcome, u32)>> {
-        if self.halt.is_cancelled() {
-            return Ok(None);
-        }
-        let kept = match self.job.answered.find(errand.key).await? {
-            Some(kept) => Some(kept),
-            None => self.cached(errand).await?,
-        };
-        let Some(kept) = kept else { return Ok(None) };
-        let (judgement, outcome) = self.judge(errand, &kept);
-        let outcome = match judgement {
-            Judgement::Good => outcome,
-            Judgement::Fault(fault) if matches!(fault.class, ErrorClass::Item | ErrorClass::Gone) => {
-                Outcome::Refused(describe(&fault))
-            }
-            // Rules may have changed since it landed: it settles nothing now.
-            Judgement::Fault(_) => return Ok(None),
-        };
-        let tally = &mut self.lock().tally;
-        tally.saved += 1;
-        tally.good += 1;
-        let is_uncounted = kept.record.shop_id.is_none() && kept.record.copied_from.is_none();
-        let attempts = if is_uncounted { u32::try_from(kept.record.attempt).unwrap_or(0) } else { 0 };
-        Ok(Some((outcome, attempts)))
-    }
-
-    /// An answer from the cache, landed again as a copy.
-    async fn cached(&self, errand: &Errand<'_, 'r>) -> Result<Option<Attempt>> {
-        let counts = cached::is_count(errand.task) && self.job.reads_counts;
-        if !self.job.reads_cache || !(counts || errand.endpoint.cache_seconds.is_some()) {
-            return Ok(None);
-        }
-        let now = self.job.clock.now() + self.ledger.offset;
-        let key = self.cache_key(errand);
-        let Some(found) = self.ledger.state.cached(&key, now).await? else { return Ok(None) };
-        let Some(mut copy) = cached::decode(&found.value) else { return Ok(None) };
-        let answered_at = errand.side.live().skew.correct(copy.record.received_at);
-        if errand.values.fresh_since.is_some_and(|since| answered_at <= since) {
-            return Ok(None);
-        }
-        copy.record.copied_from = Some(copy.record.raw_ref());
-        copy.record.run_id = self.job.run_id.to_owned();
-        // As the listing of this run names it.
-        copy.record.shop_id.clone_from(&errand.values.shop_id);
-        Ok(Some(self.job.sink.land(copy).await?))
     }
 
     /// Asks the gateway.
@@ -383,72 +327,7 @@ impl<'r> Caller<'r> {
         let account = self.tokens.fresh(side.gateway, &side.accounts[account]);
         let call =
             Call { gateway: side.gateway, endpoint: errand.endpoint, account: &account, values: errand.values, now };
-        request::build(call).map_err(|error| self.misbuilt(side, &error))
-    }
-
-    fn misbuilt(&self, side: &Side<'_>, error: &request::RequestError) -> Error {
-        Error::config(format!("gateway `{}`: {error}", side.gateway.name))
-    }
-
-    /// Renewed tokens are secrets that the sink does not know.
-    fn without_tokens(&self, mut attempt: Attempt) -> Attempt {
-        let secrets = self.tokens.secrets();
-        if !secrets.is_empty()
-            && let Some(masked) = Mask::new(secrets).bytes(&attempt.body)
-        {
-            attempt.body = masked.into();
-            attempt.record.redacted = true;
-        }
-        attempt
-    }
-
-    /// Sees to a token that holds; whether the account may ask.
-    async fn renew_if_due(&self, errand: &Errand<'_, 'r>, ticket: &Ticket) -> Result<bool> {
-        let (gateway, account) = (errand.side.gateway, &errand.side.accounts[ticket.account]);
-        if !self.tokens.is_due(gateway, account) {
-            return Ok(true);
-        }
-        self.renew(errand, ticket, self.tokens.generation(gateway, account)).await
-    }
-
-    /// Renews an account's token, unless another call has done so since the token of `generation` was used. Whether the
-    /// account may ask: one whose renewal is refused rests where another one may.
-    async fn renew(&self, errand: &Errand<'_, 'r>, ticket: &Ticket, generation: u64) -> Result<bool> {
-        let (side, account) = (errand.side, ticket.account);
-        let _turn = self.tokens.turn().await;
-        if self.tokens.generation(side.gateway, &side.accounts[account]) > generation {
-            return Ok(true);
-        }
-        if !side.live().accounts.order(&ticket.scope).contains(&account) {
-            return Ok(false);
-        }
-        match self.renew_now(side, account).await {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == Kind::Denied => {
-                let others = side.live().accounts.has_other(account, &ticket.scope);
-                let rest = side.denied_rest(error.to_string(), self.job.clock.now() + self.ledger.offset);
-                self.rest(errand, ticket, rest, true).await?;
-                if others { Ok(false) } else { Err(error) }
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    pub(super) async fn renew_now(&self, side: &Side<'r>, account: usize) -> Result<()> {
-        let first = tokio::time::Instant::now();
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let now = side.live().skew.correct(self.job.clock.now());
-            let renewed = self.tokens.renew(side.gateway, &side.accounts[account], side.http(account), now).await;
-            let Err(error) = renewed else { return Ok(()) };
-            let spent = Spent { attempts, elapsed: first.elapsed() };
-            let next = side.budget.next(spent, ErrorClass::Retry, None, &mut self.lock().dice);
-            match next {
-                Next::Again(wait) if error.kind() == Kind::Unavailable && self.sleep(wait).await => {}
-                _ => return Err(error),
-            }
-        }
+        request::build(call).map_err(|error| misbuilt(side.gateway, &error))
     }
 
     fn observe(&self, side: &Side<'_>, exchange: &Exchange, sent_at: DateTime<Utc>, received_at: DateTime<Utc>) {
@@ -484,174 +363,6 @@ impl<'r> Caller<'r> {
         (judgement, outcome)
     }
 
-    async fn answered_well(&self, errand: &Errand<'_, 'r>, kept: &Attempt) -> Result<()> {
-        self.lock().tally.good += 1;
-        errand.side.live().outage.answered();
-        let from = kept.record.received_at + self.ledger.offset;
-        if let Some(seconds) = errand.endpoint.cache_seconds.filter(|seconds| *seconds > 0) {
-            let cached = cached::encode(kept, from, seconds)?;
-            self.ledger.state.cache(&self.cache_key(errand), &cached).await?;
-        } else if self.job.gate.is_some() && cached::is_count(errand.task) {
-            let cached = cached::encode(kept, from, cached::COUNT_SECONDS)?;
-            self.lock().counts.push((self.cache_key(errand), cached));
-        }
-        Ok(())
-    }
-
-    /// Counts stand for one day of one run; other answers for as long as their definition says.
-    fn cache_key(&self, errand: &Errand<'_, 'r>) -> String {
-        let key = cached::key(&errand.side.gateway.url, errand.key);
-        if cached::is_count(errand.task) { format!("{}-{key}", self.job.dt) } else { key }
-    }
-
-    /// Nothing was listed: what was counted for it need not be paid for again by the start that follows.
-    pub(super) async fn keep_counts(&self) -> Result<()> {
-        let counts = std::mem::take(&mut self.lock().counts);
-        for (key, cached) in counts {
-            self.ledger.state.cache(&key, &cached).await?;
-        }
-        Ok(())
-    }
-
-    fn after_fault(&self, errand: &Errand<'_, 'r>, tried: &Tried, fault: &Fault, spent: Spent) -> Step {
-        let (record, side) = (&tried.kept.record, errand.side);
-        let shared = &mut *self.lock();
-        let live = &mut *side.live();
-        tracing::debug!(endpoint = record.endpoint, class = fault.class.name(), reason = fault.message, "fault");
-        let now = self.job.clock.now() + self.ledger.offset;
-        match fault.class {
-            // Longer waits are bans: another account may ask, and the next start waits until the end.
-            ErrorClass::Throttle if fault.wait.is_some_and(|wait| wait > WAIT_MAX) => {
-                shared.tally.throttles += 1;
-                Step::Rest(side.quota_rest(fault, describe(fault), now), false)
-            }
-            ErrorClass::Retry | ErrorClass::Throttle => {
-                if fault.class == ErrorClass::Throttle {
-                    shared.tally.throttles += 1;
-                }
-                if let Some(failures) = live.outage.failed() {
-                    return Step::Done(Err(self.outage(side, fault, failures)));
-                }
-                let timed_out = record.transport_error.as_deref().is_some_and(|error| error.starts_with("timed out"));
-                let next = match errand.task {
-                    // A smaller span may be answered: the cover decides, not patience.
-                    Task::Page { .. } if timed_out && errand.can_be_halved() && spent.attempts >= HALVED_AFTER => {
-                        Next::GiveUp
-                    }
-                    _ => side.budget.next(spent, fault.class, fault.wait, &mut shared.dice),
-                };
-                match next {
-                    Next::Again(wait) => Step::Again(wait),
-                    Next::GiveUp => {
-                        let reason = gave_up(fault, spent);
-                        shared.tally.last_failure = Some(reason.clone());
-                        Step::Done(Ok(if timed_out { Outcome::TimedOut(reason) } else { Outcome::Failed(reason) }))
-                    }
-                }
-            }
-            ErrorClass::Quota => Step::Rest(side.quota_rest(fault, describe(fault), now), false),
-            // Signed with a wrong time, and this answer's `Date` has just shown the right one. Gateways say so in many
-            // ways: a bad signature, a bad parameter, a code that no definition lists.
-            ErrorClass::Auth | ErrorClass::Param | ErrorClass::Item
-                if spent.attempts < side.budget.attempts_max
-                    && (live.skew.offset() - tried.offset).abs() > SIGNED_WRONG =>
-            {
-                Step::Again(Duration::ZERO)
-            }
-            ErrorClass::Auth
-                if !errand.renewed && Tokens::renews(side.gateway, &side.accounts[tried.ticket.account]) =>
-            {
-                Step::Renew
-            }
-            ErrorClass::Auth if live.accounts.has_other(tried.ticket.account, &tried.ticket.scope) => {
-                Step::Rest(side.denied_rest(describe(fault), now), true)
-            }
-            ErrorClass::Auth => Step::Done(Err(self.denied(side, record, fault))),
-            ErrorClass::Param if record.redirects() && shared.tally.good > 0 => {
-                Step::Done(Ok(Outcome::Failed(describe(fault))))
-            }
-            ErrorClass::Param if record.redirects() => Step::Done(Err(self.redirected(side, record, fault))),
-            ErrorClass::Param => Step::Done(Err(self.refused_parameter(side, record, fault))),
-            ErrorClass::Item | ErrorClass::Gone => {
-                live.outage.answered();
-                Step::Done(Ok(Outcome::Refused(describe(fault))))
-            }
-        }
-    }
-
-    /// An account rests; the next one may ask.
-    async fn rest(&self, errand: &Errand<'_, 'r>, ticket: &Ticket, rest: Rest, whole: bool) -> Result<()> {
-        let account = &errand.side.accounts[ticket.account].name;
-        let words = super::accounts::describe(&rest);
-        let note = if whole {
-            Note::Denied { account: account.clone(), reason: rest.reason.clone() }
-        } else {
-            Note::Blocked { account: account.clone(), reason: words.clone() }
-        };
-        let scope = if whole { "" } else { ticket.scope.as_str() };
-        // The calls that were in flight with it hear the same.
-        if errand.side.rest(self.ledger, ticket.account, scope, rest).await? {
-            self.job.progress.on(Event::Warning(&format!("account `{account}` is {words}")));
-            self.note(note);
-        }
-        Ok(())
-    }
-
-    /// Passes an outcome on; the account that the gateway refused rests, so that no other process tries it.
-    async fn refused(
-        &self,
-        errand: &Errand<'_, 'r>,
-        tried: &Tried,
-        fault: Option<&Fault>,
-        outcome: Result<Outcome>,
-    ) -> Result<Outcome> {
-        if let (Some(fault), Err(error)) = (fault, &outcome)
-            && fault.class == ErrorClass::Auth
-        {
-            let now = self.job.clock.now() + self.ledger.offset;
-            let rest = errand.side.denied_rest(describe(fault), now);
-            self.note(Note::Denied { account: tried.kept.record.account.clone(), reason: error.to_string() });
-            errand.side.rest(self.ledger, tried.ticket.account, "", rest).await?;
-        }
-        outcome
-    }
-
-    fn outage(&self, side: &Side<'_>, fault: &Fault, failures: u32) -> Error {
-        let gateway = &side.gateway.name;
-        let what = describe(fault);
-        Error::new(Kind::Unavailable, format!("gateway `{gateway}` failed {failures} times in a row: {what}"))
-            .with_hint("try again later: what was answered is landed, and the next start goes on from there")
-    }
-
-    fn denied(&self, side: &Side<'_>, record: &Record, fault: &Fault) -> Error {
-        let gateway = &side.gateway.name;
-        let (account, endpoint, what) = (&record.account, &record.endpoint, describe(fault));
-        let error = format!("gateway `{gateway}` refuses account `{account}` at endpoint `{endpoint}`: {what}");
-        let hint = "check the account's credentials and its permissions at the gateway";
-        Error::new(Kind::Denied, error).with_hint(fault.hint.as_deref().unwrap_or(hint))
-    }
-
-    fn redirected(&self, side: &Side<'_>, record: &Record, fault: &Fault) -> Error {
-        let (gateway, endpoint) = (&side.gateway.name, &record.endpoint);
-        let error = Error::config(format!("gateway `{gateway}` answers endpoint `{endpoint}` with {}", fault.message));
-        match &fault.hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        }
-    }
-
-    fn refused_parameter(&self, side: &Side<'_>, record: &Record, fault: &Fault) -> Error {
-        let gateway = &side.gateway.name;
-        let (endpoint, what) = (&record.endpoint, describe(fault));
-        let sent = name_parameters(&fault.message, &record.request);
-        let error = format!("gateway `{gateway}` refuses a parameter of endpoint `{endpoint}`: {what}");
-        let hint = match &fault.hint {
-            Some(hint) => format!("{hint} (sent: {sent})"),
-            None => format!("sent: {sent}"),
-        };
-        Error::config(error).with_hint(hint)
-    }
-
     /// Calls left today of all accounts together; `None`: some account has no known limit.
     pub(super) async fn quota_left(&self, now: DateTime<Utc>) -> Result<Option<i64>> {
         let side = &self.sides[0];
@@ -679,19 +390,6 @@ impl<'r> Caller<'r> {
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A page of a span that can be halved is not asked for again after so many time-outs.
-const HALVED_AFTER: u32 = 2;
-/// A smaller change of the clock's offset does not explain a refused signature.
-pub(super) const SIGNED_WRONG: TimeDelta = TimeDelta::seconds(5);
-
-pub(super) fn feedback(fault: Option<&Fault>, tried: &Tried) -> Feedback {
-    match fault {
-        None => Feedback::Good,
-        Some(fault) if fault.class == ErrorClass::Throttle => Feedback::Throttled { sent_at: tried.sent_at },
-        Some(_) => Feedback::None,
     }
 }
 
