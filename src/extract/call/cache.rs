@@ -13,7 +13,7 @@ use super::{Caller, Errand};
 
 impl<'r> Caller<'r> {
     /// The outcome of a call whose answer an earlier start has landed, or a cache holds; and the attempts it took, where
-    /// they are not in [`Job::earlier_calls`] because the shop was not known yet.
+    /// they are not in [`earlier_calls`](crate::extract::Job::earlier_calls) because the shop was not known yet.
     pub(super) async fn known(&self, errand: &Errand<'_, 'r>) -> Result<Option<(Outcome, u32)>> {
         if self.halt.is_cancelled() {
             return Ok(None);
