@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn text_lines_and_document_of_an_error_say_the_same() {
-        let expected = "error: no answer\n  caused by: cannot write `x`\n  caused by: disk full\nhint: try again later\n";
+        let expected =
+            "error: no answer\n  caused by: cannot write `x`\n  caused by: disk full\nhint: try again later\n";
         assert_eq!(text(&full(), Color::Never), expected);
         let causes = ["cannot write `x`", "disk full"];
         let said = json!({"message": "no answer", "kind": "unavailable", "causes": causes, "hint": "try again later"});
@@ -123,7 +124,8 @@ mod tests {
         std::fs::write(&file, "name = \"n\"\ngatway = \"portals\"\n").unwrap();
         let error: Error = crate::config::load_pipeline(&file, &|_| None).unwrap_err().into();
         let events = events(&error);
-        let told = |event: &Value| format!("{}:{}: {}", event["line"], event["column"], event["message"].as_str().unwrap());
+        let told =
+            |event: &Value| format!("{}:{}: {}", event["line"], event["column"], event["message"].as_str().unwrap());
         let told: Vec<String> = events.iter().map(told).collect();
         assert_eq!(told[0], "2:1: unknown key `gatway`");
         assert!(events.iter().all(|event| event["kind"] == "config" && event["exit_code"] == 1), "{events:?}");

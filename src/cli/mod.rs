@@ -45,7 +45,7 @@ use crate::base::{Error, Kind, Result};
 Exit codes: 0 done · 1 something must change · 2 usage · 3 finished, but a shop is incomplete · 70 a bug · 75 try again later"
 )]
 struct Arguments {
-    /// How to log to stderr
+    /// How logs and errors are written to stderr
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Auto, help_heading = "Logging")]
     log: LogFormat,
     /// Log more (-v: what happens, -vv: every call)

@@ -15,8 +15,8 @@ use crate::base::{Result, SystemClock};
 use crate::config::Pipeline;
 use crate::config::pipeline::OnQuota;
 use crate::plan::price::{
-    AccountPrice, Again, Alternative, Calls, Cost, Exactness, Fits, Line, Offers, Price, Start, Subject, SubjectPrice, Survey,
-    price,
+    AccountPrice, Again, Alternative, Calls, Cost, Exactness, Fits, Line, Offers, Price, Start, Subject, SubjectPrice,
+    Survey, price,
 };
 use crate::run::survey::{Asks, survey};
 use crate::run::{Options, Surroundings};

@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
-use crate::base::{Error, Result, SystemClock};
+use crate::base::{Result, SystemClock};
 use crate::config::Pipeline;
 use crate::run::{Options, Outcome as Ended, Report, Surroundings, run_days};
 
@@ -186,7 +186,7 @@ pub(super) fn report_text(report: &Report) -> String {
 }
 
 /// One document, however the run ended: its `outcome`, the `publications` it made, its `exit_code`.
-fn json(ended: &Result<Ended, Error>, published: &[Report]) -> serde_json::Value {
+fn json(ended: &Result<Ended>, published: &[Report]) -> serde_json::Value {
     use serde_json::json;
     let mut document = match ended {
         Ok(Ended::AlreadyPublished { dt }) => json!({"outcome": "already_published", "dt": dt}),
@@ -236,7 +236,7 @@ fn report_json(report: &Report) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Kind, RunId};
+    use crate::base::{Error, Kind, RunId};
 
     fn report() -> Report {
         Report {

@@ -61,7 +61,9 @@ fn find(pipeline: &str, runs: Vec<Unfinished>, beginning: &str) -> Result<Unfini
     let (mut meant, others): (Vec<_>, Vec<_>) = runs.into_iter().partition(is_meant);
     let (message, shown) = match (meant.len(), meant.pop()) {
         (1, Some(run)) => return Ok(run),
-        (0, _) => (format!("no unfinished run of pipeline `{pipeline}` has an id that begins with `{beginning}`"), others),
+        (0, _) => {
+            (format!("no unfinished run of pipeline `{pipeline}` has an id that begins with `{beginning}`"), others)
+        }
         (_, last) => {
             meant.extend(last);
             (format!("several unfinished runs of pipeline `{pipeline}` have ids that begin with `{beginning}`"), meant)

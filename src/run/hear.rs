@@ -32,12 +32,7 @@ pub(super) struct Ended<'a> {
 }
 
 /// Tells how an attempt ended.
-pub(super) async fn tell(
-    pipeline: &Pipeline,
-    around: &Surroundings<'_>,
-    ended: &Ended<'_>,
-    outcome: &Result<Outcome>,
-) {
+pub(super) async fn tell(pipeline: &Pipeline, around: &Surroundings<'_>, ended: &Ended<'_>, outcome: &Result<Outcome>) {
     if pipeline.alerts.is_empty() {
         return;
     }

@@ -518,7 +518,11 @@ async fn a_command_that_was_asked_for_json_and_fails_prints_json_that_says_so() 
         assert!(said["error"]["message"].as_str().unwrap().starts_with(message), "{said}");
         assert_eq!(said["publications"].is_array(), arguments[0] == "run", "{said}");
         let problems = said["error"]["problems"].as_array().unwrap();
-        assert_eq!(problems.is_empty(), !arguments.iter().any(|word| word.ends_with(".toml")) || kind == "denied", "{said}");
+        assert_eq!(
+            problems.is_empty(),
+            !arguments.iter().any(|word| word.ends_with(".toml")) || kind == "denied",
+            "{said}"
+        );
         assert!(ended.stderr.starts_with("error: "), "people are told on stderr as ever: {ended:?}");
     }
 }

@@ -518,7 +518,8 @@ async fn a_shop_that_is_named_twice_is_listed_once_and_left_alone_by_a_retry() {
     let says = format!("shop `{url}`: it is the shop that the pipeline names `{id}`, too: it is listed once");
     assert!(first.stderr.contains(&says), "{first:?}");
     assert_asked_once(&sim);
-    let shops = place.rows(&format!("select shop_id, shop_url, is_complete, calls_used from shops where shop_id = '{id}'"));
+    let shops =
+        place.rows(&format!("select shop_id, shop_url, is_complete, calls_used from shops where shop_id = '{id}'"));
     let shops = shops.await;
     assert_eq!(shops.len(), 1, "{shops:?}");
     let row = ["shop_id", "shop_url", "is_complete", "calls_used"].map(|column| shops[0][column].as_str());
@@ -527,7 +528,10 @@ async fn a_shop_that_is_named_twice_is_listed_once_and_left_alone_by_a_retry() {
     // By now the plan knows, too.
     let plan = huopan(place.path(), &["plan", "pipeline.toml", "--dt", "2026-11-21", "--json"]).await;
     let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
-    assert_eq!((plan["shops"].as_array().unwrap().len(), &plan["shops_named_again"][0]["shop_id"]), (2, &id.as_str().into()));
+    assert_eq!(
+        (plan["shops"].as_array().unwrap().len(), &plan["shops_named_again"][0]["shop_id"]),
+        (2, &id.as_str().into())
+    );
     let calls = sim.stats().calls;
     assert_eq!(huopan(place.path(), &run).await.code, 3);
     let again = requests(&sim).split_off(usize::try_from(calls).unwrap());

@@ -6,7 +6,8 @@ use chrono::NaiveDate;
 
 use crate::config::Pipeline;
 use crate::plan::price::{
-    AccountPrice, Again, Alternative, Calls, Fits, GatewayPrice, Line, Offers, Price, Start, Subject, SubjectPrice, Survey,
+    AccountPrice, Again, Alternative, Calls, Fits, GatewayPrice, Line, Offers, Price, Start, Subject, SubjectPrice,
+    Survey,
 };
 
 use super::gateway;

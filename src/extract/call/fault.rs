@@ -43,13 +43,7 @@ impl Errand<'_, '_> {
 }
 
 /// Another try, while the call's budget lasts.
-fn again_or_not(
-    errand: &Errand<'_, '_>,
-    record: &Record,
-    fault: &Fault,
-    spent: Spent,
-    shared: &mut Shared,
-) -> Step {
+fn again_or_not(errand: &Errand<'_, '_>, record: &Record, fault: &Fault, spent: Spent, shared: &mut Shared) -> Step {
     let timed_out = record.transport_error.as_deref().is_some_and(|error| error.starts_with("timed out"));
     let next = match errand.task {
         // A smaller span may be answered: the cover decides, not patience.

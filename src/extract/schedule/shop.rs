@@ -13,11 +13,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::Gateway;
 use crate::config::gateway::{Endpoint, Paging, TimeFormat};
-use crate::config::pipeline::{FetchDetails, FetchListing};
+use crate::config::pipeline::{FetchDetails, FetchListing, Shop};
 use crate::extract::cover::{Ask, Cover, Failure, Rules, WindowRules};
 use crate::extract::facts::{Listed, ShopFacts};
 use crate::extract::page::{End, Repeated};
-use crate::config::pipeline::Shop;
 use crate::extract::request::Span;
 use crate::plan::{CountFrom, KnownShop, ShopIdFrom, ShopWork};
 

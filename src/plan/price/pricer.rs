@@ -13,8 +13,8 @@ use crate::plan::{CountFrom, KnownShop, ShopIdFrom, ShopWork};
 use super::quota::{Needs, Purse, scope};
 use super::rules::{self, Held, Offers, Shelf};
 use super::{
-    AccountPrice, AccountQuota, Again, Alternative, Answered, Calls, Cost, GatewayPrice, Line, Source, Subject, SubjectPrice,
-    Survey,
+    AccountPrice, AccountQuota, Again, Alternative, Answered, Calls, Cost, GatewayPrice, Line, Source, Subject,
+    SubjectPrice, Survey,
 };
 
 /// Choices in `[fetch]`.
@@ -52,7 +52,9 @@ impl<'a> Pricer<'a> {
     /// The shops that are named twice.
     pub(super) fn again(&self) -> Vec<Again> {
         let shops = self.survey.work.shops.iter().enumerate().filter(|(place, _)| self.again.contains(place));
-        let named = |(_, work): (usize, &'a ShopWork)| Some(Again { shop: work.shop.clone(), id: id_today(self.survey, work)?.to_owned() });
+        let named = |(_, work): (usize, &'a ShopWork)| {
+            Some(Again { shop: work.shop.clone(), id: id_today(self.survey, work)?.to_owned() })
+        };
         shops.filter_map(named).collect()
     }
 
