@@ -456,7 +456,7 @@ async fn everything_on_stderr_is_json_lines_where_logs_are() {
     place.write("lake", "a file");
     // A configuration has a line for each problem; others one for all.
     for (arguments, code, messages) in [
-        (&["check", "p.toml"][..], 1, &["`gateway` is missing", "unknown key `gatway`", "`url` must be"][..]),
+        (&["check", "p.toml"][..], 1, &["unknown key `gatway`", "`url` must be"][..]),
         (&["runs", "--lake", "nosuch"], 1, &["there is no lake at `nosuch`"]),
         (&["sql", "-c", "select 1", "--lake", "lake"], 1, &["there is no lake at `lake`"]),
         (&["run"], 2, &["the following required arguments were not provided"]),
@@ -501,11 +501,11 @@ async fn a_command_that_was_asked_for_json_and_fails_prints_json_that_says_so() 
     let secret = |secret| [("SECRET", secret), ("GOOD", "s3cr3t-Hunter2")];
     for (arguments, kind, message) in [
         (&["run", "pipeline.toml", "--dt", "2026-11-20"][..], "denied", "gateway `portals` refuses account `main`"),
-        (&["run", "wrong.toml"], "config", "2 problems in `wrong.toml`"),
+        (&["run", "wrong.toml"], "config", "1 problem in `wrong.toml`"),
         (&["run", "nosuch.toml"], "config", "1 problem in the configuration"),
-        (&["plan", "wrong.toml"], "config", "2 problems in `wrong.toml`"),
-        (&["doctor", "wrong.toml"], "config", "2 problems in `wrong.toml`"),
-        (&["accounts", "wrong.toml"], "config", "2 problems in `wrong.toml`"),
+        (&["plan", "wrong.toml"], "config", "1 problem in `wrong.toml`"),
+        (&["doctor", "wrong.toml"], "config", "1 problem in `wrong.toml`"),
+        (&["accounts", "wrong.toml"], "config", "1 problem in `wrong.toml`"),
         (&["explain", "1", "--lake", "nosuch"], "config", "there is no lake at `nosuch`"),
         (&["runs", "show", "0198", "--lake", "nosuch"], "config", "there is no lake at `nosuch`"),
         (&["runs", "abandon", "0198", "--lake", "nosuch"], "config", "a run is given up for its pipeline"),
@@ -519,8 +519,8 @@ async fn a_command_that_was_asked_for_json_and_fails_prints_json_that_says_so() 
         assert_eq!(said["publications"].is_array(), arguments[0] == "run", "{said}");
         let problems = said["error"]["problems"].as_array().unwrap();
         assert_eq!(
-            problems.is_empty(),
-            !arguments.iter().any(|word| word.ends_with(".toml")) || kind == "denied",
+            problems.len(),
+            usize::from(said["error"]["message"].as_str().unwrap().starts_with("1 problem")),
             "{said}"
         );
         assert!(ended.stderr.starts_with("error: "), "people are told on stderr as ever: {ended:?}");

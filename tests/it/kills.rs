@@ -21,7 +21,7 @@ use scenario::{Dice, Scenario};
 /// Runs of each scenario, each killed one to four times.
 const RUNS: u64 = 10;
 /// … where calls fail and are waited for.
-const SLOW_RUNS: u64 = 4;
+const SLOW_RUNS: u64 = 6;
 
 /// What the kills of a scenario came to.
 #[derive(Default)]

@@ -518,9 +518,8 @@ async fn a_shop_that_is_named_twice_is_listed_once_and_left_alone_by_a_retry() {
     let says = format!("shop `{url}`: it is the shop that the pipeline names `{id}`, too: it is listed once");
     assert!(first.stderr.contains(&says), "{first:?}");
     assert_asked_once(&sim);
-    let shops =
-        place.rows(&format!("select shop_id, shop_url, is_complete, calls_used from shops where shop_id = '{id}'"));
-    let shops = shops.await;
+    let sql = format!("select shop_id, shop_url, is_complete, calls_used from shops where shop_id = '{id}'");
+    let shops = place.rows(&sql).await;
     assert_eq!(shops.len(), 1, "{shops:?}");
     let row = ["shop_id", "shop_url", "is_complete", "calls_used"].map(|column| shops[0][column].as_str());
     assert_eq!(row, [id, url, "true", &its_calls], "its address, its count and its pages");

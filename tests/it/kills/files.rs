@@ -92,7 +92,7 @@ fn watch(sign: Sign, times: usize, before: usize, (lake, dt): (&Path, NaiveDate)
         let shown = match sign {
             Sign::SegmentBegun => seen,
             Sign::SegmentGone => most - now,
-            _ => now - before,
+            _ => now.saturating_sub(before),
         };
         if shown >= times {
             return true;

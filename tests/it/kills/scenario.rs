@@ -72,7 +72,7 @@ pub(super) fn night_of_changes() -> Scenario {
 
 /// One call in five fails; none more than three times in a row.
 fn faults() -> Scenario {
-    let scenario = portals("heavy faults", vec![25, 15], |sim| shop_lines(&sim.world(Gateway::Portals)));
+    let scenario = portals("heavy faults", vec![90, 60], |sim| shop_lines(&sim.world(Gateway::Portals)));
     let options = Options { faults: Faults::Heavy, ..scenario.options.clone() };
     Scenario { definition: SMALL_PAGES.replace("last = 3, ", ""), options, attempts: 4, ..scenario }
 }
