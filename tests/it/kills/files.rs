@@ -102,20 +102,30 @@ fn watch(sign: Sign, times: usize, before: usize, (lake, dt): (&Path, NaiveDate)
     false
 }
 
+/// Ends a watch, however the test ends.
+#[derive(Default)]
+struct Over(Arc<AtomicBool>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Course<'_> {
     /// Starts the run and kills it at a sign; whether it was in time.
     async fn killed_at(&mut self, sign: Sign, times: u64, dt: NaiveDate) -> bool {
-        let (lake, over) = (self.place.lake(), Arc::new(AtomicBool::new(false)));
+        let (lake, over) = (self.place.lake(), Over::default());
         let before = sign.count(&lake, dt);
         let mut process = self.start();
-        let told = Arc::clone(&over);
+        let told = Arc::clone(&over.0);
         let times = usize::try_from(times).unwrap();
         let mut watching = tokio::task::spawn_blocking(move || watch(sign, times, before, (&lake, dt), &told));
         tokio::select! {
             seen = &mut watching => assert!(seen.unwrap()),
             _ = process.wait() => {}
         }
-        over.store(true, Ordering::Relaxed);
+        drop(over);
         // It may have ended meanwhile.
         let _ = process.start_kill();
         let ended = ended(process).await;
