@@ -1,8 +1,9 @@
 //! Runs whose process is killed, again and again, until one start publishes: at exact calls, and while it writes.
 //!
-//! The simulator holds the k-th answer, the process is sent SIGKILL while it waits, and `huopan run` is started again. k is
-//! seeded over the whole range of calls. Half of the runs go on on a machine that has the lake only. However a run was
-//! killed, nothing may differ from a run that was not: the tables, and the calls but for those in flight at a kill.
+//! A run is killed one to four times: the simulator holds the k-th answer, the process is sent SIGKILL while it waits, and
+//! `huopan run` is started again. k is seeded over the whole range of calls. Half of the runs go on on a machine that has
+//! the lake only. However a run was killed, nothing may differ from a run that was not: the tables, and the calls but for
+//! those in flight at a kill.
 //!
 //! * `scenario`: what is run.
 //! * `course`: one run, and what must hold after each kill.
@@ -17,11 +18,6 @@ use std::fmt::Write as _;
 use crate::support::ended;
 use course::{Course, Undisturbed};
 use scenario::{Dice, Scenario};
-
-/// Runs of each scenario, each killed one to four times.
-const RUNS: u64 = 10;
-/// … where calls fail and are waited for.
-const SLOW_RUNS: u64 = 6;
 
 /// What the kills of a scenario came to.
 #[derive(Default)]
@@ -39,7 +35,7 @@ async fn all_kills(scenario: Scenario, seed: u64) -> (&'static str, Sum) {
     let undisturbed = Undisturbed::of(&scenario, &sim).await;
     let mut sum = Sum { undisturbed: undisturbed.calls, ..Sum::default() };
     let mut dice = Dice(seed);
-    for _ in 0..if scenario.attempts > 1 { SLOW_RUNS } else { RUNS } {
+    for _ in 0..scenario.runs {
         let (kills, moves) = (dice.throw(4), dice.throw(2) == 1);
         let mut course = Course::begin(&scenario, &sim, &undisturbed, moves);
         for _ in 0..kills {

@@ -170,7 +170,7 @@ async fn all_kills(scenario: Scenario, seed: u64) -> Vec<(Sign, Sum)> {
 }
 
 /// Runs for each sign.
-const RUNS: u64 = 3;
+const RUNS: u64 = 2;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_is_killed_while_it_writes_publishes_what_an_undisturbed_run_does() {

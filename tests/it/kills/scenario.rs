@@ -27,6 +27,8 @@ pub(super) struct Scenario {
     pub(super) workers: u64,
     /// Attempts that one call needs at most.
     pub(super) attempts: u64,
+    /// How often it is run and killed at calls.
+    pub(super) runs: u64,
 }
 
 fn scenario(name: &'static str, gateway: Gateway, shop_sizes: Vec<usize>, lines: fn(&Sim) -> String) -> Scenario {
@@ -39,6 +41,7 @@ fn scenario(name: &'static str, gateway: Gateway, shop_sizes: Vec<usize>, lines:
         days: vec![day(20)],
         workers: WORKERS,
         attempts: 1,
+        runs: 10,
     }
 }
 
@@ -74,7 +77,7 @@ pub(super) fn night_of_changes() -> Scenario {
 fn faults() -> Scenario {
     let scenario = portals("heavy faults", vec![90, 60], |sim| shop_lines(&sim.world(Gateway::Portals)));
     let options = Options { faults: Faults::Heavy, ..scenario.options.clone() };
-    Scenario { definition: SMALL_PAGES.replace("last = 3, ", ""), options, attempts: 4, ..scenario }
+    Scenario { definition: SMALL_PAGES.replace("last = 3, ", ""), options, attempts: 4, runs: 6, ..scenario }
 }
 
 /// Listings from one gateway, the details of each offer from another.
@@ -88,7 +91,7 @@ fn two_gateways() -> Scenario {
             sim.url(Gateway::ItemGet)
         )
     });
-    Scenario { workers: 2 * WORKERS, ..scenario }
+    Scenario { workers: 2 * WORKERS, runs: 6, ..scenario }
 }
 
 pub(super) fn all() -> Vec<Scenario> {
