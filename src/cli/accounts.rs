@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     place: Place,
     /// Print as JSON
     #[arg(long, global = true)]
-    json: bool,
+    pub(super) json: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }

@@ -15,8 +15,8 @@ use crate::base::{Result, SystemClock};
 use crate::config::Pipeline;
 use crate::config::pipeline::OnQuota;
 use crate::plan::price::{
-    AccountPrice, Alternative, Calls, Cost, Exactness, Fits, Line, Offers, Price, Start, Subject, SubjectPrice, Survey,
-    price,
+    AccountPrice, Again, Alternative, Calls, Cost, Exactness, Fits, Line, Offers, Price, Start, Subject, SubjectPrice,
+    Survey, price,
 };
 use crate::run::survey::{Asks, survey};
 use crate::run::{Options, Surroundings};
@@ -49,7 +49,7 @@ pub(super) struct Arguments {
     probe: bool,
     /// Print as JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// What the user hears when a signal stops a probe.
@@ -307,6 +307,10 @@ fn choices(alternatives: &[Alternative]) -> String {
 
 fn notes(survey: &Survey, price: &Price) -> String {
     let mut text = String::from("\nCalls that fail are made again: they are not in the price.\n");
+    for Again { shop, id } in &price.again {
+        let called = [&shop.name, &shop.url].into_iter().flatten().next().unwrap_or(id);
+        _ = writeln!(text, "`{called}` is shop `{id}`, which the pipeline names otherwise, too: it is listed once.");
+    }
     let uncounted = price.subjects.iter().any(|subject| !matches!(subject.offers, Offers::Counted(_)));
     if uncounted && survey.probe_calls == 0 {
         text.push_str("`--probe` asks for the shops' counts first and makes their listings exact.\n");

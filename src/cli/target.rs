@@ -1,6 +1,6 @@
 //! Which lake a command is about.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -36,6 +36,11 @@ impl Target {
         let store = self.store()?;
         let snapshot = Snapshot::load(&store).await?;
         Session::open(&store, snapshot, &Options::default())
+    }
+
+    /// The pipeline's file, where one is named.
+    pub(super) fn pipeline(&self) -> Option<&Path> {
+        self.pipeline.as_deref()
     }
 
     fn root(&self) -> Result<PathBuf> {

@@ -80,11 +80,20 @@ pub struct Job<'a> {
 /// Decides whether a run goes on once it knows ids and counts.
 #[async_trait::async_trait]
 pub trait Gate: Send + Sync {
-    /// Takes the official counts, by the shop's place in the work; gives why the run must not go on, if it must not.
+    /// Takes what is known by then; gives why the run must not go on, if it must not.
     ///
     /// # Errors
     /// Whatever keeps this from being decided: the run must stop.
-    async fn refusal(&self, counts: HashMap<usize, u64>) -> Result<Option<String>>;
+    async fn refusal(&self, learned: Learned) -> Result<Option<String>>;
+}
+
+/// What a run knows before it lists anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Learned {
+    /// The official counts, by the shop's place in the work.
+    pub counts: HashMap<usize, u64>,
+    /// The shops' ids, by the address that the pipeline names them with.
+    pub ids_by_url: HashMap<String, String>,
 }
 
 /// Why a signal stopped the run.
@@ -272,7 +281,8 @@ impl<'r> Run<'r> {
         }
         self.schedule.open();
         let Some(gate) = self.caller.job.gate else { return true };
-        match gate.refusal(self.schedule.counts()).await {
+        let learned = Learned { counts: self.schedule.counts(), ids_by_url: self.schedule.ids_by_url() };
+        match gate.refusal(learned).await {
             Ok(None) => true,
             Err(error) => {
                 self.error = Some(error);

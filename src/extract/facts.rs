@@ -59,6 +59,9 @@ pub struct ShopFacts {
     pub shop_name: Option<String>,
     /// Its address in the pipeline.
     pub shop_url: Option<String>,
+    /// Further addresses in the pipeline that led to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_urls: Vec<String>,
     /// The gateway's own count of offers.
     pub official_count: Option<i64>,
     /// How the shop was listed.

@@ -11,7 +11,8 @@
 //! Faults are not in the price: calls that fail are made again and count again. Nor are answers that caches hold, but
 //! for shops' ids: with them a run costs less.
 //!
-//! Invariant: pure. A number that is called exact or proven holds whatever the answers are, as long as all are good ones.
+//! Invariant: pure. A number that is called exact or proven holds whatever the answers are, as long as all are good ones
+//! and no address turns out to lead to a shop that the pipeline names otherwise, too.
 
 mod calls;
 mod pricer;
@@ -144,6 +145,15 @@ pub struct SubjectPrice {
     pub done_on: Option<NaiveDate>,
 }
 
+/// A shop that the pipeline names a second time: it is listed once, and this name of it costs nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Again {
+    /// Its second name.
+    pub shop: Shop,
+    /// Its id.
+    pub id: String,
+}
+
 /// What calls cost in money.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cost {
@@ -213,6 +223,8 @@ pub struct Price {
     pub gateways: Vec<GatewayPrice>,
     /// By shop, in the order in which they are listed; then single offers, then access tokens.
     pub subjects: Vec<SubjectPrice>,
+    /// Shops that are named twice, as far as that is known.
+    pub again: Vec<Again>,
     /// When the run fits into one day if it needs the least it can.
     pub fits_least: Fits,
     /// When it does if it needs the most; `None`: nobody knows the most.
@@ -266,6 +278,7 @@ pub fn price(pipeline: &Pipeline, survey: &Survey) -> Price {
         fits_least: fits(&least),
         fits_most: total.most().map(|_| fits(&planned)),
         alternatives: pricer.alternatives(modes),
+        again: pricer.again(),
         subjects,
     }
 }

@@ -22,21 +22,24 @@ use super::{Outcome, Report, Surroundings, day};
 /// All messages of an attempt together take at most this long.
 const TIME_MAX: std::time::Duration = std::time::Duration::from_secs(20);
 
+/// An attempt that has ended.
+pub(super) struct Ended<'a> {
+    pub(super) start: &'a day::Start,
+    /// An earlier attempt has published the day.
+    pub(super) stands: bool,
+    /// What its extraction noted.
+    pub(super) notes: &'a [Note],
+}
+
 /// Tells how an attempt ended.
-pub(super) async fn tell(
-    pipeline: &Pipeline,
-    around: &Surroundings<'_>,
-    start: &day::Start,
-    notes: &[Note],
-    outcome: &Result<Outcome>,
-) {
+pub(super) async fn tell(pipeline: &Pipeline, around: &Surroundings<'_>, ended: &Ended<'_>, outcome: &Result<Outcome>) {
     if pipeline.alerts.is_empty() {
         return;
     }
     let mut said = Vec::new();
-    for (kind, text, about) in messages(start, notes, outcome) {
+    for (kind, text, about) in messages(ended, outcome) {
         let mut message = Message::new(kind, around.clock.now(), &pipeline.name, text);
-        (message.dt, message.run_id) = (Some(start.dt), Some(start.run_id));
+        (message.dt, message.run_id) = (Some(ended.start.dt), Some(ended.start.run_id));
         match about {
             About::Report(report) => {
                 message.counts = Some(counts(report));
@@ -53,13 +56,19 @@ pub(super) async fn tell(
 }
 
 /// Tells what kept a start from beginning an attempt: a state or lake that cannot be opened, for example. That another
-/// start is at work is no failure.
-pub(super) async fn tell_of_no_start(pipeline: &Pipeline, around: &Surroundings<'_>, error: &Error) {
+/// start is at work is no failure. `published` are the days that this start has published before.
+pub(super) async fn tell_of_no_start(
+    pipeline: &Pipeline,
+    around: &Surroundings<'_>,
+    error: &Error,
+    published: &[Report],
+) {
     if pipeline.alerts.is_empty() || error.kind() == Kind::Conflict {
         return;
     }
     let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-    let text = format!("nothing is published: {error}{hint}");
+    let nothing = if published.is_empty() { "nothing" } else { "nothing more" };
+    let text = format!("{nothing} is published: {error}{hint}");
     send(pipeline, &[Message::new(Told::Failed, around.clock.now(), &pipeline.name, text)]).await;
 }
 
@@ -82,8 +91,9 @@ enum About<'o> {
     Nothing,
 }
 
-fn messages<'o>(start: &day::Start, notes: &'o [Note], outcome: &'o Result<Outcome>) -> Vec<(Told, String, About<'o>)> {
-    let dt = start.dt;
+fn messages<'o>(ended: &Ended<'o>, outcome: &'o Result<Outcome>) -> Vec<(Told, String, About<'o>)> {
+    let (dt, notes) = (ended.start.dt, ended.notes);
+    let stays = if ended.stands { "stays as it was published before" } else { "is not published" };
     let mut messages = Vec::new();
     for note in notes {
         let kind = match note {
@@ -109,7 +119,7 @@ fn messages<'o>(start: &day::Start, notes: &'o [Note], outcome: &'o Result<Outco
         Ok(Outcome::Stopped { reason, .. }) => {
             let short = notes.iter().any(|note| matches!(note, Note::NoneLeft { .. } | Note::Refused { .. }));
             let kind = if short { Told::Quota } else { Told::Failed };
-            messages.push((kind, format!("{dt} is not published: {reason}; the next start goes on"), About::Nothing));
+            messages.push((kind, format!("{dt} {stays}: {reason}; the next start goes on"), About::Nothing));
         }
         Ok(Outcome::AlreadyPublished { .. } | Outcome::Landed { .. }) => {}
         Err(error) => {
@@ -121,7 +131,7 @@ fn messages<'o>(start: &day::Start, notes: &'o [Note], outcome: &'o Result<Outco
             let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
             // The note says the same with less.
             messages.retain(|(told, _, _)| *told != Told::Denied || kind != Told::Denied);
-            messages.push((kind, format!("{dt} is not published: {error}{hint}"), About::Nothing));
+            messages.push((kind, format!("{dt} {stays}: {error}{hint}"), About::Nothing));
         }
     }
     messages
@@ -161,5 +171,29 @@ fn counts(report: &Report) -> Counts {
         quarantined: report.quarantined,
         carried: report.carried,
         calls: report.calls,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::RunId;
+
+    #[test]
+    fn a_day_that_was_published_before_is_not_called_unpublished() {
+        let dt = "2026-11-20".parse().unwrap();
+        let run_id = RunId::new(chrono::DateTime::UNIX_EPOCH, [7; 10]);
+        let start = day::Start { dt, run_id, attempt: 2, started_at: chrono::DateTime::UNIX_EPOCH };
+        for (stands, says) in [(false, "is not published"), (true, "stays as it was published before")] {
+            let ended = Ended { start: &start, stands, notes: &[] };
+            let told = |outcome: &Result<Outcome>| {
+                messages(&ended, outcome).into_iter().map(|(kind, text, _)| (kind, text)).collect::<Vec<_>>()
+            };
+            let stopped = Outcome::Stopped { dt, reason: "a signal".into(), kind: Kind::Unavailable, stands };
+            let expected = format!("2026-11-20 {says}: a signal; the next start goes on");
+            assert_eq!(told(&Ok(stopped)), [(Told::Failed, expected)]);
+            let failed = Err(Error::storage("full").with_hint("free space"));
+            assert_eq!(told(&failed), [(Told::Failed, format!("2026-11-20 {says}: full; free space"))]);
+        }
     }
 }

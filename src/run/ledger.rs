@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{Days, NaiveDate, TimeDelta};
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 
 use crate::base::{Result, RunId};
 use crate::config::Pipeline;
@@ -20,6 +20,8 @@ use crate::store::Store;
 const MARK_KEPT: TimeDelta = TimeDelta::days(2);
 /// Runs of earlier days may have called today: a run keeps its day when it goes on.
 const DAYS_BACK: u64 = 7;
+/// … and whatever a call of today left was written no longer ago.
+const WRITTEN: TimeDelta = TimeDelta::days(2);
 
 /// Makes the ledger count at least what the lake knows was called today.
 pub(super) async fn rebuild(
@@ -51,7 +53,7 @@ pub(super) async fn rebuild(
         asked.unwrap_or(&pipeline.gateway).limits.quota_scope
     };
     let mut counts = Counts::default();
-    for run in runs(store, today).await? {
+    for run in runs(store, today, now).await? {
         let zone = Zone::new(store.clone(), &run.pipeline, run.dt);
         let mut landed = Counts::default();
         if run.has_segments {
@@ -95,10 +97,12 @@ struct LandedRun {
     run_id: RunId,
     has_segments: bool,
     is_unfinished: bool,
+    /// When something of it was written last.
+    written_at: DateTime<Utc>,
 }
 
 /// The runs of all pipelines that may have called today.
-async fn runs(store: &Store, today: NaiveDate) -> Result<Vec<LandedRun>> {
+async fn runs(store: &Store, today: NaiveDate, now: DateTime<Utc>) -> Result<Vec<LandedRun>> {
     let earliest = today.checked_sub_days(Days::new(DAYS_BACK)).unwrap_or(today);
     let mut runs: Vec<LandedRun> = Vec::new();
     for file in store.list("_huopan/landing").await? {
@@ -114,6 +118,7 @@ async fn runs(store: &Store, today: NaiveDate) -> Result<Vec<LandedRun>> {
             Some(last) => {
                 last.has_segments |= has_segments;
                 last.is_unfinished |= name == "start.json";
+                last.written_at = last.written_at.max(file.modified_at);
             }
             None => runs.push(LandedRun {
                 pipeline: pipeline.to_owned(),
@@ -121,10 +126,11 @@ async fn runs(store: &Store, today: NaiveDate) -> Result<Vec<LandedRun>> {
                 run_id,
                 has_segments,
                 is_unfinished: name == "start.json",
+                written_at: file.modified_at,
             }),
         }
     }
-    // An unfinished run of any day may have called today; anything else called on its day, or soon after.
-    runs.retain(|run| run.dt >= earliest || run.is_unfinished);
+    // An unfinished run of any day may have called today, and so may one that was given up since.
+    runs.retain(|run| run.dt >= earliest || run.is_unfinished || now - run.written_at < WRITTEN);
     Ok(runs)
 }

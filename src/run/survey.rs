@@ -15,8 +15,8 @@ use crate::base::{Error, Result};
 use crate::config::Pipeline;
 use crate::config::pipeline::Account;
 use crate::extract::answered::Nothing;
-use crate::extract::driver::Gate;
-use crate::extract::{self, Answered, Job, RunFacts};
+use crate::extract::driver::{Gate, Learned};
+use crate::extract::{self, Answered, Job};
 use crate::land::{self, Resumed, Writer, WriterOptions, Zone};
 use crate::load::Snapshot;
 use crate::plan::price::{AccountQuota, Start, Survey};
@@ -65,10 +65,10 @@ pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &
     // A retry asks for its counts anew: what it retries was listed since they were bought.
     let is_retry = matches!(found.start, Start::Retries { .. });
     let mut survey = of_run(pipeline, &found, state.as_ref()).await?;
-    if let Some(Probed { counts, ids_by_url, calls }) = probed {
+    if let Some(Probed { learned, calls }) = probed {
         survey.is_under_way = !is_retry;
-        survey.counts.extend(counts);
-        survey.ids_by_url.extend(ids_by_url);
+        survey.counts.extend(learned.counts);
+        survey.ids_by_url.extend(learned.ids_by_url);
         survey.probe_calls = calls;
     }
     Ok(survey)
@@ -139,19 +139,18 @@ pub(super) async fn known_before(pipeline: &Pipeline, store: &Store, dt: NaiveDa
 /// What a probe bought.
 #[derive(Default)]
 struct Probed {
-    counts: HashMap<usize, u64>,
-    ids_by_url: HashMap<String, String>,
+    learned: Learned,
     calls: u64,
 }
 
-/// Keeps the counts, and lets nothing go on.
+/// Keeps ids and counts, and lets nothing go on.
 #[derive(Default)]
-struct Probe(Mutex<HashMap<usize, u64>>);
+struct Probe(Mutex<Learned>);
 
 #[async_trait::async_trait]
 impl Gate for Probe {
-    async fn refusal(&self, counts: HashMap<usize, u64>) -> Result<Option<String>> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    async fn refusal(&self, learned: Learned) -> Result<Option<String>> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = learned;
         Ok(Some("probed".to_owned()))
     }
 }
@@ -204,13 +203,8 @@ async fn probe(
     let extracted = extract::extract(job).await;
     writer.close().await?;
     let facts = extracted?;
-    let counts = gate.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Probed { counts, ids_by_url: ids_by_url(&facts), calls: u64::try_from(facts.calls_used).unwrap_or(0) })
-}
-
-fn ids_by_url(facts: &RunFacts) -> HashMap<String, String> {
-    let resolved = facts.shops.iter().filter_map(|shop| Some((shop.shop_url.clone()?, shop.shop_id.clone())));
-    resolved.filter(|(url, id)| url != id).collect()
+    let learned = gate.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Probed { learned, calls: u64::try_from(facts.calls_used).unwrap_or(0) })
 }
 
 /// What a start would do, for which day and which part of the work.

@@ -209,3 +209,42 @@ async fn what_keeps_a_run_from_starting_is_told_too() {
     assert!(told[0].starts_with("failed: nothing is published: ") && told[0].contains("state.sqlite"), "{told:?}");
     assert_eq!(bench.sim.stats().calls, 0);
 }
+
+#[tokio::test]
+async fn captured_files_tell_each_day_that_they_publish_and_the_one_that_fails() {
+    let (place, receiver) = (Place::new(), Receiver::default());
+    let url = receiver.start().await;
+    place.write(
+        "pipeline.toml",
+        format!(
+            "name = \"test\"\ngateway = \"portals\"\n[files]\npaths = [\"a.jsonl\"]\nanswer = \"/answer\"\n\
+             fetched_at = \"/fetched_at\"\nshop_id = \"/shop_id\"\ndt_from = \"fetched_at\"\n[lake]\nurl = \"lake\"\n\
+             [[alerts]]\nname = \"ops\"\nkind = \"webhook\"\nurl = \"env:ALERT_URL\"\n{ALL}\n"
+        ),
+    );
+    let line = |day: u32, id: i64| {
+        let items = serde_json::json!({"items": {"item": [{"item_id": id, "price": "3.50", "moq": "2件"}]}});
+        let answer = serde_json::json!({"seller_items_list_get_response": items});
+        serde_json::json!({"answer": answer, "shop_id": "b2b-1", "fetched_at": format!("2026-11-{day} 23:30:00")})
+    };
+    let lines = [line(18, 712_757_874_907), line(19, 712_757_874_908), line(20, 712_757_874_909)];
+    place.write("a.jsonl", lines.map(|line| format!("{line}\n")).concat());
+    let env = [("ALERT_URL", &*url)];
+    huopan_with(place.path(), &["run", "pipeline.toml"], &env).await;
+    let published = |told: &[String]| {
+        let texts = told.iter().filter(|told| told.starts_with("published: "));
+        texts.map(|text| text["published: ".len()..].split(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(published(&receiver.told()), ["2026-11-18", "2026-11-19", "2026-11-20"]);
+    // The second day's files cannot be written: the first stays told, the third is not begun.
+    std::fs::remove_dir_all(place.lake().join("offers/dt=2026-11-19")).unwrap();
+    place.write("lake/offers/dt=2026-11-19", "");
+    let ended = huopan_with(place.path(), &["run", "pipeline.toml"], &env).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stdout.starts_with("2026-11-18: published as number "), "{ended:?}");
+    let told = receiver.told();
+    assert_eq!(published(&told), ["2026-11-18"]);
+    let failed: Vec<_> = told.iter().filter(|told| told.starts_with("failed: ")).collect();
+    assert_eq!(failed.len(), 1, "{told:?}");
+    assert!(failed[0].starts_with("failed: 2026-11-19 stays as it was published before: "), "{told:?}");
+}

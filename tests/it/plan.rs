@@ -467,7 +467,7 @@ async fn continue_takes_the_stalest_shops_first_stops_cleanly_and_goes_on_under_
     bench.change("calls_per_day = 3000", "calls_per_day = 9");
     let today = huopan::base::time::beijing_day(clock.now());
     let stopped = at(&clock, &bench.pipeline(), &Silent).await.unwrap();
-    let Outcome::Stopped { dt, kind, reason } = stopped else { panic!("{stopped:?}") };
+    let Outcome::Stopped { dt, kind, reason, stands: false } = stopped else { panic!("{stopped:?}") };
     assert_eq!((dt, kind.exit_code(), bench.sim.stats().calls), (today, 75, 9), "{reason}");
     let asked = bench.sim.journal();
     assert!(asked[0].request.contains(&second), "the shop that was never fetched goes first: {asked:?}");

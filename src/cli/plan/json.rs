@@ -6,7 +6,8 @@ use chrono::NaiveDate;
 
 use crate::config::Pipeline;
 use crate::plan::price::{
-    AccountPrice, Alternative, Calls, Fits, GatewayPrice, Line, Offers, Price, Start, Subject, SubjectPrice, Survey,
+    AccountPrice, Again, Alternative, Calls, Fits, GatewayPrice, Line, Offers, Price, Start, Subject, SubjectPrice,
+    Survey,
 };
 
 use super::gateway;
@@ -36,6 +37,7 @@ pub(super) fn document(pipeline: &Pipeline, survey: &Survey, price: &Price) -> s
         "endpoints": price.endpoints.iter().map(|of| line(price, of)).collect::<Vec<_>>(),
         "shops": shops.map(|shop| subject(price, shop)).collect::<Vec<_>>(),
         "items": items.map(|items| subject(price, items)),
+        "shops_named_again": price.again.iter().map(again).collect::<Vec<_>>(),
         "gateways": price.gateways.iter().map(gateway_price).collect::<Vec<_>>(),
         "choices": price.alternatives.iter().map(choice).collect::<Vec<_>>(),
     })
@@ -79,6 +81,10 @@ fn subject(price: &Price, of: &SubjectPrice) -> serde_json::Value {
         value["listing"] = if *changes_only { "changed" } else { "all" }.into();
     }
     value
+}
+
+fn again(Again { shop, id }: &Again) -> serde_json::Value {
+    serde_json::json!({"shop_id": id, "shop_name": shop.name, "shop_url": shop.url})
 }
 
 fn gateway_price(gateway: &GatewayPrice) -> serde_json::Value {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::base::Money;
 use crate::config::Pipeline;
@@ -13,8 +13,8 @@ use crate::plan::{CountFrom, KnownShop, ShopIdFrom, ShopWork};
 use super::quota::{Needs, Purse, scope};
 use super::rules::{self, Held, Offers, Shelf};
 use super::{
-    AccountPrice, AccountQuota, Alternative, Answered, Calls, Cost, GatewayPrice, Line, Source, Subject, SubjectPrice,
-    Survey,
+    AccountPrice, AccountQuota, Again, Alternative, Answered, Calls, Cost, GatewayPrice, Line, Source, Subject,
+    SubjectPrice, Survey,
 };
 
 /// Choices in `[fetch]`.
@@ -37,13 +37,25 @@ pub(super) struct Pricer<'a> {
     pipeline: &'a Pipeline,
     survey: &'a Survey,
     shelf: Option<Shelf>,
+    /// Places of shops that another place of the work stands for.
+    again: HashSet<usize>,
 }
 
 impl<'a> Pricer<'a> {
     pub(super) fn new(pipeline: &'a Pipeline, survey: &'a Survey) -> Self {
         let endpoints = &pipeline.gateway.endpoints;
         let categories = endpoints.contains_key("categories");
-        Self { pipeline, survey, shelf: endpoints.get("listing").map(|listing| Shelf::new(listing, categories)) }
+        let shelf = endpoints.get("listing").map(|listing| Shelf::new(listing, categories));
+        Self { pipeline, survey, shelf, again: again(survey) }
+    }
+
+    /// The shops that are named twice.
+    pub(super) fn again(&self) -> Vec<Again> {
+        let shops = self.survey.work.shops.iter().enumerate().filter(|(place, _)| self.again.contains(place));
+        let named = |(_, work): (usize, &'a ShopWork)| {
+            Some(Again { shop: work.shop.clone(), id: id_today(self.survey, work)?.to_owned() })
+        };
+        shops.filter_map(named).collect()
     }
 
     pub(super) fn modes(&self) -> Modes {
@@ -79,9 +91,8 @@ impl<'a> Pricer<'a> {
 
     /// A shop's id: given, cached, or as the picture before knew it.
     fn id(&self, shop: &'a ShopWork) -> Option<&'a str> {
-        let survey = self.survey;
-        let by_url = |url: &String| survey.ids_by_url.get(url).or_else(|| survey.known.ids_by_url.get(url));
-        shop.shop.id.as_ref().or_else(|| shop.shop.url.as_ref().and_then(by_url)).map(String::as_str)
+        let before = || self.survey.known.ids_by_url.get(shop.shop.url.as_ref()?).map(String::as_str);
+        id_today(self.survey, shop).or_else(before)
     }
 
     fn known(&self, id: Option<&str>) -> Option<&'a KnownShop> {
@@ -98,7 +109,8 @@ impl<'a> Pricer<'a> {
     }
 
     pub(super) fn subjects(&self, modes: Modes) -> Vec<SubjectPrice> {
-        let mut shops: Vec<(usize, &ShopWork)> = self.survey.work.shops.iter().enumerate().collect();
+        let shops = self.survey.work.shops.iter().enumerate();
+        let mut shops: Vec<(usize, &ShopWork)> = shops.filter(|(place, _)| !self.again.contains(place)).collect();
         if self.pipeline.on_quota == OnQuota::Continue {
             // The stalest shops go first; those of which nothing is known are the stalest.
             shops.sort_by_key(|(_, shop)| self.known(self.id(shop)).and_then(|known| known.finished_at));
@@ -306,6 +318,23 @@ impl<'a> Pricer<'a> {
         }
         alternatives
     }
+}
+
+/// A shop's id, where it is certain.
+fn id_today<'a>(survey: &'a Survey, shop: &'a ShopWork) -> Option<&'a str> {
+    let by_url = || survey.ids_by_url.get(shop.shop.url.as_ref()?);
+    shop.shop.id.as_ref().or_else(by_url).map(String::as_str)
+}
+
+/// The places of shops whose id another place has: one that the pipeline names by it, else an earlier one. A run finds
+/// out when it asks for the id; here an id that only the picture before knows proves nothing.
+fn again(survey: &Survey) -> HashSet<usize> {
+    let shops = &survey.work.shops;
+    let mut places: Vec<usize> = (0..shops.len()).collect();
+    places.sort_by_key(|&place| (shops[place].shop.id.is_none(), place));
+    let mut seen = HashSet::new();
+    places.retain(|&place| id_today(survey, &shops[place]).is_some_and(|id| !seen.insert(id)));
+    places.into_iter().collect()
 }
 
 /// Takes what was answered already off the lines about a shop, or about single offers. Whoever asked for a shop's id did

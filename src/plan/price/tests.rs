@@ -63,6 +63,24 @@ fn an_address_costs_a_call_unless_its_id_is_known() {
 }
 
 #[test]
+fn a_shop_that_is_named_twice_is_paid_for_once_when_that_is_certain() {
+    let pipeline = pipeline(&["https://a.1688.com", "https://b.1688.com", "b2b-1", "https://c.1688.com"]);
+    let ids = [("https://a.1688.com", "b2b-1"), ("https://b.1688.com", "b2b-2"), ("https://c.1688.com", "b2b-2")];
+    let ids: HashMap<_, _> = ids.map(|(url, id)| (url.to_owned(), id.to_owned())).into();
+    let told_again = |price: &Price| {
+        let told = |again: &Again| format!("{} {}", again.shop.url.clone().unwrap_or_default(), again.id);
+        price.again.iter().map(told).collect::<Vec<_>>()
+    };
+    let certain = price(&pipeline, &Survey { ids_by_url: ids.clone(), ..counted(&pipeline, &[7, 3, 7, 3]) });
+    assert_eq!(told(&certain.endpoints), "count 2, listing 6");
+    assert_eq!(told_again(&certain), ["https://a.1688.com b2b-1", "https://c.1688.com b2b-2"]);
+    let before = Survey { known: Known { ids_by_url: ids, ..Known::default() }, ..counted(&pipeline, &[7, 3, 7, 3]) };
+    let before = price(&pipeline, &before);
+    assert_eq!(told(&before.endpoints), "shop 3, count 4, listing 12", "addresses may lead elsewhere by now");
+    assert_eq!(told_again(&before), [""; 0]);
+}
+
+#[test]
 fn a_run_that_has_its_counts_pays_only_for_the_rest() {
     let pipeline = pipeline(&["https://a.1688.com", "b2b-2"]);
     let surveyed = Survey { is_under_way: true, ..counted(&pipeline, &[7, 3]) };
