@@ -14,7 +14,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::secret::Mask;
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Result};
 use crate::config::gateway::{Endpoint, ErrorClass, QuotaScope};
 use crate::config::pipeline::Account;
 use crate::state::{Cached, Feedback, Rest};
@@ -36,7 +36,7 @@ use super::schedule::{Outcome, Task};
 use super::side::{Ledger, Side, Ticket, Turn};
 use super::skew::Observation;
 use super::tokens::Tokens;
-use super::words::{describe, gave_up, name_parameters};
+use super::words::{self, describe, gave_up};
 use super::{Attempt, body, pace};
 
 /// What all calls of a run share.
@@ -178,7 +178,7 @@ impl<'r> Caller<'r> {
         })?;
         let account = &side.accounts[0];
         let call = Call { gateway: side.gateway, endpoint, account, values, now: self.job.clock.now() };
-        let mut identity = request::identity(call).map_err(|error| self.misbuilt(side, &error))?;
+        let mut identity = request::identity(call).map_err(|error| words::misbuilt(side.gateway, &error))?;
         identity.values_mut().for_each(|value| *value = self.mask.text(value));
         let key = answered::key(side.named.unwrap_or_default(), task.endpoint(), &identity);
         Ok(Errand { task, values, side, endpoint, key, renewal: Renewal::default() })
@@ -405,11 +405,7 @@ impl<'r> Caller<'r> {
         let account = self.tokens.fresh(side.gateway, &side.accounts[account]);
         let call =
             Call { gateway: side.gateway, endpoint: errand.endpoint, account: &account, values: errand.values, now };
-        request::build(call).map_err(|error| self.misbuilt(side, &error))
-    }
-
-    fn misbuilt(&self, side: &Side<'_>, error: &request::RequestError) -> Error {
-        Error::config(format!("gateway `{}`: {error}", side.gateway.name))
+        request::build(call).map_err(|error| words::misbuilt(side.gateway, &error))
     }
 
     /// Renewed tokens are secrets that the sink does not know.
@@ -502,7 +498,7 @@ impl<'r> Caller<'r> {
                     shared.tally.throttles += 1;
                 }
                 if let Some(failures) = live.outage.failed() {
-                    return Step::Done(Err(self.outage(side, fault, failures)));
+                    return Step::Done(Err(words::outage(side.gateway, fault, failures)));
                 }
                 let timed_out = record.transport_error.as_deref().is_some_and(|error| error.starts_with("timed out"));
                 let next = match errand.task {
@@ -539,12 +535,12 @@ impl<'r> Caller<'r> {
             ErrorClass::Auth if live.accounts.has_other(tried.ticket.account, &tried.ticket.scope) => {
                 Step::Rest(side.denied_rest(describe(fault), now), true)
             }
-            ErrorClass::Auth => Step::Done(Err(self.denied(side, record, fault))),
+            ErrorClass::Auth => Step::Done(Err(words::denied(side.gateway, record, fault))),
             ErrorClass::Param if record.redirects() && shared.tally.good > 0 => {
                 Step::Done(Ok(Outcome::Failed(describe(fault))))
             }
-            ErrorClass::Param if record.redirects() => Step::Done(Err(self.redirected(side, record, fault))),
-            ErrorClass::Param => Step::Done(Err(self.refused_parameter(side, record, fault))),
+            ErrorClass::Param if record.redirects() => Step::Done(Err(words::redirected(side.gateway, record, fault))),
+            ErrorClass::Param => Step::Done(Err(words::refused_parameter(side.gateway, record, fault))),
             ErrorClass::Item | ErrorClass::Gone => {
                 live.outage.answered();
                 Step::Done(Ok(Outcome::Refused(describe(fault))))
@@ -587,42 +583,6 @@ impl<'r> Caller<'r> {
             errand.side.rest(self.ledger, tried.ticket.account, "", rest).await?;
         }
         outcome
-    }
-
-    fn outage(&self, side: &Side<'_>, fault: &Fault, failures: u32) -> Error {
-        let gateway = &side.gateway.name;
-        let what = describe(fault);
-        Error::new(Kind::Unavailable, format!("gateway `{gateway}` failed {failures} times in a row: {what}"))
-            .with_hint("try again later: what was answered is landed, and the next start goes on from there")
-    }
-
-    fn denied(&self, side: &Side<'_>, record: &Record, fault: &Fault) -> Error {
-        let gateway = &side.gateway.name;
-        let (account, endpoint, what) = (&record.account, &record.endpoint, describe(fault));
-        let error = format!("gateway `{gateway}` refuses account `{account}` at endpoint `{endpoint}`: {what}");
-        let hint = "check the account's credentials and its permissions at the gateway";
-        Error::new(Kind::Denied, error).with_hint(fault.hint.as_deref().unwrap_or(hint))
-    }
-
-    fn redirected(&self, side: &Side<'_>, record: &Record, fault: &Fault) -> Error {
-        let (gateway, endpoint) = (&side.gateway.name, &record.endpoint);
-        let error = Error::config(format!("gateway `{gateway}` answers endpoint `{endpoint}` with {}", fault.message));
-        match &fault.hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        }
-    }
-
-    fn refused_parameter(&self, side: &Side<'_>, record: &Record, fault: &Fault) -> Error {
-        let gateway = &side.gateway.name;
-        let (endpoint, what) = (&record.endpoint, describe(fault));
-        let sent = name_parameters(&fault.message, &record.request);
-        let error = format!("gateway `{gateway}` refuses a parameter of endpoint `{endpoint}`: {what}");
-        let hint = match &fault.hint {
-            Some(hint) => format!("{hint} (sent: {sent})"),
-            None => format!("sent: {sent}"),
-        };
-        Error::config(error).with_hint(hint)
     }
 
     /// Calls left today of all accounts together; `None`: some account has no known limit.
