@@ -22,7 +22,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::base::json::{Pointers, Raw};
-use crate::config::gateway::{CodeRule, Endpoint, ErrorClass, ErrorRules, Gateway};
+use crate::config::gateway::{CodeRule, Endpoint, ErrorClass, ErrorRules, Gateway, Refuses};
 
 use super::answer::{self, List};
 use super::body::{self, BodyError};
@@ -57,6 +57,8 @@ pub struct Fault {
     pub hint: Option<String>,
     /// How long the gateway wants us to wait.
     pub wait: Option<Duration>,
+    /// Of a refusal ([`ErrorClass::Auth`]): it is about this endpoint, not about the account.
+    pub permission: bool,
 }
 
 impl Judgement {
@@ -214,6 +216,7 @@ impl Evidence<'_> {
             message: self.message(),
             hint: None,
             wait: None,
+            permission: false,
         };
         let stated = self.record.retry_after.as_deref();
         fault.wait = stated.and_then(|text| retry::retry_after(text, self.record.received_at));
@@ -225,10 +228,19 @@ impl Evidence<'_> {
             fault.code = Some(code);
             fault.hint.clone_from(&rule.hint);
             fault.wait = fault.wait.or(rule.wait_seconds.map(Duration::from_secs));
+            fault.permission = rule.refuses.map_or_else(|| self.says_permission(), |what| what == Refuses::Endpoint);
         } else {
             (fault.class, fault.hint) = self.general();
+            fault.permission = self.says_permission();
         }
+        fault.permission &= fault.class == ErrorClass::Auth;
         fault
+    }
+
+    /// Whether the answer speaks of a permission rather than of the key.
+    fn says_permission(&self) -> bool {
+        let of_key = ["无效", "invalid signature", "unknown"];
+        self.texts().any(is_of_permission) && !self.texts().any(|text| contains(text, &of_key))
     }
 
     /// The definition's entry for the answer's codes: sub-codes first, exact before prefix, then codes inside messages.
@@ -259,8 +271,7 @@ impl Evidence<'_> {
             (ErrorClass::Quota, None)
         } else if says(&["不存在", "已下架", "not exist"]) {
             (ErrorClass::Gone, None)
-        } else if says(&["权限", "permission"]) || says_token("acl") || self.texts().any(|text| text.contains("ACL"))
-        {
+        } else if self.texts().any(is_of_permission) {
             (
                 ErrorClass::Auth,
                 Some("permission: the account may not call this: apply for it in the app's console".to_owned()),
@@ -303,7 +314,7 @@ impl Evidence<'_> {
 }
 
 fn retry_fault(message: String) -> Fault {
-    Fault { class: ErrorClass::Retry, code: None, message, hint: None, wait: None }
+    Fault { class: ErrorClass::Retry, code: None, message, hint: None, wait: None, permission: false }
 }
 
 /// The entry `prefix.*` with the longest prefix of `code`.
@@ -334,6 +345,11 @@ fn tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
 fn contains(text: &str, words: &[&str]) -> bool {
     let lower = text.to_lowercase();
     words.iter().any(|word| lower.contains(word))
+}
+
+fn is_of_permission(text: &str) -> bool {
+    let is_acl = |word: &str| word.eq_ignore_ascii_case("acl");
+    contains(text, &["权限", "permission"]) || tokens(text).any(|(_, word)| is_acl(word)) || text.contains("ACL")
 }
 
 /// N of "This ban will last for N more seconds".

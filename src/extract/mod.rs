@@ -20,6 +20,7 @@ mod call;
 pub mod cover;
 pub mod driver;
 pub mod facts;
+mod fingerprint;
 pub mod http;
 pub mod judge;
 pub mod pace;
@@ -30,6 +31,7 @@ pub mod reach;
 mod reading;
 pub mod record;
 pub mod request;
+mod rests;
 pub mod retry;
 pub mod schedule;
 mod side;
@@ -39,12 +41,14 @@ mod tokens;
 mod words;
 
 pub use answered::Answered;
-pub use cached::{known_shop_id, landed_count};
+pub use cached::{BoughtCount, bought_count, known_shop_id, landed_count};
 pub use driver::{Job, extract};
 pub use facts::{Covered, Listed, Note, RunFacts, ShopFacts};
+pub use fingerprint::Fingerprint;
 pub use judge::{Fault, Judge, Judgement, judge};
 pub use progress::{Event, Progress};
 pub use record::Record;
+pub use rests::{Shown, Standing};
 
 use bytes::Bytes;
 
