@@ -85,7 +85,7 @@ impl Start<'_> {
         let Attempt { start, stands } = attempt;
         let outcome = outcome.map(|report| Outcome::Published(vec![report]));
         let outcome = recorded(self.pipeline, self.around, self.store, start, outcome).await;
-        let ended = hear::Ended { start, stands: *stands, notes: &[] };
+        let ended = hear::Ended { start, stands: *stands, noted: None };
         hear::tell(self.pipeline, self.around, &ended, &outcome).await;
         so_far.is_told = true;
         if let Ok(Outcome::Published(reports)) = &outcome {

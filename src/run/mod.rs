@@ -43,13 +43,15 @@ use crate::land::{Counts, Resumed, Writer, WriterOptions, Zone};
 use crate::load::Snapshot;
 use crate::load::publish;
 use crate::plan;
-use crate::plan::price::{Start, Survey, price};
+use crate::plan::price::{Start, Survey, refusal};
 use crate::state::{self, StateStore};
 use crate::store::{Store, describe_holder};
 use crate::transform::rows::ShopRow;
 
 use begin::{Begin, Begun};
 use survey::Found;
+
+pub use ledger::rebuild_from_lake;
 
 /// Memory that decoded offers may take before they are sorted on disk.
 pub const MEMORY_BYTES_MAX: usize = 256 << 20;
@@ -229,7 +231,9 @@ async fn start(
         let outcome = recorded(pipeline, around, &store, &start, attempt.run().await).await;
         attempt.forget_if_vain(&outcome).await?;
         let notes = attempt.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
-        hear::tell(pipeline, around, &hear::Ended { start: &start, stands, notes: &notes }, &outcome).await;
+        let noted = hear::Noted { notes: &notes, state: state.as_ref(), holder: &holder };
+        let ended = hear::Ended { start: &start, stands, noted: Some(noted) };
+        hear::tell(pipeline, around, &ended, &outcome).await;
         so_far.is_told = true;
         match outcome {
             Ok(Outcome::Published(published)) => so_far.published.extend(published),
@@ -329,6 +333,10 @@ impl Attempt<'_> {
         Ok(Outcome::Published(vec![report]))
     }
 
+    fn reads_cache(&self) -> bool {
+        self.pipeline.fetch.cache && !self.options.no_cache && !self.begun.frozen.refresh
+    }
+
     async fn extract(&self, zone: &Zone) -> Result<Extracted> {
         let Self { pipeline, around, begun, store, .. } = self;
         let start = &begun.start;
@@ -340,17 +348,17 @@ impl Attempt<'_> {
         let found = Found {
             dt: start.dt,
             today: beijing_day(around.clock.now()),
+            now: around.clock.now(),
             start: Start::Begins,
             work: begun.work(plan::work(pipeline)?),
             known: survey::known_before(pipeline, store, start.dt).await?,
             resumed: Some(Arc::clone(&resumed)),
+            reads_counts: self.reads_cache() && begun.frozen.retry.is_none(),
         };
         let refuses = pipeline.on_quota == OnQuota::Refuse;
         // What an earlier start was answered must not be lost.
         let is_new = resumed.settled() == 0;
-        if refuses
-            && let Some(refusal) = price(pipeline, &survey::of_run(pipeline, &found, self.state).await?).refusal()
-        {
+        if refuses && let Some(refusal) = refusal(pipeline, &survey::of_run(pipeline, &found, self.state).await?) {
             return Ok(Extracted::Refused { refusal, is_new });
         }
         let gate = Within { pipeline, state: self.state, found: &found, refusal: Mutex::default() };
@@ -373,7 +381,7 @@ impl Attempt<'_> {
             state: self.state,
             holder: self.holder,
             clocks: resumed.clocks,
-            reads_cache: pipeline.fetch.cache && !self.options.no_cache && !begun.frozen.refresh,
+            reads_cache: self.reads_cache(),
             reads_counts: begun.frozen.retry.is_none(),
             gate: if refuses { Some(&gate) } else { None },
             clock: Arc::clone(&around.clock),
@@ -424,11 +432,7 @@ impl Gate for Within<'_> {
         let survey = survey::of_run(self.pipeline, self.found, self.state).await?;
         let Learned { counts, ids_by_url } = learned;
         let survey = Survey { is_under_way: true, counts, ids_by_url, ..survey };
-        if price(self.pipeline, &survey).refusal().is_none() {
-            return Ok(None);
-        }
-        // Another day pays for ids and counts, too.
-        let Some(refusal) = price(self.pipeline, &Survey { is_under_way: false, ..survey }).refusal() else {
+        let Some(refusal) = refusal(self.pipeline, &survey) else {
             return Ok(None);
         };
         let reason = refusal.to_string();

@@ -169,6 +169,46 @@ async fn quota_near_its_end_is_told_at_80_and_95_percent_and_when_it_ends() {
 }
 
 #[tokio::test]
+async fn how_much_is_used_is_told_once_a_day_whoever_used_it() {
+    let bench = Bench::new(Options { shop_sizes: vec![60], ..quick() }, "").await;
+    let set = async |calls: &str| {
+        let arguments = ["accounts", "set", "main", "--calls", calls, "--pipeline", "pipeline.toml"];
+        let env = [("SECRET", "sim-secret"), ("ALERT_URL", &*bench.url)];
+        assert_eq!(huopan_with(bench.place.path(), &arguments, &env).await.code, 0);
+    };
+    let run = async |pipeline: &str| {
+        let env = [("SECRET", "sim-secret"), ("ALERT_URL", &*bench.url)];
+        let arguments = ["run", pipeline, "--refresh"];
+        let ended = huopan_with(bench.place.path(), &arguments, &env).await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+        (bench.receiver.told(), ended.stderr.matches("of its calls of the day").count())
+    };
+    // Another program has passed the mark of 80 % of 3000.
+    set("2500").await;
+    // A pipeline that tells nobody says so in its log, and takes nothing from those that tell.
+    let text = std::fs::read_to_string(&bench.file).unwrap().replace("name = \"test\"", "name = \"quiet\"");
+    bench.place.write("quiet.toml", text.split("[[alerts]]").next().unwrap());
+    assert_eq!(run("quiet.toml").await, (vec![], 1));
+    let (told, said) = run("pipeline.toml").await;
+    assert_eq!((told.len(), said), (1, 1), "{told:?}");
+    assert!(told[0].contains("80 % of its calls of the day (250") && told[0].ends_with(" of 3000)"), "{told:?}");
+    for pipeline in ["pipeline.toml", "pipeline.toml", "quiet.toml"] {
+        assert_eq!(run(pipeline).await, (vec![], 0), "it was told");
+    }
+    // Nor is a receiver told twice because two pipelines name it.
+    let text = std::fs::read_to_string(&bench.file).unwrap().replace("name = \"test\"", "name = \"third\"");
+    bench.place.write("third.toml", text);
+    assert_eq!(run("third.toml").await, (vec![], 1));
+    // What was said was wrong, and the mark is passed once more.
+    set("2399").await;
+    assert_eq!(run("pipeline.toml").await, (vec![], 0), "on the same day");
+    set("2900").await;
+    let (told, said) = run("pipeline.toml").await;
+    assert_eq!((told.len(), said), (1, 1), "{told:?}");
+    assert!(told[0].contains("95 % of its calls of the day (2901 of 3000)"), "{told:?}");
+}
+
+#[tokio::test]
 async fn a_refused_start_and_a_block_are_told_as_quota() {
     let bench = Bench::new(Options { shop_sizes: vec![500], ..quick() }, "").await;
     bench.change("calls_per_day = 3000", "calls_per_day = 5");

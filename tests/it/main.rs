@@ -14,6 +14,7 @@ mod extract;
 mod files;
 mod kills;
 mod layers;
+mod ledger;
 mod nights;
 mod pace;
 mod plan;
