@@ -27,6 +27,21 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Its name in documents and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Config => "config",
+            Kind::Denied => "denied",
+            Kind::Quota => "quota",
+            Kind::Unavailable => "unavailable",
+            Kind::Data => "data",
+            Kind::Conflict => "conflict",
+            Kind::Storage => "storage",
+            Kind::Internal => "internal",
+        }
+    }
+
     /// The process exit code of a command that ends with this kind.
     #[must_use]
     pub fn exit_code(self) -> u8 {

@@ -12,7 +12,9 @@ use crate::base::{Error, Result};
 use crate::config::Pipeline;
 use crate::config::gateway::QuotaScope;
 use crate::config::pipeline::StateConfig;
-use crate::state::{self, AccountHealth, Counted, Rest, RestKind, StateStore};
+use crate::extract::Fingerprint;
+use crate::run::rebuild_from_lake;
+use crate::state::{self, AccountHealth, Counted, RestKind, Resting, StateStore};
 
 use super::table::{Align, Table, thousands};
 use super::{Outcome, check, written};
@@ -27,7 +29,8 @@ use super::{Outcome, check, written};
 
 `set`: another program has made calls with the same key. `wake`: a permission
 was granted or a quota raised, so ask again. Days and times are Beijing's. Calls
-are counted by app key, whatever the pipelines call it.")]
+are counted by app key, whatever the pipelines call it. With a pipeline, a state
+that was lost is first rebuilt from what has landed in its lake.")]
 pub(super) struct Arguments {
     /// The pipeline whose accounts to show
     #[arg(value_name = "PIPELINE")]
@@ -36,7 +39,7 @@ pub(super) struct Arguments {
     place: Place,
     /// Print as JSON
     #[arg(long, global = true)]
-    json: bool,
+    pub(super) json: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -87,6 +90,12 @@ pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
         Some(pipeline) => state::open(&pipeline.state).await?,
         None => state::open(&StateConfig::Sqlite(state_file(arguments.place.state.as_deref())?)).await?,
     };
+    if let Some(pipeline) = &pipeline
+        && let Err(error) = rebuild_from_lake(pipeline, state.as_ref()).await
+    {
+        // Whoever looks after the accounts of a damaged lake is not kept from it: its run says what to do.
+        tracing::warn!(%error, "what has landed cannot be read: the state shows what it knows itself");
+    }
     let now = state.now().await?;
     let ledger = Ledger {
         today: beijing_day(now),
@@ -144,6 +153,14 @@ struct Known {
     gateway: Option<String>,
     calls_per_day: Option<u64>,
     counts_by: Option<QuotaScope>,
+    print: Option<Fingerprint>,
+}
+
+impl Known {
+    /// Whether a rest is its own: what another gateway refuses its key is not.
+    fn is_concerned(&self, rest: &Resting) -> bool {
+        self.print.as_ref().is_none_or(|print| rest.concerns(&print.gateway, &rest.credentials))
+    }
 }
 
 fn named(pipeline: &Pipeline) -> Vec<Known> {
@@ -156,6 +173,7 @@ fn named(pipeline: &Pipeline) -> Vec<Known> {
         gateway: Some(gateway.name.clone()),
         calls_per_day: account.calls_per_day,
         counts_by: Some(gateway.limits.quota_scope),
+        print: Some(Fingerprint::new(gateway, account)),
     });
     known.collect()
 }
@@ -171,6 +189,7 @@ fn unnamed(ledger: &Ledger) -> Vec<Known> {
         gateway: None,
         calls_per_day: None,
         counts_by: None,
+        print: None,
     };
     keys.into_iter().map(known).collect()
 }
@@ -233,7 +252,7 @@ struct Row<'a> {
     calls: Vec<(&'a str, u64)>,
     rate_share: f64,
     in_flight: u32,
-    rests: &'a [(String, Rest)],
+    rests: Vec<&'a Resting>,
 }
 
 fn rows<'a>(accounts: &'a [Known], ledger: &'a Ledger) -> Vec<Row<'a>> {
@@ -250,7 +269,7 @@ fn rows<'a>(accounts: &'a [Known], ledger: &'a Ledger) -> Vec<Row<'a>> {
             calls,
             rate_share: health.map_or(1.0, |health| health.rate_share),
             in_flight: health.map_or(0, |health| health.in_flight),
-            rests: health.map_or(&[], |health| &health.rests),
+            rests: health.iter().flat_map(|health| &health.rests).filter(|rest| account.is_concerned(rest)).collect(),
         }
     };
     accounts.iter().map(row).collect()
@@ -296,24 +315,12 @@ fn text(rows: &[Row<'_>], ledger: &Ledger) -> String {
 
 /// The accounts that make no calls, and why.
 fn rests(rows: &[Row<'_>]) -> String {
-    let columns = ["rests", "scope", "until (Beijing)", "why", "what the gateway said"];
-    let mut table = Table::new(&columns.map(|name| (name, Align::Left)));
-    let mut denied = false;
-    for row in rows {
-        for (scope, rest) in row.rests {
-            let why = match rest.kind {
-                RestKind::Quota => "quota",
-                RestKind::Denied => "denied",
-            };
-            denied |= rest.kind == RestKind::Denied;
-            let cells = [&row.account.name, scope, &beijing(rest.until), why, &rest.reason];
-            table.row(cells.map(str::to_owned));
-        }
-    }
+    let all = || rows.iter().flat_map(|row| row.rests.iter().map(|resting| (&*row.account.name, *resting)));
+    let table = resting(all());
     if table.is_empty() {
         return String::new();
     }
-    let hint = match denied {
+    let hint = match all().any(|(_, resting)| resting.rest.kind == RestKind::Denied) {
         true => {
             "\nA denied account is asked again when its credentials change; `huopan accounts wake NAME` does it now.\n"
         }
@@ -322,7 +329,22 @@ fn rests(rows: &[Row<'_>]) -> String {
     format!("\n{}{hint}", table.render("  "))
 }
 
-fn beijing(at: DateTime<Utc>) -> String {
+/// Rests, each with the name of its account.
+pub(super) fn resting<'r>(rests: impl Iterator<Item = (&'r str, &'r Resting)>) -> Table {
+    let columns = ["rests", "scope", "until (Beijing)", "why", "what the gateway said"];
+    let mut table = Table::new(&columns.map(|name| (name, Align::Left)));
+    for (name, Resting { scope, rest, .. }) in rests {
+        let why = match rest.kind {
+            RestKind::Quota => "quota",
+            RestKind::Denied => "denied",
+        };
+        let cells = [name, scope, &beijing(rest.until), why, &rest.reason];
+        table.row(cells.map(str::to_owned));
+    }
+    table
+}
+
+pub(super) fn beijing(at: DateTime<Utc>) -> String {
     at.with_timezone(&BEIJING).format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
@@ -341,7 +363,7 @@ fn json(rows: &[Row<'_>], ledger: &Ledger) -> serde_json::Value {
             let left = limit.map(|limit| limit.saturating_sub(*calls));
             serde_json::json!({"scope": scope, "calls": calls, "left": left})
         };
-        let rest = |(scope, rest): &(String, Rest)| serde_json::json!({"scope": scope, "kind": rest.kind, "until": rest.until, "reason": rest.reason});
+        let rest = |Resting { scope, rest, .. }: &&Resting| serde_json::json!({"scope": scope, "kind": rest.kind, "until": rest.until, "reason": rest.reason});
         serde_json::json!({
             "name": row.account.name,
             "key": row.account.key,

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::base::Result;
-use crate::config::{Pipeline, load_pipeline};
+use crate::config::pipeline::{Account, SharedKey};
+use crate::config::{Gateway, Pipeline, load_pipeline};
 
 use super::output::Talk;
 use super::{Environment, Outcome, written};
@@ -23,8 +24,29 @@ pub(super) struct Arguments {
 pub(super) fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> {
     let pipeline = load(&arguments.pipeline)?;
     pipeline.cautions().iter().for_each(|caution| talk.say(&format!("warning: {caution}")));
-    written(writeln!(std::io::stdout(), "{}", summary(&pipeline)))?;
+    let mut out = std::io::stdout().lock();
+    written(writeln!(out, "{}", summary(&pipeline)))?;
+    for note in notes(&pipeline) {
+        written(writeln!(out, "note: {note}"))?;
+    }
     Ok(Outcome::Done)
+}
+
+/// What is right, but perhaps not what somebody thinks.
+fn notes(pipeline: &Pipeline) -> Vec<String> {
+    let Some(source) = &pipeline.details else { return Vec::new() };
+    let limit = |account: &Account, gateway: &Gateway| match account.calls_per_day {
+        Some(calls) => format!("`{}` at gateway `{}`, {calls} calls a day", account.name, gateway.name),
+        None => format!("`{}` at gateway `{}`, without a limit", account.name, gateway.name),
+    };
+    let note = |shared: SharedKey<'_>| {
+        let (listing, details) = (limit(shared.listing, &pipeline.gateway), limit(shared.details, &source.gateway));
+        format!(
+            "two accounts have one key ({listing}; {details}): their calls are counted together, and each limit holds \
+             for the calls of both; `huopan plan` reckons with that"
+        )
+    };
+    pipeline.shared_keys().into_iter().map(note).collect()
 }
 
 /// Loads a pipeline for a command that needs one.

@@ -81,7 +81,7 @@ pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
     }
     sim.shutdown().await?;
     let store = Store::readable(&pipeline.lake.location).await?;
-    compare(&store, &arguments.lake).await?;
+    compare(&store, &arguments.lake, talk).await?;
     say(&format!("\nDone in {:.1} s.\n", started.elapsed().as_secs_f64()))?;
     Ok(Outcome::Done)
 }
@@ -101,7 +101,7 @@ fn pipeline_text(sim: &Sim, lake: &std::path::Path) -> Result<String> {
 }
 
 /// What the tables answer, and what to type next.
-async fn compare(store: &Store, lake: &std::path::Path) -> Result<()> {
+async fn compare(store: &Store, lake: &std::path::Path, talk: &Talk) -> Result<()> {
     let snapshot = Snapshot::load(store).await?;
     let session = Session::open(store, snapshot, &crate::query::Options::default())?;
     let cheapest = format!(
@@ -111,14 +111,15 @@ async fn compare(store: &Store, lake: &std::path::Path) -> Result<()> {
     let changes = "select shop_name, title, min_quantity, old_price, new_price, change_pct from price_changes
          where pipeline = 'demo' and kind = 'changed' order by dt desc, change_pct limit 5";
     say(&format!("\nWho is cheapest for {PIECES} pieces of {GOODS}?\n"))?;
-    show(&session, &cheapest).await?;
+    show(&session, &cheapest, talk).await?;
     say("\nWho cut prices since the day before?\n")?;
-    show(&session, changes).await?;
+    show(&session, changes, talk).await?;
     say("\nWas every shop complete?\n")?;
     show(
         &session,
         "select dt, shop_name, official_count, offer_count, is_complete, incomplete_reason from shops
          where pipeline = 'demo' and dt = (select max(dt) from shops where pipeline = 'demo') order by shop_name",
+        talk,
     )
     .await?;
     let lake_option =
@@ -133,8 +134,8 @@ async fn compare(store: &Store, lake: &std::path::Path) -> Result<()> {
     ))
 }
 
-async fn show(session: &Session, query: &str) -> Result<()> {
-    print(session.sql(query).await?, Format::Table, Layout { cell_width_max: 36, ..Layout::default() }).await
+async fn show(session: &Session, query: &str, talk: &Talk) -> Result<()> {
+    print(session.sql(query).await?, Format::Table, Layout { cell_width_max: 36, ..Layout::default() }, talk).await
 }
 
 fn say(text: &str) -> Result<()> {

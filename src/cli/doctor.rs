@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     no_calls: bool,
     /// Print as JSON, once all is done
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> {

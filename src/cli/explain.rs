@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     rules: Option<PathBuf>,
     /// Print as JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     #[command(flatten)]
     target: Target,
 }

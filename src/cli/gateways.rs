@@ -46,6 +46,13 @@ enum Command {
     Sign(Sign),
 }
 
+impl Arguments {
+    /// Whether JSON is asked for.
+    pub(super) fn prints_json(&self) -> bool {
+        matches!(&self.command, Command::Check(Check { json: true, .. }))
+    }
+}
+
 #[derive(Debug, Args)]
 struct Check {
     /// A definition's file, or the name of a built-in one

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod doctor;
 mod explain;
+mod failure;
 mod gateways;
 mod lake;
 mod output;
@@ -19,6 +20,7 @@ mod table;
 mod target;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -43,7 +45,7 @@ use crate::base::{Error, Kind, Result};
 Exit codes: 0 done · 1 something must change · 2 usage · 3 finished, but a shop is incomplete · 70 a bug · 75 try again later"
 )]
 struct Arguments {
-    /// How to log to stderr
+    /// How logs and errors are written to stderr
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Auto, help_heading = "Logging")]
     log: LogFormat,
     /// Log more (-v: what happens, -vv: every call)
@@ -112,36 +114,68 @@ impl Environment {
 
 /// Runs the command in `arguments` and says how it ended.
 pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = match Arguments::try_parse_from(&words) {
         Ok(arguments) => arguments,
         Err(error) => {
-            let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            let _ = error.print();
-            return ExitCode::from(code);
+            output::usage(&error, LogFormat::among(&words));
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
     let talk = output::Talk::start(arguments.log, arguments.verbose, arguments.quiet);
+    let prints_json = arguments.command.prints_json();
     let result = match arguments.command {
         Command::Demo(arguments) => demo::main(arguments, &talk).await,
         Command::Check(arguments) => check::main(&arguments, &talk),
         Command::Doctor(arguments) => doctor::main(&arguments, &talk).await,
         Command::Plan(arguments) => plan::main(&arguments, &talk).await,
         Command::Run(arguments) => run::main(arguments, &talk).await,
-        Command::Runs(arguments) => runs::main(&arguments).await,
+        Command::Runs(arguments) => runs::main(&arguments, &talk).await,
         Command::Accounts(arguments) => accounts::main(&arguments).await,
         Command::Explain(arguments) => explain::main(&arguments).await,
         Command::Gateways(arguments) => gateways::main(&arguments),
-        Command::Sql(arguments) => sql::main(&arguments).await,
+        Command::Sql(arguments) => sql::main(&arguments, &talk).await,
         Command::Schema(arguments) => schema::main(&arguments),
         Command::Lake(arguments) => lake::main(&arguments).await,
         Command::Sim(arguments) => sim::main(arguments, &talk).await,
     };
     match result {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Code(code)) => ExitCode::from(code),
+        Ok(outcome) => ExitCode::from(outcome.code()),
         Err(error) => {
-            output::error(&error);
+            talk.error(&error);
+            if prints_json {
+                // The process ends with this error, whether or not somebody still reads.
+                let _ = writeln!(std::io::stdout(), "{}", failure::document(&error));
+            }
             ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+impl LogFormat {
+    /// As words say that make no whole command line.
+    fn among(words: &[OsString]) -> Self {
+        let texts: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+        let stated = texts.iter().enumerate().find_map(|(place, word)| match word.strip_prefix("--log")? {
+            "" => texts.get(place + 1).copied(),
+            rest => rest.strip_prefix('='),
+        });
+        stated.and_then(|stated| Self::from_str(stated, false).ok()).unwrap_or(Self::Auto)
+    }
+}
+
+impl Command {
+    /// Whether a failure is told on stdout, too, as JSON. `run` does that itself: days may have been published before it.
+    fn prints_json(&self) -> bool {
+        match self {
+            Command::Doctor(arguments) => arguments.json,
+            Command::Plan(arguments) => arguments.json,
+            Command::Runs(arguments) => arguments.prints_json(),
+            Command::Accounts(arguments) => arguments.json,
+            Command::Explain(arguments) => arguments.json,
+            Command::Gateways(arguments) => arguments.prints_json(),
+            Command::Demo(_) | Command::Check(_) | Command::Run(_) | Command::Sql(_) => false,
+            Command::Schema(_) | Command::Lake(_) | Command::Sim(_) => false,
         }
     }
 }
@@ -152,6 +186,16 @@ enum Outcome {
     Done,
     /// With this exit code.
     Code(u8),
+}
+
+impl Outcome {
+    /// The exit code.
+    fn code(self) -> u8 {
+        match self {
+            Outcome::Done => 0,
+            Outcome::Code(code) => code,
+        }
+    }
 }
 
 /// Finished, but a shop is incomplete.

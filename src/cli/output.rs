@@ -1,16 +1,20 @@
-//! Errors and logs on stderr.
+//! What goes to stderr: bars and text where people look, JSON lines elsewhere.
+//!
+//! Invariant: with JSON lines all of it is JSON lines, one event each as the logs write them, the last error included.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
+use chrono::SecondsFormat;
 use indicatif::MultiProgress;
+use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::base::Error;
-use crate::config::{Color, Diagnostics};
+use crate::base::{Clock, Error, SystemClock};
+use crate::config::Color;
 
-use super::LogFormat;
+use super::{LogFormat, failure};
 
 /// Where talk goes: progress bars on a terminal, log lines around them.
 #[derive(Debug, Clone)]
@@ -19,6 +23,8 @@ pub(super) struct Talk {
     pub(super) bars: Arc<MultiProgress>,
     /// Whether bars are drawn.
     pub(super) draws: bool,
+    is_json: bool,
+    is_quiet: bool,
 }
 
 impl Talk {
@@ -42,23 +48,66 @@ impl Talk {
             .with_env_filter(EnvFilter::new(filter))
             .with_writer(AboveBars(Arc::clone(&bars), draws))
             .with_ansi(terminal);
+        let is_json = is_json(format);
         // A second start in one process (tests) keeps the first.
-        let _ = match format {
-            LogFormat::Json => builder.json().try_init(),
-            LogFormat::Auto if !terminal => builder.json().try_init(),
-            _ => builder.with_target(false).try_init(),
-        };
-        Self { bars, draws }
+        let _ = if is_json { builder.json().try_init() } else { builder.with_target(false).try_init() };
+        Self { bars, draws, is_json, is_quiet: quiet }
     }
 
     /// One line for the user, above the bars.
     pub(super) fn say(&self, line: &str) {
+        if self.is_quiet {
+            return;
+        }
         if self.draws {
             let _ = self.bars.println(line);
+        } else if self.is_json {
+            write_events("INFO", [json!({"message": line})]);
         } else {
             let _ = writeln!(std::io::stderr(), "{line}");
         }
     }
+
+    /// The error that ends the command.
+    pub(super) fn error(&self, error: &Error) {
+        if self.is_json {
+            write_events("ERROR", failure::events(error));
+        } else {
+            let color = if std::io::stderr().is_terminal() { Color::Always } else { Color::Never };
+            let _ = std::io::stderr().write_all(failure::text(error, color).as_bytes());
+        }
+    }
+}
+
+/// Whether stderr gets JSON lines.
+fn is_json(format: LogFormat) -> bool {
+    match format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+    }
+}
+
+/// What clap has to say of arguments that are none: help and version on stdout, a usage error on stderr.
+pub(super) fn usage(error: &clap::Error, format: LogFormat) {
+    if error.use_stderr() && is_json(format) {
+        let text = error.render().to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+        write_events("ERROR", [json!({"message": text, "kind": "usage", "exit_code": error.exit_code()})]);
+    } else {
+        let _ = error.print();
+    }
+}
+
+/// Writes events whatever the log's level is: the user asked for what they tell.
+fn write_events(level: &str, events: impl IntoIterator<Item = Value>) {
+    let at = SystemClock.now().to_rfc3339_opts(SecondsFormat::Micros, true);
+    // In the logs' order: people read these lines, too.
+    let line = |fields: Value| {
+        format!("{{\"timestamp\":\"{at}\",\"level\":\"{level}\",\"fields\":{fields},\"target\":\"huopan\"}}\n")
+    };
+    let lines: String = events.into_iter().map(line).collect();
+    let _ = std::io::stderr().write_all(lines.as_bytes());
 }
 
 #[derive(Debug, Clone)]
@@ -99,24 +148,5 @@ impl Drop for Line<'_> {
         } else {
             let _ = std::io::stderr().write_all(text.as_bytes());
         }
-    }
-}
-
-/// An error with its causes and its hint; of a configuration each problem with its place.
-pub(super) fn error(error: &Error) {
-    let mut stderr = std::io::stderr().lock();
-    let mut source = std::error::Error::source(error);
-    if let Some(problems) = source.and_then(|source| source.downcast_ref::<Diagnostics>()) {
-        let color = if stderr.is_terminal() { Color::Always } else { Color::Never };
-        let _ = writeln!(stderr, "{}", problems.render(color));
-        return;
-    }
-    let _ = writeln!(stderr, "error: {error}");
-    while let Some(cause) = source {
-        let _ = writeln!(stderr, "  caused by: {cause}");
-        source = cause.source();
-    }
-    if let Some(hint) = error.hint() {
-        let _ = writeln!(stderr, "hint: {hint}");
     }
 }

@@ -15,12 +15,13 @@ use crate::base::{Result, SystemClock};
 use crate::config::Pipeline;
 use crate::config::pipeline::OnQuota;
 use crate::plan::price::{
-    AccountPrice, Alternative, Calls, Cost, Exactness, Fits, Line, Offers, Price, Start, Subject, SubjectPrice, Survey,
-    price,
+    AccountPrice, Again, Alternative, Calls, Cost, Exactness, Fits, Line, Offers, Price, Source, Start, Subject,
+    SubjectPrice, Survey, price,
 };
 use crate::run::survey::{Asks, survey};
 use crate::run::{Options, Surroundings};
 
+use super::accounts::{beijing, resting};
 use super::output::Talk;
 use super::progress::Bars;
 use super::run::cancelled_by_signals;
@@ -35,8 +36,12 @@ use super::{Outcome, check, written};
   huopan plan pipelines/portals.toml --json     the same as JSON
 
 Numbers: 12 is exact · 3–50 is proven, from the least to the most · ≈ 3–50 is
-reckoned from the day before, or holds for shops that fit into the gateway's
-pages · `unknown` until an answer says it.")]
+reckoned from the day before or from a count of earlier today, or holds for shops
+that fit into the gateway's pages · `unknown` until an answer says it · ~5 may well
+be: the median of the last nights, and no bound.
+
+Not in the price: calls that fail and are made again; answers that the caches still
+hold, which cost nothing.")]
 pub(super) struct Arguments {
     /// The pipeline's file
     #[arg(value_name = "PIPELINE")]
@@ -49,7 +54,7 @@ pub(super) struct Arguments {
     probe: bool,
     /// Print as JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// What the user hears when a signal stops a probe.
@@ -98,10 +103,11 @@ fn text(pipeline: &Pipeline, survey: &Survey, price: &Price) -> String {
     text.push('\n');
     text.push_str(&accounts(price, gateways).render("  "));
     text.push('\n');
+    text.push_str(&conditions(pipeline, price));
     _ = writeln!(text, "{}", sum(price));
     _ = writeln!(text, "{}", verdict(pipeline, price));
     text.push_str(&choices(&price.alternatives));
-    text.push_str(&notes(survey, price));
+    text.push_str(&notes(pipeline, survey, price));
     text
 }
 
@@ -144,18 +150,24 @@ fn retried(shops: usize, items: usize) -> String {
 }
 
 fn subjects(price: &Price) -> Table {
-    let mut table = Table::new(&[
+    // Nights tell nothing where every number is known, and on the first one.
+    let expects = price.subjects.iter().any(|subject| expected(subject).is_some());
+    let mut columns = vec![
         ("shop", Align::Left),
         ("offers", Align::Right),
         ("listed", Align::Left),
         ("calls", Align::Right),
         ("done", Align::Left),
-    ]);
+    ];
+    if expects {
+        columns.insert(4, ("expected", Align::Right));
+    }
+    let mut table = Table::new(&columns);
     for subject in &price.subjects {
         let offers = match subject.offers {
             _ if subject.subject == Subject::Tokens => String::new(),
             Offers::Counted(offers) => thousands(offers),
-            Offers::Before(offers) => format!("≈ {}", thousands(offers)),
+            Offers::Earlier(offers) | Offers::Before(offers) => format!("≈ {}", thousands(offers)),
             Offers::Unknown => "?".into(),
         };
         let listed = match subject.subject {
@@ -164,9 +176,18 @@ fn subjects(price: &Price) -> Table {
             Subject::Items | Subject::Tokens => "",
         };
         let done = done(subject, price.today);
-        table.row([name(&subject.subject), offers, listed.into(), subject.calls.to_string(), done]);
+        let mut cells = vec![name(&subject.subject), offers, listed.into(), subject.calls.to_string(), done];
+        if expects {
+            cells.insert(4, expected(subject).map(|calls| format!("~{}", thousands(calls))).unwrap_or_default());
+        }
+        table.row(cells);
     }
     table
+}
+
+/// What the last nights let one expect of a subject whose number is not known.
+fn expected(subject: &SubjectPrice) -> Option<u64> {
+    subject.expected.filter(|_| subject.calls.exactness() != Exactness::Exact)
 }
 
 fn name(subject: &Subject) -> String {
@@ -215,15 +236,35 @@ fn accounts(price: &Price, gateways: bool) -> Table {
     let mut table = Table::new(&columns[..if gateways { 5 } else { 4 }]);
     let limit = |calls: Option<u64>| calls.map_or_else(|| "no limit".to_owned(), thousands);
     for gateway in &price.gateways {
-        for AccountPrice { name, calls_per_day, left, takes } in &gateway.accounts {
+        for AccountPrice { name, calls_per_day, left, takes, .. } in &gateway.accounts {
             table.row([name.clone(), limit(*calls_per_day), limit(*left), thousands(*takes), gateway.name.clone()]);
         }
     }
     table
 }
 
+/// What the calls of accounts depend on beside their number: who rests, and which calls are counted together.
+fn conditions(pipeline: &Pipeline, price: &Price) -> String {
+    let accounts = price.gateways.iter().flat_map(|gateway| &gateway.accounts);
+    let rests = accounts.flat_map(|account| account.rests.iter().map(|resting| (&*account.name, resting)));
+    let table = resting(rests);
+    let mut text = if table.is_empty() { String::new() } else { format!("{}\n", table.render("  ")) };
+    for shared in pipeline.shared_keys() {
+        let (listing, details) = (&shared.listing.name, &shared.details.name);
+        _ = writeln!(
+            text,
+            "`{listing}` and `{details}` have one key: their calls are counted together, and each limit holds for all of them"
+        );
+    }
+    text
+}
+
 fn sum(price: &Price) -> String {
     let mut text = format!("in all {}", calls(price.total));
+    let by_nights = price.subjects.iter().any(|subject| expected(subject).is_some());
+    if let Some(expected) = price.expected.filter(|_| by_nights) {
+        _ = write!(text, ", {} to be expected from the last nights", thousands(expected));
+    }
     let time: Duration = price.gateways.iter().map(|gateway| gateway.time).sum();
     let without = if price.total.most().is_some() { "" } else { ", without what is unknown" };
     _ = write!(text, " · about {} at the allowed pace{without}", duration(time));
@@ -258,6 +299,14 @@ fn duration(time: Duration) -> String {
 
 /// Whether it fits into today, and what `run` does if not.
 fn verdict(pipeline: &Pipeline, price: &Price) -> String {
+    let fits = fits(pipeline, price);
+    match price.not_before {
+        None => fits,
+        Some(from) => format!("{fits}; NOT BEFORE {} (Beijing): accounts rest until then", beijing(from)),
+    }
+}
+
+fn fits(pipeline: &Pipeline, price: &Price) -> String {
     let then = match pipeline.on_quota {
         OnQuota::Refuse => "`run` starts nothing before (on_quota = \"refuse\")".to_owned(),
         OnQuota::Continue => {
@@ -305,13 +354,30 @@ fn choices(alternatives: &[Alternative]) -> String {
     format!("\nwhat the choices in [fetch] cost, in calls:\n{rows}")
 }
 
-fn notes(survey: &Survey, price: &Price) -> String {
+fn notes(pipeline: &Pipeline, survey: &Survey, price: &Price) -> String {
     let mut text = String::from("\nCalls that fail are made again: they are not in the price.\n");
+    for Again { shop, id } in &price.again {
+        let called = [&shop.name, &shop.url].into_iter().flatten().next().unwrap_or(id);
+        _ = writeln!(text, "`{called}` is shop `{id}`, which the pipeline names otherwise, too: it is listed once.");
+    }
+    if pipeline.fetch.cache && price.endpoints.iter().any(|line| is_cached(pipeline, line)) {
+        text.push_str("Details that the caches still hold cost nothing: they are not taken off the price.\n");
+    }
     let uncounted = price.subjects.iter().any(|subject| !matches!(subject.offers, Offers::Counted(_)));
     if uncounted && survey.probe_calls == 0 {
         text.push_str("`--probe` asks for the shops' counts first and makes their listings exact.\n");
     }
     text
+}
+
+/// Whether the answers of a line of details may be used again.
+fn is_cached(pipeline: &Pipeline, line: &Line) -> bool {
+    let gateway = match (line.source, &pipeline.details) {
+        (Source::Details, Some(details)) => &details.gateway,
+        _ => &pipeline.gateway,
+    };
+    let endpoint = gateway.endpoints.get(line.endpoint);
+    matches!(line.endpoint, "item" | "sku") && endpoint.is_some_and(|endpoint| endpoint.cache_seconds.is_some())
 }
 
 #[cfg(test)]

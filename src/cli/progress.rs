@@ -59,10 +59,6 @@ impl Progress for Bars<'_> {
                 tracing::info!(%dt, answers, "going on with an unfinished run");
                 self.talk.say(&format!("going on with the run of {dt}: {answers} answers are there already"));
             }
-            Event::Published(dt) => {
-                tracing::info!(%dt, "an earlier day was published");
-                self.talk.say(&format!("{dt} is published"));
-            }
             Event::ShopStarted { shop } => {
                 tracing::info!(shop, "shop started");
                 self.bar(shop, "pages");

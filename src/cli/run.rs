@@ -9,11 +9,12 @@ use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::{Result, SystemClock};
-use crate::run::{Options, Outcome as Ended, Report, Surroundings, run};
+use crate::config::Pipeline;
+use crate::run::{Options, Outcome as Ended, Report, Surroundings, run_days};
 
 use super::output::Talk;
 use super::progress::Bars;
-use super::{EXIT_INCOMPLETE, EXIT_LATER, Outcome, check, written};
+use super::{EXIT_INCOMPLETE, EXIT_LATER, Outcome, check, failure, written};
 
 /// `huopan run`
 #[derive(Debug, Args)]
@@ -39,7 +40,7 @@ pub(super) struct Arguments {
     /// Where to stop
     #[arg(long, value_enum, default_value_t = Until::Publish)]
     until: Until,
-    /// Print the outcome as JSON
+    /// Print the outcome as JSON, also that of a run that failed
     #[arg(long)]
     json: bool,
 }
@@ -57,7 +58,26 @@ enum Until {
 }
 
 pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
-    let pipeline = check::load(&arguments.pipeline)?;
+    let mut published = Vec::new();
+    let ended = match check::load(&arguments.pipeline) {
+        Ok(pipeline) => run_pipeline(&pipeline, &arguments, talk, &mut published).await,
+        Err(error) => Err(error),
+    };
+    let mut out = std::io::stdout().lock();
+    let printed = written(match arguments.json {
+        true => writeln!(out, "{}", json(&ended, &published)),
+        false => write!(out, "{}", text(&ended, &published)),
+    });
+    let ended = ended?;
+    printed.map(|()| exit(&ended))
+}
+
+async fn run_pipeline(
+    pipeline: &Pipeline,
+    arguments: &Arguments,
+    talk: &Talk,
+    published: &mut Vec<Report>,
+) -> Result<Ended> {
     let options = Options {
         dt: arguments.dt,
         refresh: arguments.refresh,
@@ -71,12 +91,9 @@ pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
         cancel: cancelled_by_signals(talk, STOPPING),
         seed: rand::random(),
     };
-    let ended = run(&pipeline, options, &around).await;
+    let ended = run_days(pipeline, None, options, &around, published).await;
     bars.clear();
-    let ended = ended?;
-    let mut out = std::io::stdout().lock();
-    written(if arguments.json { writeln!(out, "{}", json(&ended)) } else { write!(out, "{}", text(&ended)) })?;
-    Ok(exit(&ended))
+    ended
 }
 
 /// Cancelled by the first SIGINT or SIGTERM, which is answered with `farewell`; the second ends
@@ -114,15 +131,21 @@ fn exit(ended: &Ended) -> Outcome {
 
 const _: () = assert!(EXIT_LATER == 75, "`Kind::exit_code` and the command line agree");
 
-fn text(ended: &Ended) -> String {
-    match ended {
-        Ended::AlreadyPublished { dt } => {
+/// The days that were published, then how the run ended; an error is said elsewhere.
+fn text(ended: &Result<Ended>, published: &[Report]) -> String {
+    let reports: String = published.iter().map(report_text).collect();
+    let end = match ended {
+        Ok(Ended::AlreadyPublished { dt }) => {
             format!("{dt} is published already: nothing was done (`--refresh` does it once more)\n")
         }
-        Ended::Landed { run_id, calls } => format!("run {run_id} landed {calls} calls; nothing is published\n"),
-        Ended::Stopped { dt, reason, .. } => format!("{dt} is not published: {reason}\n"),
-        Ended::Published(reports) => reports.iter().map(report_text).collect(),
-    }
+        Ok(Ended::Landed { run_id, calls }) => format!("run {run_id} landed {calls} calls; nothing is published\n"),
+        Ok(Ended::Stopped { dt, reason, stands: false, .. }) => format!("{dt} is not published: {reason}\n"),
+        Ok(Ended::Stopped { dt, reason, stands: true, .. }) => {
+            format!("{dt} stays as it was published before: {reason}\n")
+        }
+        Ok(Ended::Published(_)) | Err(_) => String::new(),
+    };
+    reports + &end
 }
 
 /// One publication, with a line per shop.
@@ -162,16 +185,25 @@ pub(super) fn report_text(report: &Report) -> String {
     text
 }
 
-fn json(ended: &Ended) -> serde_json::Value {
+/// One document, however the run ended: its `outcome`, the `publications` it made, its `exit_code`.
+fn json(ended: &Result<Ended>, published: &[Report]) -> serde_json::Value {
     use serde_json::json;
-    match ended {
-        Ended::AlreadyPublished { dt } => json!({"outcome": "already_published", "dt": dt}),
-        Ended::Landed { run_id, calls } => json!({"outcome": "landed", "run_id": run_id.to_string(), "calls": calls}),
-        Ended::Stopped { dt, reason, .. } => json!({"outcome": "stopped", "dt": dt, "reason": reason}),
-        Ended::Published(reports) => {
-            json!({"outcome": "published", "publications": reports.iter().map(report_json).collect::<Vec<_>>()})
+    let mut document = match ended {
+        Ok(Ended::AlreadyPublished { dt }) => json!({"outcome": "already_published", "dt": dt}),
+        Ok(Ended::Landed { run_id, calls }) => {
+            json!({"outcome": "landed", "run_id": run_id.to_string(), "calls": calls})
         }
+        Ok(Ended::Stopped { dt, reason, kind, stands }) => json!({
+            "outcome": "stopped", "dt": dt, "reason": reason, "kind": kind.name(), "published_before": stands,
+        }),
+        Ok(Ended::Published(_)) => json!({"outcome": "published"}),
+        Err(error) => failure::document(error),
+    };
+    document["publications"] = published.iter().map(report_json).collect();
+    if let Ok(ended) = ended {
+        document["exit_code"] = exit(ended).code().into();
     }
+    document
 }
 
 fn report_json(report: &Report) -> serde_json::Value {
@@ -199,4 +231,55 @@ fn report_json(report: &Report) -> serde_json::Value {
         "incomplete_reason": report.incomplete_reason,
         "shops": shops.collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Error, Kind, RunId};
+
+    fn report() -> Report {
+        Report {
+            dt: "2026-11-19".parse().unwrap(),
+            run_id: RunId::new(chrono::DateTime::UNIX_EPOCH, [7; 10]),
+            seq: 4,
+            received: 9,
+            loaded: 9,
+            duplicates: 0,
+            quarantined: 0,
+            carried: 0,
+            calls: 3,
+            items_unanswered: 0,
+            incomplete_reason: None,
+            shops: Vec::new(),
+        }
+    }
+
+    fn stopped(stands: bool) -> Result<Ended> {
+        let dt = "2026-11-20".parse().unwrap();
+        Ok(Ended::Stopped { dt, reason: "a signal".into(), kind: Kind::Unavailable, stands })
+    }
+
+    #[test]
+    fn what_was_published_before_the_end_is_said_before_the_end() {
+        let first = "2026-11-19: published as number 4 · received 9 = loaded 9 + duplicates 0 + quarantined 0 · carried 0 · 3 calls\n";
+        let failed = || Err(Error::config("no lake").with_hint("name one"));
+        for (ended, end) in [
+            (stopped(false), "2026-11-20 is not published: a signal\n"),
+            (stopped(true), "2026-11-20 stays as it was published before: a signal\n"),
+            (Ok(Ended::Published(vec![report()])), ""),
+            (failed(), ""),
+        ] {
+            assert_eq!(text(&ended, &[report()]), format!("{first}{end}"));
+        }
+        for (ended, outcome, code) in [(stopped(true), "stopped", 75), (failed(), "failed", 1)] {
+            let document = json(&ended, &[report()]);
+            assert_eq!((&document["outcome"], &document["exit_code"]), (&outcome.into(), &code.into()));
+            assert_eq!(document["publications"][0]["publish_seq"], 4);
+        }
+        let document = json(&failed(), &[]);
+        assert_eq!(document["error"]["message"], "no lake");
+        assert_eq!((&document["error"]["kind"], &document["error"]["hint"]), (&"config".into(), &"name one".into()));
+        assert_eq!(document["publications"], serde_json::json!([]));
+    }
 }

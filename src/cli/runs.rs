@@ -1,4 +1,4 @@
-//! `huopan runs`: the funnel of each run, and the proof of what it covered.
+//! `huopan runs`: the funnel of each run, and the proof of what it covered; giving up one that has not published.
 //!
 //! * `page`: one run as a page for people, and as JSON.
 //! * `coverage`: the proof, from the facts that the run left.
@@ -7,17 +7,23 @@ mod coverage;
 mod page;
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, SystemClock};
+use crate::extract::progress::Silent;
 use crate::query::output::{Format, Layout};
 use crate::query::{self, Answer, runs};
+use crate::run::Surroundings;
+use crate::run::abandon::{Abandoned, abandon};
 
+use super::output::Talk;
 use super::sql::{FormatName, print};
 use super::target::Target;
-use super::{Outcome, written};
+use super::{Outcome, check, written};
 use page::Page;
 
 /// `huopan runs`
@@ -26,7 +32,9 @@ use page::Page;
   huopan runs                    the last runs: received → loaded, duplicates, quarantined; calls
   huopan runs show 0198c2        one run: funnel, calls, completeness of its shops
   huopan runs show 0198c2 --coverage
-                                 … and the proof: every span and category asked for")]
+                                 … and the proof: every span and category asked for
+  huopan runs abandon 0198c2 --pipeline pipelines/portals.toml
+                                 give an unfinished run up: the next start begins anew")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -42,6 +50,8 @@ enum Command {
     List(List),
     /// One run and its shops
     Show(Show),
+    /// Give an unfinished run up: the next start begins anew instead of going on with it
+    Abandon(Abandon),
 }
 
 #[derive(Debug, Args)]
@@ -69,15 +79,70 @@ struct Show {
     format: Option<FormatName>,
 }
 
-pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
-    match &arguments.command {
-        None => list(&arguments.list, &arguments.target).await,
-        Some(Command::List(asked)) => list(asked, &arguments.target).await,
-        Some(Command::Show(asked)) => show(asked, &arguments.target).await,
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  huopan runs abandon 0198c2 --pipeline pipelines/portals.toml
+
+Its calls stay counted and stand in `calls`, and what it has landed stays where it is, but no later run
+uses it: whatever it was answered is asked again. A run that is at work holds its pipeline's lock and
+is not given up: stop it first. `huopan plan PIPELINE` says which run the next start would go on with.")]
+struct Abandon {
+    /// The run's id, or the beginning of it
+    run: String,
+    /// Print what was given up as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    /// Whether JSON is asked for.
+    pub(super) fn prints_json(&self) -> bool {
+        match &self.command {
+            Some(Command::Show(asked)) => asked.json,
+            Some(Command::Abandon(asked)) => asked.json,
+            Some(Command::List(_)) | None => false,
+        }
     }
 }
 
-async fn show(asked: &Show, target: &Target) -> Result<Outcome> {
+pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> {
+    match &arguments.command {
+        None => list(&arguments.list, &arguments.target, talk).await,
+        Some(Command::List(asked)) => list(asked, &arguments.target, talk).await,
+        Some(Command::Show(asked)) => show(asked, &arguments.target, talk).await,
+        Some(Command::Abandon(asked)) => give_up(asked, &arguments.target).await,
+    }
+}
+
+async fn give_up(asked: &Abandon, target: &Target) -> Result<Outcome> {
+    let file = target.pipeline().ok_or_else(|| {
+        Error::config("a run is given up for its pipeline, and none is named")
+            .with_hint("say `--pipeline FILE`: its gateway's definition tells what the run's calls were")
+    })?;
+    let pipeline = check::load(file)?;
+    let cancel = CancellationToken::new();
+    let around = Surroundings { clock: Arc::new(SystemClock), progress: &Silent, cancel, seed: rand::random() };
+    let Abandoned { dt, run_id, landed, stands } = abandon(&pipeline, &asked.run, &around).await?;
+    let name = &pipeline.name;
+    let mut out = std::io::stdout().lock();
+    written(if asked.json {
+        let document = serde_json::json!({
+            "outcome": "abandoned", "pipeline": name, "dt": dt, "run_id": run_id.to_string(),
+            "landed_answers": landed, "published_before": stands, "exit_code": 0,
+        });
+        writeln!(out, "{document}")
+    } else {
+        let landed = match landed {
+            Some(count) => format!("its {count} landed answers are"),
+            None => "what it has landed is".to_owned(),
+        };
+        let stays = if stands { format!("; {dt} stays as it was published before") } else { String::new() };
+        writeln!(out, "run {run_id} of {dt} is given up: {landed} not used again, its calls stay counted{stays}")
+    })?;
+    Ok(Outcome::Done)
+}
+
+async fn show(asked: &Show, target: &Target, talk: &Talk) -> Result<Outcome> {
     let session = target.session().await?;
     if runs::count(&session, &asked.run).await? == 0 {
         return Err(
@@ -86,8 +151,8 @@ async fn show(asked: &Show, target: &Target) -> Result<Outcome> {
     }
     let shown = runs::show(&session, &asked.run).await?;
     if let Some(format) = asked.format {
-        print(shown.run, format.format(), Layout::default()).await?;
-        print(shown.shops, format.format(), Layout::default()).await?;
+        print(shown.run, format.format(), Layout::default(), talk).await?;
+        print(shown.shops, format.format(), Layout::default(), talk).await?;
         return Ok(Outcome::Done);
     }
     let page = Page { runs: rows(shown.run).await?, shops: rows(shown.shops).await? };
@@ -107,8 +172,8 @@ async fn rows(answer: Answer) -> Result<Vec<Value>> {
     serde_json::from_slice(&json).map_err(|source| Error::internal("rows cannot be read as JSON").caused_by(source))
 }
 
-async fn list(arguments: &List, target: &Target) -> Result<Outcome> {
+async fn list(arguments: &List, target: &Target, talk: &Talk) -> Result<Outcome> {
     let session = target.session().await?;
-    print(runs::list(&session, arguments.last).await?, arguments.format.format(), Layout::default()).await?;
+    print(runs::list(&session, arguments.last).await?, arguments.format.format(), Layout::default(), talk).await?;
     Ok(Outcome::Done)
 }

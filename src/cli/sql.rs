@@ -1,6 +1,5 @@
 //! `huopan sql`: questions to the tables.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -10,6 +9,7 @@ use crate::query::output::{End, Layout, write};
 use crate::query::{Answer, Format};
 
 use super::Outcome;
+use super::output::Talk;
 use super::target::Target;
 
 /// `huopan sql`
@@ -67,7 +67,7 @@ impl FormatName {
     }
 }
 
-pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
+pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> {
     let query = match (&arguments.command, &arguments.file) {
         (Some(command), _) => command.clone(),
         (None, Some(file)) => std::fs::read_to_string(file)
@@ -76,16 +76,16 @@ pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
     };
     let session = arguments.target.session().await?;
     let layout = Layout { rows_max: arguments.rows, ..Layout::default() };
-    print(session.sql(&query).await?, arguments.format.format(), layout).await?;
+    print(session.sql(&query).await?, arguments.format.format(), layout, talk).await?;
     Ok(Outcome::Done)
 }
 
 /// Writes an answer to stdout; a table that is cut says so on stderr.
-pub(super) async fn print(answer: Answer, format: Format, layout: Layout) -> Result<()> {
+pub(super) async fn print(answer: Answer, format: Format, layout: Layout, talk: &Talk) -> Result<()> {
     let mut out = std::io::stdout();
     let written = write(answer, format, layout, &mut out).await?;
     if written.end == End::RowLimit {
-        let _ = writeln!(std::io::stderr(), "only the first {} rows are shown (`--rows`)", written.rows);
+        talk.say(&format!("only the first {} rows are shown (`--rows`)", written.rows));
     }
     Ok(())
 }

@@ -36,6 +36,11 @@ impl Target {
         Session::over(&self.store().await?, &Options::default()).await
     }
 
+    /// The pipeline's file, where one is named.
+    pub(super) fn pipeline(&self) -> Option<&Path> {
+        self.pipeline.as_deref()
+    }
+
     fn location(&self) -> Result<Location> {
         if let Some(lake) = &self.lake {
             return parse(lake);

@@ -514,6 +514,17 @@ pub struct CodeRule {
     pub hint: Option<String>,
     /// How long to wait, where the code implies it.
     pub wait_seconds: Option<u64>,
+    /// Of class `auth`: what is refused; `None`: the words of the answer say it.
+    pub refuses: Option<Refuses>,
+}
+
+/// What a refusal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refuses {
+    /// The account: its key, its signature or its token.
+    Account,
+    /// A permission for the endpoint: the account may ask others.
+    Endpoint,
 }
 
 /// What to do about an error answer (WIRE §1 "Errors").

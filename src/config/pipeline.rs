@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::base::Secret;
 
-use super::gateway::Gateway;
+use super::gateway::{Gateway, QuotaScope};
 use super::location::Location;
 use super::pointer::Pointer;
 
@@ -48,7 +48,43 @@ pub struct Pipeline {
     pub path: PathBuf,
 }
 
+/// Two accounts with one key, at the pipeline's gateway and at the details'.
+#[derive(Debug, Clone, Copy)]
+pub struct SharedKey<'a> {
+    /// The one at the pipeline's gateway.
+    pub listing: &'a Account,
+    /// The one at the details' gateway.
+    pub details: &'a Account,
+}
+
+impl<'a> SharedKey<'a> {
+    /// The other one, if this is the name of one of them.
+    #[must_use]
+    pub fn other(&self, name: &str) -> Option<&'a Account> {
+        match name {
+            _ if self.listing.name == name => Some(self.details),
+            _ if self.details.name == name => Some(self.listing),
+            _ => None,
+        }
+    }
+}
+
 impl Pipeline {
+    /// The accounts of both gateways that have one key, and whose calls are counted together: the ledger goes by the key
+    /// (WIRE §5 "Quota"). Calls that are counted by endpoint are not: a detail's endpoint is asked at one gateway only.
+    #[must_use]
+    pub fn shared_keys(&self) -> Vec<SharedKey<'_>> {
+        let by_endpoint = |gateway: &Gateway| gateway.limits.quota_scope == QuotaScope::Endpoint;
+        let Some(source) = &self.details else { return Vec::new() };
+        if by_endpoint(&self.gateway) || by_endpoint(&source.gateway) {
+            return Vec::new();
+        }
+        let pairs =
+            self.accounts.iter().flat_map(|listing| source.accounts.iter().map(move |details| (listing, details)));
+        let pairs = pairs.filter(|(listing, details)| listing.key == details.key);
+        pairs.map(|(listing, details)| SharedKey { listing, details }).collect()
+    }
+
     /// What is right and yet worth a word, in words.
     #[must_use]
     pub fn cautions(&self) -> Vec<String> {

@@ -8,12 +8,23 @@
 //! | drain | the first in the pipeline that has calls left |
 //! | rotate | the one that has used the smallest share of its calls today |
 //!
-//! Invariant: pure. An account that has said no for a scope is not asked for that scope again in this run.
+//! Invariant: pure. An account that has said no to a call is not asked for that scope or endpoint again in this run.
 
 use std::collections::{BTreeMap, HashMap};
 
+use chrono::NaiveDate;
+
 use crate::config::pipeline::AccountChoice;
-use crate::state::{Rest, RestKind};
+use crate::state::{Rest, RestKind, covers};
+
+/// What a call asks for, as far as it matters who makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asking<'a> {
+    /// What it is counted by, as in [`crate::state::Ask::scope`].
+    pub scope: &'a str,
+    /// The endpoint it goes to.
+    pub endpoint: &'a str,
+}
 
 /// The accounts of one gateway in one run.
 #[derive(Debug)]
@@ -28,7 +39,9 @@ struct AccountState {
     calls_per_day: Option<u64>,
     /// Calls counted today, by scope, as far as the store said.
     used: HashMap<String, u64>,
-    /// By scope; `""` holds for all.
+    /// The share of the day's calls that was last worth a word, by scope, in percent.
+    marked: HashMap<String, u64>,
+    /// By scope: `""` holds for all calls, `endpoint:NAME` for those to an endpoint.
     closed: BTreeMap<String, Closed>,
 }
 
@@ -51,8 +64,10 @@ pub struct NoneLeft {
     pub reason: String,
     /// Every account was refused by the gateway: the user must act.
     pub denied: bool,
-    /// Every account is closed for all scopes, not only for the one that was asked for.
+    /// Every account is closed for all calls, not only for such as was asked for.
     pub everywhere: bool,
+    /// All that is lacking is a permission for the endpoint.
+    pub permission: bool,
 }
 
 /// A share of the day's calls that is worth a word.
@@ -66,21 +81,40 @@ pub struct Mark {
     pub limit: u64,
 }
 
+impl Mark {
+    /// The key in the state store that is taken once a listener (a pipeline's log, an alert) was told of it: each is told
+    /// once a day of an account, by its key, and a scope, whatever starts and pipelines pass the mark.
+    #[must_use]
+    pub fn told(
+        percent: u64,
+        limit: u64,
+        (account, scope): (&str, &str),
+        (day, listener): (NaiveDate, &str),
+    ) -> String {
+        format!("told {day} {percent} % of {limit} {account} {scope} {listener}")
+    }
+}
+
 impl Accounts {
     /// Accounts that nothing is known of yet, by name and calls a day.
     pub fn new(choice: AccountChoice, accounts: impl IntoIterator<Item = (String, Option<u64>)>) -> Self {
-        let state =
-            |(name, calls_per_day)| AccountState { name, calls_per_day, used: HashMap::new(), closed: BTreeMap::new() };
+        let state = |(name, calls_per_day)| AccountState {
+            name,
+            calls_per_day,
+            used: HashMap::new(),
+            marked: HashMap::new(),
+            closed: BTreeMap::new(),
+        };
         Self { choice, states: accounts.into_iter().map(state).collect() }
     }
 
-    /// The accounts to offer a call of this scope to, the best first.
+    /// The accounts to offer a call to, the best first.
     #[must_use]
-    pub fn order(&self, scope: &str) -> Vec<usize> {
-        let open = |index: &usize| self.states[*index].is_open(scope);
+    pub fn order(&self, asking: Asking<'_>) -> Vec<usize> {
+        let open = |index: &usize| self.states[*index].closed_for(asking).is_none();
         let mut order: Vec<usize> = (0..self.states.len()).filter(open).collect();
         if self.choice == AccountChoice::Rotate {
-            order.sort_by_key(|&index| self.states[index].share_used(scope));
+            order.sort_by_key(|&index| self.states[index].share_used(asking.scope));
         }
         order
     }
@@ -91,53 +125,63 @@ impl Accounts {
         self.choice == AccountChoice::Drain
     }
 
-    /// A call was counted; tells when that passes 80 or 95 % of the day's calls.
+    /// A call was counted; tells when with it 80 or 95 % of the day's calls are used, by whomever: once each.
     pub fn counted(&mut self, account: usize, scope: &str, used: u64) -> Option<Mark> {
         let state = self.states.get_mut(account)?;
         state.used.insert(scope.to_owned(), used);
         let limit = state.calls_per_day?;
-        let passes = |percent: u64| used == (limit * percent).div_ceil(100) && used > 0;
-        [95, 80].into_iter().find(|&percent| passes(percent)).map(|percent| Mark { percent, used, limit })
+        let is_reached = |percent: u64| used > 0 && used >= limit.saturating_mul(percent).div_ceil(100);
+        let percent = [95, 80].into_iter().find(|&percent| is_reached(percent))?;
+        let marked = state.marked.entry(scope.to_owned()).or_default();
+        if *marked >= percent {
+            return None;
+        }
+        *marked = percent;
+        Some(Mark { percent, used, limit })
     }
 
-    /// An account makes no more calls in a scope (`""`: in all); whether it was open there.
+    /// An account makes no more calls in a scope (`""`: in all; `endpoint:NAME`: to an endpoint); whether it was open there.
     pub fn close(&mut self, account: usize, scope: &str, closed: Closed) -> bool {
         let Some(state) = self.states.get_mut(account) else { return false };
-        let was_open = state.is_open(scope);
+        let was_open = !state.closed.contains_key("") && !state.closed.contains_key(scope);
         state.closed.entry(scope.to_owned()).or_insert(closed);
         was_open
     }
 
-    /// Why no account is left for a scope.
+    /// Why no account is left for a call.
     #[must_use]
-    pub fn none_left(&self, scope: &str) -> NoneLeft {
-        let closed = |state: &AccountState| {
-            state.closed.get("").or_else(|| state.closed.get(scope)).cloned().unwrap_or(Closed::UsedUp { used: 0 })
-        };
-        let why = |state: &AccountState| match closed(state) {
-            Closed::UsedUp { .. } => {
+    pub fn none_left(&self, asking: Asking<'_>) -> NoneLeft {
+        let closed: Vec<_> = self.states.iter().map(|state| (state, state.closed_for(asking))).collect();
+        let why = |(state, closed): &(&AccountState, Option<(&str, &Closed)>)| match closed {
+            Some((_, Closed::Resting(rest))) => format!("`{}`: {}", state.name, describe(rest)),
+            Some((_, Closed::UsedUp { .. })) | None => {
                 let limit = state.calls_per_day.map(|limit| format!("{limit} ")).unwrap_or_default();
                 format!("`{}`: its {limit}calls of the day are used up", state.name)
             }
-            Closed::Resting(rest) => format!("`{}`: {}", state.name, describe(&rest)),
         };
-        let denied =
-            |state: &AccountState| matches!(closed(state), Closed::Resting(rest) if rest.kind == RestKind::Denied);
-        let for_scope = if scope.is_empty() { String::new() } else { format!(" for {}", scope.replace(':', " ")) };
-        let reasons: Vec<_> = self.states.iter().map(why).collect();
-        let denied = !self.states.is_empty() && self.states.iter().all(denied);
+        let reasons: Vec<_> = closed.iter().map(why).collect();
+        let is_denied = |closed: &Option<(&str, &Closed)>| matches!(closed, Some((_, Closed::Resting(rest))) if rest.kind == RestKind::Denied);
+        let denied = !closed.is_empty() && closed.iter().all(|(_, closed)| is_denied(closed));
+        let scopes: Vec<&str> = closed.iter().filter_map(|(_, closed)| closed.map(|(scope, _)| scope)).collect();
+        let of_endpoint = scopes.iter().any(|scope| scope.starts_with("endpoint:"));
         let what = if denied { "the gateway refuses every account" } else { "no account has calls left" };
+        let for_what = match asking.scope {
+            _ if of_endpoint => format!(" for endpoint {}", asking.endpoint),
+            "" => String::new(),
+            scope => format!(" for {}", scope.replace(':', " ")),
+        };
         NoneLeft {
-            reason: format!("{what}{for_scope} ({})", reasons.join("; ")),
+            reason: format!("{what}{for_what} ({})", reasons.join("; ")),
+            everywhere: scopes.iter().filter(|scope| scope.is_empty()).count() == self.states.len(),
+            permission: denied && scopes.iter().all(|scope| !scope.is_empty()),
             denied,
-            everywhere: scope.is_empty() || self.states.iter().all(|state| state.closed.contains_key("")),
         }
     }
 
-    /// Whether another account than this one may still ask in a scope.
+    /// Whether another account than this one may still make a call.
     #[must_use]
-    pub fn has_other(&self, account: usize, scope: &str) -> bool {
-        self.order(scope).iter().any(|&index| index != account)
+    pub fn has_other(&self, account: usize, asking: Asking<'_>) -> bool {
+        self.order(asking).iter().any(|&index| index != account)
     }
 }
 
@@ -153,8 +197,11 @@ pub fn describe(rest: &Rest) -> String {
 }
 
 impl AccountState {
-    fn is_open(&self, scope: &str) -> bool {
-        !self.closed.contains_key("") && !self.closed.contains_key(scope)
+    /// What keeps it from making a call, with the scope that it is closed in: the widest.
+    fn closed_for(&self, asking: Asking<'_>) -> Option<(&str, &Closed)> {
+        // `""` comes first in their order.
+        let mut closed = self.closed.iter().map(|(scope, closed)| (scope.as_str(), closed));
+        closed.find(|(scope, _)| covers(scope, asking.scope, asking.endpoint))
     }
 
     /// In millionths; an account without a limit counts its calls.
@@ -172,6 +219,13 @@ mod tests {
         Accounts::new(choice, [("a".to_owned(), Some(10)), ("b".to_owned(), Some(100)), ("c".to_owned(), None)])
     }
 
+    /// A call that counts for the account.
+    const ANY: Asking<'static> = of("");
+
+    const fn of(scope: &str) -> Asking<'_> {
+        Asking { scope, endpoint: "listing" }
+    }
+
     fn rest(kind: RestKind) -> Closed {
         let until = chrono::DateTime::from_timestamp(1_795_190_400, 0).unwrap();
         Closed::Resting(Rest { kind, until, reason: "10003 no permission".into() })
@@ -180,19 +234,44 @@ mod tests {
     #[test]
     fn drained_accounts_are_offered_in_order_until_they_are_closed() {
         let mut accounts = accounts(AccountChoice::Drain);
-        assert_eq!(accounts.order(""), [0, 1, 2]);
+        assert_eq!(accounts.order(ANY), [0, 1, 2]);
         assert!(accounts.close(0, "", Closed::UsedUp { used: 10 }));
         assert!(accounts.close(1, "shop:1", Closed::UsedUp { used: 100 }));
         assert!(!accounts.close(1, "shop:1", rest(RestKind::Quota)), "it was closed before");
-        assert_eq!((accounts.order("shop:1"), accounts.order("shop:2")), (vec![2], vec![1, 2]));
-        assert!(accounts.has_other(1, "shop:1") && !accounts.has_other(2, "shop:1"));
+        assert_eq!((accounts.order(of("shop:1")), accounts.order(of("shop:2"))), (vec![2], vec![1, 2]));
+        assert!(accounts.has_other(1, of("shop:1")) && !accounts.has_other(2, of("shop:1")));
+    }
+
+    #[test]
+    fn an_account_without_permission_for_an_endpoint_is_offered_the_calls_to_others() {
+        let item = |scope| Asking { scope, endpoint: "item" };
+        let mut accounts = accounts(AccountChoice::Drain);
+        assert!(accounts.close(0, "endpoint:item", rest(RestKind::Denied)));
+        assert_eq!((accounts.order(ANY), accounts.order(item(""))), (vec![0, 1, 2], vec![1, 2]));
+        assert_eq!(accounts.order(item("shop:1")), [1, 2], "whatever its calls are counted by");
+        accounts.close(1, "endpoint:item", rest(RestKind::Denied));
+        accounts.close(2, "", Closed::UsedUp { used: 7 });
+        let mixed = accounts.none_left(item(""));
+        assert_eq!((mixed.denied, mixed.everywhere, mixed.permission), (false, false, false));
+        assert!(
+            mixed.reason.starts_with("no account has calls left for endpoint item (`a`: denied until"),
+            "{mixed:?}"
+        );
+        let mut refused = Accounts::new(AccountChoice::Drain, [("a".to_owned(), None)]);
+        refused.close(0, "endpoint:item", rest(RestKind::Denied));
+        let refused = refused.none_left(item("shop:1"));
+        assert_eq!((refused.denied, refused.everywhere, refused.permission), (true, false, true));
+        assert!(
+            refused.reason.starts_with("the gateway refuses every account for endpoint item (`a`: "),
+            "{refused:?}"
+        );
     }
 
     #[test]
     fn rotated_accounts_are_offered_by_the_share_of_their_day() {
         let mut accounts = accounts(AccountChoice::Rotate);
         let _ = (accounts.counted(0, "", 2), accounts.counted(1, "", 10), accounts.counted(2, "", 1));
-        assert_eq!(accounts.order(""), [2, 1, 0]);
+        assert_eq!(accounts.order(ANY), [2, 1, 0]);
     }
 
     #[test]
@@ -202,6 +281,12 @@ mod tests {
         assert_eq!(marks, [Mark { percent: 80, used: 80, limit: 100 }, Mark { percent: 95, used: 95, limit: 100 }]);
         let of_ten: Vec<_> = (1..=10).filter_map(|used| accounts.counted(0, "", used)).map(|mark| mark.used).collect();
         assert_eq!(of_ten, [8, 10]);
+        // Calls that others made count, too: nobody passes the mark itself.
+        let others: Vec<_> =
+            [30, 85, 90, 99].into_iter().filter_map(|used| accounts.counted(1, "shop:1", used)).collect();
+        assert_eq!(others, [Mark { percent: 80, used: 85, limit: 100 }, Mark { percent: 95, used: 99, limit: 100 }]);
+        assert_eq!(accounts.counted(1, "shop:2", 97).map(|mark| mark.percent), Some(95));
+        assert_eq!(accounts.counted(1, "shop:2", 98), None);
     }
 
     #[test]
@@ -210,7 +295,7 @@ mod tests {
         accounts.close(0, "", Closed::UsedUp { used: 10 });
         accounts.close(1, "", rest(RestKind::Quota));
         accounts.close(2, "", rest(RestKind::Denied));
-        let none = accounts.none_left("");
+        let none = accounts.none_left(ANY);
         assert_eq!(
             none.reason,
             "no account has calls left (`a`: its 10 calls of the day are used up; `b`: blocked until 2026-11-21 00:00 \
@@ -219,6 +304,7 @@ mod tests {
         assert!(!none.denied && none.everywhere);
         let mut refused = Accounts::new(AccountChoice::Drain, [("a".to_owned(), None)]);
         refused.close(0, "", rest(RestKind::Denied));
-        assert!(refused.none_left("").denied);
+        let refused = refused.none_left(ANY);
+        assert!(refused.denied && !refused.permission, "{refused:?}");
     }
 }

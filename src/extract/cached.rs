@@ -3,7 +3,7 @@
 //! Invariant: what is cached was landed and masked before; a value that cannot be read is no answer.
 
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 
 use crate::base::{Error, Result};
@@ -15,6 +15,7 @@ use crate::state::{Cached, StateStore};
 use super::answered::{self, Answered, CallKey};
 use super::reading::read;
 use super::request::{self, Call, Values};
+use super::rests::midnight_after;
 use super::schedule::{ListKind, Outcome, Task};
 use super::{Attempt, Record, body};
 
@@ -24,8 +25,19 @@ pub(super) fn key(url: &str, key: CallKey) -> String {
     format!("{url}-{key:032x}")
 }
 
-/// How long a count that a probe bought may stand for the shop.
-pub(super) const COUNT_SECONDS: u64 = 600;
+/// How long a count that a probe (or a start that was refused) bought may stand for the shop.
+const COUNT_HOLDS: TimeDelta = TimeDelta::minutes(10);
+
+/// Whether a kept count may still stand for the shop. Until the end of the day an older one tells about how large the shop
+/// is ([`bought_count`]).
+pub(super) fn count_holds(kept: &Attempt, now: DateTime<Utc>) -> bool {
+    now - kept.record.received_at <= COUNT_HOLDS
+}
+
+/// A count for the cache, by the store's clock: until the end of the Beijing day.
+pub(super) fn encode_count(kept: &Attempt, from: DateTime<Utc>) -> Result<Cached> {
+    Ok(Cached { value: value(kept)?, expires_at: midnight_after(from).max(from + COUNT_HOLDS) })
+}
 
 /// Whether a call tells how many offers a shop has, before anything is listed.
 pub(super) fn is_count(task: &Task) -> bool {
@@ -66,6 +78,57 @@ pub async fn landed_count(
     shop: &ShopWork,
     id: &str,
 ) -> Result<Option<u64>> {
+    let (task, values) = count_of(pipeline, shop, id);
+    let Some((endpoint, key)) = question(pipeline, &task, values)? else { return Ok(None) };
+    let kept = answered.find(key).await?;
+    Ok(kept.and_then(|kept| stated_count(&task, pipeline, endpoint, &kept)))
+}
+
+/// An official count that was bought before the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BoughtCount {
+    /// The run takes it for its own.
+    Holds(u64),
+    /// It tells about how large the shop is; the run asks again.
+    Earlier(u64),
+}
+
+/// A shop's official count as a probe, or a start that was refused, has bought it for a run of day `dt`; `now` is this
+/// machine's time.
+///
+/// # Errors
+/// As [`known_shop_id`].
+pub async fn bought_count(
+    pipeline: &Pipeline,
+    state: &dyn StateStore,
+    (dt, now): (NaiveDate, DateTime<Utc>),
+    (shop, id): (&ShopWork, &str),
+) -> Result<Option<BoughtCount>> {
+    let (task, values) = count_of(pipeline, shop, id);
+    let Some((endpoint, answer_key)) = question(pipeline, &task, values)? else { return Ok(None) };
+    let key = count_key(dt, &key(&pipeline.gateway.url, answer_key));
+    let kept = state.cached(&key, state.now().await?).await?.and_then(|cached| decode(&cached.value));
+    let Some(kept) = kept else { return Ok(None) };
+    let holds = endpoint.cache_seconds.is_some() || count_holds(&kept, now);
+    let count = stated_count(&task, pipeline, endpoint, &kept);
+    Ok(count.map(|count| if holds { BoughtCount::Holds(count) } else { BoughtCount::Earlier(count) }))
+}
+
+/// A count stands for one day of one run.
+pub(super) fn count_key(dt: NaiveDate, key: &str) -> String {
+    format!("{dt}-{key}")
+}
+
+fn stated_count(task: &Task, pipeline: &Pipeline, endpoint: &Endpoint, kept: &Attempt) -> Option<u64> {
+    match reread(task, pipeline, endpoint, kept)? {
+        Outcome::Counted(count) => Some(count),
+        Outcome::Page(page, _) => page.total,
+        _ => None,
+    }
+}
+
+/// What tells how many offers a shop has, and what its places stand for.
+fn count_of(pipeline: &Pipeline, shop: &ShopWork, id: &str) -> (Task, Values) {
     let mut values = Values { shop_id: Some(id.to_owned()), shop_url: shop.shop.url.clone(), ..Values::default() };
     let task = match shop.count {
         CountFrom::Endpoint => Task::Count { shop: 0 },
@@ -76,13 +139,7 @@ pub async fn landed_count(
             Task::Page { shop: 0, list: ListKind::OnSale, slice: 0, page }
         }
     };
-    let Some((endpoint, key)) = question(pipeline, &task, values)? else { return Ok(None) };
-    let kept = answered.find(key).await?;
-    Ok(match kept.and_then(|kept| reread(&task, pipeline, endpoint, &kept)) {
-        Some(Outcome::Counted(count)) => Some(count),
-        Some(Outcome::Page(page, _)) => page.total,
-        _ => None,
-    })
+    (task, values)
 }
 
 /// The endpoint that answers a task about the pipeline's own gateway, and the key of its call.
@@ -108,15 +165,20 @@ fn reread(task: &Task, pipeline: &Pipeline, endpoint: &Endpoint, kept: &Attempt)
     Some(read(task, &pipeline.gateway, endpoint, body::parse(&json).ok()?))
 }
 
-/// The record as a line of JSON, then the body.
+/// An answer for the cache, by the store's clock.
 pub(super) fn encode(kept: &Attempt, from: DateTime<Utc>, seconds: u64) -> Result<Cached> {
+    let lifetime = i64::try_from(seconds).ok().and_then(TimeDelta::try_seconds).unwrap_or(TimeDelta::MAX);
+    let expires_at = from.checked_add_signed(lifetime).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    Ok(Cached { value: value(kept)?, expires_at })
+}
+
+/// The record as a line of JSON, then the body.
+fn value(kept: &Attempt) -> Result<Bytes> {
     let mut value = serde_json::to_vec(&kept.record)
         .map_err(|source| Error::internal("an answer cannot be cached").caused_by(source))?;
     value.push(b'\n');
     value.extend_from_slice(&kept.body);
-    let lifetime = i64::try_from(seconds).ok().and_then(TimeDelta::try_seconds).unwrap_or(TimeDelta::MAX);
-    let expires_at = from.checked_add_signed(lifetime).unwrap_or(DateTime::<Utc>::MAX_UTC);
-    Ok(Cached { value: value.into(), expires_at })
+    Ok(value.into())
 }
 
 /// `None`: written by another version, or damaged.
@@ -142,5 +204,20 @@ mod tests {
         assert_eq!((back.record, back.body), (kept.record, kept.body));
         assert!(decode(&cached.value.slice(..cached.value.len() - 1)).is_none());
         assert!(decode(&Bytes::from_static(b"{}\n")).is_none());
+    }
+
+    #[test]
+    fn a_count_stands_for_ten_minutes_and_is_kept_until_the_day_ends() {
+        let record = Record { received_at: testing::at("2026-11-20T12:00:00Z"), ..testing::record(200) };
+        let kept = Attempt { record, body: Bytes::new() };
+        assert!(count_holds(&kept, testing::at("2026-11-20T12:10:00Z")));
+        assert!(!count_holds(&kept, testing::at("2026-11-20T12:10:01Z")));
+        for (from, until) in [
+            ("2026-11-20T12:00:00Z", "2026-11-20T16:00:00Z"),
+            // Midnight in Beijing: the start that follows may still use it.
+            ("2026-11-20T15:55:00Z", "2026-11-20T16:05:00Z"),
+        ] {
+            assert_eq!(encode_count(&kept, testing::at(from)).unwrap().expires_at, testing::at(until));
+        }
     }
 }

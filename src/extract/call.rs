@@ -14,16 +14,17 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::secret::Mask;
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Result};
 use crate::config::gateway::{Endpoint, ErrorClass, QuotaScope};
 use crate::config::pipeline::Account;
-use crate::state::{Cached, Feedback, Rest};
+use crate::state::{Cached, Feedback, Rest, RestKind};
 
-use super::accounts::NoneLeft;
+use super::accounts::{Asking, NoneLeft};
 use super::answered::{self, CallKey};
 use super::cached;
 use super::driver::Job;
 use super::facts::Note;
+use super::fingerprint::Fingerprint;
 use super::http::Exchange;
 use super::judge::{Fault, Judgement};
 use super::progress::Event;
@@ -31,12 +32,13 @@ use super::reading::read;
 use super::record::Record;
 use super::renew::Renewal;
 use super::request::{self, Call, Request, Values};
-use super::retry::{Dice, Next, Spent, WAIT_MAX};
+use super::rests::{self, Extent, Shown};
+use super::retry::{Dice, Next, Spent};
 use super::schedule::{Outcome, Task};
 use super::side::{Ledger, Side, Ticket, Turn};
 use super::skew::Observation;
 use super::tokens::Tokens;
-use super::words::{describe, gave_up, name_parameters};
+use super::words::{self, describe, gave_up};
 use super::{Attempt, body, pace};
 
 /// What all calls of a run share.
@@ -105,8 +107,8 @@ pub(super) struct Reply {
 enum Step {
     Done(Result<Outcome>),
     Again(Duration),
-    /// This account rests (`true`: in all scopes); another one may try.
-    Rest(Rest, bool),
+    /// This account rests; another one may try.
+    Rest(Rest, Extent),
     /// The account's access token is refused: another one is asked for first.
     Renew,
 }
@@ -178,7 +180,7 @@ impl<'r> Caller<'r> {
         })?;
         let account = &side.accounts[0];
         let call = Call { gateway: side.gateway, endpoint, account, values, now: self.job.clock.now() };
-        let mut identity = request::identity(call).map_err(|error| self.misbuilt(side, &error))?;
+        let mut identity = request::identity(call).map_err(|error| words::misbuilt(side.gateway, &error))?;
         identity.values_mut().for_each(|value| *value = self.mask.text(value));
         let key = answered::key(side.named.unwrap_or_default(), task.endpoint(), &identity);
         Ok(Errand { task, values, side, endpoint, key, renewal: Renewal::default() })
@@ -230,6 +232,11 @@ impl<'r> Caller<'r> {
         let key = self.cache_key(errand);
         let Some(found) = self.ledger.state.cached(&key, now).await? else { return Ok(None) };
         let Some(mut copy) = cached::decode(&found.value) else { return Ok(None) };
+        // Its definition gives a count no lifetime: it was bought to decide about a start.
+        let is_bought = counts && errand.endpoint.cache_seconds.is_none();
+        if is_bought && !cached::count_holds(&copy, self.job.clock.now()) {
+            return Ok(None);
+        }
         let answered_at = errand.side.live().skew.correct(copy.record.received_at);
         if errand.values.fresh_since.is_some_and(|since| answered_at <= since) {
             return Ok(None);
@@ -266,8 +273,8 @@ impl<'r> Caller<'r> {
             let wait = match step {
                 Step::Done(outcome) => return self.refused(errand, &tried, fault.as_ref(), outcome).await,
                 Step::Again(wait) => wait,
-                Step::Rest(rest, whole) => {
-                    self.rest(errand, &tried.ticket, rest, whole).await?;
+                Step::Rest(rest, extent) => {
+                    self.rest(errand, &tried.ticket, rest, extent).await?;
                     Duration::ZERO
                 }
                 Step::Renew => {
@@ -295,13 +302,14 @@ impl<'r> Caller<'r> {
     /// Waits for the right to send. `None`: halted, or nobody can ask (told in `reply`).
     async fn ticket(&self, errand: &Errand<'_, 'r>, reply: &mut Reply) -> Result<Option<Ticket>> {
         let side = errand.side;
-        let scope = side.scope(errand.task.endpoint(), errand.values.shop_id.as_deref());
+        let endpoint = errand.task.endpoint();
+        let scope = side.scope(endpoint, errand.values.shop_id.as_deref());
         let asked = tokio::time::Instant::now();
         loop {
             if self.halt.is_cancelled() {
                 return Ok(None);
             }
-            match side.turn(self.ledger, &scope, self.job.clock.now()).await? {
+            match side.turn(self.ledger, Asking { scope: &scope, endpoint }, self.job.clock.now()).await? {
                 Turn::Wait(wait) => {
                     self.sleep(wait).await;
                 }
@@ -322,8 +330,8 @@ impl<'r> Caller<'r> {
     fn tell_quota(&self, errand: &Errand<'_, 'r>, ticket: &Ticket) {
         let Some(mark) = ticket.mark else { return };
         let account = errand.side.accounts[ticket.account].name.clone();
-        let scope = ticket.scope.replace(':', " ");
-        let note = Note::Quota { account, scope, percent: mark.percent, used: mark.used, limit: mark.limit };
+        let (scope, day) = (ticket.scope.replacen(':', " ", 1), ticket.day);
+        let note = Note::Quota { account, scope, day, percent: mark.percent, used: mark.used, limit: mark.limit };
         self.job.progress.on(Event::Warning(&note.to_string()));
         self.note(note);
     }
@@ -405,11 +413,7 @@ impl<'r> Caller<'r> {
         let account = self.tokens.fresh(side.gateway, &side.accounts[account]);
         let call =
             Call { gateway: side.gateway, endpoint: errand.endpoint, account: &account, values: errand.values, now };
-        request::build(call).map_err(|error| self.misbuilt(side, &error))
-    }
-
-    fn misbuilt(&self, side: &Side<'_>, error: &request::RequestError) -> Error {
-        Error::config(format!("gateway `{}`: {error}", side.gateway.name))
+        request::build(call).map_err(|error| words::misbuilt(side.gateway, &error))
     }
 
     /// Renewed tokens are secrets that the sink does not know.
@@ -465,7 +469,7 @@ impl<'r> Caller<'r> {
             let cached = cached::encode(kept, from, seconds)?;
             self.ledger.state.cache(&self.cache_key(errand), &cached).await?;
         } else if self.job.gate.is_some() && cached::is_count(errand.task) {
-            let cached = cached::encode(kept, from, cached::COUNT_SECONDS)?;
+            let cached = cached::encode_count(kept, from)?;
             self.lock().counts.push((self.cache_key(errand), cached));
         }
         Ok(())
@@ -474,7 +478,7 @@ impl<'r> Caller<'r> {
     /// Counts stand for one day of one run; other answers for as long as their definition says.
     fn cache_key(&self, errand: &Errand<'_, 'r>) -> String {
         let key = cached::key(&errand.side.gateway.url, errand.key);
-        if cached::is_count(errand.task) { format!("{}-{key}", self.job.dt) } else { key }
+        if cached::is_count(errand.task) { cached::count_key(self.job.dt, &key) } else { key }
     }
 
     /// Nothing was listed: what was counted for it need not be paid for again by the start that follows.
@@ -491,18 +495,18 @@ impl<'r> Caller<'r> {
         let shared = &mut *self.lock();
         let live = &mut *side.live();
         tracing::debug!(endpoint = record.endpoint, class = fault.class.name(), reason = fault.message, "fault");
-        let now = self.job.clock.now() + self.ledger.offset;
-        match fault.class {
-            // Longer than any call waits: another account may ask, and the next start waits until the end.
-            ErrorClass::Retry if fault.wait.is_some_and(|wait| wait > WAIT_MAX) => {
-                Step::Rest(side.quota_rest(fault, describe(fault), now), false)
+        let rests = rests::rest(side.gateway, fault, self.job.clock.now() + self.ledger.offset);
+        if fault.class == ErrorClass::Throttle {
+            shared.tally.throttles += 1;
+        }
+        match (fault.class, rests) {
+            // Another account may ask, and the next start waits until the end.
+            (ErrorClass::Retry | ErrorClass::Throttle | ErrorClass::Quota, Some((rest, extent))) => {
+                Step::Rest(rest, extent)
             }
-            ErrorClass::Retry | ErrorClass::Throttle => {
-                if fault.class == ErrorClass::Throttle {
-                    shared.tally.throttles += 1;
-                }
+            (ErrorClass::Retry | ErrorClass::Throttle | ErrorClass::Quota, None) => {
                 if let Some(failures) = live.outage.failed() {
-                    return Step::Done(Err(self.outage(side, fault, failures)));
+                    return Step::Done(Err(words::outage(side.gateway, fault, failures)));
                 }
                 let timed_out = record.transport_error.as_deref().is_some_and(|error| error.starts_with("timed out"));
                 let next = match errand.task {
@@ -521,31 +525,34 @@ impl<'r> Caller<'r> {
                     }
                 }
             }
-            ErrorClass::Quota => Step::Rest(side.quota_rest(fault, describe(fault), now), false),
             // Signed with a wrong time, and this answer's `Date` has just shown the right one. Gateways say so in many
             // ways: a bad signature, a bad parameter, a code that no definition lists.
-            ErrorClass::Auth | ErrorClass::Param | ErrorClass::Item
+            (ErrorClass::Auth | ErrorClass::Param | ErrorClass::Item, _)
                 if spent.attempts < side.budget.attempts_max
                     && (live.skew.offset() - tried.offset).abs() > SIGNED_WRONG =>
             {
                 Step::Again(Duration::ZERO)
             }
-            ErrorClass::Auth
+            (ErrorClass::Auth, _)
                 if !errand.renewal.seen_to.contains(&tried.ticket.account)
                     && Tokens::renews(side.gateway, &side.accounts[tried.ticket.account]) =>
             {
                 Step::Renew
             }
-            ErrorClass::Auth if live.accounts.has_other(tried.ticket.account, &tried.ticket.scope) => {
-                Step::Rest(side.denied_rest(describe(fault), now), true)
+            (ErrorClass::Auth, Some((rest, extent)))
+                if live.accounts.has_other(tried.ticket.account, tried.ticket.asking()) =>
+            {
+                Step::Rest(rest, extent)
             }
-            ErrorClass::Auth => Step::Done(Err(self.denied(side, record, fault))),
-            ErrorClass::Param if record.redirects() && shared.tally.good > 0 => {
+            (ErrorClass::Auth, _) => Step::Done(Err(words::denied(side.gateway, record, fault))),
+            (ErrorClass::Param, _) if record.redirects() && shared.tally.good > 0 => {
                 Step::Done(Ok(Outcome::Failed(describe(fault))))
             }
-            ErrorClass::Param if record.redirects() => Step::Done(Err(self.redirected(side, record, fault))),
-            ErrorClass::Param => Step::Done(Err(self.refused_parameter(side, record, fault))),
-            ErrorClass::Item | ErrorClass::Gone => {
+            (ErrorClass::Param, _) if record.redirects() => {
+                Step::Done(Err(words::redirected(side.gateway, record, fault)))
+            }
+            (ErrorClass::Param, _) => Step::Done(Err(words::refused_parameter(side.gateway, record, fault))),
+            (ErrorClass::Item | ErrorClass::Gone, _) => {
                 live.outage.answered();
                 Step::Done(Ok(Outcome::Refused(describe(fault))))
             }
@@ -553,18 +560,26 @@ impl<'r> Caller<'r> {
     }
 
     /// An account rests; the next one may ask.
-    pub(super) async fn rest(&self, errand: &Errand<'_, 'r>, ticket: &Ticket, rest: Rest, whole: bool) -> Result<()> {
+    pub(super) async fn rest(
+        &self,
+        errand: &Errand<'_, 'r>,
+        ticket: &Ticket,
+        rest: Rest,
+        extent: Extent,
+    ) -> Result<()> {
         let account = &errand.side.accounts[ticket.account].name;
         let words = super::accounts::describe(&rest);
-        let note = if whole {
-            Note::Denied { account: account.clone(), reason: rest.reason.clone() }
-        } else {
-            Note::Blocked { account: account.clone(), reason: words.clone() }
+        let endpoint = (extent == Extent::Endpoint).then(|| errand.task.endpoint().to_owned());
+        let note = match rest.kind {
+            RestKind::Denied => {
+                Note::Denied { account: account.clone(), endpoint: endpoint.clone(), reason: rest.reason.clone() }
+            }
+            RestKind::Quota => Note::Blocked { account: account.clone(), reason: words.clone() },
         };
-        let scope = if whole { "" } else { ticket.scope.as_str() };
         // The calls that were in flight with it hear the same.
-        if errand.side.rest(self.ledger, ticket.account, scope, rest).await? {
-            self.job.progress.on(Event::Warning(&format!("account `{account}` is {words}")));
+        if errand.side.rest(self.ledger, ticket.account, &extent.scope(ticket.asking()), rest).await? {
+            let at = endpoint.map(|endpoint| format!(" at endpoint `{endpoint}`")).unwrap_or_default();
+            self.job.progress.on(Event::Warning(&format!("account `{account}`{at} is {words}")));
             self.note(note);
         }
         Ok(())
@@ -578,51 +593,18 @@ impl<'r> Caller<'r> {
         fault: Option<&Fault>,
         outcome: Result<Outcome>,
     ) -> Result<Outcome> {
+        let now = self.job.clock.now() + self.ledger.offset;
         if let (Some(fault), Err(error)) = (fault, &outcome)
             && fault.class == ErrorClass::Auth
+            && let Some((rest, extent)) = rests::rest(errand.side.gateway, fault, now)
         {
-            let now = self.job.clock.now() + self.ledger.offset;
-            let rest = errand.side.denied_rest(describe(fault), now);
-            self.note(Note::Denied { account: tried.kept.record.account.clone(), reason: error.to_string() });
-            errand.side.rest(self.ledger, tried.ticket.account, "", rest).await?;
+            let (account, reason) = (tried.kept.record.account.clone(), error.to_string());
+            // The reason names the endpoint.
+            self.note(Note::Denied { account, endpoint: None, reason });
+            let scope = extent.scope(tried.ticket.asking());
+            errand.side.rest(self.ledger, tried.ticket.account, &scope, rest).await?;
         }
         outcome
-    }
-
-    fn outage(&self, side: &Side<'_>, fault: &Fault, failures: u32) -> Error {
-        let gateway = &side.gateway.name;
-        let what = describe(fault);
-        Error::new(Kind::Unavailable, format!("gateway `{gateway}` failed {failures} times in a row: {what}"))
-            .with_hint("try again later: what was answered is landed, and the next start goes on from there")
-    }
-
-    fn denied(&self, side: &Side<'_>, record: &Record, fault: &Fault) -> Error {
-        let gateway = &side.gateway.name;
-        let (account, endpoint, what) = (&record.account, &record.endpoint, describe(fault));
-        let error = format!("gateway `{gateway}` refuses account `{account}` at endpoint `{endpoint}`: {what}");
-        let hint = "check the account's credentials and its permissions at the gateway";
-        Error::new(Kind::Denied, error).with_hint(fault.hint.as_deref().unwrap_or(hint))
-    }
-
-    fn redirected(&self, side: &Side<'_>, record: &Record, fault: &Fault) -> Error {
-        let (gateway, endpoint) = (&side.gateway.name, &record.endpoint);
-        let error = Error::config(format!("gateway `{gateway}` answers endpoint `{endpoint}` with {}", fault.message));
-        match &fault.hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        }
-    }
-
-    fn refused_parameter(&self, side: &Side<'_>, record: &Record, fault: &Fault) -> Error {
-        let gateway = &side.gateway.name;
-        let (endpoint, what) = (&record.endpoint, describe(fault));
-        let sent = name_parameters(&fault.message, &record.request);
-        let error = format!("gateway `{gateway}` refuses a parameter of endpoint `{endpoint}`: {what}");
-        let hint = match &fault.hint {
-            Some(hint) => format!("{hint} (sent: {sent})"),
-            None => format!("sent: {sent}"),
-        };
-        Error::config(error).with_hint(hint)
     }
 
     /// Calls left today of all accounts together; `None`: some account has no known limit.
@@ -641,6 +623,27 @@ impl<'r> Caller<'r> {
             left += i64::try_from(limit.saturating_sub(used)).unwrap_or(i64::MAX);
         }
         Ok(Some(left))
+    }
+
+    /// The rests of the accounts that hold now.
+    pub(super) async fn rests(&self, now: DateTime<Utc>) -> Result<Vec<Shown>> {
+        let health = self.ledger.state.accounts(now + self.ledger.offset).await?;
+        let mut shown = Vec::new();
+        for side in &self.sides {
+            for (place, account) in side.accounts.iter().enumerate() {
+                let Fingerprint { gateway, credentials } = side.print(place);
+                let own = health.iter().filter(|health| health.account == account.key);
+                let rests = own.flat_map(|health| &health.rests).filter(|rest| rest.concerns(gateway, credentials));
+                shown.extend(rests.map(|resting| Shown {
+                    account: account.key.clone(),
+                    gateway: side.gateway.name.clone(),
+                    scope: resting.scope.clone(),
+                    since: now,
+                    rest: resting.rest.clone(),
+                }));
+            }
+        }
+        Ok(shown)
     }
 
     pub(super) fn note(&self, note: Note) {

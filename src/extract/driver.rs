@@ -80,11 +80,20 @@ pub struct Job<'a> {
 /// Decides whether a run goes on once it knows ids and counts.
 #[async_trait::async_trait]
 pub trait Gate: Send + Sync {
-    /// Takes the official counts, by the shop's place in the work; gives why the run must not go on, if it must not.
+    /// Takes what is known by then; gives why the run must not go on, if it must not.
     ///
     /// # Errors
     /// Whatever keeps this from being decided: the run must stop.
-    async fn refusal(&self, counts: HashMap<usize, u64>) -> Result<Option<String>>;
+    async fn refusal(&self, learned: Learned) -> Result<Option<String>>;
+}
+
+/// What a run knows before it lists anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Learned {
+    /// The official counts, by the shop's place in the work.
+    pub counts: HashMap<usize, u64>,
+    /// The shops' ids, by the address that the pipeline names them with.
+    pub ids_by_url: HashMap<String, String>,
 }
 
 /// Why a signal stopped the run.
@@ -116,7 +125,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
     let caller = Caller {
         job: &job,
         sides: sides(pipeline)?,
-        ledger: Ledger { state: job.state, holder: job.holder, offset },
+        ledger: Ledger { state: job.state, holder: job.holder, run: job.run_id, offset },
         tokens: Tokens::default(),
         mask: mask(pipeline),
         halt: job.cancel.child_token(),
@@ -149,7 +158,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
     }
     let finished_at = job.clock.now();
     schedule.correct_clock(caller.sides[0].live().skew.offset());
-    let quota_left = caller.quota_left(finished_at).await?;
+    let (quota_left, rests) = (caller.quota_left(finished_at).await?, caller.rests(finished_at).await?);
     let (shops, items_unanswered) = schedule.facts(finished_at, stopped.as_deref());
     Ok(RunFacts {
         run_id: job.run_id.to_owned(),
@@ -163,6 +172,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
             .into_iter()
             .map(|((account, scope, day), calls)| Counted { account, scope, day, calls })
             .collect(),
+        rests,
         unused: Vec::new(),
         items_untouched: Vec::new(),
         retries: tally.retries,
@@ -272,7 +282,8 @@ impl<'r> Run<'r> {
         }
         self.schedule.open();
         let Some(gate) = self.caller.job.gate else { return true };
-        match gate.refusal(self.schedule.counts()).await {
+        let learned = Learned { counts: self.schedule.counts(), ids_by_url: self.schedule.ids_by_url() };
+        match gate.refusal(learned).await {
             Ok(None) => true,
             Err(error) => {
                 self.error = Some(error);
@@ -346,8 +357,12 @@ impl<'r> Run<'r> {
     /// Nobody may ask this any more today: the run ends, or goes on without this shop or endpoint.
     fn hold(&mut self, task: &Task, none_left: super::accounts::NoneLeft) {
         if none_left.denied {
+            let what = match none_left.permission {
+                true => "apply for the permission in the app's console, then let the account ask again",
+                false => "correct the account's credentials, or let it ask again",
+            };
             let error = Error::new(Kind::Denied, none_left.reason).with_hint(format!(
-                "correct the account's credentials, or let it ask again: `huopan accounts wake {} --pipeline {}`",
+                "{what}: `huopan accounts wake {} --pipeline {}`",
                 self.caller.side(task).accounts.first().map_or("NAME", |account| account.name.as_str()),
                 self.caller.job.pipeline.path.display()
             ));

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::Counted;
 
+use super::rests::Shown;
+
 /// The end of one extraction.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunFacts {
@@ -29,6 +31,9 @@ pub struct RunFacts {
     /// Attempts sent, as the quota ledger counts them: by account, scope and Beijing day.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ledger: Vec<Counted>,
+    /// The rests of its accounts when the extraction ended, for a state that is lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rests: Vec<Shown>,
     /// Numbers of landed answers that the run did not ask for in the end: its configuration changed while it went on. They
     /// make no rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -59,6 +64,9 @@ pub struct ShopFacts {
     pub shop_name: Option<String>,
     /// Its address in the pipeline.
     pub shop_url: Option<String>,
+    /// Further addresses in the pipeline that led to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_urls: Vec<String>,
     /// The gateway's own count of offers.
     pub official_count: Option<i64>,
     /// How the shop was listed.
@@ -135,6 +143,9 @@ pub enum Note {
         account: String,
         /// What the calls are counted by: empty (the account), `endpoint NAME` or `shop ID`.
         scope: String,
+        /// The day, in Beijing.
+        #[serde(default)]
+        day: NaiveDate,
         /// 80 or 95.
         percent: u64,
         /// Calls counted.
@@ -153,6 +164,9 @@ pub enum Note {
     Denied {
         /// The account's name.
         account: String,
+        /// The endpoint, where it is refused a permission for that one alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        endpoint: Option<String>,
         /// What the gateway said.
         reason: String,
     },
@@ -176,12 +190,15 @@ pub enum Note {
 impl std::fmt::Display for Note {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Note::Quota { account, scope, percent, used, limit } => {
+            Note::Quota { account, scope, percent, used, limit, .. } => {
                 let scope = if scope.is_empty() { String::new() } else { format!(" for {scope}") };
                 write!(f, "account `{account}` has used {percent} % of its calls of the day{scope} ({used} of {limit})")
             }
             Note::Blocked { account, reason } => write!(f, "account `{account}` is {reason}"),
-            Note::Denied { account, reason } => write!(f, "account `{account}` is refused: {reason}"),
+            Note::Denied { account, endpoint: None, reason } => write!(f, "account `{account}` is refused: {reason}"),
+            Note::Denied { account, endpoint: Some(endpoint), reason } => {
+                write!(f, "account `{account}` is refused endpoint `{endpoint}`: {reason}")
+            }
             Note::NoneLeft { reason } | Note::Repeated { reason } | Note::Refused { reason } => f.write_str(reason),
         }
     }

@@ -24,7 +24,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::base::json::{Pointers, Raw};
-use crate::config::gateway::{CodeRule, Endpoint, ErrorClass, ErrorRules, Gateway};
+use crate::config::gateway::{CodeRule, Endpoint, ErrorClass, ErrorRules, Gateway, Refuses};
 
 use super::answer::{self, List};
 use super::body::{self, BodyError};
@@ -60,6 +60,8 @@ pub struct Fault {
     pub hint: Option<String>,
     /// How long the gateway wants us to wait.
     pub wait: Option<Duration>,
+    /// Of a refusal ([`ErrorClass::Auth`]): it is about this endpoint, not about the account.
+    pub permission: bool,
 }
 
 impl Judgement {
@@ -220,6 +222,7 @@ impl Evidence<'_> {
             message: self.message(),
             hint: None,
             wait: None,
+            permission: false,
         };
         let stated = self.record.retry_after.as_deref();
         fault.wait = stated.and_then(|text| retry::retry_after(text, self.answered_at()));
@@ -231,13 +234,16 @@ impl Evidence<'_> {
             fault.code = Some(code);
             fault.hint.clone_from(&rule.hint);
             fault.wait = fault.wait.or(rule.wait_seconds.map(Duration::from_secs));
+            fault.permission = rule.refuses.map_or_else(|| self.says_permission(), |what| what == Refuses::Endpoint);
         } else {
             (fault.class, fault.hint) = self.general();
+            fault.permission = self.says_permission();
         }
         // Whoever must wait longer has no calls left until then, whatever says so (WIRE §5, TOP code 7).
         if fault.class == ErrorClass::Throttle && fault.wait.is_some_and(|wait| wait > retry::WAIT_MAX) {
             fault.class = ErrorClass::Quota;
         }
+        fault.permission &= fault.class == ErrorClass::Auth;
         fault
     }
 
@@ -245,6 +251,12 @@ impl Evidence<'_> {
     fn answered_at(&self) -> DateTime<Utc> {
         let date = self.record.date.as_deref().and_then(|date| DateTime::parse_from_rfc2822(date).ok());
         date.map_or(self.record.received_at, |date| date.to_utc())
+    }
+
+    /// Whether the answer speaks of a permission rather than of the key.
+    fn says_permission(&self) -> bool {
+        let of_key = ["无效", "invalid signature", "unknown"];
+        self.texts().any(is_of_permission) && !self.texts().any(|text| contains(text, &of_key))
     }
 
     /// The definition's entry for the answer's codes: sub-codes first, exact before prefix, then codes inside messages.
@@ -274,7 +286,7 @@ impl Evidence<'_> {
             (ErrorClass::Quota, None)
         } else if says(&["不存在", "已下架", "not exist"]) {
             (ErrorClass::Gone, None)
-        } else if says(&["权限", "permission"]) || says_word(is_acl) {
+        } else if self.texts().any(is_of_permission) {
             (
                 ErrorClass::Auth,
                 Some("permission: the account may not call this: apply for it in the app's console".to_owned()),
@@ -324,7 +336,7 @@ fn judged_before(name: &str) -> Judgement {
 }
 
 fn retry_fault(message: String) -> Fault {
-    Fault { class: ErrorClass::Retry, code: None, message, hint: None, wait: None }
+    Fault { class: ErrorClass::Retry, code: None, message, hint: None, wait: None, permission: false }
 }
 
 /// The entry `prefix.*` with the longest prefix of `code`.
@@ -381,6 +393,10 @@ fn is_acl(word: &str) -> bool {
 /// The words, not their letters within others: a design may be assigned to whoever signed up.
 fn is_signature(word: &str) -> bool {
     ["sign", "signature", "signatures"].iter().any(|sign| word.eq_ignore_ascii_case(sign))
+}
+
+fn is_of_permission(text: &str) -> bool {
+    contains(text, &["权限", "permission"]) || words(text).any(is_acl)
 }
 
 /// N of "This ban will last for N more seconds".

@@ -21,6 +21,7 @@ mod call;
 pub mod cover;
 pub mod driver;
 pub mod facts;
+mod fingerprint;
 pub mod http;
 pub mod judge;
 pub mod pace;
@@ -32,6 +33,7 @@ mod reading;
 pub mod record;
 mod renew;
 pub mod request;
+mod rests;
 pub mod retry;
 pub mod schedule;
 mod side;
@@ -41,12 +43,14 @@ mod tokens;
 mod words;
 
 pub use answered::Answered;
-pub use cached::{known_shop_id, landed_count};
+pub use cached::{BoughtCount, bought_count, known_shop_id, landed_count};
 pub use driver::{Job, extract};
 pub use facts::{Covered, Listed, Note, RunFacts, ShopFacts};
+pub use fingerprint::Fingerprint;
 pub use judge::{Fault, Judge, Judgement, judge};
 pub use progress::{Event, Progress};
 pub use record::Record;
+pub use rests::{Shown, Standing};
 
 use bytes::Bytes;
 

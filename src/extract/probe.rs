@@ -4,9 +4,10 @@
 //! lets the account rest where it would in a run. It differs in two ways: nothing is asked twice, and an account that
 //! rests because the gateway refused it is asked all the same.
 //!
-//! Invariant: a question is counted and landed like every call. Rests of a refused account end only when the gateway
-//! accepts it and has refused nothing since this prober began.
+//! Invariant: a question is counted and landed like every call. The rest of a refused account ends only when the gateway
+//! accepts it and has not refused it since this prober began; that of a refused permission, when its endpoint answers.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,9 +18,9 @@ use crate::base::Result;
 use crate::base::json::Raw;
 use crate::config::gateway::{Endpoint, ErrorClass, Gateway, TOKEN};
 use crate::config::pipeline::Account;
-use crate::state::{Rest, RestKind};
+use crate::state::{Rest, RestKind, Resting, covers};
 
-use super::accounts::{self, Closed};
+use super::accounts::{self, Asking, Closed};
 use super::answer::{self, List};
 use super::call::{Caller, Errand, SIGNED_WRONG, Shared, Tried, feedback};
 use super::driver::{Job, mask, sides};
@@ -27,7 +28,8 @@ use super::judge::{Fault, Judgement};
 use super::pace;
 use super::reach::{Reached, Step, Unreached, reach};
 use super::request::Values;
-use super::retry::{WAIT_MAX, seconds};
+use super::rests::{self, Extent};
+use super::retry::seconds;
 use super::schedule::{Outcome, Task};
 use super::side::{Ledger, OwnTurn, Side, Ticket};
 use super::skew::Observation;
@@ -45,11 +47,12 @@ pub struct Prober<'r> {
     denied: Mutex<Vec<Vec<Denied>>>,
 }
 
-/// The rests of one account that the gateway refused.
+/// What the gateway refuses one account.
 #[derive(Debug, Clone, Default)]
 struct Denied {
-    rests: Vec<(String, Rest)>,
-    /// It refused a question of this prober.
+    /// The scopes of the rests that it earned by that.
+    scopes: BTreeSet<String>,
+    /// Its key was refused to this prober.
     now: bool,
 }
 
@@ -111,13 +114,20 @@ impl<'r> Prober<'r> {
     pub async fn new(job: &'r Job<'r>) -> Result<Self> {
         let sides = sides(job.pipeline)?;
         let now = job.state.now().await?;
-        let ledger = Ledger { state: job.state, holder: job.holder, offset: now - job.clock.now() };
+        let ledger = Ledger { state: job.state, holder: job.holder, run: job.run_id, offset: now - job.clock.now() };
         let health = job.state.accounts(now).await?;
-        let denied_of = |account: &Account| {
+        let denied_of = |side: &Side<'_>, (place, account): (usize, &Account)| {
             let rests = health.iter().filter(|known| known.account == account.key).flat_map(|known| &known.rests);
-            Denied { rests: rests.filter(|(_, rest)| rest.kind == RestKind::Denied).cloned().collect(), now: false }
+            let here = |resting: &&Resting| {
+                resting.rest.kind == RestKind::Denied && resting.gateway == side.print(place).gateway
+            };
+            Denied { scopes: rests.filter(here).map(|resting| resting.scope.clone()).collect(), now: false }
         };
-        let denied = sides.iter().map(|side| side.accounts.iter().map(denied_of).collect()).collect();
+        let denied_at = |side: &Side<'_>| {
+            let accounts = side.accounts.iter().enumerate();
+            accounts.map(|account| denied_of(side, account)).collect()
+        };
+        let denied = sides.iter().map(denied_at).collect();
         let caller = Caller {
             job,
             sides,
@@ -183,16 +193,14 @@ impl<'r> Prober<'r> {
     /// fails with.
     pub async fn renew_token(&self, gateway: usize, account: usize) -> Result<Option<NotSent>> {
         let side = &self.caller.sides[gateway];
-        let renewed = match self.turn(side, account, &side.scope(TOKEN, None)).await {
-            Ok(Ok(mut ticket)) => self.caller.ask_for_token(side, &mut ticket, 1).await.map(Ok),
-            Ok(Err(not_sent)) => Ok(Err(not_sent)),
-            Err(error) => Err(error),
+        let scope = side.scope(TOKEN, None);
+        let mut ticket = match self.turn(side, account, Asking { scope: &scope, endpoint: TOKEN }).await? {
+            Ok(ticket) => ticket,
+            Err(not_sent) => return Ok(Some(not_sent)),
         };
-        self.rest_again(side, account).await?;
-        match renewed? {
-            Ok(Ok(())) => Ok(None),
-            Ok(Err(fault)) => Err(tokens::refusal(side.gateway, &side.accounts[account], &fault)),
-            Err(not_sent) => Ok(Some(not_sent)),
+        match self.caller.ask_for_token(side, &mut ticket, 1).await? {
+            Ok(()) => Ok(None),
+            Err(fault) => Err(tokens::refusal(side.gateway, &side.accounts[account], &fault)),
         }
     }
 
@@ -204,33 +212,21 @@ impl<'r> Prober<'r> {
     pub async fn ask(&self, account: usize, task: &Task, values: &Values) -> Result<Probed> {
         let errand = self.caller.errand(task, values)?;
         let side = errand.side;
-        let turn = self.turn(side, account, &side.scope(task.endpoint(), values.shop_id.as_deref())).await;
-        let ticket = match turn {
-            Ok(Ok(ticket)) => ticket,
-            Ok(Err(not_sent)) => {
-                self.rest_again(side, account).await?;
-                return Ok(Probed::NotSent(not_sent));
-            }
-            Err(error) => {
-                self.rest_again(side, account).await?;
-                return Err(error);
-            }
+        let scope = side.scope(task.endpoint(), values.shop_id.as_deref());
+        let asking = Asking { scope: &scope, endpoint: task.endpoint() };
+        let ticket = match self.turn(side, account, asking).await? {
+            Ok(ticket) => ticket,
+            Err(not_sent) => return Ok(Probed::NotSent(not_sent)),
         };
-        let tried = match self.caller.attempt(&errand, ticket, 1).await {
-            Ok(tried) => tried,
-            Err(error) => {
-                self.rest_again(side, account).await?;
-                return Err(error);
-            }
-        };
+        let tried = self.caller.attempt(&errand, ticket, 1).await?;
         self.settle(&errand, account, tried).await
     }
 
     /// Waits for the account's turn.
-    async fn turn(&self, side: &Side<'_>, account: usize, scope: &str) -> Result<Result<Ticket, NotSent>> {
+    async fn turn(&self, side: &Side<'_>, account: usize, asking: Asking<'_>) -> Result<Result<Ticket, NotSent>> {
         let asked = tokio::time::Instant::now();
         loop {
-            match side.turn_as(self.caller.ledger, account, scope, self.now()).await? {
+            match side.turn_as(self.caller.ledger, account, asking, self.now()).await? {
                 OwnTurn::Send(mut ticket) => {
                     ticket.waited = asked.elapsed();
                     return Ok(Ok(ticket));
@@ -257,7 +253,8 @@ impl<'r> Prober<'r> {
         let rest = pace::rest(&side.gateway.limits.pause, fault.map(|fault| fault.class));
         side.settle(ledger, &tried.ticket, rest, feedback(fault, &tried), self.now()).await?;
         match fault {
-            Some(fault) if is_misdated && is_refusal(fault) => self.rest_again(side, account).await?,
+            // The gateway may not have looked at more than the time.
+            Some(fault) if is_misdated && is_refusal(fault) => {}
             fault => self.learn(side, account, &tried, fault).await?,
         }
         let record = &tried.kept.record;
@@ -284,41 +281,29 @@ impl<'r> Prober<'r> {
     /// What an answer means for the account, in the state store.
     async fn learn(&self, side: &Side<'_>, account: usize, tried: &Tried, fault: Option<&Fault>) -> Result<()> {
         let now = self.now() + self.caller.ledger.offset;
-        match fault.map(|fault| (fault.class, fault)) {
-            None | Some((ErrorClass::Gone, _)) => {
-                self.change(side, account, |denied| {
-                    if !denied.now {
-                        denied.rests.clear();
-                    }
-                });
+        let asking = tried.ticket.asking();
+        if fault.is_none_or(|fault| fault.class == ErrorClass::Gone) {
+            let mut over = Vec::new();
+            self.change(side, account, |denied| {
+                let ends =
+                    |scope: &String| covers(scope, asking.scope, asking.endpoint) && !(scope.is_empty() && denied.now);
+                over = denied.scopes.iter().filter(|scope| ends(scope)).cloned().collect();
+                denied.scopes.retain(|scope| !ends(scope));
+            });
+            for scope in over {
+                let ended = Rest { kind: RestKind::Denied, until: now, reason: String::new() };
+                side.say_rest(self.caller.ledger, account, &scope, ended).await?;
             }
-            Some((ErrorClass::Auth, fault)) => {
-                let rest = side.denied_rest(describe(fault), now);
-                self.change(side, account, |denied| {
-                    *denied = Denied { rests: vec![(String::new(), rest)], now: true };
-                });
-            }
-            Some((ErrorClass::Quota, fault)) => {
-                let rest = side.quota_rest(fault, describe(fault), now);
-                side.rest(self.caller.ledger, account, &tried.ticket.scope, rest).await?;
-            }
-            Some((ErrorClass::Retry, fault)) if fault.wait.is_some_and(|wait| wait > WAIT_MAX) => {
-                let rest = side.quota_rest(fault, describe(fault), now);
-                side.rest(self.caller.ledger, account, &tried.ticket.scope, rest).await?;
-            }
-            Some(_) => {}
         }
-        self.rest_again(side, account).await
-    }
-
-    /// A refused account that asked all the same rests as before.
-    async fn rest_again(&self, side: &Side<'_>, account: usize) -> Result<()> {
-        let mut rests = Vec::new();
-        self.change(side, account, |denied| rests.clone_from(&denied.rests));
-        for (scope, rest) in rests {
-            side.rest(self.caller.ledger, account, &scope, rest).await?;
+        let Some((rest, extent)) = fault.and_then(|fault| rests::rest(side.gateway, fault, now)) else { return Ok(()) };
+        let scope = extent.scope(asking);
+        if rest.kind == RestKind::Denied {
+            self.change(side, account, |denied| {
+                denied.now |= extent == Extent::Everything;
+                denied.scopes.insert(scope.clone());
+            });
         }
-        Ok(())
+        side.say_rest(self.caller.ledger, account, &scope, rest).await
     }
 
     fn change(&self, side: &Side<'_>, account: usize, change: impl FnOnce(&mut Denied)) {

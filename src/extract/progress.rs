@@ -18,8 +18,6 @@ pub enum Event<'a> {
         /// Landed answers that need not be asked for again.
         answers: usize,
     },
-    /// An earlier day was made good before the run that ended otherwise.
-    Published(chrono::NaiveDate),
     /// The first call of a shop is about to leave.
     ShopStarted {
         /// The shop as the pipeline names it: name, else address, else id.

@@ -17,6 +17,7 @@ use crate::state::Feedback;
 
 use super::call::{Caller, Errand, feedback_of};
 use super::judge::{Fault, GOOD};
+use super::rests::{self, Extent};
 use super::retry::{Next, Spent};
 use super::side::{Side, Ticket};
 use super::tokens::{self, Tokens};
@@ -53,7 +54,7 @@ impl<'r> Caller<'r> {
         if !is_due() {
             return Ok(Some(ticket));
         }
-        if !side.live().accounts.order(&ticket.scope).contains(&place) {
+        if !side.live().accounts.order(ticket.asking()).contains(&place) {
             let now = self.job.clock.now();
             side.settle(self.ledger, &ticket, Duration::ZERO, Feedback::None, now).await?;
             return Ok(None);
@@ -67,9 +68,9 @@ impl<'r> Caller<'r> {
         errand.renewal.tries = Some((tries + 1, first));
         let refusal = tokens::refusal(side.gateway, account, &fault);
         if fault.class == ErrorClass::Auth {
-            let others = side.live().accounts.has_other(place, &ticket.scope);
-            let rest = side.denied_rest(refusal.to_string(), self.job.clock.now() + self.ledger.offset);
-            self.rest(errand, &ticket, rest, true).await?;
+            let others = side.live().accounts.has_other(place, ticket.asking());
+            let rest = rests::denied(refusal.to_string(), self.job.clock.now() + self.ledger.offset);
+            self.rest(errand, &ticket, rest, Extent::Everything).await?;
             return if others { Ok(None) } else { Err(refusal) };
         }
         let spent = Spent { attempts: tries + 1, elapsed: first.elapsed() };

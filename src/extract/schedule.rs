@@ -220,13 +220,19 @@ impl<'a> Schedule<'a> {
         self.shops.iter().enumerate().filter_map(|(index, shop)| Some((index, shop.official_count()?))).collect()
     }
 
+    /// The shops' ids known so far, by the address that the pipeline names them with.
+    #[must_use]
+    pub fn ids_by_url(&self) -> HashMap<String, String> {
+        self.shops.iter().filter_map(|shop| Some((shop.work.shop.url.clone()?, shop.id.clone()?))).collect()
+    }
+
     /// Settles a task.
     ///
     /// # Errors
     /// [`Repeated`], when a page shows that the gateway does not read the page parameter.
     pub fn settle(&mut self, task: &Task, outcome: Outcome, now: DateTime<Utc>) -> Result<(), Repeated> {
         match task {
-            Task::Resolve { shop } => self.shops[*shop].resolved(outcome, &self.earlier_calls),
+            Task::Resolve { shop } => self.resolved(*shop, outcome),
             Task::Count { shop } => self.shops[*shop].counted(outcome),
             Task::Categories { shop } => self.shops[*shop].categorised(outcome),
             Task::Page { shop, list, slice, page } => {
@@ -251,6 +257,21 @@ impl<'a> Schedule<'a> {
             self.shops[shop].finished_at.get_or_insert(now);
         }
         Ok(())
+    }
+
+    /// An address has an id, or none. Two names may lead to one shop: whichever was known first is listed.
+    fn resolved(&mut self, place: usize, outcome: Outcome) {
+        self.shops[place].resolved(outcome);
+        let Some(id) = self.shops[place].id.clone() else { return };
+        let mut others = self.shops.iter().enumerate().filter(|(other, shop)| *other != place && !shop.is_again);
+        let first = others.find(|(_, shop)| shop.id.as_ref() == Some(&id)).map(|(first, _)| first);
+        match first.map(|first| self.shops.get_disjoint_mut([first, place])) {
+            Some(Ok([first, again])) => {
+                let left = again.leave_to(first);
+                first.take_over(left);
+            }
+            _ => self.shops[place].calls_used += self.earlier_calls.get(&id).copied().unwrap_or(0),
+        }
     }
 
     /// Nobody may ask about this shop any more today.
@@ -340,16 +361,17 @@ impl<'a> Schedule<'a> {
     /// A shop's facts, once its last call is settled.
     #[must_use]
     pub fn finished(&self, shop: usize) -> Option<ShopFacts> {
-        let state = self.shops.get(shop)?;
+        let state = self.shops.get(shop).filter(|shop| !shop.is_again)?;
         state.finished_at.map(|at| state.facts(at, None, self.details.left(shop)))
     }
 
-    /// What is known at the end: the shops in pipeline order, and the items that were not answered. `stopped` says why
-    /// the run ended before its work did.
+    /// What is known at the end: the shops in pipeline order, each once, and the items that were not answered. `stopped`
+    /// says why the run ended before its work did.
     #[must_use]
     pub fn facts(self, now: DateTime<Utc>, stopped: Option<&str>) -> (Vec<ShopFacts>, Vec<i64>) {
         let left = |shop| self.details.left(shop);
-        let shops = self.shops.iter().enumerate().map(|(index, shop)| shop.facts(now, stopped, left(index))).collect();
+        let shops = self.shops.iter().enumerate().filter(|(_, shop)| !shop.is_again);
+        let shops = shops.map(|(index, shop)| shop.facts(now, stopped, left(index))).collect();
         let mut unanswered = self.items_unanswered;
         unanswered.extend(self.details.items_left());
         (shops, unanswered)

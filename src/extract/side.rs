@@ -10,20 +10,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
 use tokio::time::Instant;
 
 use crate::base::Result;
 use crate::base::time::beijing_day;
 use crate::config::Gateway;
-use crate::config::gateway::{Endpoint, QuotaBlocks, QuotaScope};
-use crate::config::pipeline::{Account, AccountChoice, Credential};
-use crate::state::{Ask, Bounds, Feedback, Reserved, Rest, RestKind, Settle, StateStore};
+use crate::config::gateway::Endpoint;
+use crate::config::pipeline::{Account, AccountChoice};
+use crate::plan::price;
+use crate::state::{Ask, Bounds, Feedback, Reserved, Rest, Resting, Settle, StateStore};
 
-use super::accounts::{Accounts, Closed, Mark, NoneLeft};
+use super::accounts::{Accounts, Asking, Closed, Mark, NoneLeft};
+use super::fingerprint::Fingerprint;
 use super::http::Http;
-use super::judge::{Fault, Judge};
+use super::judge::Judge;
 use super::retry::{Budget, Outage, seconds};
 use super::skew::Skew;
 
@@ -35,8 +35,6 @@ const LATE: TimeDelta = TimeDelta::milliseconds(8);
 const PLACES_MAX: u32 = 20;
 /// What a window is wider than a second: networks jitter.
 const WINDOW_MARGIN: Duration = Duration::from_millis(5);
-/// A denied account rests this long, unless its credentials change.
-const DENIED: TimeDelta = TimeDelta::hours(1);
 
 /// One gateway of a run.
 pub(super) struct Side<'r> {
@@ -47,7 +45,7 @@ pub(super) struct Side<'r> {
     pub(super) judge: Judge<'r>,
     pub(super) budget: Budget,
     https: Vec<Http>,
-    digests: Vec<String>,
+    prints: Vec<Fingerprint>,
     /// Locked for moments only, never across an await.
     live: Mutex<Live>,
 }
@@ -67,6 +65,8 @@ pub(super) struct Ledger<'r> {
     pub(super) state: &'r dyn StateStore,
     /// As in [`Ask`].
     pub(super) holder: &'r str,
+    /// As in [`Ask`].
+    pub(super) run: &'r str,
     /// The store's clock less ours.
     pub(super) offset: TimeDelta,
 }
@@ -75,6 +75,7 @@ pub(super) struct Ledger<'r> {
 pub(super) struct Ticket {
     pub(super) account: usize,
     pub(super) scope: String,
+    endpoint: String,
     /// The day it counts for.
     pub(super) day: NaiveDate,
     /// By the store's clock.
@@ -104,8 +105,8 @@ pub(super) enum OwnTurn {
     Closed(Closed),
 }
 
-/// In the place of the credentials' digest: none is equal to it, so that rests of refused credentials bind nobody.
-const ANY_CREDENTIALS: &str = "any";
+/// In the place of the gateway's digest: none is equal to it, so that no refusal keeps a question from being asked.
+const ANY_GATEWAY: &str = "any";
 
 impl<'r> Side<'r> {
     pub(super) fn new(
@@ -127,7 +128,7 @@ impl<'r> Side<'r> {
             judge: Judge::new(gateway),
             budget: Budget::new(&gateway.limits),
             https: accounts.iter().map(http).collect::<Result<_>>()?,
-            digests: accounts.iter().map(|account| digest(gateway, account)).collect(),
+            prints: accounts.iter().map(|account| Fingerprint::new(gateway, account)).collect(),
             live: Mutex::new(Live {
                 accounts: Accounts::new(choice, known),
                 skew: Skew::default(),
@@ -151,27 +152,32 @@ impl<'r> Side<'r> {
 
     /// What the quota counts a call by.
     pub(super) fn scope(&self, endpoint: &str, shop_id: Option<&str>) -> String {
-        match (self.gateway.limits.quota_scope, shop_id) {
-            (QuotaScope::Endpoint, _) => format!("endpoint:{endpoint}"),
-            (QuotaScope::Shop, Some(shop_id)) => format!("shop:{shop_id}"),
-            (QuotaScope::Shop | QuotaScope::Account, _) => String::new(),
-        }
+        price::scope(self.gateway.limits.quota_scope, endpoint, shop_id)
+    }
+
+    /// Who an account is, for the store.
+    pub(super) fn print(&self, account: usize) -> &Fingerprint {
+        &self.prints[account]
     }
 
     /// Asks the store for the right to send, account by account.
-    pub(super) async fn turn(&self, ledger: Ledger<'_>, scope: &str, now: DateTime<Utc>) -> Result<Turn> {
+    pub(super) async fn turn(&self, ledger: Ledger<'_>, asking: Asking<'_>, now: DateTime<Utc>) -> Result<Turn> {
         let (order, waits) = {
             let live = self.live();
-            (live.accounts.order(scope), live.accounts.waits())
+            (live.accounts.order(asking), live.accounts.waits())
         };
         let mut earliest: Option<DateTime<Utc>> = None;
         for account in order {
             let asked_at = now + ledger.offset;
-            match ledger.state.reserve(&self.ask(ledger, account, scope, asked_at, None)).await? {
+            match ledger.state.reserve(&self.ask(ledger, account, asking, asked_at)).await? {
                 Reserved::Granted { place, used } => {
-                    let mark = self.live().accounts.counted(account, scope, used);
+                    let mark = self.live().accounts.counted(account, asking.scope, used);
                     let day = self.day(now);
-                    return Ok(Turn::Send(Ticket { mark, ..Ticket::new(account, scope, day, asked_at, place) }));
+                    let mark = match mark {
+                        Some(mark) if self.was_told(ledger, account, asking.scope, (day, mark)).await? => None,
+                        mark => mark,
+                    };
+                    return Ok(Turn::Send(Ticket { mark, ..Ticket::new(account, asking, day, asked_at, place) }));
                 }
                 Reserved::Wait(at) => {
                     earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
@@ -179,36 +185,52 @@ impl<'r> Side<'r> {
                         break;
                     }
                 }
-                Reserved::UsedUp { used } => _ = self.live().accounts.close(account, scope, Closed::UsedUp { used }),
-                Reserved::Resting(rest) => _ = self.live().accounts.close(account, scope, Closed::Resting(rest)),
+                Reserved::UsedUp { used } => {
+                    let _ = self.live().accounts.close(account, asking.scope, Closed::UsedUp { used });
+                }
+                Reserved::Resting(Resting { scope, rest, .. }) => {
+                    let _ = self.live().accounts.close(account, &scope, Closed::Resting(rest));
+                }
             }
         }
         Ok(match earliest {
             Some(at) => {
                 Turn::Wait((at - now - ledger.offset).to_std().unwrap_or_default().max(Duration::from_millis(1)))
             }
-            None => Turn::NoneLeft(self.live().accounts.none_left(scope)),
+            None => Turn::NoneLeft(self.live().accounts.none_left(asking)),
         })
     }
 
-    /// As [`Side::turn`], as this account alone and whether or not the gateway has refused it before: such rests are over
-    /// then. Whoever asks lets it rest again, unless the gateway has changed its mind.
-    pub(super) async fn turn_as(
+    /// Whether this pipeline has said today that an account has used so much of its calls.
+    async fn was_told(
         &self,
         ledger: Ledger<'_>,
         account: usize,
         scope: &str,
+        (day, mark): (NaiveDate, Mark),
+    ) -> Result<bool> {
+        let about = (self.accounts[account].key.as_str(), scope);
+        let told = Mark::told(mark.percent, mark.limit, about, (day, ledger.holder));
+        Ok(ledger.state.cached(&told, ledger.state.now().await?).await?.is_some())
+    }
+
+    /// As [`Side::turn`], as this account alone and whether or not the gateway has refused it before.
+    pub(super) async fn turn_as(
+        &self,
+        ledger: Ledger<'_>,
+        account: usize,
+        asking: Asking<'_>,
         now: DateTime<Utc>,
     ) -> Result<OwnTurn> {
         let asked_at = now + ledger.offset;
-        let ask = Ask { credentials: ANY_CREDENTIALS, ..self.ask(ledger, account, scope, asked_at, None) };
+        let ask = Ask { gateway: ANY_GATEWAY, ..self.ask(ledger, account, asking, asked_at) };
         Ok(match ledger.state.reserve(&ask).await? {
             Reserved::Granted { place, .. } => {
-                OwnTurn::Send(Ticket::new(account, scope, self.day(now), asked_at, place))
+                OwnTurn::Send(Ticket::new(account, asking, self.day(now), asked_at, place))
             }
             Reserved::Wait(at) => OwnTurn::Wait((at - asked_at).to_std().unwrap_or_default()),
             Reserved::UsedUp { used } => OwnTurn::Closed(Closed::UsedUp { used }),
-            Reserved::Resting(rest) => OwnTurn::Closed(Closed::Resting(rest)),
+            Reserved::Resting(resting) => OwnTurn::Closed(Closed::Resting(resting.rest)),
         })
     }
 
@@ -225,7 +247,8 @@ impl<'r> Side<'r> {
         if !paced || now - ticket.granted_at <= LATE || tries >= PLACES_MAX {
             return Ok(None);
         }
-        match ledger.state.reserve(&self.ask(ledger, ticket.account, &ticket.scope, now, Some(ticket.place))).await? {
+        let ask = Ask { held: Some(ticket.place), ..self.ask(ledger, ticket.account, ticket.asking(), now) };
+        match ledger.state.reserve(&ask).await? {
             Reserved::Wait(at) => Ok(Some((at - now).to_std().unwrap_or_default())),
             // A rest that began meanwhile does not call back what was granted.
             Reserved::Granted { .. } | Reserved::UsedUp { .. } | Reserved::Resting(_) => {
@@ -281,24 +304,15 @@ impl<'r> Side<'r> {
 
     /// Lets an account rest, here and in the store; whether this run did not know it yet.
     pub(super) async fn rest(&self, ledger: Ledger<'_>, account: usize, scope: &str, rest: Rest) -> Result<bool> {
-        let key = &self.accounts[account].key;
-        ledger.state.rest(key, &self.digests[account], scope, &rest).await?;
+        self.say_rest(ledger, account, scope, rest.clone()).await?;
         Ok(self.live().accounts.close(account, scope, Closed::Resting(rest)))
     }
 
-    /// The rest that a quota answer means, by the gateway's own word where it gives one.
-    pub(super) fn quota_rest(&self, fault: &Fault, reason: String, now: DateTime<Utc>) -> Rest {
-        let stated = fault.wait.filter(|wait| !wait.is_zero()).and_then(|wait| TimeDelta::from_std(wait).ok());
-        let until = match (stated, self.gateway.limits.quota_blocks) {
-            (Some(wait), _) => now.checked_add_signed(wait).unwrap_or(DateTime::<Utc>::MAX_UTC),
-            (None, QuotaBlocks::Hours(hours)) => now + TimeDelta::hours(i64::from(hours)),
-            (None, QuotaBlocks::Midnight) => midnight_after(now),
-        };
-        Rest { kind: RestKind::Quota, until, reason }
-    }
-
-    pub(super) fn denied_rest(&self, reason: String, now: DateTime<Utc>) -> Rest {
-        Rest { kind: RestKind::Denied, until: now + DENIED, reason }
+    /// Says in the store that an account rests, or no longer does.
+    pub(super) async fn say_rest(&self, ledger: Ledger<'_>, account: usize, scope: &str, rest: Rest) -> Result<()> {
+        let Fingerprint { gateway, credentials } = self.prints[account].clone();
+        let resting = Resting { scope: scope.to_owned(), gateway, credentials, rest };
+        ledger.state.rest(&self.accounts[account].key, &resting).await
     }
 
     /// What an account may use.
@@ -318,55 +332,34 @@ impl<'r> Side<'r> {
         beijing_day(self.live().skew.correct(now))
     }
 
-    fn ask<'a>(
-        &'a self,
-        ledger: Ledger<'a>,
-        account: usize,
-        scope: &'a str,
-        now: DateTime<Utc>,
-        held: Option<u32>,
-    ) -> Ask<'a> {
+    /// A new call.
+    fn ask<'a>(&'a self, ledger: Ledger<'a>, account: usize, asking: Asking<'a>, now: DateTime<Utc>) -> Ask<'a> {
+        let Fingerprint { gateway, credentials } = &self.prints[account];
         Ask {
             account: &self.accounts[account].key,
-            credentials: &self.digests[account],
-            scope,
+            gateway,
+            credentials,
+            endpoint: asking.endpoint,
+            scope: asking.scope,
+            run: ledger.run,
             day: self.day(now - ledger.offset),
             now,
             bounds: self.bounds(account),
             holder: ledger.holder,
-            held,
+            held: None,
         }
     }
 }
 
 impl Ticket {
-    fn new(account: usize, scope: &str, day: NaiveDate, granted_at: DateTime<Utc>, place: u32) -> Self {
-        Self { account, scope: scope.to_owned(), day, granted_at, waited: Duration::ZERO, place, mark: None }
+    fn new(account: usize, asking: Asking<'_>, day: NaiveDate, granted_at: DateTime<Utc>, place: u32) -> Self {
+        let (scope, endpoint) = (asking.scope.to_owned(), asking.endpoint.to_owned());
+        Self { account, scope, endpoint, day, granted_at, waited: Duration::ZERO, place, mark: None }
     }
-}
 
-/// The next midnight in Beijing.
-pub(super) fn midnight_after(now: DateTime<Utc>) -> DateTime<Utc> {
-    let tomorrow = beijing_day(now).succ_opt().unwrap_or(beijing_day(now));
-    let midnight = tomorrow.and_time(chrono::NaiveTime::MIN).and_local_timezone(crate::base::time::BEIJING);
-    midnight.single().map_or(now, |at| at.to_utc())
-}
-
-/// Tells when an account's credentials change, or the gateway and address they are shown to, and nothing about them: what
-/// one gateway refuses, or one at a wrong address, says nothing about another.
-fn digest(gateway: &Gateway, account: &Account) -> String {
-    let mut secrets: Vec<u8> = format!("{}\0{}\0", gateway.name, gateway.url).into_bytes();
-    for (name, credential) in &account.credentials {
-        if let Credential::Secret(secret) = credential {
-            secrets.extend_from_slice(name.as_bytes());
-            secrets.push(0);
-            secrets.extend_from_slice(secret.expose().as_bytes());
-            secrets.push(0);
-        }
+    pub(super) fn asking(&self) -> Asking<'_> {
+        Asking { scope: &self.scope, endpoint: &self.endpoint }
     }
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&secrets) else { return String::new() };
-    mac.update(b"huopan: have the credentials changed?");
-    mac.finalize().into_bytes()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ impl Tokens {
         now: DateTime<Utc>,
     ) -> std::result::Result<(), Fault> {
         let wait = exchange.retry_after.as_deref().and_then(|text| retry::retry_after(text, now));
-        let fault = |class, message: String| Fault { class, code: None, message, hint: None, wait };
+        let fault = |class, message: String| Fault { class, code: None, message, hint: None, wait, permission: false };
         if let Some(error) = &exchange.transport_error {
             return Err(fault(ErrorClass::Retry, error.clone()));
         }

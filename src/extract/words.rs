@@ -1,8 +1,13 @@
-//! Faults in words, for errors, warnings and reasons.
+//! Faults in words, for errors, warnings and reasons; and the errors that end a run, with what to change.
 
 use std::collections::BTreeMap;
 
+use crate::base::{Error, Kind};
+use crate::config::Gateway;
+
 use super::judge::Fault;
+use super::record::Record;
+use super::request::RequestError;
 use super::retry::Spent;
 
 /// Code and message in one line.
@@ -29,4 +34,49 @@ pub(super) fn name_parameters(message: &str, request: &BTreeMap<String, String>)
     let named: Vec<_> = request.iter().filter(|(name, _)| says(name)).collect();
     let shown = if named.is_empty() { request.iter().collect() } else { named };
     shown.iter().map(|(name, value)| format!("`{name}={value}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The definition cannot build the call.
+pub(super) fn misbuilt(gateway: &Gateway, error: &RequestError) -> Error {
+    Error::config(format!("gateway `{}`: {error}", gateway.name))
+}
+
+/// The gateway does not answer: so many tries in a row failed.
+pub(super) fn outage(gateway: &Gateway, fault: &Fault, failures: u32) -> Error {
+    let gateway = &gateway.name;
+    let what = describe(fault);
+    Error::new(Kind::Unavailable, format!("gateway `{gateway}` failed {failures} times in a row: {what}"))
+        .with_hint("try again later: what was answered is landed, and the next start goes on from there")
+}
+
+/// The gateway refuses the account, and no other one may ask.
+pub(super) fn denied(gateway: &Gateway, record: &Record, fault: &Fault) -> Error {
+    let gateway = &gateway.name;
+    let (account, endpoint, what) = (&record.account, &record.endpoint, describe(fault));
+    let error = format!("gateway `{gateway}` refuses account `{account}` at endpoint `{endpoint}`: {what}");
+    let hint = "check the account's credentials and its permissions at the gateway";
+    Error::new(Kind::Denied, error).with_hint(fault.hint.as_deref().unwrap_or(hint))
+}
+
+/// The gateway answers with a redirect, which is not followed: it would be shown the signature.
+pub(super) fn redirected(gateway: &Gateway, record: &Record, fault: &Fault) -> Error {
+    let (gateway, endpoint) = (&gateway.name, &record.endpoint);
+    let error = Error::config(format!("gateway `{gateway}` answers endpoint `{endpoint}` with {}", fault.message));
+    match &fault.hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// The gateway refuses a parameter; says what was sent of those it names.
+pub(super) fn refused_parameter(gateway: &Gateway, record: &Record, fault: &Fault) -> Error {
+    let gateway = &gateway.name;
+    let (endpoint, what) = (&record.endpoint, describe(fault));
+    let sent = name_parameters(&fault.message, &record.request);
+    let error = format!("gateway `{gateway}` refuses a parameter of endpoint `{endpoint}`: {what}");
+    let hint = match &fault.hint {
+        Some(hint) => format!("{hint} (sent: {sent})"),
+        None => format!("sent: {sent}"),
+    };
+    Error::config(error).with_hint(hint)
 }

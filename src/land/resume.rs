@@ -204,11 +204,7 @@ impl Counts {
         if record.copied_from.is_some() || record.account_key.is_empty() {
             return;
         }
-        let scope = match (scope, &record.shop_id) {
-            (QuotaScope::Endpoint, _) => format!("endpoint:{}", record.endpoint),
-            (QuotaScope::Shop, Some(shop_id)) => format!("shop:{shop_id}"),
-            (QuotaScope::Shop | QuotaScope::Account, _) => String::new(),
-        };
+        let scope = price::scope(scope, &record.endpoint, record.shop_id.as_deref());
         *self.0.entry((record.account_key.clone(), scope, beijing_day(record.sent_at))).or_default() += 1;
     }
 

@@ -81,6 +81,27 @@ impl Zone {
         Ok(records)
     }
 
+    /// As [`Zone::records`], without the segments that are folded into `raw_pages` meanwhile: the run publishes, and its
+    /// facts know what was in them.
+    ///
+    /// # Errors
+    /// As [`Zone::read_segment`].
+    pub async fn records_left(&self, run: &RunId) -> Result<Vec<Record>> {
+        let mut records = Vec::new();
+        for segment in self.segments(run).await? {
+            records.extend(self.unpack_if_there(&segment, unpack_records).await?.unwrap_or_default());
+        }
+        Ok(records)
+    }
+
+    /// The attempts of a segment that may be folded into `raw_pages` meanwhile; `None`: it was.
+    ///
+    /// # Errors
+    /// As [`Zone::read_segment`].
+    pub async fn read_segment_if_there(&self, segment: &SegmentRef) -> Result<Option<Vec<Attempt>>> {
+        self.unpack_if_there(segment, SegmentRef::decode).await
+    }
+
     /// The greatest number that landed in a run; 0 when nothing did.
     ///
     /// # Errors
@@ -137,7 +158,7 @@ impl Zone {
     }
 
     async fn segment_records(&self, segment: &SegmentRef) -> Result<Vec<Record>> {
-        self.unpack(segment, |segment, bytes| segment::headers(bytes).map_err(|source| segment.broken(source))).await
+        self.unpack(segment, unpack_records).await
     }
 
     /// Reads a segment's file and unpacks it off the reactor.
@@ -146,12 +167,22 @@ impl Zone {
         segment: &SegmentRef,
         unpack: fn(&SegmentRef, &[u8]) -> Result<T>,
     ) -> Result<T> {
+        let unpacked = self.unpack_if_there(segment, unpack).await?;
+        let gone = || Error::storage(format!("the landed segment `{}` is no longer there", segment.path));
+        unpacked.ok_or_else(gone)
+    }
+
+    async fn unpack_if_there<T: Send + 'static>(
+        &self,
+        segment: &SegmentRef,
+        unpack: fn(&SegmentRef, &[u8]) -> Result<T>,
+    ) -> Result<Option<T>> {
         let segment = segment.clone();
-        let Some(bytes) = self.store.get(&segment.path).await? else {
-            return Err(Error::storage(format!("the landed segment `{}` is no longer there", segment.path)));
-        };
+        let Some(bytes) = self.store.get(&segment.path).await? else { return Ok(None) };
         let unpacked = tokio::task::spawn_blocking(move || unpack(&segment, &bytes)).await;
-        unpacked.unwrap_or_else(|source| Err(Error::internal("unpacking a segment ended early").caused_by(source)))
+        let unpacked =
+            unpacked.unwrap_or_else(|source| Err(Error::internal("unpacking a segment ended early").caused_by(source)));
+        unpacked.map(Some)
     }
 
     pub(super) fn run_folder(&self, run: &RunId) -> String {
@@ -176,6 +207,10 @@ impl SegmentRef {
         let message = format!("the landed segment `{}` cannot be read", self.path);
         Error::data(message).with_hint("restore the file, or delete it to have its calls made again").caused_by(source)
     }
+}
+
+fn unpack_records(segment: &SegmentRef, bytes: &[u8]) -> Result<Vec<Record>> {
+    segment::headers(bytes).map_err(|source| segment.broken(source))
 }
 
 pub(super) fn pipeline_folder(pipeline: &str) -> String {

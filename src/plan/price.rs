@@ -9,23 +9,26 @@
 //! * `quota`: which account, which day, how long.
 //!
 //! Faults are not in the price: calls that fail are made again and count again. Nor are answers that caches hold, but
-//! for shops' ids: with them a run costs less.
+//! for shops' ids: with them a run costs less. Which of an account's calls come first matters where two gateways share its
+//! key and have different limits: they are reckoned shop by shop, a shop's details after its listing.
 //!
-//! Invariant: pure. A number that is called exact or proven holds whatever the answers are, as long as all are good ones.
+//! Invariant: pure. A number that is called exact or proven holds whatever the answers are, as long as all are good ones
+//! and no address turns out to lead to a shop that the pipeline names otherwise, too.
 
 mod calls;
 mod pricer;
 mod quota;
 mod rules;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::base::{Error, Kind, Money};
 use crate::config::Pipeline;
 use crate::config::pipeline::Shop;
+use crate::state::Resting;
 
 pub use calls::{Calls, Exactness};
 pub use quota::{AccountQuota, DAYS_MAX, Fits, scope};
@@ -33,7 +36,6 @@ pub use rules::Offers;
 
 use super::{Known, Work};
 use pricer::Pricer;
-use quota::Needs;
 
 /// What is known before a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +54,12 @@ pub struct Survey {
     pub ids_by_url: HashMap<String, String>,
     /// Shops' official counts of today, by the shop's place in the work.
     pub counts: HashMap<usize, u64>,
+    /// Those of them that were bought before the run, which need not be paid for if it begins now.
+    pub free_counts: HashSet<usize>,
+    /// Their official counts of earlier today, for which the run asks again, in the same way.
+    pub earlier_counts: HashMap<usize, u64>,
+    /// What shops needed on the last nights, by their ids, the newest first.
+    pub nights: HashMap<String, Vec<Night>>,
     /// Calls that the run has been answered already: it does not make them again.
     pub answered: Answered,
     /// Whether the run has asked for ids and counts itself already: no call for them is left to make.
@@ -62,6 +70,15 @@ pub struct Survey {
     pub accounts: Vec<AccountQuota>,
     /// The accounts of the gateway that gives details, where that is another one.
     pub detail_accounts: Vec<AccountQuota>,
+}
+
+/// What a shop needed on one night.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Night {
+    /// Whether it was listed by what changed.
+    pub changes_only: bool,
+    /// Calls made for it, those included that were made again.
+    pub calls: u64,
 }
 
 /// Answered calls by whose endpoint they went to, and the shop they were about, by its id.
@@ -139,9 +156,21 @@ pub struct SubjectPrice {
     pub lines: Vec<Line>,
     /// All of them.
     pub calls: Calls,
+    /// How many it may well be: what the last nights needed, between the least and the most; `None`: no night tells. An
+    /// estimate, whatever `calls` is.
+    pub expected: Option<u64>,
     /// The Beijing day on which its last call is made, by the number to plan with, when those before it go first;
     /// `None`: not within a year.
     pub done_on: Option<NaiveDate>,
+}
+
+/// A shop that the pipeline names a second time: it is listed once, and this name of it costs nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Again {
+    /// Its second name.
+    pub shop: Shop,
+    /// Its id.
+    pub id: String,
 }
 
 /// What calls cost in money.
@@ -166,6 +195,10 @@ pub struct AccountPrice {
     pub left: Option<u64>,
     /// Calls of the run that it makes today, by the number to plan with.
     pub takes: u64,
+    /// The account of the other gateway that has the same key: the calls of both are counted together.
+    pub counted_with: Option<String>,
+    /// The rests that keep it from calling now.
+    pub rests: Vec<Resting>,
 }
 
 /// The price of one gateway.
@@ -207,16 +240,22 @@ pub struct Price {
     pub today: NaiveDate,
     /// All calls.
     pub total: Calls,
+    /// How many it may well be, where each subject tells.
+    pub expected: Option<u64>,
     /// By endpoint.
     pub endpoints: Vec<Line>,
     /// By gateway.
     pub gateways: Vec<GatewayPrice>,
     /// By shop, in the order in which they are listed; then single offers, then access tokens.
     pub subjects: Vec<SubjectPrice>,
+    /// Shops that are named twice, as far as that is known.
+    pub again: Vec<Again>,
     /// When the run fits into one day if it needs the least it can.
     pub fits_least: Fits,
     /// When it does if it needs the most; `None`: nobody knows the most.
     pub fits_most: Option<Fits>,
+    /// The moment of today from which it fits, by the number to plan with, where it does not yet: accounts rest until then.
+    pub not_before: Option<DateTime<Utc>>,
     /// What the choices in `[fetch]` cost.
     pub alternatives: Vec<Alternative>,
 }
@@ -242,6 +281,15 @@ impl Price {
     }
 }
 
+/// Why a run that must finish today is not started or gone on with, as [`Price::refusal`]. On another day it pays for ids
+/// and counts, too, whatever was bought today.
+#[must_use]
+pub fn refusal(pipeline: &Pipeline, survey: &Survey) -> Option<Error> {
+    let today = price(pipeline, survey).refusal()?;
+    let anew = Survey { is_under_way: false, free_counts: HashSet::new(), ..survey.clone() };
+    Some(price(pipeline, &anew).refusal().unwrap_or(today))
+}
+
 /// What a run costs.
 #[must_use]
 pub fn price(pipeline: &Pipeline, survey: &Survey) -> Price {
@@ -249,25 +297,33 @@ pub fn price(pipeline: &Pipeline, survey: &Survey) -> Price {
     let modes = pricer.modes();
     let mut subjects = pricer.subjects(modes);
     subjects.extend(pricer.tokens(&subjects));
-    pricer.date(&mut subjects);
     let lines: Vec<Line> = subjects.iter().flat_map(|subject| subject.lines.iter().copied()).collect();
-    let planned = pricer.needs(&subjects, Calls::planned);
-    let least = pricer.needs(&subjects, Calls::least);
-    let fits = |needs: &BTreeMap<Source, Needs>| {
-        needs.iter().map(|(source, needs)| pricer.purse(*source).fits(needs)).max().unwrap_or(Fits::Today)
-    };
+    let (planned, least) = (pricer.needs(&subjects, Calls::planned), pricer.needs(&subjects, Calls::least));
+    let purse = pricer.purse();
+    for (subject, day) in subjects.iter_mut().zip(purse.done_on(&planned)) {
+        subject.done_on = day;
+    }
     let total: Calls = lines.iter().map(|line| line.calls).sum();
     Price {
         dt: survey.dt,
         today: survey.today,
         total,
+        expected: subjects.iter().map(expected).sum(),
         endpoints: by_endpoint(&lines),
         gateways: pricer.gateways(&lines, &planned),
-        fits_least: fits(&least),
-        fits_most: total.most().map(|_| fits(&planned)),
+        fits_least: purse.fits(&least),
+        fits_most: total.most().map(|_| purse.fits(&planned)),
+        not_before: purse.not_before(&planned),
         alternatives: pricer.alternatives(modes),
+        again: pricer.again(),
         subjects,
     }
+}
+
+/// What a subject may well need, for the sum: tokens are no matter of nights.
+fn expected(subject: &SubjectPrice) -> Option<u64> {
+    let of_tokens = (subject.subject == Subject::Tokens).then(|| subject.calls.planned());
+    subject.expected.or(of_tokens)
 }
 
 fn by_endpoint(lines: &[Line]) -> Vec<Line> {
@@ -288,8 +344,16 @@ fn by_endpoint(lines: &[Line]) -> Vec<Line> {
 impl SubjectPrice {
     fn new(subject: Subject, offers: Offers, mut lines: Vec<Line>) -> Self {
         lines.retain(|line| line.calls != Calls::ZERO);
-        let calls = lines.iter().map(|line| line.calls).sum();
-        Self { subject, offers, lines, calls, done_on: None }
+        let calls: Calls = lines.iter().map(|line| line.calls).sum();
+        let expected = calls.most().filter(|_| calls.exactness() == Exactness::Exact);
+        Self { subject, offers, lines, calls, expected, done_on: None }
+    }
+
+    /// Says what the last nights let one expect, where the number itself is not known.
+    fn expecting(self, of_nights: Option<u64>) -> Self {
+        let (least, most) = (self.calls.least(), self.calls.most().unwrap_or(u64::MAX));
+        let expected = self.expected.or(of_nights.map(|calls| calls.clamp(least, most)));
+        Self { expected, ..self }
     }
 }
 

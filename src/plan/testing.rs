@@ -141,7 +141,12 @@ pub fn gateway(url: &str) -> Gateway {
 
 /// The codes of S2, S3, TOP and aop in one table.
 pub fn errors() -> ErrorRules {
-    let rule = |class, hint: Option<&str>| CodeRule { class, hint: hint.map(str::to_owned), wait_seconds: None };
+    let rule = |class, hint: Option<&str>| CodeRule {
+        class,
+        hint: hint.map(str::to_owned),
+        wait_seconds: None,
+        refuses: None,
+    };
     let codes = [
         ("1001", rule(ErrorClass::Param, None)),
         ("10002", rule(ErrorClass::Auth, Some("copy the secret again"))),
@@ -154,7 +159,7 @@ pub fn errors() -> ErrorRules {
         ("isp.item-*", rule(ErrorClass::Item, None)),
         ("isv.invalid-permission", rule(ErrorClass::Auth, None)),
         ("isv.param-error", rule(ErrorClass::Param, None)),
-        ("gw.QosAppFrequencyLimit", CodeRule { class: ErrorClass::Throttle, hint: None, wait_seconds: Some(10) }),
+        ("gw.QosAppFrequencyLimit", CodeRule { wait_seconds: Some(10), ..rule(ErrorClass::Throttle, None) }),
         ("gw.APIACLDecline", rule(ErrorClass::Auth, None)),
         ("gw.ParamMissing", rule(ErrorClass::Param, None)),
     ];

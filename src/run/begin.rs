@@ -41,6 +41,8 @@ pub(super) enum Begin {
 pub(super) struct Begun {
     pub(super) start: day::Start,
     pub(super) frozen: Frozen,
+    /// An earlier attempt has published the day.
+    pub(super) stands: bool,
     part: Part,
 }
 
@@ -72,6 +74,12 @@ struct Untouched {
     facts: ShopFacts,
 }
 
+impl Untouched {
+    fn is_called(&self, name: &String) -> bool {
+        self.id == *name || self.url.as_ref() == Some(name) || self.facts.other_urls.contains(name)
+    }
+}
+
 pub(super) async fn begin(
     pipeline: &Pipeline,
     options: Options,
@@ -82,11 +90,13 @@ pub(super) async fn begin(
     let now = around.clock.now();
     let start =
         |dt, run_id| day::Start { dt, run_id, attempt: snapshot.attempts(&pipeline.name, dt) + 1, started_at: now };
+    let stands = |dt| snapshot.picture(&pipeline.name, dt).is_some();
     clear_published(pipeline, &snapshot, store).await?;
     let (dt, part) = match next(pipeline, options, beijing_day(now), store, &snapshot).await? {
         Next::Published(dt) => return Ok(Begin::Published(dt)),
         Next::GoesOn(Unfinished { dt, run_id, frozen }, part) => {
-            return Ok(Begin::Run(Box::new(Begun { start: start(dt, run_id), frozen, part })));
+            let stands = stands(dt);
+            return Ok(Begin::Run(Box::new(Begun { start: start(dt, run_id), frozen, stands, part })));
         }
         Next::Begins(dt, part) => (dt, part),
     };
@@ -99,7 +109,7 @@ pub(super) async fn begin(
     };
     let start = start(dt, new_run_id(around, dt));
     Zone::new(store.clone(), &pipeline.name, dt).freeze(&start.run_id, &frozen).await?;
-    Ok(Begin::Run(Box::new(Begun { start, frozen, part })))
+    Ok(Begin::Run(Box::new(Begun { start, frozen, stands: stands(dt), part })))
 }
 
 /// What a start would do; nothing is changed.
@@ -143,7 +153,7 @@ fn is_published(run: &Unfinished, pipeline: &Pipeline, snapshot: &Snapshot) -> b
 }
 
 /// Clears away the runs that died after their publication was decided: their answers are in `raw_pages`.
-async fn clear_published(pipeline: &Pipeline, snapshot: &Snapshot, store: &Store) -> Result<()> {
+pub(super) async fn clear_published(pipeline: &Pipeline, snapshot: &Snapshot, store: &Store) -> Result<()> {
     for run in unfinished(store, &pipeline.name).await? {
         if is_published(&run, pipeline, snapshot) {
             let zone = Zone::new(store.clone(), &pipeline.name, run.dt);
@@ -159,7 +169,7 @@ impl Part {
     pub(super) fn of(&self, mut work: Work) -> Work {
         let Some(retry) = &self.retry else { return work };
         let named = |name: Option<&String>| name.is_some_and(|name| retry.shops.contains(name));
-        let is = |name: &String| self.untouched.iter().any(|shop| shop.id == *name || shop.url.as_ref() == Some(name));
+        let is = |name: &String| self.untouched.iter().any(|shop| shop.is_called(name));
         let kept = |name: Option<&String>| name.is_some_and(is);
         // A shop that the pipeline names since then is asked for, too.
         work.shops.retain(|shop| {

@@ -78,6 +78,12 @@ pub(super) async fn publish_stop(place: Place<'_>, start: &Start, facts: &RunFac
     publish_ended(place, start, ended).await
 }
 
+/// Records that an unfinished run is given up; the calls of starts that were killed are journalled with it.
+pub(super) async fn publish_abandoned(place: Place<'_>, start: &Start) -> Result<()> {
+    let ended = Ended { status: RunStatus::Stopped, error: Some("abandoned".to_owned()), facts: None };
+    publish_ended(place, start, ended).await
+}
+
 /// Removes the landed segments of the newest publication, where a crash after its commits has left them: `raw_pages`
 /// holds them.
 pub(super) async fn forget_landing(store: &Store, pipeline: &str) -> Result<()> {
@@ -331,9 +337,21 @@ impl Day {
             carried: length(carried().filter(|key| !is_kept(key)).count()),
             calls: self.facts.calls_used,
             items_unanswered: self.facts.items_unanswered.len(),
-            incomplete_reason: all_refused(collected, loaded).filter(|_| self.facts.items_untouched.is_empty()),
+            incomplete_reason: self.all_refused(collected, loaded),
             shops: verdict.shops.clone(),
         }
+    }
+
+    /// A gateway that refuses every item with a code nobody knows has not said anything about any of them, whatever it
+    /// says about shops.
+    fn all_refused(&self, collected: &Collected, loaded: i64) -> Option<String> {
+        let refused = collected.refused_unknown;
+        let nothing_else = loaded == 0 && collected.received == refused && collected.gone.is_empty();
+        let all = refused > 0 && (nothing_else || refused == length(self.pipeline.items.len()));
+        // A retry asks for a few that are left over.
+        (all && self.facts.items_untouched.is_empty()).then(|| {
+            format!("each of the {refused} items was refused with a code that the gateway's definition does not know")
+        })
     }
 
     fn run_row(&self, report: &Report, calls: &[CallRow]) -> RunRow {
@@ -360,15 +378,6 @@ fn fate(key: &Key, verdict: &Verdict) -> Fate {
     } else {
         Fate::Stands
     }
-}
-
-/// A gateway that refuses every item with a code nobody knows has not said anything about any of them.
-fn all_refused(collected: &Collected, loaded: i64) -> Option<String> {
-    let refused = collected.refused_unknown;
-    let all = refused > 0 && loaded == 0 && collected.received == refused && collected.gone.is_empty();
-    all.then(|| {
-        format!("each of the {refused} items was refused with a code that the gateway's definition does not know")
-    })
 }
 
 /// What was fetched of held shops goes to quarantine.

@@ -26,9 +26,10 @@ use crate::config::Pipeline;
 use crate::config::gateway::Gateway;
 use crate::config::location::Location;
 use crate::config::pipeline::{Account, StateConfig};
+use crate::extract::Fingerprint;
 use crate::extract::accounts::describe;
 use crate::plan::{self, Work};
-use crate::state::{self, RestKind, State, StateStore};
+use crate::state::{self, RestKind, Resting, State, StateStore};
 use crate::store::{RACERS, Store};
 
 use super::{Surroundings, ledger};
@@ -362,8 +363,12 @@ impl Line {
                 }
             }
         };
+        let Fingerprint { gateway, credentials } = Fingerprint::new(gateway, account);
         let rests = health.iter().filter(|known| known.account == account.key).flat_map(|known| &known.rests);
-        if let Some((scope, rest)) = rests.max_by_key(|(scope, rest)| (scope.is_empty(), rest.until)) {
+        let rests = rests.filter(|resting| resting.concerns(&gateway, &credentials));
+        if let Some(Resting { scope, rest, .. }) =
+            rests.max_by_key(|resting| (resting.scope.is_empty(), resting.rest.until))
+        {
             let (kind, todo) = match rest.kind {
                 RestKind::Quota => (Kind::Quota, "go on when it ends, or add an account"),
                 RestKind::Denied => {

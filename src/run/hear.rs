@@ -6,37 +6,62 @@
 //! |---|---|
 //! | published, all complete | `published` |
 //! | published, a shop or an item is incomplete | `incomplete`, and `published` |
-//! | calls are short, an account passed 80 or 95 %, or is blocked | `quota` |
+//! | calls are short, an account passed 80 or 95 % (each is told once a day), or is blocked | `quota` |
 //! | the gateway refuses an account | `denied` |
 //! | anything else that kept it from publishing | `failed` |
 //!
 //! Invariant: an alert that cannot be told is logged; it never changes what became of the run.
 
+use chrono::TimeDelta;
+use sha2::{Digest as _, Sha256};
+
 use crate::alert::{self, Counts, Kind as Told, Message, Quota};
 use crate::base::{Error, Kind, Result};
 use crate::config::Pipeline;
+use crate::config::pipeline::{Alert, AlertOn};
 use crate::extract::Note;
+use crate::extract::accounts::Mark;
+use crate::state::StateStore;
 
 use super::{Outcome, Report, Surroundings, day};
 
 /// All messages of an attempt together take at most this long.
 const TIME_MAX: std::time::Duration = std::time::Duration::from_secs(20);
+/// What was told of a day's calls is of no use after that day.
+const TOLD_KEPT: TimeDelta = TimeDelta::days(2);
+
+/// An attempt that has ended.
+pub(super) struct Ended<'a> {
+    pub(super) start: &'a day::Start,
+    /// An earlier attempt has published the day.
+    pub(super) stands: bool,
+    /// What its extraction noted; `None`: it asked no gateway.
+    pub(super) noted: Option<Noted<'a>>,
+}
+
+/// What an extraction noted.
+#[derive(Clone, Copy)]
+pub(super) struct Noted<'a> {
+    pub(super) notes: &'a [Note],
+    /// Knows what was told today.
+    pub(super) state: &'a dyn StateStore,
+    /// Who asked, for the log's part of what is told once a day.
+    pub(super) holder: &'a str,
+}
 
 /// Tells how an attempt ended.
-pub(super) async fn tell(
-    pipeline: &Pipeline,
-    around: &Surroundings<'_>,
-    start: &day::Start,
-    notes: &[Note],
-    outcome: &Result<Outcome>,
-) {
-    if pipeline.alerts.is_empty() {
-        return;
+pub(super) async fn tell(pipeline: &Pipeline, around: &Surroundings<'_>, ended: &Ended<'_>, outcome: &Result<Outcome>) {
+    if let Some(Noted { notes, state, holder }) = ended.noted {
+        for note in notes {
+            // It was logged when it was noted.
+            is_news(pipeline, state, note, holder).await;
+        }
     }
     let mut said = Vec::new();
-    for (kind, text, about) in messages(start, notes, outcome) {
+    for (kind, text, about) in messages(ended, outcome) {
         let mut message = Message::new(kind, around.clock.now(), &pipeline.name, text);
-        (message.dt, message.run_id) = (Some(start.dt), Some(start.run_id));
+        (message.dt, message.run_id) = (Some(ended.start.dt), Some(ended.start.run_id));
+        let mut alerts = pipeline.alerts.clone();
         match about {
             About::Report(report) => {
                 message.counts = Some(counts(report));
@@ -44,30 +69,77 @@ pub(super) async fn tell(
                     message.shops = incomplete(report);
                 }
             }
-            About::Note(note) => message.quota = quota(note),
+            About::Note(note) => {
+                message.quota = quota(note);
+                if let Some(Noted { state, .. }) = ended.noted {
+                    alerts = untold(pipeline, state, note).await;
+                }
+            }
             About::Nothing => {}
         }
-        said.push(message);
+        said.push((alerts, message));
     }
-    send(pipeline, &said).await;
+    send(&said).await;
+}
+
+/// The alerts that were not told of it before.
+async fn untold(pipeline: &Pipeline, state: &dyn StateStore, note: &Note) -> Vec<Alert> {
+    let mut alerts = Vec::new();
+    for alert in pipeline.alerts.iter().filter(|alert| alert.on.contains(&AlertOn::Quota) || !is_mark(note)) {
+        // An address is a secret.
+        let address =
+            Sha256::digest(alert.url.expose())[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        if is_news(pipeline, state, note, &address).await {
+            alerts.push(alert.clone());
+        }
+    }
+    alerts
+}
+
+fn is_mark(note: &Note) -> bool {
+    matches!(note, Note::Quota { .. })
+}
+
+/// Whether a listener was not told of it before: how much of its calls an account has used is said once a day, whatever
+/// starts and pipelines pass the mark. Takes it for told then.
+async fn is_news(pipeline: &Pipeline, state: &dyn StateStore, note: &Note, listener: &str) -> bool {
+    let Note::Quota { account, scope, day, percent, limit, .. } = note else { return true };
+    let mut accounts = pipeline.accounts.iter().chain(pipeline.details.iter().flat_map(|details| &details.accounts));
+    let key = accounts.find(|known| known.name == *account).map_or(&**account, |known| &*known.key);
+    let told = Mark::told(*percent, *limit, (key, &scope.replacen(' ', ":", 1)), (*day, listener));
+    let claim = async {
+        let now = state.now().await?;
+        state.claim(&told, now, now + TOLD_KEPT).await
+    };
+    claim.await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "whether somebody was told of the quota cannot be looked up");
+        true
+    })
 }
 
 /// Tells what kept a start from beginning an attempt: a state or lake that cannot be opened, for example. That another
-/// start is at work is no failure.
-pub(super) async fn tell_of_no_start(pipeline: &Pipeline, around: &Surroundings<'_>, error: &Error) {
+/// start is at work is no failure. `published` are the days that this start has published before.
+pub(super) async fn tell_of_no_start(
+    pipeline: &Pipeline,
+    around: &Surroundings<'_>,
+    error: &Error,
+    published: &[Report],
+) {
     if pipeline.alerts.is_empty() || error.kind() == Kind::Conflict {
         return;
     }
     let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-    let text = format!("nothing is published: {error}{hint}");
-    send(pipeline, &[Message::new(Told::Failed, around.clock.now(), &pipeline.name, text)]).await;
+    let nothing = if published.is_empty() { "nothing" } else { "nothing more" };
+    let text = format!("{nothing} is published: {error}{hint}");
+    let message = Message::new(Told::Failed, around.clock.now(), &pipeline.name, text);
+    send(&[(pipeline.alerts.clone(), message)]).await;
 }
 
 /// Sends the messages in their order; the run's lock is held meanwhile, so there is an end to it.
-async fn send(pipeline: &Pipeline, messages: &[Message]) {
+async fn send(messages: &[(Vec<Alert>, Message)]) {
     let told = async {
-        for message in messages {
-            alert::tell(&pipeline.alerts, message).await;
+        for (alerts, message) in messages {
+            alert::tell(alerts, message).await;
         }
     };
     if tokio::time::timeout(TIME_MAX, told).await.is_err() {
@@ -82,8 +154,9 @@ enum About<'o> {
     Nothing,
 }
 
-fn messages<'o>(start: &day::Start, notes: &'o [Note], outcome: &'o Result<Outcome>) -> Vec<(Told, String, About<'o>)> {
-    let dt = start.dt;
+fn messages<'o>(ended: &Ended<'o>, outcome: &'o Result<Outcome>) -> Vec<(Told, String, About<'o>)> {
+    let (dt, notes) = (ended.start.dt, ended.noted.map_or(&[][..], |noted| noted.notes));
+    let stays = if ended.stands { "stays as it was published before" } else { "is not published" };
     let mut messages = Vec::new();
     for note in notes {
         let kind = match note {
@@ -109,7 +182,7 @@ fn messages<'o>(start: &day::Start, notes: &'o [Note], outcome: &'o Result<Outco
         Ok(Outcome::Stopped { reason, .. }) => {
             let short = notes.iter().any(|note| matches!(note, Note::NoneLeft { .. } | Note::Refused { .. }));
             let kind = if short { Told::Quota } else { Told::Failed };
-            messages.push((kind, format!("{dt} is not published: {reason}; the next start goes on"), About::Nothing));
+            messages.push((kind, format!("{dt} {stays}: {reason}; the next start goes on"), About::Nothing));
         }
         Ok(Outcome::AlreadyPublished { .. } | Outcome::Landed { .. }) => {}
         Err(error) => {
@@ -121,7 +194,7 @@ fn messages<'o>(start: &day::Start, notes: &'o [Note], outcome: &'o Result<Outco
             let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
             // The note says the same with less.
             messages.retain(|(told, _, _)| *told != Told::Denied || kind != Told::Denied);
-            messages.push((kind, format!("{dt} is not published: {error}{hint}"), About::Nothing));
+            messages.push((kind, format!("{dt} {stays}: {error}{hint}"), About::Nothing));
         }
     }
     messages
@@ -161,5 +234,29 @@ fn counts(report: &Report) -> Counts {
         quarantined: report.quarantined,
         carried: report.carried,
         calls: report.calls,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::RunId;
+
+    #[test]
+    fn a_day_that_was_published_before_is_not_called_unpublished() {
+        let dt = "2026-11-20".parse().unwrap();
+        let run_id = RunId::new(chrono::DateTime::UNIX_EPOCH, [7; 10]);
+        let start = day::Start { dt, run_id, attempt: 2, started_at: chrono::DateTime::UNIX_EPOCH };
+        for (stands, says) in [(false, "is not published"), (true, "stays as it was published before")] {
+            let ended = Ended { start: &start, stands, noted: None };
+            let told = |outcome: &Result<Outcome>| {
+                messages(&ended, outcome).into_iter().map(|(kind, text, _)| (kind, text)).collect::<Vec<_>>()
+            };
+            let stopped = Outcome::Stopped { dt, reason: "a signal".into(), kind: Kind::Unavailable, stands };
+            let expected = format!("2026-11-20 {says}: a signal; the next start goes on");
+            assert_eq!(told(&Ok(stopped)), [(Told::Failed, expected)]);
+            let failed = Err(Error::storage("full").with_hint("free space"));
+            assert_eq!(told(&failed), [(Told::Failed, format!("2026-11-20 {says}: full; free space"))]);
+        }
     }
 }

@@ -5,6 +5,8 @@
 //! ```
 //!
 //! * `begin`: which run a start goes on with, or begins.
+//! * `abandon`: an unfinished run given up.
+//! * `files`: captured answers instead of calls.
 //! * `ledger`: the quota ledger rebuilt from landed attempts.
 //! * `hear`: who is told how an attempt ended.
 //! * `doctor`: what keeps a run from working, asked for one by one.
@@ -15,16 +17,17 @@
 //!
 //! Invariant: received = loaded + duplicates + quarantined, or nothing is published.
 
+pub mod abandon;
 mod begin;
 mod day;
 pub mod doctor;
+mod files;
 mod hear;
 mod ledger;
 mod previous;
 pub mod survey;
 mod write;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::NaiveDate;
@@ -33,15 +36,14 @@ use tokio_util::sync::CancellationToken;
 use crate::base::time::beijing_day;
 use crate::base::{Clock, Error, Kind, Result, RunId};
 use crate::config::Pipeline;
-use crate::config::pipeline::{DtFrom, Files, OnQuota};
-use crate::extract::driver::Gate;
+use crate::config::pipeline::OnQuota;
+use crate::extract::driver::{Gate, Learned};
 use crate::extract::{self, Event, Job, Note, Progress, RunFacts};
-use crate::land::files::{Captures, FilesTarget};
-use crate::land::{self, Counts, Resumed, Writer, WriterOptions, Zone};
+use crate::land::{Counts, Resumed, Writer, WriterOptions, Zone};
 use crate::load::Snapshot;
 use crate::load::Turn;
 use crate::plan;
-use crate::plan::price::{Start, Survey, price};
+use crate::plan::price::{Start, Survey, refusal};
 use crate::state::{self, StateStore};
 use crate::store::{PipelineLock, Store, describe_holder};
 use crate::transform::rows::ShopRow;
@@ -49,6 +51,8 @@ use crate::transform::rows::ShopRow;
 use begin::{Begin, Begun};
 use day::Place;
 use survey::Found;
+
+pub use ledger::rebuild_from_lake;
 
 /// Memory that decoded offers may take before they are sorted on disk.
 pub const MEMORY_BYTES_MAX: usize = 256 << 20;
@@ -93,7 +97,7 @@ pub enum Outcome {
         /// Calls made.
         calls: i64,
     },
-    /// Stopped before its work was done: nothing is published.
+    /// Stopped before its work was done: it published nothing.
     Stopped {
         /// The day.
         dt: NaiveDate,
@@ -101,6 +105,8 @@ pub enum Outcome {
         reason: String,
         /// Whether a later start can go on.
         kind: Kind,
+        /// The day stays as an earlier attempt published it.
+        stands: bool,
     },
     /// Published, a report per day.
     Published(Vec<Report>),
@@ -150,34 +156,42 @@ impl Report {
 /// # Errors
 /// Everything that keeps the run from publishing; an attempt that got as far as calling leaves a row in `runs`.
 pub async fn run(pipeline: &Pipeline, options: Options, around: &Surroundings<'_>) -> Result<Outcome> {
-    run_on(pipeline, None, options, around).await
+    run_days(pipeline, None, options, around, &mut Vec::new()).await
 }
 
-/// Runs a pipeline on a lake that is open already; `None`: on its own.
+/// As [`run`], on a lake that is open already (`None`: on the pipeline's own). The days' reports are added to `published`
+/// one by one: what was published stays so, whatever becomes of the day after it.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn run_on(
+pub async fn run_days(
     pipeline: &Pipeline,
     lake: Option<&Store>,
     options: Options,
     around: &Surroundings<'_>,
+    published: &mut Vec<Report>,
 ) -> Result<Outcome> {
-    let mut is_told = false;
-    let outcome = start(pipeline, lake, options, around, &mut is_told).await;
-    if let (Err(error), false) = (&outcome, is_told) {
-        hear::tell_of_no_start(pipeline, around, error).await;
+    let mut so_far = SoFar { published, is_told: false };
+    let outcome = start(pipeline, lake, options, around, &mut so_far).await;
+    if let (Err(error), false) = (&outcome, so_far.is_told) {
+        hear::tell_of_no_start(pipeline, around, error, so_far.published).await;
     }
     outcome
 }
 
-/// Runs a pipeline; `is_told` says whether an attempt's end was told.
+/// What a start has come to so far.
+struct SoFar<'p> {
+    published: &'p mut Vec<Report>,
+    /// Whether its alerts have heard how its last attempt ended.
+    is_told: bool,
+}
+
 async fn start(
     pipeline: &Pipeline,
     lake: Option<&Store>,
     options: Options,
     around: &Surroundings<'_>,
-    is_told: &mut bool,
+    so_far: &mut SoFar<'_>,
 ) -> Result<Outcome> {
     let today = beijing_day(around.clock.now());
     if let Some(dt) = options.dt.filter(|dt| *dt > today) {
@@ -190,7 +204,7 @@ async fn start(
         None => Store::writable(&pipeline.lake.location).await?,
     };
     let lock = store.lock(&pipeline.name, &describe_holder(around.clock.now())).await?;
-    let outcome = under_lock(pipeline, options, around, is_told, &store, &lock).await;
+    let outcome = under_lock(pipeline, options, around, so_far, &store, &lock).await;
     if let Err(error) = lock.release().await {
         tracing::warn!(pipeline = pipeline.name, %error, "cannot let go of the lock: it expires");
     }
@@ -202,7 +216,7 @@ async fn under_lock(
     pipeline: &Pipeline,
     options: Options,
     around: &Surroundings<'_>,
-    is_told: &mut bool,
+    so_far: &mut SoFar<'_>,
     store: &Store,
     lock: &PipelineLock,
 ) -> Result<Outcome> {
@@ -211,22 +225,21 @@ async fn under_lock(
     let place = Place { pipeline, around, store, turn: &turn };
     day::forget_landing(store, &pipeline.name).await?;
     if let Some(files) = &pipeline.files {
-        return load_files(place, files, options).await;
+        return files::load(files::Start { place, files, options }, so_far).await;
     }
     let state = state::open(&pipeline.state).await?;
     let holder = format!("{}{}", store.url(), pipeline.name);
     // The pipeline's lock is ours: whoever held places under this name is dead.
     state.release(&holder).await?;
     ledger::rebuild(store, pipeline, state.as_ref(), today).await?;
-    let mut reports = Vec::new();
     loop {
-        *is_told = false;
+        so_far.is_told = false;
         let begun = match begin::begin(pipeline, options, around, store).await? {
-            Begin::Published(dt) if reports.is_empty() => return Ok(Outcome::AlreadyPublished { dt }),
-            Begin::Published(_) => return Ok(Outcome::Published(reports)),
+            Begin::Published(dt) if so_far.published.is_empty() => return Ok(Outcome::AlreadyPublished { dt }),
+            Begin::Published(_) => return Ok(Outcome::Published(so_far.published.clone())),
             Begin::Run(begun) => *begun,
         };
-        let start = begun.start.clone();
+        let (start, stands) = (begun.start.clone(), begun.stands);
         // What goes on is not what `--refresh` asks for: that follows.
         let is_retry = begun.frozen.retry.is_some();
         let attempt = Attempt {
@@ -243,19 +256,17 @@ async fn under_lock(
         let outcome = recorded(place, &start, attempt.run().await).await;
         attempt.forget_if_vain(&outcome).await?;
         let notes = attempt.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
-        hear::tell(pipeline, around, &start, &notes, &outcome).await;
-        *is_told = true;
+        let noted = hear::Noted { notes: &notes, state: state.as_ref(), holder: &holder };
+        let ended = hear::Ended { start: &start, stands, noted: Some(noted) };
+        hear::tell(pipeline, around, &ended, &outcome).await;
+        so_far.is_told = true;
         match outcome {
-            Ok(Outcome::Published(published)) => reports.extend(published),
-            other => {
-                // The day that was made good stays so, whatever becomes of today's.
-                reports.iter().for_each(|report| around.progress.on(Event::Published(report.dt)));
-                return other;
-            }
+            Ok(Outcome::Published(published)) => so_far.published.extend(published),
+            other => return other,
         }
         let is_asked_for = options.dt.is_some() || start.dt >= today;
         if is_asked_for && !(options.refresh && is_retry) {
-            return Ok(Outcome::Published(reports));
+            return Ok(Outcome::Published(so_far.published.clone()));
         }
     }
 }
@@ -334,11 +345,16 @@ impl Attempt<'_> {
         }
         if let Some(reason) = facts.stopped.clone() {
             day::publish_stop(self.place, start, &facts).await?;
-            return Ok(Outcome::Stopped { dt: start.dt, reason, kind: Kind::Unavailable });
+            let (dt, stands) = (start.dt, begun.stands);
+            return Ok(Outcome::Stopped { dt, reason, kind: Kind::Unavailable, stands });
         }
         let report = day::publish(self.place, &zone, start, facts).await?;
         zone.forget_start(&start.run_id).await?;
         Ok(Outcome::Published(vec![report]))
+    }
+
+    fn reads_cache(&self) -> bool {
+        self.pipeline.fetch.cache && !self.options.no_cache && !self.begun.frozen.refresh
     }
 
     async fn extract(&self, zone: &Zone) -> Result<Extracted> {
@@ -352,17 +368,17 @@ impl Attempt<'_> {
         let found = Found {
             dt: start.dt,
             today: beijing_day(around.clock.now()),
+            now: around.clock.now(),
             start: Start::Begins,
             work: begun.work(plan::work(pipeline)?),
             known: survey::known_before(pipeline, store, start.dt).await?,
             resumed: Some(Arc::clone(&resumed)),
+            reads_counts: self.reads_cache() && begun.frozen.retry.is_none(),
         };
         let refuses = pipeline.on_quota == OnQuota::Refuse;
         // What an earlier start was answered must not be lost.
         let is_new = resumed.settled() == 0;
-        if refuses
-            && let Some(refusal) = price(pipeline, &survey::of_run(pipeline, &found, self.state).await?).refusal()
-        {
+        if refuses && let Some(refusal) = refusal(pipeline, &survey::of_run(pipeline, &found, self.state).await?) {
             return Ok(Extracted::Refused { refusal, is_new });
         }
         let gate = Within { pipeline, state: self.state, found: &found, refusal: Mutex::default() };
@@ -385,7 +401,7 @@ impl Attempt<'_> {
             state: self.state,
             holder: self.holder,
             clocks: resumed.clocks,
-            reads_cache: pipeline.fetch.cache && !self.options.no_cache && !begun.frozen.refresh,
+            reads_cache: self.reads_cache(),
             reads_counts: begun.frozen.retry.is_none(),
             gate: if refuses { Some(&gate) } else { None },
             clock: Arc::clone(&around.clock),
@@ -431,15 +447,12 @@ struct Within<'a> {
 
 #[async_trait::async_trait]
 impl Gate for Within<'_> {
-    async fn refusal(&self, counts: HashMap<usize, u64>) -> Result<Option<String>> {
-        // By now ids are known, and what they and the counts have cost is in the ledger.
+    async fn refusal(&self, learned: Learned) -> Result<Option<String>> {
+        // What ids and counts have cost is in the ledger by now.
         let survey = survey::of_run(self.pipeline, self.found, self.state).await?;
-        let survey = Survey { is_under_way: true, counts, ..survey };
-        if price(self.pipeline, &survey).refusal().is_none() {
-            return Ok(None);
-        }
-        // Another day pays for ids and counts, too.
-        let Some(refusal) = price(self.pipeline, &Survey { is_under_way: false, ..survey }).refusal() else {
+        let Learned { counts, ids_by_url } = learned;
+        let survey = Survey { is_under_way: true, counts, ids_by_url, ..survey };
+        let Some(refusal) = refusal(self.pipeline, &survey) else {
             return Ok(None);
         };
         let reason = refusal.to_string();
@@ -448,49 +461,9 @@ impl Gate for Within<'_> {
     }
 }
 
-/// Lands captured answers and publishes the days they stand for.
-async fn load_files(place: Place<'_>, files: &Files, options: Options) -> Result<Outcome> {
-    let Place { pipeline, around, store, .. } = place;
-    let dt = options.dt.unwrap_or_else(|| beijing_day(around.clock.now()));
-    if files.dt_from == DtFrom::FetchedAt && options.dt.is_some() {
-        return Err(Error::config("a day is stated, but the files' own times say which days they stand for")
-            .with_hint("leave `--dt` out, or write `dt_from = \"run\"` in `[files]`"));
-    }
-    let snapshot = Snapshot::load(store).await?;
-    if files.dt_from == DtFrom::Run && snapshot.picture(&pipeline.name, dt).is_some() && !options.refresh {
-        return Ok(Outcome::AlreadyPublished { dt });
-    }
-    let start = |snapshot: &Snapshot, dt, run_id| day::Start {
-        dt,
-        run_id,
-        attempt: snapshot.attempts(&pipeline.name, dt) + 1,
-        started_at: around.clock.now(),
-    };
-    let target =
-        FilesTarget { store: store.clone(), pipeline: pipeline.name.clone(), clock: Arc::clone(&around.clock) };
-    let land = async { land::land_files(Captures::open(files, dt)?, target, |dt| new_run_id(around, dt)).await };
-    let landed = tokio::select! {
-        landed = land => landed,
-        () = around.cancel.cancelled() => Err(stopped()),
-    };
-    let first = start(&snapshot, dt, new_run_id(around, dt));
-    let days = recorded(place, &first, landed).await?;
-    let mut reports = Vec::new();
-    for landed in days {
-        if options.until_landed {
-            return Ok(Outcome::Landed { run_id: landed.run_id, calls: 0 });
-        }
-        let start = start(&Snapshot::load(store).await?, landed.dt, landed.run_id);
-        let zone = Zone::new(store.clone(), &pipeline.name, landed.dt);
-        let published = day::publish(place, &zone, &start, landed.facts).await;
-        reports.push(recorded(place, &start, published).await?);
-    }
-    Ok(Outcome::Published(reports))
-}
-
 /// The error of a run that a signal stopped outside the extraction.
 fn stopped() -> Error {
-    Error::new(Kind::Unavailable, "stopped by a signal; nothing of this day is published")
+    Error::new(Kind::Unavailable, "stopped by a signal before the day was published")
 }
 
 /// Run ids of one process differ by day also when they start in the same millisecond.

@@ -3,29 +3,30 @@
 //! Takes a pipeline; gives a [`Survey`]. With a probe it asks the gateway for shops' ids and official counts; these calls
 //! are counted like any other, and a run that starts soon after uses their answers.
 //!
-//! Invariant: nothing is begun or published; without a probe no call is made and nothing is written.
+//! Invariant: nothing is begun or published; without a probe no call is made and nothing is written to the lake. A ledger
+//! that was lost is rebuilt first, as a run would.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::base::time::beijing_day;
 use crate::base::{Error, Result};
-use crate::config::Pipeline;
 use crate::config::pipeline::Account;
+use crate::config::{Gateway, Pipeline};
 use crate::extract::answered::Nothing;
-use crate::extract::driver::Gate;
-use crate::extract::{self, Answered, Job, RunFacts};
+use crate::extract::driver::{Gate, Learned};
+use crate::extract::{self, Answered, BoughtCount, Fingerprint, Job, Listed};
 use crate::land::{self, Resumed, Writer, WriterOptions, Zone};
 use crate::load::Snapshot;
-use crate::plan::price::{AccountQuota, Start, Survey};
+use crate::plan::price::{AccountQuota, Night, Start, Survey};
 use crate::plan::{self, Known, Work};
-use crate::state::{self, StateStore};
+use crate::state::{self, AccountHealth, Counted, Resting, StateStore};
 use crate::store::Store;
 
 use super::begin::{self, Next};
-use super::{Options, Surroundings, day, new_run_id, previous};
+use super::{Options, Surroundings, day, ledger, new_run_id, previous};
 
 /// What a survey asks the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,32 +43,39 @@ pub enum Asks {
 /// What keeps a run from being planned: a gateway that lacks an endpoint, a state store or lake that cannot be read; with
 /// a probe also what its calls fail with.
 pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &Surroundings<'_>) -> Result<Survey> {
-    let today = beijing_day(around.clock.now());
+    let now = around.clock.now();
+    let today = beijing_day(now);
     let work = plan::work(pipeline)?;
     let mut found = Found {
         dt: options.dt.unwrap_or(today),
         today,
+        now,
         start: Start::Begins,
         work,
         known: Known::default(),
         resumed: None,
+        reads_counts: pipeline.fetch.cache && !options.no_cache,
     };
+    let mut nights = HashMap::new();
     if let Some(store) = Store::find(&pipeline.lake.location).await? {
         found = find_start(pipeline, options, found, &store).await?;
         found.known = known_before(pipeline, &store, found.dt).await?;
+        nights = last_nights(pipeline, &store, found.dt).await?;
     }
     let state = state::open(&pipeline.state).await?;
+    ledger::rebuild_from_lake(pipeline, state.as_ref()).await?;
     let probed = match asks {
         Asks::Nothing => None,
         Asks::Counts => Some(probe(pipeline, &found, state.as_ref(), around).await?),
     };
     // A retry asks for its counts anew: what it retries was listed since they were bought.
     let is_retry = matches!(found.start, Start::Retries { .. });
-    let mut survey = of_run(pipeline, &found, state.as_ref()).await?;
-    if let Some(Probed { counts, ids_by_url, calls }) = probed {
+    found.reads_counts &= !is_retry;
+    let mut survey = Survey { nights, ..of_run(pipeline, &found, state.as_ref()).await? };
+    if let Some(Probed { learned, calls }) = probed {
         survey.is_under_way = !is_retry;
-        survey.counts.extend(counts);
-        survey.ids_by_url.extend(ids_by_url);
+        survey.counts.extend(learned.counts);
+        survey.ids_by_url.extend(learned.ids_by_url);
         survey.probe_calls = calls;
     }
     Ok(survey)
@@ -77,18 +85,19 @@ pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &
 pub(super) struct Found {
     pub(super) dt: NaiveDate,
     pub(super) today: NaiveDate,
+    pub(super) now: DateTime<Utc>,
     pub(super) start: Start,
     pub(super) work: Work,
     pub(super) known: Known,
     /// What an unfinished run was answered.
     pub(super) resumed: Option<Arc<Resumed>>,
+    /// Whether counts that were bought earlier today say how large shops are about.
+    pub(super) reads_counts: bool,
 }
 
 /// The survey of a run that is about to begin, or goes on.
 pub(super) async fn of_run(pipeline: &Pipeline, found: &Found, state: &dyn StateStore) -> Result<Survey> {
     let (counts, health) = (state.counts(found.today).await?, state.accounts(state.now().await?).await?);
-    let quota = |account: &Account| AccountQuota::new(account, &counts, &health);
-    let details = pipeline.details.iter().flat_map(|details| &details.accounts);
     let answered: &dyn Answered = found.resumed.as_ref().map_or(&Nothing, |resumed| resumed.as_ref());
     let mut ids_by_url = HashMap::new();
     for url in found.work.shops.iter().filter_map(|shop| shop.shop.url.as_ref()) {
@@ -96,14 +105,24 @@ pub(super) async fn of_run(pipeline: &Pipeline, found: &Found, state: &dyn State
             ids_by_url.insert(url.clone(), id);
         }
     }
-    let mut landed_counts = HashMap::new();
+    let (mut counts_now, mut free_counts, mut earlier_counts) = (HashMap::new(), HashSet::new(), HashMap::new());
     for (place, shop) in found.work.shops.iter().enumerate() {
         let by_url = || ids_by_url.get(shop.shop.url.as_ref()?);
         let Some(id) = shop.shop.id.as_ref().or_else(by_url) else { continue };
         if let Some(count) = extract::landed_count(pipeline, answered, shop, id).await? {
-            landed_counts.insert(place, count);
+            counts_now.insert(place, count);
+        } else if found.reads_counts {
+            match extract::bought_count(pipeline, state, (found.dt, found.now), (shop, id)).await? {
+                Some(BoughtCount::Holds(count)) => {
+                    counts_now.insert(place, count);
+                    free_counts.insert(place);
+                }
+                Some(BoughtCount::Earlier(count)) => _ = earlier_counts.insert(place, count),
+                None => {}
+            }
         }
     }
+    let details = pipeline.details.as_ref();
     Ok(Survey {
         dt: found.dt,
         today: found.today,
@@ -111,13 +130,32 @@ pub(super) async fn of_run(pipeline: &Pipeline, found: &Found, state: &dyn State
         work: found.work.clone(),
         known: found.known.clone(),
         ids_by_url,
-        counts: landed_counts,
+        counts: counts_now,
+        free_counts,
+        earlier_counts,
+        nights: HashMap::new(),
         answered: found.resumed.as_ref().map(|resumed| resumed.answered().clone()).unwrap_or_default(),
         is_under_way: false,
         probe_calls: 0,
-        accounts: pipeline.accounts.iter().map(quota).collect(),
-        detail_accounts: details.map(quota).collect(),
+        accounts: quotas(&pipeline.gateway, &pipeline.accounts, (&counts, &health)),
+        detail_accounts: details.map(|of| quotas(&of.gateway, &of.accounts, (&counts, &health))).unwrap_or_default(),
     })
+}
+
+/// What a gateway's accounts may still do, as the state store knows it.
+fn quotas(
+    gateway: &Gateway,
+    accounts: &[Account],
+    (counts, health): (&[Counted], &[AccountHealth]),
+) -> Vec<AccountQuota> {
+    let quota = |account: &Account| {
+        let own = health.iter().filter(|health| health.account == account.key);
+        let print = Fingerprint::new(gateway, account);
+        let concerns = |rest: &&Resting| rest.concerns(&print.gateway, &print.credentials);
+        let rests = own.flat_map(|health| &health.rests).filter(concerns);
+        AccountQuota::new(account, counts, rests.cloned().collect())
+    };
+    accounts.iter().map(quota).collect()
 }
 
 /// What the picture before a day says.
@@ -135,22 +173,49 @@ pub(super) async fn known_before(pipeline: &Pipeline, store: &Store, dt: NaiveDa
     day::off_reactor(move || previous::known(&store, &entry, facts.as_ref())).await
 }
 
+/// Nights that tell what a shop may well need.
+const NIGHTS: usize = 7;
+
+/// What the shops needed on the last nights before a day, the newest first. Shops that were not listed, or not whole, tell
+/// nothing.
+async fn last_nights(pipeline: &Pipeline, store: &Store, dt: NaiveDate) -> Result<HashMap<String, Vec<Night>>> {
+    let snapshot = Snapshot::load(store).await?;
+    let mut nights: HashMap<String, Vec<Night>> = HashMap::new();
+    let mut before = snapshot.previous_dt(&pipeline.name, dt);
+    for _ in 0..NIGHTS {
+        let Some(day) = before else { break };
+        before = snapshot.previous_dt(&pipeline.name, day);
+        let run_id = snapshot.picture(&pipeline.name, day).and_then(|entry| entry.run_id.parse().ok());
+        let Some(run_id) = run_id else { continue };
+        let Some(facts) = Zone::new(store.clone(), &pipeline.name, day).read_facts(&run_id).await? else { continue };
+        for shop in facts.shops.iter().filter(|shop| shop.incomplete_reason.is_none()) {
+            let changes_only = match shop.listing {
+                Listed::Changed => true,
+                Listed::Whole => false,
+                Listed::Untouched => continue,
+            };
+            let calls = u64::try_from(shop.calls_used).unwrap_or(0);
+            nights.entry(shop.shop_id.clone()).or_default().push(Night { changes_only, calls });
+        }
+    }
+    Ok(nights)
+}
+
 /// What a probe bought.
 #[derive(Default)]
 struct Probed {
-    counts: HashMap<usize, u64>,
-    ids_by_url: HashMap<String, String>,
+    learned: Learned,
     calls: u64,
 }
 
-/// Keeps the counts, and lets nothing go on.
+/// Keeps ids and counts, and lets nothing go on.
 #[derive(Default)]
-struct Probe(Mutex<HashMap<usize, u64>>);
+struct Probe(Mutex<Learned>);
 
 #[async_trait::async_trait]
 impl Gate for Probe {
-    async fn refusal(&self, counts: HashMap<usize, u64>) -> Result<Option<String>> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    async fn refusal(&self, learned: Learned) -> Result<Option<String>> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = learned;
         Ok(Some("probed".to_owned()))
     }
 }
@@ -203,13 +268,8 @@ async fn probe(
     let extracted = extract::extract(job).await;
     writer.close().await?;
     let facts = extracted?;
-    let counts = gate.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Probed { counts, ids_by_url: ids_by_url(&facts), calls: u64::try_from(facts.calls_used).unwrap_or(0) })
-}
-
-fn ids_by_url(facts: &RunFacts) -> HashMap<String, String> {
-    let resolved = facts.shops.iter().filter_map(|shop| Some((shop.shop_url.clone()?, shop.shop_id.clone())));
-    resolved.filter(|(url, id)| url != id).collect()
+    let learned = gate.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Probed { learned, calls: u64::try_from(facts.calls_used).unwrap_or(0) })
 }
 
 /// What a start would do, for which day and which part of the work.

@@ -5,7 +5,7 @@
 //! | `GET day` · `POST day` | the world's day · moves it: `2026-11-20` or `next` |
 //! | `GET world?gateway=NAME&date=D&shop=ID&offers=no` | the truth about a day (without `date`: this one), of one shop or all |
 //! | `GET stats` · `GET journal?after=N&limit=N` | sums · the newest calls |
-//! | `POST reset` | forgets journal and sums; quotas go on |
+//! | `POST reset` | forgets journal, sums and attempts (the same calls fail again); quotas go on |
 //! | `POST storm?calls=N&retry_after=S` | the next N calls (`all`, `none`) get 429; `retry_after`: seconds, `date:S`, `none` |
 //! | `POST secret?app_key=K&secret=S` | changes what a key signs with |
 //! | `POST clock?offset_seconds=N` | moves the gateways' clock |

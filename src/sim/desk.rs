@@ -128,6 +128,7 @@ impl Desk {
     pub(super) fn reset(&self) {
         lock(&self.journal).reset();
         lock(&self.meter).forget_most();
+        lock(&self.plan).start_anew();
     }
 
     pub(super) fn journal(&self, after: u64, limit: usize) -> Vec<Entry> {

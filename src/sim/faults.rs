@@ -62,6 +62,11 @@ impl Plan {
         Self { seed, faults, slow_millis_max, calls: HashMap::new() }
     }
 
+    /// Forgets all attempts: the same calls fail again.
+    pub(super) fn start_anew(&mut self) {
+        self.calls.clear();
+    }
+
     /// What happens to the next attempt of the call.
     pub(super) fn next(&mut self, identity: u64) -> Fate {
         let (fail_per_mille, slow_per_mille, slow_millis, wait_max) = match self.faults {
@@ -180,6 +185,12 @@ mod tests {
         assert!((850..1150).contains(&failed(Faults::Heavy, 1).len()));
         assert_eq!(failed(Faults::Light, 1), failed(Faults::Light, 1));
         assert_ne!(failed(Faults::Light, 1), failed(Faults::Light, 2));
+        let mut plan = Plan::new(&Options { faults: Faults::Heavy, ..Options::default() });
+        let mut next = || std::iter::repeat_with(|| plan.next(7)).take(40).collect::<Vec<_>>();
+        let (first, second) = (next(), next());
+        assert_ne!(first, second, "attempts of one call are counted on");
+        plan.start_anew();
+        assert_eq!(std::iter::repeat_with(|| plan.next(7)).take(40).collect::<Vec<_>>(), first);
     }
 
     #[test]

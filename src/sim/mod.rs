@@ -159,7 +159,8 @@ impl Sim {
         self.desk.gate().until(is_so).await
     }
 
-    /// Forgets the journal, its sums, and the most that was seen of each account; quotas go on.
+    /// Forgets the journal, its sums, the most that was seen of each account, and which attempts have failed, so that the
+    /// same calls fail again; quotas go on.
     pub fn reset(&self) {
         self.desk.reset();
     }

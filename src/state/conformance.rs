@@ -11,7 +11,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use tokio::task::JoinSet;
 
-use super::{AccountHealth, Ask, Bounds, Cached, Counted, Feedback, Reserved, Rest, RestKind, Settle, State};
+use super::{AccountHealth, Ask, Bounds, Cached, Counted, Feedback, Reserved, Rest, RestKind, Resting, Settle, State};
 use crate::base::time::beijing_day;
 
 const BOUNDS: Bounds = Bounds {
@@ -34,11 +34,15 @@ pub(super) async fn check(one: State, other: State) {
     both.rests().await;
     both.feedback().await;
     both.new_moment().await;
+    both.rests_of_endpoints_and_gateways().await;
     both.raise_and_correct().await;
+    both.runs_add_up().await;
     both.answers().await;
+    both.claims().await;
     both.many_at_once().await;
     both.first_calls_at_once().await;
     both.raise_while_calls_leave().await;
+    both.rebuilt_by_many().await;
 }
 
 struct Both {
@@ -54,8 +58,7 @@ impl Both {
     }
 
     fn ask<'a>(&self, account: &'a str, millis: i64, bounds: Bounds) -> Ask<'a> {
-        let (credentials, scope, holder) = ("digest", "", "run");
-        Ask { account, credentials, scope, day: self.day, now: self.at(millis), bounds, holder, held: None }
+        asking(account, self.day, self.at(millis), bounds)
     }
 
     fn settle<'a>(&self, account: &'a str, place: u32, millis: i64, rests: i64) -> Settle<'a> {
@@ -63,8 +66,17 @@ impl Both {
         Settle { account, bounds: BOUNDS, holder: "run", place, now, free_at, feedback: Feedback::None }
     }
 
-    fn rest(&self, kind: RestKind, millis: i64) -> Rest {
-        Rest { kind, until: self.at(millis), reason: "额度用完".to_owned() }
+    fn rest(&self, kind: RestKind, scope: &str, millis: i64) -> Resting {
+        Resting {
+            scope: scope.to_owned(),
+            gateway: "gateway".to_owned(),
+            credentials: "digest".to_owned(),
+            rest: Rest { kind, until: self.at(millis), reason: "额度用完".to_owned() },
+        }
+    }
+
+    fn count(&self, account: &str, calls: u64) -> Counted {
+        Counted { account: account.to_owned(), scope: "endpoint:item".to_owned(), day: self.day, calls }
     }
 
     async fn used(&self, account: &str, scope: &str, day: NaiveDate) -> Option<u64> {
@@ -143,22 +155,38 @@ impl Both {
 
     async fn rests(&self) {
         let ask = Ask { scope: "shop:1", ..self.ask("rests", 0, FREE) };
-        let (denied, quota) = (self.rest(RestKind::Denied, 5_000), self.rest(RestKind::Quota, 3_000));
-        self.one.rest("rests", "digest", "", &denied).await.unwrap();
+        let (denied, quota) = (self.rest(RestKind::Denied, "", 5_000), self.rest(RestKind::Quota, "shop:1", 3_000));
+        self.one.rest("rests", &denied).await.unwrap();
         assert_eq!(self.other.reserve(&ask).await.unwrap(), Reserved::Resting(denied.clone()));
-        self.one.rest("rests", "digest", "shop:1", &quota).await.unwrap();
+        self.one.rest("rests", &quota).await.unwrap();
         let health = self.health("rests", 0).await;
-        assert_eq!(health.rests, [(String::new(), denied.clone()), ("shop:1".to_owned(), quota.clone())]);
-        assert_eq!(self.health("rests", 4_000).await.rests, [(String::new(), denied)]);
+        assert_eq!(health.rests, [denied.clone(), quota.clone()]);
+        assert_eq!(self.health("rests", 4_000).await.rests, [denied]);
         let changed = Ask { credentials: "another digest", ..ask };
         assert_eq!(self.other.reserve(&changed).await.unwrap(), Reserved::Resting(quota.clone()));
         assert_eq!(self.used("rests", "shop:1", self.day).await, None);
         granted(self.one.reserve(&Ask { scope: "shop:2", ..changed }).await.unwrap());
         granted(self.one.reserve(&Ask { now: self.at(3_000), ..changed }).await.unwrap());
-        self.one.rest("rests", "digest", "", &self.rest(RestKind::Denied, 99_000)).await.unwrap();
+        self.one.rest("rests", &self.rest(RestKind::Denied, "", 99_000)).await.unwrap();
         self.other.wake("rests").await.unwrap();
         assert_eq!(self.health("rests", 0).await.rests, []);
         waits(self.one.reserve(&ask).await.unwrap());
+    }
+
+    async fn rests_of_endpoints_and_gateways(&self) {
+        let item = Ask { endpoint: "item", ..self.ask("partly", 0, FREE) };
+        let denied = self.rest(RestKind::Denied, "endpoint:item", 5_000);
+        self.one.rest("partly", &denied).await.unwrap();
+        assert_eq!(self.other.reserve(&item).await.unwrap(), Reserved::Resting(denied.clone()));
+        granted(self.other.reserve(&self.ask("partly", 0, FREE)).await.unwrap());
+        let elsewhere = Ask { gateway: "another", credentials: "another digest", ..item };
+        granted(self.one.reserve(&elsewhere).await.unwrap());
+        let rests = self.health("partly", 0).await.rests;
+        assert_eq!(rests, std::slice::from_ref(&denied), "another gateway was asked, it stays");
+        let ended = Resting { rest: Rest { until: self.now, ..denied.rest.clone() }, ..denied };
+        self.other.rest("partly", &ended).await.unwrap();
+        assert_eq!(self.health("partly", 0).await.rests, []);
+        waits(self.one.reserve(&item).await.unwrap());
     }
 
     async fn feedback(&self) {
@@ -188,21 +216,51 @@ impl Both {
     }
 
     async fn raise_and_correct(&self) {
-        let count =
-            |calls| Counted { account: "raise".to_owned(), scope: "endpoint:item".to_owned(), day: self.day, calls };
         let used = || self.used("raise", "endpoint:item", self.day);
-        self.one.raise(&count(90)).await.unwrap();
-        self.other.raise(&count(40)).await.unwrap();
-        assert_eq!(used().await, Some(90), "a raise never lowers");
+        let raise = async |store: &State, calls| store.raise(&self.count("raise", calls), "run id").await.unwrap();
+        assert!(raise(&self.one, 90).await);
+        assert!(!raise(&self.other, 40).await, "a raise never lowers");
+        assert_eq!(used().await, Some(90));
         let ask = Ask { scope: "endpoint:item", ..self.ask("raise", 0, FREE) };
         assert!(matches!(self.other.reserve(&ask).await.unwrap(), Reserved::Granted { used: 91, .. }));
-        self.one.raise(&count(95)).await.unwrap();
+        assert!(!raise(&self.one, 91).await, "the call that was reserved is one of them");
+        assert!(raise(&self.one, 95).await);
         assert_eq!(used().await, Some(95));
-        self.other.correct(&count(7)).await.unwrap();
+        self.other.correct(&self.count("raise", 7)).await.unwrap();
         assert_eq!(used().await, Some(7));
         assert!(matches!(self.one.reserve(&ask).await.unwrap(), Reserved::Granted { used: 8, .. }));
-        self.one.correct(&count(0)).await.unwrap();
+        assert!(!raise(&self.one, 96).await, "what is corrected stays corrected");
+        assert_eq!(used().await, Some(8));
+        assert!(raise(&self.one, 100).await, "calls that nobody has counted come on top");
+        assert_eq!(used().await, Some(12));
+        self.one.correct(&self.count("raise", 0)).await.unwrap();
         assert_eq!(used().await, Some(0));
+    }
+
+    /// Runs that share a key, of one lake or of several, after the state was lost.
+    async fn runs_add_up(&self) {
+        let used = || self.used("runs", "endpoint:item", self.day);
+        let ask = |run, millis| Ask { scope: "endpoint:item", run, ..self.ask("runs", millis, FREE) };
+        granted(self.one.reserve(&ask("first", 0)).await.unwrap());
+        granted(self.other.reserve(&ask("second", 0)).await.unwrap());
+        // The first one's page was landed by another process that rebuilds; twice, and by its own start.
+        for (store, run, calls, sum) in [
+            (&self.one, "first", 30, 31),
+            (&self.other, "first", 30, 31),
+            (&self.other, "second", 1, 31),
+            (&self.one, "third", 12, 43),
+            (&self.one, "second", 5, 47),
+        ] {
+            store.raise(&self.count("runs", calls), run).await.unwrap();
+            assert_eq!(used().await, Some(sum), "{run} {calls}");
+        }
+        // Another day, another scope and another account are not theirs.
+        let tomorrow = Counted { day: self.day + Days::new(1), ..self.count("runs", 3) };
+        self.one.raise(&tomorrow, "first").await.unwrap();
+        self.one.raise(&Counted { scope: String::new(), ..self.count("runs", 4) }, "first").await.unwrap();
+        assert_eq!(used().await, Some(47));
+        assert_eq!(self.used("runs", "", self.day).await, Some(4));
+        assert_eq!(self.used("runs", "endpoint:item", tomorrow.day).await, Some(3));
     }
 
     async fn answers(&self) {
@@ -219,6 +277,25 @@ impl Both {
         let expired = Cached { value: Bytes::from_static(b"old"), expires_at: self.at(-1_000) };
         self.other.cache("a key 键", &expired).await.unwrap();
         assert_eq!(self.one.cached("a key 键", self.now).await.unwrap(), None);
+    }
+
+    async fn claims(&self) {
+        let claim =
+            async |store: &State, key, now, until| store.claim(key, self.at(now), self.at(until)).await.unwrap();
+        assert!(claim(&self.one, "a claim", 0, 60_000).await);
+        assert!(!claim(&self.other, "a claim", 0, 90_000).await, "it is taken");
+        assert!(self.other.cached("a claim", self.now).await.unwrap().is_some(), "everybody sees that");
+        assert!(claim(&self.other, "another claim", 0, 60_000).await);
+        let expired = Cached { value: Bytes::new(), expires_at: self.at(-1_000) };
+        self.one.cache("an old claim", &expired).await.unwrap();
+        assert!(claim(&self.other, "an old claim", 0, 60_000).await, "it has ended");
+        let mut tasks = JoinSet::new();
+        for task in 0..20 {
+            let store = if task % 2 == 0 { self.one.clone() } else { self.other.clone() };
+            let (now, until) = (self.now, self.at(60_000));
+            tasks.spawn(async move { store.claim("everybody's claim", now, until).await.unwrap() });
+        }
+        assert_eq!(tasks.join_all().await.into_iter().filter(|got| *got).count(), 1);
     }
 
     /// Many tasks of two processes, all as fast as they can.
@@ -251,17 +328,7 @@ impl Both {
             let (now, day) = (self.now, self.day);
             tasks.spawn(async move {
                 let bounds = Bounds { calls_per_day: Some(25), calls_in_flight: 30, ..FREE };
-                let ask = Ask {
-                    account: "first",
-                    credentials: "digest",
-                    scope: "",
-                    day,
-                    now,
-                    bounds,
-                    holder: "run",
-                    held: None,
-                };
-                store.reserve(&ask).await.unwrap()
+                store.reserve(&asking("first", day, now, bounds)).await.unwrap()
             });
         }
         let all = tasks.join_all().await;
@@ -278,18 +345,53 @@ impl Both {
         let calls = tokio::spawn(async move {
             let bounds = Bounds { calls_in_flight: 1_000, ..FREE };
             for _ in 0..200 {
-                let (account, credentials, scope, holder) = ("meanwhile", "digest", "", "run");
-                let ask = Ask { account, credentials, scope, day, now, bounds, holder, held: None };
-                granted(store.reserve(&ask).await.unwrap());
+                granted(store.reserve(&asking("meanwhile", day, now, bounds)).await.unwrap());
             }
         });
         for raised in 1..=200 {
             let (account, scope) = ("meanwhile".to_owned(), String::new());
-            self.other.raise(&Counted { account, scope, day, calls: raised * 1_000 }).await.unwrap();
+            self.other.raise(&Counted { account, scope, day, calls: raised * 1_000 }, "another run").await.unwrap();
             let used = self.used("meanwhile", "", day).await;
             assert!(used >= Some(raised * 1_000), "raised to {raised} thousand: {used:?}");
         }
         calls.await.unwrap();
+        assert_eq!(self.used("meanwhile", "", day).await, Some(200_200), "neither is lost nor counted twice");
+    }
+
+    /// Every start of several pipelines rebuilds all of their runs, at the same time.
+    async fn rebuilt_by_many(&self) {
+        let mut tasks = JoinSet::new();
+        for task in 0..20 {
+            let store = if task % 2 == 0 { self.one.clone() } else { self.other.clone() };
+            let counted = |calls| self.count("rebuilt", calls);
+            let runs = [("first", counted(30)), ("second", counted(12)), ("third", counted(5))];
+            tasks.spawn(async move {
+                let mut lacking = 0;
+                for (run, counted) in runs {
+                    lacking += usize::from(store.raise(&counted, run).await.unwrap());
+                }
+                lacking
+            });
+        }
+        assert_eq!(tasks.join_all().await.into_iter().sum::<usize>(), 3, "each is found lacking once");
+        assert_eq!(self.used("rebuilt", "endpoint:item", self.day).await, Some(47));
+    }
+}
+
+/// A new call of a run.
+fn asking(account: &str, day: NaiveDate, now: DateTime<Utc>, bounds: Bounds) -> Ask<'_> {
+    Ask {
+        account,
+        gateway: "gateway",
+        credentials: "digest",
+        endpoint: "listing",
+        scope: "",
+        run: "run id",
+        day,
+        now,
+        bounds,
+        holder: "run",
+        held: None,
     }
 }
 
@@ -308,9 +410,8 @@ impl Busy {
         loop {
             let clock = self.clock.load(Ordering::SeqCst);
             let now = start + TimeDelta::microseconds(clock);
-            let (account, credentials, scope, holder, bounds) = ("busy", "digest", "", "run", self.bounds);
-            let ask = Ask { account, credentials, scope, day, now, bounds, holder, held: None };
-            match store.reserve(&ask).await.unwrap() {
+            let (account, holder, bounds) = ("busy", "run", self.bounds);
+            match store.reserve(&asking(account, day, now, bounds)).await.unwrap() {
                 Reserved::Granted { place, .. } => {
                     sent.push(clock);
                     let flying = self.flying.fetch_add(1, Ordering::SeqCst) + 1;

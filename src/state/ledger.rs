@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::rhythm::{Rhythm, SECOND};
-use super::{AccountHealth, Ask, Feedback, Reserved, Rest, RestKind, Settle};
+use super::{AccountHealth, Ask, Feedback, Reserved, RestKind, Resting, Settle, covers};
 
 /// Callers may be held up this long between reading the clock and changing the ledger. A clock that is further behind
 /// the last decision was set back.
@@ -44,13 +44,6 @@ struct Place {
     rests: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Resting {
-    scope: String,
-    credentials: String,
-    rest: Rest,
-}
-
 impl Ledger {
     /// Reads a document; an empty one is an account that nobody asked for yet.
     pub(super) fn read(document: &str) -> serde_json::Result<Self> {
@@ -67,9 +60,9 @@ impl Ledger {
     pub(super) fn reserve(&mut self, used: u64, ask: &Ask<'_>) -> Reserved {
         let now = ask.now.timestamp_micros();
         self.follow(now);
-        self.rests.retain(|resting| resting.binds(ask));
-        if let Some(rest) = self.rest_of(ask.scope) {
-            return Reserved::Resting(rest.clone());
+        self.rests.retain(|resting| resting.rest.until > ask.now && !is_outdated(resting, ask));
+        if let Some(resting) = self.rest_of(ask) {
+            return Reserved::Resting(resting.clone());
         }
         if ask.held.is_none() && ask.bounds.calls_per_day.is_some_and(|most| used >= most) {
             return Reserved::UsedUp { used };
@@ -115,10 +108,14 @@ impl Ledger {
         self.places.retain(|_, place| place.rests || place.holder != holder);
     }
 
-    /// Lets the account rest in a scope: the last word about a scope and kind counts.
-    pub(super) fn rest(&mut self, credentials: &str, scope: &str, rest: &Rest) {
-        self.rests.retain(|resting| resting.scope != scope || resting.rest.kind != rest.kind);
-        self.rests.push(Resting { scope: scope.to_owned(), credentials: credentials.to_owned(), rest: rest.clone() });
+    /// Lets the account rest: the last word about a scope counts, of each kind and, where it is a refusal, of each gateway.
+    pub(super) fn rest(&mut self, new: &Resting) {
+        let by_gateway = new.rest.kind == RestKind::Denied;
+        self.rests.retain(|old| {
+            let same = (&old.scope, old.rest.kind) == (&new.scope, new.rest.kind);
+            !same || (by_gateway && old.gateway != new.gateway)
+        });
+        self.rests.push(new.clone());
     }
 
     /// Ends all rests and goes back to the full rate.
@@ -131,9 +128,8 @@ impl Ledger {
     pub(super) fn health(mut self, account: &str, now: DateTime<Utc>) -> AccountHealth {
         self.follow(now.timestamp_micros());
         let taken = self.places.values().filter(|place| place.until > now.timestamp_micros()).count();
-        let rests = self.rests.into_iter().filter(|resting| resting.rest.until > now);
-        let mut rests: Vec<_> = rests.map(|resting| (resting.scope, resting.rest)).collect();
-        rests.sort_by(|left, right| (&left.0, left.1.until).cmp(&(&right.0, right.1.until)));
+        let mut rests: Vec<_> = self.rests.into_iter().filter(|resting| resting.rest.until > now).collect();
+        rests.sort_by(|left, right| (&left.scope, left.rest.until).cmp(&(&right.scope, right.rest.until)));
         AccountHealth {
             account: account.to_owned(),
             rate_share: self.rhythm.share(),
@@ -154,10 +150,12 @@ impl Ledger {
         self.places.values_mut().for_each(|place| place.until = place.until.saturating_sub(by));
     }
 
-    /// The rest that binds a scope the longest.
-    fn rest_of(&self, scope: &str) -> Option<&Rest> {
-        let binding = self.rests.iter().filter(|resting| resting.scope.is_empty() || resting.scope == scope);
-        binding.map(|resting| &resting.rest).max_by_key(|rest| rest.until)
+    /// The rest that keeps a call the longest.
+    fn rest_of(&self, ask: &Ask<'_>) -> Option<&Resting> {
+        let keeps = |resting: &&Resting| {
+            covers(&resting.scope, ask.scope, ask.endpoint) && resting.concerns(ask.gateway, ask.credentials)
+        };
+        self.rests.iter().filter(keeps).max_by_key(|resting| resting.rest.until)
     }
 
     fn holds(&self, place: u32, holder: &str) -> bool {
@@ -182,12 +180,9 @@ impl Ledger {
     }
 }
 
-impl Resting {
-    /// Whether it has not ended. A refused credential is tried again once it is another one.
-    fn binds(&self, ask: &Ask<'_>) -> bool {
-        let changed = self.rest.kind == RestKind::Denied && self.credentials != ask.credentials;
-        self.rest.until > ask.now && !changed
-    }
+/// Whether the gateway has refused other credentials than those it is now shown.
+fn is_outdated(resting: &Resting, ask: &Ask<'_>) -> bool {
+    resting.gateway == ask.gateway && !resting.concerns(ask.gateway, ask.credentials)
 }
 
 /// Far moments end at the last one that can be told.

@@ -5,7 +5,7 @@
 //!
 //! Invariant: a call is counted, in one atomic step, before it leaves, and stays counted; of any number of processes
 //! together no account sends more calls than its day, its second and its places in flight allow. The state may be lost:
-//! the ledger can be rebuilt from landed attempts, the caches only save calls.
+//! counts and rests can be rebuilt from landed attempts, the caches only save calls.
 
 #[cfg(test)]
 mod conformance;
@@ -28,10 +28,16 @@ use crate::config::pipeline::StateConfig;
 pub struct Ask<'a> {
     /// The account's key in the ledger ([`crate::config::pipeline::Account::key`]).
     pub account: &'a str,
+    /// A digest of the gateway that is asked: what one refuses says nothing about another.
+    pub gateway: &'a str,
     /// A digest of the account's credentials: a rest that a refused credential earned ends when it changes.
     pub credentials: &'a str,
+    /// The endpoint that is asked.
+    pub endpoint: &'a str,
     /// What the calls of a day are counted by: `""` (the account), `endpoint:NAME` or `shop:ID`.
     pub scope: &'a str,
+    /// The run whose call it is: a lost ledger is rebuilt run by run ([`StateStore::raise`]).
+    pub run: &'a str,
     /// The day they count for: Beijing, by the gateway's clock.
     pub day: NaiveDate,
     /// Now, by the store's clock ([`StateStore::now`]).
@@ -76,8 +82,38 @@ pub enum Reserved {
         /// Calls counted today in this scope.
         used: u64,
     },
-    /// The account (or this scope of it) rests.
-    Resting(Rest),
+    /// The account rests, for this call at least.
+    Resting(Resting),
+}
+
+/// A rest, and the calls that it keeps from leaving.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Resting {
+    /// `""`: every call of the account; `endpoint:NAME`: those to an endpoint; `shop:ID`: those counted for a shop.
+    pub scope: String,
+    /// The gateway that said so, as in [`Ask`].
+    #[serde(default)]
+    pub gateway: String,
+    /// The credentials that it was told, as in [`Ask`].
+    pub credentials: String,
+    /// The rest itself.
+    pub rest: Rest,
+}
+
+impl Resting {
+    /// Whether it is about whoever shows these credentials to this gateway. A refusal holds for both alone; that calls are
+    /// used up holds for the key, whose calls are counted together.
+    #[must_use]
+    pub fn concerns(&self, gateway: &str, credentials: &str) -> bool {
+        self.rest.kind == RestKind::Quota || (self.gateway == gateway && self.credentials == credentials)
+    }
+}
+
+/// Whether what holds in a scope ([`Resting::scope`]) holds for a call that is counted in `scope` and goes to `endpoint`.
+#[must_use]
+pub fn covers(holds_in: &str, scope: &str, endpoint: &str) -> bool {
+    let of_endpoint = || holds_in.strip_prefix("endpoint:").is_some_and(|name| name == endpoint);
+    holds_in.is_empty() || holds_in == scope || of_endpoint()
 }
 
 /// Why an account makes no calls.
@@ -157,7 +193,7 @@ pub struct AccountHealth {
     /// Places in flight that are taken or rest.
     pub in_flight: u32,
     /// Rests that have not ended, by scope.
-    pub rests: Vec<(String, Rest)>,
+    pub rests: Vec<Resting>,
 }
 
 /// An answer that may be used again.
@@ -197,11 +233,12 @@ pub trait StateStore: Send + Sync + std::fmt::Debug {
     /// As [`StateStore::reserve`].
     async fn release(&self, holder: &str) -> Result<()>;
 
-    /// Lets an account rest, in one scope (`""`: in all).
+    /// Lets an account rest. The last word about a scope counts, of each kind and, where it is a refusal, of each gateway:
+    /// one that has ended ends the rest before it.
     ///
     /// # Errors
     /// As [`StateStore::reserve`].
-    async fn rest(&self, account: &str, credentials: &str, scope: &str, rest: &Rest) -> Result<()>;
+    async fn rest(&self, account: &str, resting: &Resting) -> Result<()>;
 
     /// Ends all rests of an account and brings it back to its full rate.
     ///
@@ -209,13 +246,17 @@ pub trait StateStore: Send + Sync + std::fmt::Debug {
     /// As [`StateStore::reserve`].
     async fn wake(&self, account: &str) -> Result<()>;
 
-    /// Raises a count to at least `counted.calls`: the ledger is rebuilt from landed attempts.
+    /// Rebuilds one run's part of a count from its landed attempts: the part becomes at least `counted.calls`, and the count
+    /// grows by what it lacked. Gives whether it lacked any: a state that has counted the run's calls was not lost since.
+    ///
+    /// Runs add up, and none is added twice: not by another start, lake address, process or machine, nor after
+    /// [`StateStore::correct`].
     ///
     /// # Errors
     /// As [`StateStore::reserve`].
-    async fn raise(&self, counted: &Counted) -> Result<()>;
+    async fn raise(&self, counted: &Counted, run: &str) -> Result<bool>;
 
-    /// Sets a count: another program uses the same key.
+    /// Sets a count: another program uses the same key. What runs have counted of it stays known as counted.
     ///
     /// # Errors
     /// As [`StateStore::reserve`].
@@ -245,6 +286,13 @@ pub trait StateStore: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// As [`StateStore::reserve`].
     async fn cache(&self, key: &str, cached: &Cached) -> Result<()>;
+
+    /// Takes a key until then, unless it is taken; whether the caller has got it. Of many who ask at once one gets it.
+    /// Keys are those of [`StateStore::cached`], which shows whether one is taken.
+    ///
+    /// # Errors
+    /// As [`StateStore::reserve`].
+    async fn claim(&self, key: &str, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<bool>;
 }
 
 /// A store that callers share.

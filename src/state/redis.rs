@@ -9,6 +9,7 @@
 //! | `huopan:accounts` | a set: the accounts that were asked for |
 //! | `huopan:account:KEY` | an account's page of the ledger, JSON |
 //! | `huopan:counts:DAY` | a hash: `["KEY","SCOPE"]` → calls; expires |
+//! | `huopan:counts:DAY:runs` | a hash: `["KEY","SCOPE","RUN"]` → one run's part of them; expires |
 //! | `huopan:answer:KEY` | an answer: eight bytes of microseconds until it expires, then its bytes; expires |
 //!
 //! Invariant: no message holds the address's user or password, and with `rediss://` nothing is said to a server whose
@@ -29,7 +30,7 @@ use crate::base::{Error, Kind, Result};
 use crate::config::pipeline::RedisConfig;
 
 use super::ledger::Ledger;
-use super::{AccountHealth, Ask, COUNTS_KEPT_DAYS, Cached, Counted, Reserved, Rest, Settle, StateStore};
+use super::{AccountHealth, Ask, COUNTS_KEPT_DAYS, Cached, Counted, Reserved, Resting, Settle, StateStore};
 
 /// The version of the keys above.
 const VERSION: u32 = 1;
@@ -43,7 +44,8 @@ const ATTEMPTS: u32 = 200;
 const PAUSE_MOST: u64 = 20_000;
 const COUNTS_KEPT_SECONDS: i64 = COUNTS_KEPT_DAYS as i64 * 86_400;
 
-/// Writes an account's page and a count if both are as they were; else gives what they are.
+/// Writes an account's page and a count, with the part of the run that it grew by, if both are as they were; else gives
+/// what they are.
 const CHANGE: &str = "
 local document = redis.call('GET', KEYS[1]) or ''
 local calls = ''
@@ -56,16 +58,21 @@ end
 if calls ~= ARGV[6] then
     redis.call('HSET', KEYS[3], ARGV[4], ARGV[6])
     redis.call('EXPIRE', KEYS[3], ARGV[7])
+    redis.call('HINCRBY', KEYS[4], ARGV[8], 1)
+    redis.call('EXPIRE', KEYS[4], ARGV[7])
 end
 return false
 ";
-/// Raises a count.
+/// Raises a run's part of a count, and the count by what the part lacked.
 const RAISE: &str = "
-local calls = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '-1')
-if tonumber(ARGV[2]) > calls then
-    redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-    redis.call('EXPIRE', KEYS[1], ARGV[3])
-end
+local part = tonumber(redis.call('HGET', KEYS[2], ARGV[2]) or '0')
+local lacking = tonumber(ARGV[3]) - part
+if lacking <= 0 then return 0 end
+redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
+redis.call('EXPIRE', KEYS[2], ARGV[4])
+redis.call('HINCRBY', KEYS[1], ARGV[1], lacking)
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+return 1
 ";
 
 /// A Redis server.
@@ -104,6 +111,7 @@ impl Request<'_> {
 struct Scope<'a> {
     day: NaiveDate,
     name: &'a str,
+    run: &'a str,
 }
 
 impl Redis {
@@ -164,7 +172,9 @@ impl Redis {
     ) -> Result<T> {
         let page = page(account);
         let counts = scope.map_or_else(|| "huopan:counts".to_owned(), |scope| counts(scope.day));
-        let field = scope.map_or_else(|| Ok(String::new()), |scope| field(account, scope.name))?;
+        let parts = parts_of(&counts);
+        let field = scope.map_or_else(|| Ok(String::new()), |scope| field(&(account, scope.name)))?;
+        let part = scope.map_or_else(|| Ok(String::new()), |scope| self::field(&(account, scope.name, scope.run)))?;
         let _turn = self.turn.lock().await;
         let mut read = redis::pipe();
         read.get(&page).hget(&counts, &field);
@@ -181,9 +191,9 @@ impl Redis {
                 return Ok(decided);
             }
             let mut change = redis::cmd("EVAL");
-            change.arg(CHANGE).arg(3).arg(&page).arg("huopan:accounts").arg(&counts);
+            change.arg(CHANGE).arg(4).arg(&page).arg("huopan:accounts").arg(&counts).arg(&parts);
             change.arg(&document).arg(&after).arg(account).arg(&field).arg(&calls).arg(&calls_after);
-            let now: Option<(String, String)> = self.ask(change.arg(COUNTS_KEPT_SECONDS)).await?;
+            let now: Option<(String, String)> = self.ask(change.arg(COUNTS_KEPT_SECONDS).arg(&part)).await?;
             let Some(now) = now else { return Ok(decided) };
             (document, calls) = now;
             let pause = rand::random_range(0..=(100_u64 << attempt.min(8)).min(PAUSE_MOST));
@@ -206,7 +216,7 @@ impl Redis {
 
     fn damaged(&self, key: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
         Error::storage(format!("key `{key}` of redis at `{}` is damaged", self.server))
-            .with_hint("delete it: today's calls are counted again from landed answers")
+            .with_hint("delete it (counts with their `:runs`): today's calls are counted again from landed answers")
             .caused_by(error)
     }
 }
@@ -220,7 +230,7 @@ impl StateStore for Redis {
     }
 
     async fn reserve(&self, ask: &Ask<'_>) -> Result<Reserved> {
-        let scope = Scope { day: ask.day, name: ask.scope };
+        let scope = Scope { day: ask.day, name: ask.scope, run: ask.run };
         self.decide(ask.account, Some(scope), |ledger, used| match ledger.reserve(used, ask) {
             Reserved::Granted { place, used } => (Reserved::Granted { place, used }, used),
             refused => (refused, used),
@@ -239,23 +249,24 @@ impl StateStore for Redis {
         Ok(())
     }
 
-    async fn rest(&self, account: &str, credentials: &str, scope: &str, rest: &Rest) -> Result<()> {
-        self.change(account, |ledger| ledger.rest(credentials, scope, rest)).await
+    async fn rest(&self, account: &str, resting: &Resting) -> Result<()> {
+        self.change(account, |ledger| ledger.rest(resting)).await
     }
 
     async fn wake(&self, account: &str) -> Result<()> {
         self.change(account, Ledger::wake).await
     }
 
-    async fn raise(&self, counted: &Counted) -> Result<()> {
-        let (key, field) = (counts(counted.day), field(&counted.account, &counted.scope)?);
+    async fn raise(&self, counted: &Counted, run: &str) -> Result<bool> {
+        let Counted { account, scope, day, calls } = counted;
+        let (counts, part) = (counts(*day), field(&(account, scope, run))?);
         let mut raise = redis::cmd("EVAL");
-        raise.arg(RAISE).arg(1).arg(key).arg(field).arg(counted.calls).arg(COUNTS_KEPT_SECONDS);
-        self.ask(&raise).await
+        raise.arg(RAISE).arg(2).arg(&counts).arg(parts_of(&counts));
+        self.ask(raise.arg(field(&(account, scope))?).arg(part).arg(*calls).arg(COUNTS_KEPT_SECONDS)).await
     }
 
     async fn correct(&self, counted: &Counted) -> Result<()> {
-        let (key, field) = (counts(counted.day), field(&counted.account, &counted.scope)?);
+        let (key, field) = (counts(counted.day), field(&(&counted.account, &counted.scope))?);
         let mut set = redis::pipe();
         set.atomic().hset(&key, field, counted.calls).ignore().expire(&key, COUNTS_KEPT_SECONDS).ignore();
         self.send(Request::Many(&set)).await
@@ -299,6 +310,14 @@ impl StateStore for Redis {
         let until = cached.expires_at.timestamp_millis().saturating_add(1);
         self.ask(redis::cmd("SET").arg(answer(key)).arg(stored).arg("PXAT").arg(until)).await
     }
+
+    async fn claim(&self, key: &str, _: DateTime<Utc>, until: DateTime<Utc>) -> Result<bool> {
+        let stored = until.timestamp_micros().to_be_bytes().to_vec();
+        let mut set = redis::cmd("SET");
+        // A connection that is lost may have been heard: then the key is taken, and nobody has got it.
+        set.arg(answer(key)).arg(stored).arg("NX").arg("PXAT").arg(until.timestamp_millis().saturating_add(1));
+        Ok(self.ask::<Option<String>>(&set).await?.is_some())
+    }
 }
 
 fn page(account: &str) -> String {
@@ -309,13 +328,18 @@ fn counts(day: NaiveDate) -> String {
     format!("huopan:counts:{day}")
 }
 
+/// Where the runs' parts of a day's counts are.
+fn parts_of(counts: &str) -> String {
+    format!("{counts}:runs")
+}
+
 fn answer(key: &str) -> String {
     format!("huopan:answer:{key}")
 }
 
-/// How a count is named in the hash of its day.
-fn field(account: &str, scope: &str) -> Result<String> {
-    serde_json::to_string(&(account, scope)).map_err(|error| Error::internal("a count has no name").caused_by(error))
+/// How a count is named in the hash of its day: by account and scope; a run's part by the run, too.
+fn field(of: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(of).map_err(|error| Error::internal("a count has no name").caused_by(error))
 }
 
 /// Host and port of an address, which are what messages say of it, and a client that has not connected yet.

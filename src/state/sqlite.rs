@@ -19,7 +19,7 @@ use crate::base::{Clock as _, Error, Result, SystemClock, time::beijing_day};
 
 use self::session::{Failure, Session};
 use super::ledger::Ledger;
-use super::{AccountHealth, Ask, Bounds, COUNTS_KEPT_DAYS, Cached, Counted, Reserved, Rest, Settle, StateStore};
+use super::{AccountHealth, Ask, Bounds, COUNTS_KEPT_DAYS, Cached, Counted, Reserved, Resting, Settle, StateStore};
 
 /// Of so many answers kept, one looks for what has expired.
 const PURGE_EVERY: u64 = 32;
@@ -139,23 +139,33 @@ impl StateStore for Sqlite {
         .await
     }
 
-    async fn rest(&self, account: &str, credentials: &str, scope: &str, rest: &Rest) -> Result<()> {
-        let (credentials, scope, rest) = (credentials.to_owned(), scope.to_owned(), rest.clone());
-        self.change(account, move |ledger| ledger.rest(&credentials, &scope, &rest)).await
+    async fn rest(&self, account: &str, resting: &Resting) -> Result<()> {
+        let resting = resting.clone();
+        self.change(account, move |ledger| ledger.rest(&resting)).await
     }
 
     async fn wake(&self, account: &str) -> Result<()> {
         self.change(account, Ledger::wake).await
     }
 
-    async fn raise(&self, counted: &Counted) -> Result<()> {
-        let counted = counted.clone();
-        self.on_thread(move |session| write_count(session, RAISE, &counted)).await
+    async fn raise(&self, counted: &Counted, run: &str) -> Result<bool> {
+        let (counted, run) = (counted.clone(), run.to_owned());
+        self.atomically(move |session| {
+            let part = count_of_run(session, &counted, &run)?;
+            let lacking = counted.calls.saturating_sub(part);
+            if lacking > 0 {
+                let calls = count(session, &counted)?.saturating_add(lacking);
+                write_count(session, &Counted { calls, ..counted.clone() })?;
+                write_count_of_run(session, &counted, &run)?;
+            }
+            Ok(lacking > 0)
+        })
+        .await
     }
 
     async fn correct(&self, counted: &Counted) -> Result<()> {
         let counted = counted.clone();
-        self.on_thread(move |session| write_count(session, SET, &counted)).await
+        self.on_thread(move |session| write_count(session, &counted)).await
     }
 
     async fn counts(&self, day: NaiveDate) -> Result<Vec<Counted>> {
@@ -195,8 +205,20 @@ impl StateStore for Sqlite {
             if kept.is_multiple_of(PURGE_EVERY) {
                 purge(session, SystemClock.now())?;
             }
-            let sql = "INSERT OR REPLACE INTO answers (key, expires_at, value) VALUES (?, ?, ?)";
-            session.execute(sql, params![key, cached.expires_at.timestamp_micros(), &cached.value[..]])
+            write_answer(session, &key, &cached)
+        })
+        .await
+    }
+
+    async fn claim(&self, key: &str, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<bool> {
+        let key = key.to_owned();
+        self.atomically(move |session| {
+            let sql = "SELECT 1 FROM answers WHERE key = ? AND expires_at > ?";
+            let taken = session.row(sql, params![key, now.timestamp_micros()], |row| row.get::<_, i64>(0))?.is_some();
+            if !taken {
+                write_answer(session, &key, &Cached { value: bytes::Bytes::new(), expires_at: until })?;
+            }
+            Ok(!taken)
         })
         .await
     }
@@ -205,8 +227,11 @@ impl StateStore for Sqlite {
 /// A call that wants to leave, as it goes to the thread.
 struct OwnedAsk {
     account: String,
+    gateway: String,
     credentials: String,
+    endpoint: String,
     scope: String,
+    run: String,
     day: NaiveDate,
     now: DateTime<Utc>,
     bounds: Bounds,
@@ -216,33 +241,31 @@ struct OwnedAsk {
 
 impl OwnedAsk {
     fn new(ask: &Ask<'_>) -> Self {
-        let Ask { account, credentials, scope, day, now, bounds, holder, held } = *ask;
-        let [account, credentials, scope, holder] = [account, credentials, scope, holder].map(str::to_owned);
-        Self { account, credentials, scope, day, now, bounds, holder, held }
+        let Ask { account, gateway, credentials, endpoint, scope, run, day, now, bounds, holder, held } = *ask;
+        let owned = [account, gateway, credentials, endpoint, scope, run, holder].map(str::to_owned);
+        let [account, gateway, credentials, endpoint, scope, run, holder] = owned;
+        Self { account, gateway, credentials, endpoint, scope, run, day, now, bounds, holder, held }
     }
 
     fn borrow(&self) -> Ask<'_> {
-        let Self { account, credentials, scope, day, now, bounds, holder, held } = self;
-        Ask { account, credentials, scope, day: *day, now: *now, bounds: *bounds, holder, held: *held }
+        let Self { account, gateway, credentials, endpoint, scope, run, day, now, bounds, holder, held } = self;
+        let (day, now, bounds, held) = (*day, *now, *bounds, *held);
+        Ask { account, gateway, credentials, endpoint, scope, run, day, now, bounds, holder, held }
     }
 }
-
-/// Sets a count.
-const SET: &str = "INSERT OR REPLACE INTO counts (day, account, scope, calls) VALUES (?, ?, ?, ?)";
-/// Raises a count.
-const RAISE: &str = "INSERT INTO counts (day, account, scope, calls) VALUES (?, ?, ?, ?)
-    ON CONFLICT (day, account, scope) DO UPDATE SET calls = max(calls, excluded.calls)";
 
 /// Decides about one call, inside a transaction.
 fn reserve(session: &mut Session<'_>, ask: &Ask<'_>) -> Result<Reserved, Failure> {
     let (mut ledger, before) = read_ledger(session, ask.account)?;
-    let sql = "SELECT calls FROM counts WHERE day = ? AND account = ? AND scope = ?";
-    let used = session.row(sql, params![ask.day.to_string(), ask.account, ask.scope], |row| row.get(0))?;
-    let reserved = ledger.reserve(used.map_or(0, unsigned), ask);
+    let (account, scope) = (ask.account.to_owned(), ask.scope.to_owned());
+    let mut counted = Counted { account, scope, day: ask.day, calls: 0 };
+    let reserved = ledger.reserve(count(session, &counted)?, ask);
     write_ledger(session, ask.account, &ledger, &before)?;
     if let (Reserved::Granted { used, .. }, None) = (&reserved, ask.held) {
-        let (account, scope) = (ask.account.to_owned(), ask.scope.to_owned());
-        write_count(session, SET, &Counted { account, scope, day: ask.day, calls: *used })?;
+        counted.calls = *used;
+        write_count(session, &counted)?;
+        counted.calls = count_of_run(session, &counted, ask.run)? + 1;
+        write_count_of_run(session, &counted, ask.run)?;
     }
     Ok(reserved)
 }
@@ -266,9 +289,34 @@ fn documents(session: &mut Session<'_>) -> Result<Vec<(String, String)>, Failure
     session.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-fn write_count(session: &mut Session<'_>, sql: &'static str, counted: &Counted) -> Result<(), Failure> {
-    let calls = i64::try_from(counted.calls).unwrap_or(i64::MAX);
-    session.execute(sql, params![counted.day.to_string(), counted.account, counted.scope, calls])
+/// The calls that are counted, whatever `counted` says.
+fn count(session: &mut Session<'_>, of: &Counted) -> Result<u64, Failure> {
+    let sql = "SELECT calls FROM counts WHERE day = ? AND account = ? AND scope = ?";
+    let calls = session.row(sql, params![of.day.to_string(), of.account, of.scope], |row| row.get(0))?;
+    Ok(calls.map_or(0, unsigned))
+}
+
+/// … and one run's part of them.
+fn count_of_run(session: &mut Session<'_>, of: &Counted, run: &str) -> Result<u64, Failure> {
+    let sql = "SELECT calls FROM counts_of_runs WHERE day = ? AND account = ? AND scope = ? AND run = ?";
+    let calls = session.row(sql, params![of.day.to_string(), of.account, of.scope, run], |row| row.get(0))?;
+    Ok(calls.map_or(0, unsigned))
+}
+
+fn write_count(session: &mut Session<'_>, counted: &Counted) -> Result<(), Failure> {
+    let sql = "INSERT OR REPLACE INTO counts (day, account, scope, calls) VALUES (?, ?, ?, ?)";
+    session.execute(sql, params![counted.day.to_string(), counted.account, counted.scope, signed(counted.calls)])
+}
+
+fn write_count_of_run(session: &mut Session<'_>, counted: &Counted, run: &str) -> Result<(), Failure> {
+    let sql = "INSERT OR REPLACE INTO counts_of_runs (day, account, scope, run, calls) VALUES (?, ?, ?, ?, ?)";
+    let Counted { account, scope, day, calls } = counted;
+    session.execute(sql, params![day.to_string(), account, scope, run, signed(*calls)])
+}
+
+fn write_answer(session: &mut Session<'_>, key: &str, cached: &Cached) -> Result<(), Failure> {
+    let sql = "INSERT OR REPLACE INTO answers (key, expires_at, value) VALUES (?, ?, ?)";
+    session.execute(sql, params![key, cached.expires_at.timestamp_micros(), &cached.value[..]])
 }
 
 /// Drops some of the answers that expired, and the counts of days long past.
@@ -276,7 +324,12 @@ fn purge(session: &mut Session<'_>, now: DateTime<Utc>) -> Result<(), Failure> {
     let sql = "DELETE FROM answers WHERE key IN (SELECT key FROM answers WHERE expires_at <= ? LIMIT ?)";
     session.execute(sql, params![now.timestamp_micros(), PURGED_MOST])?;
     let oldest = beijing_day(now) - TimeDelta::days(COUNTS_KEPT_DAYS.into());
-    session.execute("DELETE FROM counts WHERE day < ?", [oldest.to_string()])
+    session.execute("DELETE FROM counts WHERE day < ?", [oldest.to_string()])?;
+    session.execute("DELETE FROM counts_of_runs WHERE day < ?", [oldest.to_string()])
+}
+
+fn signed(calls: u64) -> i64 {
+    i64::try_from(calls).unwrap_or(i64::MAX)
 }
 
 /// Counts are never negative.

@@ -169,6 +169,46 @@ async fn quota_near_its_end_is_told_at_80_and_95_percent_and_when_it_ends() {
 }
 
 #[tokio::test]
+async fn how_much_is_used_is_told_once_a_day_whoever_used_it() {
+    let bench = Bench::new(Options { shop_sizes: vec![60], ..quick() }, "").await;
+    let set = async |calls: &str| {
+        let arguments = ["accounts", "set", "main", "--calls", calls, "--pipeline", "pipeline.toml"];
+        let env = [("SECRET", "sim-secret"), ("ALERT_URL", &*bench.url)];
+        assert_eq!(huopan_with(bench.place.path(), &arguments, &env).await.code, 0);
+    };
+    let run = async |pipeline: &str| {
+        let env = [("SECRET", "sim-secret"), ("ALERT_URL", &*bench.url)];
+        let arguments = ["run", pipeline, "--refresh"];
+        let ended = huopan_with(bench.place.path(), &arguments, &env).await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+        (bench.receiver.told(), ended.stderr.matches("of its calls of the day").count())
+    };
+    // Another program has passed the mark of 80 % of 3000.
+    set("2500").await;
+    // A pipeline that tells nobody says so in its log, and takes nothing from those that tell.
+    let text = std::fs::read_to_string(&bench.file).unwrap().replace("name = \"test\"", "name = \"quiet\"");
+    bench.place.write("quiet.toml", text.split("[[alerts]]").next().unwrap());
+    assert_eq!(run("quiet.toml").await, (vec![], 1));
+    let (told, said) = run("pipeline.toml").await;
+    assert_eq!((told.len(), said), (1, 1), "{told:?}");
+    assert!(told[0].contains("80 % of its calls of the day (250") && told[0].ends_with(" of 3000)"), "{told:?}");
+    for pipeline in ["pipeline.toml", "pipeline.toml", "quiet.toml"] {
+        assert_eq!(run(pipeline).await, (vec![], 0), "it was told");
+    }
+    // Nor is a receiver told twice because two pipelines name it.
+    let text = std::fs::read_to_string(&bench.file).unwrap().replace("name = \"test\"", "name = \"third\"");
+    bench.place.write("third.toml", text);
+    assert_eq!(run("third.toml").await, (vec![], 1));
+    // What was said was wrong, and the mark is passed once more.
+    set("2399").await;
+    assert_eq!(run("pipeline.toml").await, (vec![], 0), "on the same day");
+    set("2900").await;
+    let (told, said) = run("pipeline.toml").await;
+    assert_eq!((told.len(), said), (1, 1), "{told:?}");
+    assert!(told[0].contains("95 % of its calls of the day (2901 of 3000)"), "{told:?}");
+}
+
+#[tokio::test]
 async fn a_refused_start_and_a_block_are_told_as_quota() {
     let bench = Bench::new(Options { shop_sizes: vec![500], ..quick() }, "").await;
     bench.change("calls_per_day = 3000", "calls_per_day = 5");
@@ -208,4 +248,43 @@ async fn what_keeps_a_run_from_starting_is_told_too() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].starts_with("failed: nothing is published: ") && told[0].contains("state.sqlite"), "{told:?}");
     assert_eq!(bench.sim.stats().calls, 0);
+}
+
+#[tokio::test]
+async fn captured_files_tell_each_day_that_they_publish_and_the_one_that_fails() {
+    let (place, receiver) = (Place::new(), Receiver::default());
+    let url = receiver.start().await;
+    place.write(
+        "pipeline.toml",
+        format!(
+            "name = \"test\"\ngateway = \"portals\"\n[files]\npaths = [\"a.jsonl\"]\nanswer = \"/answer\"\n\
+             fetched_at = \"/fetched_at\"\nshop_id = \"/shop_id\"\ndt_from = \"fetched_at\"\n[lake]\nurl = \"lake\"\n\
+             [[alerts]]\nname = \"ops\"\nkind = \"webhook\"\nurl = \"env:ALERT_URL\"\n{ALL}\n"
+        ),
+    );
+    let line = |day: u32, id: i64| {
+        let items = serde_json::json!({"items": {"item": [{"item_id": id, "price": "3.50", "moq": "2件"}]}});
+        let answer = serde_json::json!({"seller_items_list_get_response": items});
+        serde_json::json!({"answer": answer, "shop_id": "b2b-1", "fetched_at": format!("2026-11-{day} 23:30:00")})
+    };
+    let lines = [line(18, 712_757_874_907), line(19, 712_757_874_908), line(20, 712_757_874_909)];
+    place.write("a.jsonl", lines.map(|line| format!("{line}\n")).concat());
+    let env = [("ALERT_URL", &*url)];
+    huopan_with(place.path(), &["run", "pipeline.toml"], &env).await;
+    let published = |told: &[String]| {
+        let texts = told.iter().filter(|told| told.starts_with("published: "));
+        texts.map(|text| text["published: ".len()..].split(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(published(&receiver.told()), ["2026-11-18", "2026-11-19", "2026-11-20"]);
+    // The second day's files cannot be written: the first stays told, the third is not begun.
+    std::fs::remove_dir_all(place.lake().join("offers/dt=2026-11-19")).unwrap();
+    place.write("lake/offers/dt=2026-11-19", "");
+    let ended = huopan_with(place.path(), &["run", "pipeline.toml"], &env).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stdout.starts_with("2026-11-18: published as number "), "{ended:?}");
+    let told = receiver.told();
+    assert_eq!(published(&told), ["2026-11-18"]);
+    let failed: Vec<_> = told.iter().filter(|told| told.starts_with("failed: ")).collect();
+    assert_eq!(failed.len(), 1, "{told:?}");
+    assert!(failed[0].starts_with("failed: 2026-11-19 stays as it was published before: "), "{told:?}");
 }

@@ -5,7 +5,7 @@
 use huopan::sim::{self, Gateway, Options, Sim};
 use serde_json::Value;
 
-use crate::support::{Ended, Place, day, huopan, huopan_with, publish, quick};
+use crate::support::{Ended, Place, day, ended, huopan, huopan_with, publish, quick, spawn_as_is};
 
 /// A pipeline in which nothing is wrong.
 const RIGHT: &str = r#"name    = "nightly"
@@ -433,20 +433,108 @@ async fn every_command_has_examples() {
 async fn stdout_is_data_and_logs_are_json_lines_where_stderr_is_no_terminal() {
     let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
     place.shops(&sim, Gateway::Portals);
-    let ended = huopan(place.path(), &["-vv", "run", "pipeline.toml", "--dt", "2026-11-20", "--json"]).await;
-    assert_eq!(ended.code, 0, "{ended:?}");
-    let _: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert!(ended.stderr.lines().count() > 5, "{}", ended.stderr);
-    for line in ended.stderr.lines() {
-        let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        assert!(event["level"].is_string() && event["fields"]["message"].is_string(), "{line}");
-        assert_eq!(line.matches("\"message\":").count(), 1, "a field hides the message: {line}");
-    }
+    let run = ["-vv", "run", "pipeline.toml", "--dt", "2026-11-20", "--json"];
+    let ran = ended(spawn_as_is(place.path(), &run, &SECRET)).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let _: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert!(events(&ran.stderr).len() > 5, "{}", ran.stderr);
     let ended =
         huopan(place.path(), &["--log", "text", "-v", "run", "pipeline.toml", "--dt", "2026-11-20", "--refresh"]).await;
     assert!(ended.stderr.lines().all(|line| !line.starts_with('{')) && !ended.stderr.is_empty(), "{}", ended.stderr);
     let quiet = huopan(place.path(), &["-q", "run", "pipeline.toml", "--dt", "2026-11-20", "--refresh"]).await;
     assert_eq!(quiet.stderr, "");
+}
+
+const SECRET: [(&str, &str); 1] = [("SECRET", "sim-secret")];
+
+/// Every line of stderr as an event of the log.
+fn events(stderr: &str) -> Vec<Value> {
+    let event = |line: &str| {
+        let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(["timestamp", "level", "target"].iter().all(|name| event[name].is_string()), "{line}");
+        assert!(event["fields"]["message"].is_string(), "{line}");
+        assert_eq!(line.matches("\"message\":").count(), 1, "a field hides the message: {line}");
+        event
+    };
+    stderr.lines().map(event).collect()
+}
+
+#[tokio::test]
+async fn everything_on_stderr_is_json_lines_where_logs_are() {
+    let place = Place::new();
+    place.write("p.toml", RIGHT.replace("gateway =", "gatway  =").replace("\nurl = \"lake\"", "\nurl = 7"));
+    place.write("lake", "a file");
+    // A configuration has a line for each problem; others one for all.
+    for (arguments, code, messages) in [
+        (&["check", "p.toml"][..], 1, &["unknown key `gatway`", "`url` must be"][..]),
+        (&["runs", "--lake", "nosuch"], 1, &["there is no lake at `nosuch`"]),
+        (&["sql", "-c", "select 1", "--lake", "lake"], 1, &["there is no lake at `lake`"]),
+        (&["run"], 2, &["the following required arguments were not provided"]),
+        (&["nonsense"], 2, &["unrecognized subcommand 'nonsense'"]),
+    ] {
+        for log in [&[][..], &["--log", "json"], &["--log=json"]] {
+            let ended = ended(spawn_as_is(place.path(), &[log, arguments].concat(), &GOOD)).await;
+            assert_eq!((ended.code, ended.stdout.as_str()), (code, ""), "{arguments:?}");
+            let events = events(&ended.stderr);
+            assert_eq!(events.len(), messages.len(), "{ended:?}");
+            for (event, message) in events.iter().zip(messages) {
+                assert!(event["fields"]["message"].as_str().unwrap().starts_with(message), "{event}");
+                assert_eq!((&event["level"], &event["fields"]["exit_code"]), (&"ERROR".into(), &code.into()));
+            }
+        }
+        let text = ended(spawn_as_is(place.path(), &[&["--log", "text"], arguments].concat(), &GOOD)).await;
+        assert!(text.stderr.starts_with("error: "), "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_to_people_is_an_event_too_unless_they_asked_for_quiet() {
+    let (sim, place) = (sim::start(Options { shop_sizes: vec![200], ..quick() }).await.unwrap(), Place::new());
+    place.shops(&sim, Gateway::Portals);
+    let run = ["run", "pipeline.toml", "--dt", "2026-11-20"];
+    let land = ended(spawn_as_is(place.path(), &[&run[..], &["--until", "land"]].concat(), &SECRET)).await;
+    assert_eq!((land.code, land.stderr.as_str()), (0, ""));
+    let says = "going on with the run of 2026-11-20: ";
+    let again = ended(spawn_as_is(place.path(), &[&run[..], &["--until", "land"]].concat(), &SECRET)).await;
+    let events = events(&again.stderr);
+    assert_eq!((events.len(), &events[0]["level"]), (1, &"INFO".into()), "{again:?}");
+    assert!(events[0]["fields"]["message"].as_str().unwrap().starts_with(says), "{again:?}");
+    let quiet = ended(spawn_as_is(place.path(), &[&run[..], &["-q"]].concat(), &SECRET)).await;
+    assert_eq!((quiet.code, quiet.stderr.as_str()), (0, ""), "{quiet:?}");
+}
+
+#[tokio::test]
+async fn a_command_that_was_asked_for_json_and_fails_prints_json_that_says_so() {
+    let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
+    place.shops(&sim, Gateway::Portals);
+    place.write("wrong.toml", RIGHT.replace("gateway =", "gatway  ="));
+    let secret = |secret| [("SECRET", secret), ("GOOD", "s3cr3t-Hunter2")];
+    for (arguments, kind, message) in [
+        (&["run", "pipeline.toml", "--dt", "2026-11-20"][..], "denied", "gateway `portals` refuses account `main`"),
+        (&["run", "wrong.toml"], "config", "1 problem in `wrong.toml`"),
+        (&["run", "nosuch.toml"], "config", "1 problem in the configuration"),
+        (&["plan", "wrong.toml"], "config", "1 problem in `wrong.toml`"),
+        (&["doctor", "wrong.toml"], "config", "1 problem in `wrong.toml`"),
+        (&["accounts", "wrong.toml"], "config", "1 problem in `wrong.toml`"),
+        (&["explain", "1", "--lake", "nosuch"], "config", "there is no lake at `nosuch`"),
+        (&["runs", "show", "0198", "--lake", "nosuch"], "config", "there is no lake at `nosuch`"),
+        (&["runs", "abandon", "0198", "--lake", "nosuch"], "config", "a run is given up for its pipeline"),
+        (&["gateways", "check", "nosuch", "--sample", "x"], "config", ""),
+    ] {
+        let ended = huopan_with(place.path(), &[arguments, &["--json"]].concat(), &secret("not-the-secret")).await;
+        let said: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+        assert_eq!((ended.code, &said["exit_code"], &said["outcome"]), (1, &1.into(), &"failed".into()), "{said}");
+        assert_eq!(said["error"]["kind"], kind, "{said}");
+        assert!(said["error"]["message"].as_str().unwrap().starts_with(message), "{said}");
+        assert_eq!(said["publications"].is_array(), arguments[0] == "run", "{said}");
+        let problems = said["error"]["problems"].as_array().unwrap();
+        assert_eq!(
+            problems.len(),
+            usize::from(said["error"]["message"].as_str().unwrap().starts_with("1 problem")),
+            "{said}"
+        );
+        assert!(ended.stderr.starts_with("error: "), "people are told on stderr as ever: {ended:?}");
+    }
 }
 
 #[tokio::test]

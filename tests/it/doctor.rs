@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use huopan::base::{Clock as _, Kind, SystemClock};
 use huopan::config::Pipeline;
+use huopan::extract::Fingerprint;
 use huopan::extract::progress::Silent;
 use huopan::run::Surroundings;
 use huopan::run::doctor::{Calls, Check, Options as DoctorOptions, Status, doctor, exit_code};
 use huopan::sim::{self, Gateway, Key, Options, Sim};
-use huopan::state::{self, Counted, Rest, RestKind, State};
+use huopan::state::{self, Counted, Rest, RestKind, Resting, State};
 use regex::Regex;
 use tokio_util::sync::CancellationToken;
 
@@ -179,7 +180,7 @@ async fn a_wrong_secret_costs_one_call() {
     assert_eq!(examined.all("permission"), Vec::<&Check>::new());
     assert_eq!(asked(&sim).into_values().sum::<usize>(), 1);
     let health = open(&pipeline).await.accounts(SystemClock.now()).await.unwrap();
-    assert_eq!(health[0].rests[0].1.kind, RestKind::Denied, "it rests as after a run");
+    assert_eq!(health[0].rests[0].rest.kind, RestKind::Denied, "it rests as after a run");
 }
 
 #[tokio::test]
@@ -406,7 +407,9 @@ async fn a_damaged_state_file_counts_no_calls() {
 async fn let_rest(pipeline: &Pipeline, kind: RestKind) {
     let until = SystemClock.now() + chrono::TimeDelta::hours(1);
     let rest = Rest { kind, until, reason: "`10003` no permission".into() };
-    open(pipeline).await.rest("sim-app", "whose", "", &rest).await.unwrap();
+    let Fingerprint { gateway, credentials } = Fingerprint::new(&pipeline.gateway, &pipeline.accounts[0]);
+    let resting = Resting { scope: String::new(), gateway, credentials, rest };
+    open(pipeline).await.rest("sim-app", &resting).await.unwrap();
 }
 
 #[tokio::test]
@@ -431,7 +434,7 @@ async fn an_account_that_was_refused_goes_on_resting_when_nobody_answers() {
     assert_eq!(examined.endpoint("shop").status, Status::Warning);
     let rests = open(&pipeline).await.accounts(SystemClock.now()).await.unwrap()[0].rests.clone();
     assert_eq!(rests.len(), 1);
-    assert_eq!(rests[0].1.reason, "`10003` no permission");
+    assert_eq!(rests[0].rest.reason, "`10003` no permission");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod faults;
 mod files;
 mod kills;
 mod layers;
+mod ledger;
 mod matrix;
 mod nights;
 mod pace;

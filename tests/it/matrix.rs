@@ -9,7 +9,7 @@ use huopan::base::SystemClock;
 use huopan::config::location::Location;
 use huopan::config::{Pipeline, load_pipeline};
 use huopan::extract::progress::Silent;
-use huopan::run::{Options as RunOptions, Outcome, Surroundings, run_on};
+use huopan::run::{Options as RunOptions, Outcome, Surroundings, run_days};
 use huopan::sim::{Gateway, Sim};
 use huopan::store::{Bucket, Store};
 use huopan::transform::contract::Table;
@@ -97,7 +97,8 @@ fn faulty(copy: &Copy, faults: &Arc<Faults>) -> Store {
 async fn start(pipeline: &Pipeline, lake: &Store) -> huopan::base::Result<Outcome> {
     let around =
         Surroundings { clock: Arc::new(SystemClock), progress: &Silent, cancel: CancellationToken::new(), seed: 7 };
-    run_on(pipeline, Some(lake), RunOptions { dt: Some(day(21)), ..RunOptions::default() }, &around).await
+    let options = RunOptions { dt: Some(day(21)), ..RunOptions::default() };
+    run_days(pipeline, Some(lake), options, &around, &mut Vec::new()).await
 }
 
 fn pipeline(copy: &Copy) -> Pipeline {
@@ -207,7 +208,9 @@ async fn a_night_on_a_bucket_survives_a_fault_at_every_operation() {
     let around =
         Surroundings { clock: Arc::new(SystemClock), progress: &Silent, cancel: CancellationToken::new(), seed: 7 };
     let options = RunOptions { dt: Some(day(20)), ..RunOptions::default() };
-    run_on(&support::load(&place.path().join("pipeline.toml")), Some(&lake), options, &around).await.unwrap();
+    run_days(&support::load(&place.path().join("pipeline.toml")), Some(&lake), options, &around, &mut Vec::new())
+        .await
+        .unwrap();
     sim.set_day(day(21));
     matrix(Base::Bucket(server), text, "on a bucket").await;
 }

@@ -248,7 +248,7 @@ async fn a_wait_of_more_than_two_minutes_lets_the_account_rest_as_the_gateway_sa
         assert!(stopped.starts_with("no account has calls left (`main`: blocked until 20"), "{stopped}");
         assert!(attempts.len() <= 4, "{}", attempts.len());
         let accounts = around.state.accounts(before).await.unwrap();
-        let until = accounts[0].rests[0].1.until;
+        let until = accounts[0].rests[0].rest.until;
         let minutes = (until - before).as_seconds_f64() / 60.0;
         assert!((9.9..10.2).contains(&minutes), "{retry_after:?}: {minutes}");
         // The next start asks nothing before.

@@ -268,6 +268,15 @@ async fn an_incremental_night_is_bounded_and_shows_what_listing_all_would_cost()
     assert!(plan["total"]["least"].as_u64().unwrap() <= spent, "{spent} calls: {plan}");
     let all = choices.iter().find(|choice| choice["setting"] == "listing" && choice["value"] == "all").unwrap();
     assert!(spent < all["calls"]["most"].as_u64().unwrap(), "{spent} calls: {all}");
+    assert_eq!(plan["expected"], Value::Null, "no night before was listed by what changed");
+    // The next night may well cost what this one did.
+    clock.days(1);
+    let next = tomorrow.succ_opt().unwrap().to_string();
+    let plan = bench.plan(&["--dt", &next]).await;
+    assert_eq!(plan["expected"], spent, "{plan}");
+    let text = bench.huopan(&["plan", "pipeline.toml", "--dt", &next]).await.stdout;
+    assert!(text.contains(&format!(", {spent} to be expected from the last nights")), "{text}");
+    assert!(text.contains("  expected  done\n") && text.contains(" ~"), "{text}");
 }
 
 #[tokio::test]
@@ -338,19 +347,23 @@ async fn of_a_day_with_an_incomplete_shop_only_its_retry_is_priced() {
     within(&plan, &bench.run("2026-11-20", 3).await);
 }
 
-/// The machine's clock, some days ahead.
+/// The machine's clock, some seconds ahead.
 #[derive(Debug, Default)]
 struct Shifted(AtomicI64);
 
 impl Shifted {
     fn days(&self, days: i64) {
-        self.0.fetch_add(days, Ordering::SeqCst);
+        self.forward(TimeDelta::days(days));
+    }
+
+    fn forward(&self, by: TimeDelta) {
+        self.0.fetch_add(by.num_seconds(), Ordering::SeqCst);
     }
 }
 
 impl Clock for Shifted {
     fn now(&self) -> DateTime<Utc> {
-        SystemClock.now() + TimeDelta::days(self.0.load(Ordering::SeqCst))
+        SystemClock.now() + TimeDelta::seconds(self.0.load(Ordering::SeqCst))
     }
 }
 
@@ -415,6 +428,25 @@ async fn a_run_that_fits_another_day_is_refused_with_that_day_and_begins_on_its_
 }
 
 #[tokio::test]
+async fn a_start_that_is_refused_again_on_the_same_day_buys_no_counts_again() {
+    let (bench, clock) = with_calls(3000, "").await;
+    // At noon in Beijing: the day is not over when counts are too old to stand for the shops.
+    let noon = huopan::base::time::beijing_day(clock.now()).succ_opt().unwrap().and_hms_opt(4, 0, 0).unwrap().and_utc();
+    clock.forward(noon - clock.now());
+    bench.change("calls_per_day = 3000", "calls_per_day = 10");
+    for minutes in [0, 11, 180] {
+        clock.forward(TimeDelta::minutes(minutes));
+        let error = at(&clock, &bench.pipeline(), &Silent).await.unwrap_err();
+        assert_eq!((error.kind(), bench.sim.stats().calls, starts(&bench)), (Kind::Config, 2, 0), "{minutes}: {error}");
+    }
+    // What a listing is held against is asked for again.
+    let needs = needs(&bench);
+    bench.change("calls_per_day = 10", &format!("calls_per_day = {}", 2 + needs));
+    assert!(matches!(at(&clock, &bench.pipeline(), &Silent).await.unwrap(), Outcome::Published(_)));
+    assert_eq!(bench.sim.stats().calls, 2 + needs);
+}
+
+#[tokio::test]
 async fn the_gate_knows_what_the_counts_have_cost() {
     let (bench, clock) = with_calls(3000, "").await;
     let needs = needs(&bench);
@@ -467,7 +499,7 @@ async fn continue_takes_the_stalest_shops_first_stops_cleanly_and_goes_on_under_
     bench.change("calls_per_day = 3000", "calls_per_day = 9");
     let today = huopan::base::time::beijing_day(clock.now());
     let stopped = at(&clock, &bench.pipeline(), &Silent).await.unwrap();
-    let Outcome::Stopped { dt, kind, reason } = stopped else { panic!("{stopped:?}") };
+    let Outcome::Stopped { dt, kind, reason, stands: false } = stopped else { panic!("{stopped:?}") };
     assert_eq!((dt, kind.exit_code(), bench.sim.stats().calls), (today, 75, 9), "{reason}");
     let asked = bench.sim.journal();
     assert!(asked[0].request.contains(&second), "the shop that was never fetched goes first: {asked:?}");

@@ -8,7 +8,7 @@ use huopan::base::time::beijing_day;
 use huopan::base::{Clock, Kind, SystemClock};
 use huopan::config::pipeline::AccountChoice;
 use huopan::extract::progress::Event;
-use huopan::extract::{Note, Progress};
+use huopan::extract::{Attempt, Note, Progress};
 use huopan::sim::{Gateway, Key, Limits, Options, QuotaBlock, QuotaScope, Sim};
 use huopan::state::RestKind;
 
@@ -124,7 +124,7 @@ async fn a_quota_that_the_gateway_ends_in_mid_run_lets_the_account_rest_as_long_
         assert_eq!(said.lines("account `main`").len(), 1, "{:?}", said.lines(""));
         assert_eq!(facts.notes.iter().filter(|note| matches!(note, Note::Blocked { .. })).count(), 1, "{facts:?}");
         let rests = &around.state.accounts(before).await.unwrap()[0].rests;
-        let (rest, until) = (&rests[0].1, rests[0].1.until);
+        let (rest, until) = (&rests[0].rest, rests[0].rest.until);
         assert_eq!((rests.len(), rest.kind), (1, RestKind::Quota));
         if block == QuotaBlock::Day {
             let hours = (until - before).as_seconds_f64() / 3600.0;
@@ -170,10 +170,16 @@ async fn a_denied_account_rests_and_the_other_goes_on_whichever_stands_first() {
         if denied == "first" {
             let facts = facts.unwrap();
             assert!(facts.shops.iter().all(|shop| shop.incomplete_reason.is_none()), "{facts:?}");
-            assert_eq!(said.lines("account `first` is denied").len(), 1, "{:?}", said.lines(""));
-            assert_eq!(said.lines("").len(), 1, "{:?}", said.lines(""));
-            let tried = attempts.iter().filter(|attempt| attempt.record.account == "first").count();
-            assert!((1..=4).contains(&tried), "{tried}");
+            // Each endpoint refuses it once; the calls in flight hear the same.
+            for endpoint in ["count", "listing"] {
+                let of_endpoint = format!("account `first` at endpoint `{endpoint}` is denied");
+                assert_eq!(said.lines(&of_endpoint).len(), 1, "{:?}", said.lines(""));
+                let tried =
+                    |attempt: &&Attempt| (&*attempt.record.account, &*attempt.record.endpoint) == ("first", endpoint);
+                let tried = attempts.iter().filter(tried).count();
+                assert!((1..=4).contains(&tried), "{tried}");
+            }
+            assert_eq!(said.lines("").len(), 2, "{:?}", said.lines(""));
             assert_eq!(attempts.iter().filter(|a| a.record.account == "second").count() as u64, needed);
         } else {
             // Nobody is left who may ask: the user must act, whatever the first one can do tomorrow.
@@ -185,7 +191,11 @@ async fn a_denied_account_rests_and_the_other_goes_on_whichever_stands_first() {
         }
         let health = around.state.accounts(SystemClock.now()).await.unwrap();
         let of = |name: &str| &health.iter().find(|health| health.account.starts_with(name)).unwrap().rests;
-        assert_eq!(of(denied).iter().map(|(_, rest)| rest.kind).collect::<Vec<_>>(), [RestKind::Denied]);
+        let scopes: Vec<&str> = of(denied).iter().map(|resting| resting.scope.as_str()).collect();
+        let refused: &[&str] =
+            if denied == "first" { &["endpoint:count", "endpoint:listing"] } else { &["endpoint:listing"] };
+        assert_eq!(scopes, refused);
+        assert!(of(denied).iter().all(|resting| resting.rest.kind == RestKind::Denied));
         assert!(of(if denied == "first" { "second" } else { "first" }).is_empty());
     }
 }

@@ -166,7 +166,7 @@ async fn on_a_new_machine_with_only_the_lake_no_call_is_made_again_and_no_quota_
     let pipeline = with_quota(other.shops(&sim, Gateway::Portals));
     let told = StopAt::never();
     let outcome = start(&pipeline, RUN, clock.clone(), &told).await.unwrap();
-    let Outcome::Stopped { dt: same, reason, kind } = outcome else { panic!("{outcome:?}") };
+    let Outcome::Stopped { dt: same, reason, kind, stands: false } = outcome else { panic!("{outcome:?}") };
     assert_eq!((same, kind), (dt, Kind::Unavailable));
     assert!(reason.contains("main"), "{reason}");
     assert_eq!(told.resumed(), [(dt, usize::try_from(landed).unwrap())]);
@@ -365,7 +365,9 @@ async fn a_refresh_that_stopped_goes_on_as_one_without_its_flag() {
     published(&pipeline, on(20)).await;
     let calls = sim.stats().calls;
     sim.reset();
-    stopped(&pipeline, RunOptions { refresh: true, ..on(20) }, 3).await;
+    let refresh = RunOptions { refresh: true, ..on(20) };
+    let outcome = start(&pipeline, refresh, Arc::new(SystemClock), &StopAt::page(3)).await.unwrap();
+    assert!(matches!(outcome, Outcome::Stopped { stands: true, .. }), "the day stays as it was: {outcome:?}");
     let report = published(&pipeline, on(20)).await;
     assert!(report.is_complete());
     assert_eq!((report.seq, sim.stats().calls), (3, calls), "published, stopped, published");
@@ -518,6 +520,38 @@ async fn a_shop_named_by_its_address_is_left_alone_when_another_is_retried_and_s
 }
 
 #[tokio::test]
+async fn a_shop_that_is_named_twice_is_listed_once_and_left_alone_by_a_retry() {
+    let (sim, place) = (sim::start(Options { shop_sizes: vec![90], ..quick() }).await.unwrap(), Place::new());
+    let world = sim.world(Gateway::Portals);
+    let (id, url) = (&world.shops[0].shop_id, &world.shops[0].shop_url);
+    let its_calls = (2 + world.shops[0].on_sale.div_ceil(40)).to_string();
+    place.pipeline_file(&sim, Gateway::Portals, &format!("shops = [\"{url}\", \"{id}\", \"b2b-404\"]"));
+    let run = ["run", "pipeline.toml", "--dt", "2026-11-20", "--no-cache"];
+    let first = huopan(place.path(), &run).await;
+    assert_eq!(first.code, 3, "{first:?}");
+    let says = format!("shop `{url}`: it is the shop that the pipeline names `{id}`, too: it is listed once");
+    assert!(first.stderr.contains(&says), "{first:?}");
+    assert_asked_once(&sim);
+    let sql = format!("select shop_id, shop_url, is_complete, calls_used from shops where shop_id = '{id}'");
+    let shops = place.rows(&sql).await;
+    assert_eq!(shops.len(), 1, "{shops:?}");
+    let row = ["shop_id", "shop_url", "is_complete", "calls_used"].map(|column| shops[0][column].as_str());
+    assert_eq!(row, [id, url, "true", &its_calls], "its address, its count and its pages");
+    assert_eq!(place.value("select duplicates from runs").await, "0");
+    // By now the plan knows, too.
+    let plan = huopan(place.path(), &["plan", "pipeline.toml", "--dt", "2026-11-21", "--json"]).await;
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!(
+        (plan["shops"].as_array().unwrap().len(), &plan["shops_named_again"][0]["shop_id"]),
+        (2, &id.as_str().into())
+    );
+    let calls = sim.stats().calls;
+    assert_eq!(huopan(place.path(), &run).await.code, 3);
+    let again = requests(&sim).split_off(usize::try_from(calls).unwrap());
+    assert!(again.iter().all(|request| request.contains("b2b-404")), "{again:?}");
+}
+
+#[tokio::test]
 async fn a_repeated_page_ends_one_start_and_not_those_that_follow() {
     use huopan::sim::{Listings, PageNumbers};
     let options = Options { shop_sizes: vec![90], ..quick() };
@@ -542,4 +576,111 @@ async fn a_day_that_has_not_begun_is_refused() {
     let ended = huopan(place.path(), &["run", "pipeline.toml", "--dt", "2999-01-01"]).await;
     assert_eq!((ended.code, sim.stats().calls), (1, 0));
     assert!(ended.stderr.contains("2999-01-01 has not begun"), "{ended:?}");
+}
+
+/// As an old day, so that nothing but what was written tells of its calls.
+fn old_day() -> NaiveDate {
+    beijing_day(SystemClock.now()).checked_sub_days(chrono::Days::new(10)).unwrap()
+}
+
+#[tokio::test]
+async fn a_run_that_is_given_up_stays_counted_and_is_not_gone_on_with() {
+    let (place, sim, pipeline) = one_by_one(options()).await;
+    let (_, calls) = undisturbed(&sim, 20).await;
+    sim.reset();
+    let dt = old_day();
+    let on = RunOptions { dt: Some(dt), ..RUN };
+    // Killed: it leaves no row, and its calls stand nowhere yet.
+    let progress = StopAt::page(4);
+    let around =
+        Surroundings { clock: Arc::new(SystemClock), progress: &progress, cancel: CancellationToken::new(), seed: 1 };
+    tokio::select! {
+        ended = run(&pipeline, on, &around) => panic!("not killed: {ended:?}"),
+        () = progress.cancel.cancelled() => {}
+    }
+    let open = unfinished(&place.store(), "test").await.unwrap();
+    let run_id = open[0].run_id.to_string();
+    let zone = Zone::new(place.store(), "test", dt);
+    let landed = zone.records(&open[0].run_id).await.unwrap().len();
+    let abandon = ["runs", "abandon", &run_id[..13], "--pipeline", "pipeline.toml"];
+
+    let held = place.store().lock("test", "somebody").await.unwrap();
+    let ended = huopan(place.path(), &abandon).await;
+    assert_eq!(ended.code, 75, "a run at work is not given up: {ended:?}");
+    drop(held);
+    let ended = huopan(place.path(), &["runs", "abandon", "ffff", "--pipeline", "pipeline.toml"]).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));
+    let expected = format!(
+        "error: no unfinished run of pipeline `test` has an id that begins with `ffff`\n\
+         hint: unfinished: `{run_id}` of {dt}\n"
+    );
+    assert_eq!(ended.stderr, expected);
+    let ended = huopan(place.path(), &["runs", "abandon", &run_id, "--lake", "lake"]).await;
+    assert!(ended.code == 1 && ended.stderr.contains("hint: say `--pipeline FILE`"), "{ended:?}");
+
+    let ended = huopan(place.path(), &[&abandon[..], &["--json"]].concat()).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let said: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&said["outcome"], &said["run_id"]), (&"abandoned".into(), &run_id.as_str().into()));
+    assert_eq!(said["landed_answers"], landed);
+    assert_eq!(unfinished(&place.store(), "test").await.unwrap(), []);
+    assert_eq!(zone.records(&open[0].run_id).await.unwrap().len(), landed, "what has landed stays");
+    let rows = place.rows("select status, error, calls_used from runs").await;
+    let row = ["status", "error", "calls_used"].map(|column| rows[0][column].as_str());
+    assert_eq!((rows.len(), row), (1, ["stopped", "abandoned", &landed.to_string()]));
+    assert_eq!(place.value("select count(*) from calls").await, landed.to_string());
+    let ended = huopan(place.path(), &abandon).await;
+    assert!(ended.code == 1 && ended.stderr.ends_with("hint: it has none\n"), "{ended:?}");
+
+    let before = sim.stats().calls;
+    let report = published(&pipeline, on).await;
+    assert_ne!(report.run_id, open[0].run_id);
+    assert_eq!(sim.stats().calls - before, calls, "nothing of it is used again");
+    assert_eq!(place.delta_counts().await, place.counts().await);
+    // The calls stay counted, also where only the lake is left.
+    let other = Place::new();
+    copy(&place.lake(), &other.lake());
+    let pipeline = other.shops(&sim, Gateway::Portals);
+    assert_eq!(attempt(&pipeline, on).await.unwrap(), Outcome::AlreadyPublished { dt });
+    let state = huopan::state::open(&pipeline.state).await.unwrap();
+    let counted = state.counts(beijing_day(SystemClock.now())).await.unwrap();
+    assert_eq!(counted.iter().map(|line| line.calls).sum::<u64>(), u64::try_from(landed).unwrap() + calls);
+}
+
+#[tokio::test]
+async fn a_run_whose_answers_are_damaged_can_be_given_up_and_a_refresh_leaves_the_day_as_it_was() {
+    let (place, sim, pipeline) = one_by_one(options()).await;
+    published(&pipeline, on(20)).await;
+    let before = place.content(day(20)).await;
+    stopped(&pipeline, RunOptions { refresh: true, ..on(20) }, 3).await;
+    let victim = segments(&place.lake()).remove(0);
+    std::fs::write(&victim, b"spoilt").unwrap();
+    let open = unfinished(&place.store(), "test").await.unwrap();
+    let run_id = open[0].run_id.to_string();
+    let ended = huopan(place.path(), &["runs", "abandon", &run_id, "--pipeline", "pipeline.toml"]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    let expected = format!(
+        "run {run_id} of 2026-11-20 is given up: what it has landed is not used again, its calls stay counted; \
+         2026-11-20 stays as it was published before\n"
+    );
+    assert_eq!(ended.stdout, expected);
+    let calls = sim.stats().calls;
+    assert_eq!(attempt(&pipeline, on(20)).await.unwrap(), Outcome::AlreadyPublished { dt: day(20) });
+    assert_eq!((sim.stats().calls, place.content(day(20)).await), (calls, before));
+}
+
+#[tokio::test]
+async fn a_day_that_was_made_good_is_reported_though_the_day_after_it_does_not_begin() {
+    let (place, _sim, pipeline) = one_by_one(options()).await;
+    let today = beijing_day(SystemClock.now());
+    let yesterday = today.pred_opt().unwrap();
+    stopped(&pipeline, RunOptions { dt: Some(yesterday), ..RUN }, 3).await;
+    // Nothing can land today.
+    place.write(&format!("lake/_huopan/landing/test/{today}"), "");
+    let ended = huopan(place.path(), &["run", "pipeline.toml", "--json"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let said: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&said["outcome"], &said["error"]["kind"]), (&"failed".into(), &"storage".into()), "{said}");
+    assert_eq!(said["publications"][0]["dt"], yesterday.to_string());
+    assert!(said["error"]["message"].as_str().unwrap().contains("start.json"), "{said}");
 }

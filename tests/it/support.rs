@@ -293,8 +293,16 @@ pub(crate) async fn huopan_with(folder: &Path, arguments: &[&str], env: &[(&str,
     ended(spawn(folder, arguments, env)).await
 }
 
-/// Starts the built binary with this environment.
+/// Starts the built binary with this environment. What it says to people is asked for as text, unless the arguments
+/// choose otherwise.
 pub(crate) fn spawn(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Child {
+    let chooses = arguments.iter().any(|argument| argument.starts_with("--log"));
+    let text: &[&str] = if chooses { &[] } else { &["--log", "text"] };
+    spawn_as_is(folder, &[text, arguments].concat(), env)
+}
+
+/// Starts the built binary with this environment and nothing else said.
+pub(crate) fn spawn_as_is(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_huopan"))
         .args(arguments)
         .current_dir(folder)

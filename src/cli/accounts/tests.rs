@@ -1,13 +1,24 @@
 use super::*;
 use crate::config::pipeline::{Account, DetailSource};
 use crate::plan::testing::{self, at};
+use crate::state::Rest;
 
 fn ledger() -> Ledger {
     let today = NaiveDate::from_ymd_opt(2026, 11, 21).unwrap();
     let counted =
         |account: &str, scope: &str, calls| Counted { account: account.into(), scope: scope.into(), day: today, calls };
-    let rest = |kind, until: &str, reason: &str| Rest { kind, until: at(until), reason: reason.into() };
-    let health = |account: &str, rate_share, rests: Vec<(String, Rest)>| AccountHealth {
+    let print = named(&pipeline()).remove(1).print.unwrap();
+    let rest = |scope: &str, kind, until: &str, reason: &str| Resting {
+        scope: scope.into(),
+        gateway: print.gateway.clone(),
+        credentials: print.credentials.clone(),
+        rest: Rest { kind, until: at(until), reason: reason.into() },
+    };
+    let elsewhere = Resting {
+        gateway: "another gateway".into(),
+        ..rest("", RestKind::Denied, "2026-11-22T02:03:04Z", "refused elsewhere")
+    };
+    let health = |account: &str, rate_share, rests: Vec<Resting>| AccountHealth {
         account: account.into(),
         rate_share,
         in_flight: 2,
@@ -22,8 +33,9 @@ fn ledger() -> Ledger {
                 "777",
                 1.0,
                 vec![
-                    ("shop:b2b-2".into(), rest(RestKind::Quota, "2026-11-21T16:00:00Z", "code 429: 调用次数超限")),
-                    (String::new(), rest(RestKind::Denied, "2026-11-22T02:03:04Z", "no permission\u{1b}[31m")),
+                    rest("shop:b2b-2", RestKind::Quota, "2026-11-21T16:00:00Z", "code 429: 调用次数超限"),
+                    rest("endpoint:item", RestKind::Denied, "2026-11-22T02:03:04Z", "no permission\u{1b}[31m"),
+                    elsewhere,
                 ],
             ),
         ],
@@ -54,9 +66,9 @@ fn accounts_are_told_with_what_is_left_and_who_rests_until_when() {
                               shop:b2b-2           30     30     0  100 %
   fresh    888      item-get                        0      ?     ?         100 %          0
 
-  rests    scope       until (Beijing)      why     what the gateway said
-  details  shop:b2b-2  2026-11-22 00:00:00  quota   code 429: 调用次数超限
-  details              2026-11-22 10:03:04  denied  no permission [31m
+  rests    scope          until (Beijing)      why     what the gateway said
+  details  shop:b2b-2     2026-11-22 00:00:00  quota   code 429: 调用次数超限
+  details  endpoint:item  2026-11-22 10:03:04  denied  no permission [31m
 
 A denied account is asked again when its credentials change; `huopan accounts wake NAME` does it now.
 ";

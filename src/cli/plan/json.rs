@@ -6,8 +6,11 @@ use chrono::NaiveDate;
 
 use crate::config::Pipeline;
 use crate::plan::price::{
-    AccountPrice, Alternative, Calls, Fits, GatewayPrice, Line, Offers, Price, Start, Subject, SubjectPrice, Survey,
+    AccountPrice, Again, Alternative, Calls, Fits, GatewayPrice, Line, Offers, Price, Start, Subject, SubjectPrice,
+    Survey,
 };
+
+use crate::state::Resting;
 
 use super::gateway;
 
@@ -30,12 +33,15 @@ pub(super) fn document(pipeline: &Pipeline, survey: &Survey, price: &Price) -> s
         "run_id": run_id,
         "probe_calls": survey.probe_calls,
         "total": calls(price.total),
+        "expected": price.expected,
         "seconds": time.as_secs(),
         "fits_least": fits(price.fits_least, price.today),
         "fits_most": price.fits_most.map(|most| fits(most, price.today)),
+        "not_before": price.not_before,
         "endpoints": price.endpoints.iter().map(|of| line(price, of)).collect::<Vec<_>>(),
         "shops": shops.map(|shop| subject(price, shop)).collect::<Vec<_>>(),
         "items": items.map(|items| subject(price, items)),
+        "shops_named_again": price.again.iter().map(again).collect::<Vec<_>>(),
         "gateways": price.gateways.iter().map(gateway_price).collect::<Vec<_>>(),
         "choices": price.alternatives.iter().map(choice).collect::<Vec<_>>(),
     })
@@ -62,6 +68,7 @@ fn line(price: &Price, of: &Line) -> serde_json::Value {
 fn subject(price: &Price, of: &SubjectPrice) -> serde_json::Value {
     let offers_from = match of.offers {
         Offers::Counted(_) => Some("count"),
+        Offers::Earlier(_) => Some("count_earlier_today"),
         Offers::Before(_) => Some("day_before"),
         Offers::Unknown => None,
     };
@@ -69,6 +76,7 @@ fn subject(price: &Price, of: &SubjectPrice) -> serde_json::Value {
         "offers": of.offers.number(),
         "offers_from": offers_from,
         "calls": calls(of.calls),
+        "expected": of.expected,
         "endpoints": of.lines.iter().map(|of| line(price, of)).collect::<Vec<_>>(),
         "done_on": of.done_on,
     });
@@ -81,13 +89,20 @@ fn subject(price: &Price, of: &SubjectPrice) -> serde_json::Value {
     value
 }
 
+fn again(Again { shop, id }: &Again) -> serde_json::Value {
+    serde_json::json!({"shop_id": id, "shop_name": shop.name, "shop_url": shop.url})
+}
+
 fn gateway_price(gateway: &GatewayPrice) -> serde_json::Value {
+    let rest = |Resting { scope, rest, .. }: &Resting| serde_json::json!({"scope": scope, "kind": rest.kind, "until": rest.until, "reason": rest.reason});
     let account = |account: &AccountPrice| {
         serde_json::json!({
             "name": account.name,
             "calls_per_day": account.calls_per_day,
             "left": account.left,
             "takes": account.takes,
+            "counted_with": account.counted_with,
+            "rests": account.rests.iter().map(rest).collect::<Vec<_>>(),
         })
     };
     let cost = gateway.cost.as_ref().map(|cost| {

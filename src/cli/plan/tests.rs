@@ -1,11 +1,12 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::*;
 use crate::base::Money;
 use crate::config::gateway::CallPrice;
-use crate::config::pipeline::Shop;
+use crate::config::pipeline::{DetailSource, Shop};
 use crate::plan::price::AccountQuota;
 use crate::plan::{Known, testing, work};
+use crate::state::{Rest, RestKind, Resting};
 
 fn day(day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 11, day).unwrap()
@@ -23,8 +24,12 @@ fn pipeline() -> Pipeline {
 }
 
 fn survey(pipeline: &Pipeline, counts: &[(usize, u64)], calls_per_day: u64) -> Survey {
-    let account =
-        |name: &str| AccountQuota { name: name.into(), calls_per_day: Some(calls_per_day), ..AccountQuota::default() };
+    let account = |name: &str| AccountQuota {
+        name: name.into(),
+        key: name.into(),
+        calls_per_day: Some(calls_per_day),
+        ..AccountQuota::default()
+    };
     Survey {
         dt: day(20),
         today: day(20),
@@ -33,6 +38,9 @@ fn survey(pipeline: &Pipeline, counts: &[(usize, u64)], calls_per_day: u64) -> S
         known: Known::default(),
         ids_by_url: HashMap::new(),
         counts: counts.iter().copied().collect(),
+        free_counts: HashSet::new(),
+        earlier_counts: HashMap::new(),
+        nights: HashMap::new(),
         answered: Default::default(),
         is_under_way: false,
         probe_calls: 0,
@@ -131,6 +139,36 @@ fn what_does_not_fit_says_what_run_does() {
 }
 
 #[test]
+fn accounts_that_rest_and_keys_that_are_shared_are_told() {
+    let mut pipeline = pipeline();
+    let mut surveyed = survey(&pipeline, &[(0, 7), (1, 4)], 30);
+    let rest = Rest {
+        kind: RestKind::Quota,
+        until: testing::at("2026-11-20T07:30:00Z"),
+        reason: "`429` 限流\u{1b}[2J".into(),
+    };
+    let resting = Resting { scope: String::new(), gateway: String::new(), credentials: String::new(), rest };
+    surveyed.accounts.iter_mut().for_each(|account| account.rests.push(resting.clone()));
+    let text = told(&pipeline, &surveyed);
+    let expected = "
+  rests  scope  until (Beijing)      why    what the gateway said
+  main          2026-11-20 15:30:00  quota  `429` 限流 [2J
+  spare         2026-11-20 15:30:00  quota  `429` 限流 [2J
+
+in all 9 calls · about 9 s at the allowed pace
+it fits into today; NOT BEFORE 2026-11-20 15:30:00 (Beijing): accounts rest until then
+";
+    assert!(text.contains(expected), "{text}");
+    let document = json::document(&pipeline, &surveyed, &price(&pipeline, &surveyed));
+    assert_eq!(document["not_before"], "2026-11-20T07:30:00Z");
+    assert_eq!(document["gateways"][0]["accounts"][1]["rests"][0]["kind"], "quota");
+    let details = DetailSource { gateway: testing::gateway(""), accounts: vec![testing::account("items")] };
+    pipeline.details = Some(details);
+    let text = told(&pipeline, &survey(&pipeline, &[(0, 7), (1, 4)], 30));
+    assert!(text.contains("\n`main` and `items` have one key: their calls are counted together"), "{text}");
+}
+
+#[test]
 fn a_published_day_and_an_unfinished_run_are_named() {
     let pipeline = pipeline();
     let head = |start| head(&pipeline, &Survey { start, ..survey(&pipeline, &[], 30) });
@@ -162,7 +200,14 @@ fn the_document_has_the_same_numbers() {
     assert_eq!((&shop["shop_name"], &shop["shop_id"]), (&"义乌小商品".into(), &serde_json::Value::Null));
     assert_eq!(document["shops"][1]["offers_from"], serde_json::Value::Null);
     assert_eq!(document["fits_most"], serde_json::json!({"when": "today", "day": "2026-11-20"}));
-    let account = serde_json::json!({"name": "main", "calls_per_day": 30, "left": 30, "takes": 12});
+    let account = serde_json::json!({
+        "name": "main",
+        "calls_per_day": 30,
+        "left": 30,
+        "takes": 12,
+        "counted_with": null,
+        "rests": [],
+    });
     assert_eq!(document["gateways"][0]["accounts"][0], account);
     let choice = serde_json::json!({"setting": "details", "value": "off", "calls": exact(0), "is_set": true});
     assert_eq!((&document["choices"][0], &document["items"]), (&choice, &serde_json::Value::Null));

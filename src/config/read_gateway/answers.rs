@@ -6,7 +6,7 @@ use crate::base::money::parse_scaled;
 use crate::config::diagnostics::Problem;
 use crate::config::document::{Entry, Value};
 use crate::config::gateway::{
-    CodeRule, Completeness, ErrorClass, ErrorRules, FieldSource, Mapping, OFFER_FIELDS, SKU_FIELDS, Scale,
+    CodeRule, Completeness, ErrorClass, ErrorRules, FieldSource, Mapping, OFFER_FIELDS, Refuses, SKU_FIELDS, Scale,
 };
 use crate::config::reader::{Section, Text, suggestion};
 
@@ -79,6 +79,8 @@ pub(super) fn errors(root: &mut Section<'_>) -> ErrorRules {
     rules
 }
 
+const REFUSES: &[(&str, Refuses)] = &[("account", Refuses::Account), ("endpoint", Refuses::Endpoint)];
+
 fn codes(section: &Section<'_>) -> BTreeMap<String, CodeRule> {
     let classes = ErrorClass::ALL.map(|class| (class.name(), class));
     let read = |entry: &Entry| {
@@ -87,8 +89,16 @@ fn codes(section: &Section<'_>) -> BTreeMap<String, CodeRule> {
         let class = rule.choice("class", &classes);
         let hint = rule.text("hint").map(|text| text.value.to_owned());
         let wait_seconds = rule.integer("wait_seconds", 0..=86_400).map(i64::unsigned_abs);
+        let refuses = rule.choice("refuses", REFUSES);
+        if let (Some(_), Some(class), Some(given)) = (refuses, class, rule.table.get("refuses"))
+            && class != ErrorClass::Auth
+        {
+            let message = format!("a code of class `{}` refuses neither account nor endpoint", class.name());
+            let problem = Problem::at(&given.node.place, message);
+            section.report.add(problem.help("write `class = \"auth\"`, or remove `refuses`"));
+        }
         rule.finish();
-        Some((entry.key.clone(), CodeRule { class: class?, hint, wait_seconds }))
+        Some((entry.key.clone(), CodeRule { class: class?, hint, wait_seconds, refuses }))
     };
     section.table.entries.iter().filter_map(read).collect()
 }

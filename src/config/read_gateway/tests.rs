@@ -204,6 +204,16 @@ fn what_is_wrong_with_a_definition_is_said_with_what_to_change() {
         "error: `again` is no `class`\n→ one of `retry`, `throttle`, `quota`, `auth`, `param`, `item`, `gone`",
     );
     spoilt(
+        "\"retry\"",
+        "\"retry\", refuses = \"endpoint\"",
+        "error: a code of class `retry` refuses neither account nor endpoint\n→ write `class = \"auth\"`, or remove `refuses`",
+    );
+    spoilt(
+        "\"retry\"",
+        "\"auth\", refuses = \"shop\"",
+        "error: `shop` is no `refuses`\n→ one of `account`, `endpoint`",
+    );
+    spoilt(
         "[sign]",
         "time = \"now\"\n[sign]",
         "error: `now` is no time format\n→ `unix_ms`, `unix_s`, or a pattern like `%Y-%m-%d %H:%M:%S`",

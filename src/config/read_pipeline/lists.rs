@@ -200,28 +200,34 @@ fn shop_by_id(scope: &Scope<'_>, text: Text<'_>) -> Option<Shop> {
     None
 }
 
-/// Shops met so far, to find those listed twice.
+/// Every name of the shops met so far, with its line, to find those listed twice.
 #[derive(Default)]
 struct Seen(BTreeMap<String, usize>);
 
 impl Seen {
-    /// Whether this is the first time; else it is reported.
+    /// Whether this is the first time; else it is reported. Two addresses that lead to one shop are not found here: only
+    /// the gateway knows.
     fn first(&mut self, scope: &Scope<'_>, shop: &Shop, place: &Place) -> bool {
-        let url = shop.url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
-        let Some(key) = shop.id.clone().or(url) else { return true };
-        let line = scope.report.line(place);
-        match self.0.get(&key) {
-            None => {
-                self.0.insert(key, line);
-                true
-            }
-            Some(first) => {
-                let problem = Problem::at(place, format!("the shop `{key}` is listed twice"));
-                scope.report.add(problem.help(format!("it is already in line {first}: remove one")));
-                false
-            }
+        let by_url = shop.url.as_deref().map(|url| (address(url), url.trim_end_matches('/')));
+        let names: Vec<_> = shop.id.as_deref().map(|id| (id.to_owned(), id)).into_iter().chain(by_url).collect();
+        let again = names.iter().find_map(|(key, name)| Some((*name, *self.0.get(key)?)));
+        if let Some((name, first)) = again {
+            let problem = Problem::at(place, format!("the shop `{name}` is listed twice"));
+            scope.report.add(problem.help(format!("it is already in line {first}: remove one")));
+            return false;
         }
+        let line = scope.report.line(place);
+        self.0.extend(names.into_iter().map(|(key, _)| (key, line)));
+        true
     }
+}
+
+/// What of an address leads to a shop: `http` or `https`, a slash at its end and a part behind `#` make no other shop of it.
+fn address(url: &str) -> String {
+    let Ok(mut parsed) = url::Url::parse(url) else { return url.to_owned() };
+    parsed.set_fragment(None);
+    let text = parsed.as_str();
+    text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/').to_owned()
 }
 
 fn shops_of_file(scope: &Scope<'_>, file: Text<'_>, seen: &mut Seen) -> Vec<Shop> {
@@ -239,11 +245,11 @@ fn shops_of_file(scope: &Scope<'_>, file: Text<'_>, seen: &mut Seen) -> Vec<Shop
             continue;
         };
         let Some(mut found) = shop(scope, value) else { continue };
+        let own_url = row.get("url").map(|cell| cell.value).filter(|url| !url.is_empty());
+        found.url = found.url.or(own_url.map(str::to_owned));
         if !seen.first(scope, &found, value.place) || paused {
             continue;
         }
-        let own_url = row.get("url").map(|cell| cell.value).filter(|url| !url.is_empty());
-        found.url = found.url.or(own_url.map(str::to_owned));
         found.name = row.get("name").map(|cell| cell.value.to_owned()).filter(|name| !name.is_empty());
         shops.push(found);
     }

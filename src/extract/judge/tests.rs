@@ -51,6 +51,36 @@ fn every_code_table_of_the_families_is_read() {
 }
 
 #[test]
+fn a_missing_permission_is_told_from_a_wrong_key() {
+    for (code, message, permission) in [
+        ("10003", "无权限调用该接口", true),
+        ("gw.APIACLDecline", "AppKey is not allowed(acl)", true),
+        ("isv.invalid-permission", "Insufficient isv permissions", true),
+        ("10002", "签名错误", false),
+        ("10001", "app_key 无效或无权限", false),
+        ("25", "Invalid signature: permission denied", false),
+        ("9", "Permission denied for unknown app key", false),
+        // No refusal at all, whatever it speaks of.
+        ("1001", "the parameter needs a permission", false),
+    ] {
+        let body = serde_json::json!({"error_response": {"code": code, "msg": message}}).to_string();
+        let Judgement::Fault(fault) = judge_as("listing", &testing::record(200), &body) else { panic!("{code}") };
+        assert_eq!(fault.permission, permission, "{code} {message}: {fault:?}");
+    }
+}
+
+#[test]
+fn what_a_code_refuses_may_be_stated() {
+    let mut gateway = testing::gateway("");
+    let body = r#"{"error_response":{"code":"10002","msg":"无权限"}}"#;
+    for (stated, permission) in [(None, true), (Some(Refuses::Account), false), (Some(Refuses::Endpoint), true)] {
+        gateway.errors.codes.get_mut("10002").unwrap().refuses = stated;
+        let judgement = judge(&gateway, &gateway.endpoints["listing"], &testing::record(200), body.as_bytes());
+        assert!(matches!(judgement, Judgement::Fault(fault) if fault.permission == permission), "{stated:?}");
+    }
+}
+
+#[test]
 fn a_word_of_success_is_not_told_as_the_reason() {
     let body = r#"{"error_code":"0000","error_message":"success","data":null}"#;
     let Judgement::Fault(fault) = judge_as("listing", &testing::record(200), body) else { panic!("it holds no list") };

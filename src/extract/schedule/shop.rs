@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::Gateway;
 use crate::config::gateway::{Endpoint, Paging, TimeFormat};
-use crate::config::pipeline::{FetchDetails, FetchListing};
+use crate::config::pipeline::{FetchDetails, FetchListing, Shop};
 use crate::extract::cover::{Ask, Cover, Failure, Rules, WindowRules};
 use crate::extract::facts::{Listed, ShopFacts};
 use crate::extract::page::{End, Repeated};
@@ -72,6 +72,10 @@ pub(super) struct ShopState<'a> {
     pub(super) details_unanswered: usize,
     pub(super) held: Option<String>,
     pub(super) news: Option<String>,
+    /// It is the same shop as one that was known before it, and is left to that one.
+    pub(super) is_again: bool,
+    /// What else the pipeline calls it.
+    also: Vec<Shop>,
     /// The start of the run by the gateway's clock.
     pub(super) watermark_at: DateTime<Utc>,
     setup: Setup<'a>,
@@ -110,6 +114,8 @@ impl<'a> ShopState<'a> {
             details_unanswered: 0,
             held: None,
             news: None,
+            is_again: false,
+            also: Vec::new(),
             watermark_at: setup.until,
             setup,
             rules,
@@ -146,7 +152,8 @@ impl<'a> ShopState<'a> {
 
     /// The next call about it. While the schedule is gated, only what tells how many calls it needs.
     pub(super) fn next(&mut self, shop: usize, gated: bool, held: &BTreeMap<&'static str, String>) -> Option<Task> {
-        if self.failure.is_some() || self.held.is_some() || self.resolving == Step::InFlight {
+        let over = self.is_again || self.failure.is_some() || self.held.is_some();
+        if over || self.resolving == Step::InFlight {
             return None;
         }
         if self.resolving == Step::ToDo {
@@ -226,18 +233,30 @@ impl<'a> ShopState<'a> {
         known.watermark_at?.checked_sub_signed(self.rules.overlap)
     }
 
-    pub(super) fn resolved(&mut self, outcome: Outcome, earlier: &HashMap<String, i64>) {
+    pub(super) fn resolved(&mut self, outcome: Outcome) {
         self.resolving = Step::Settled;
         match outcome {
-            Outcome::Resolved(id) => {
-                self.calls_used += earlier.get(&id).copied().unwrap_or(0);
-                self.id = Some(id);
-            }
+            Outcome::Resolved(id) => self.id = Some(id),
             Outcome::Refused(reason) | Outcome::Failed(reason) | Outcome::TimedOut(reason) => {
                 self.failure = Some(format!("the shop's address was not resolved: {reason}"));
             }
             _ => self.resolving = Step::ToDo,
         }
+    }
+
+    /// Leaves the shop to the one that was known first; gives what that one takes over: its name, the calls it cost.
+    pub(super) fn leave_to(&mut self, first: &Self) -> (Shop, i64) {
+        let Shop { name, url, id } = &first.work.shop;
+        let called = [name, url, id].into_iter().flatten().next().map_or("?", String::as_str);
+        self.news = Some(format!("it is the shop that the pipeline names `{called}`, too: it is listed once"));
+        self.is_again = true;
+        (self.work.shop.clone(), std::mem::take(&mut self.calls_used))
+    }
+
+    /// Is called otherwise, too; so many calls showed it.
+    pub(super) fn take_over(&mut self, (also, calls): (Shop, i64)) {
+        self.also.push(also);
+        self.calls_used += calls;
     }
 
     pub(super) fn counted(&mut self, outcome: Outcome) {
@@ -327,7 +346,8 @@ impl<'a> ShopState<'a> {
     /// Whether nothing of its listing is left to ask or to wait for.
     pub(super) fn is_listed(&self) -> bool {
         let ended = |cover: Option<&Cover>| cover.is_some_and(|cover| cover.end().is_some());
-        self.failure.is_some()
+        self.is_again
+            || self.failure.is_some()
             || self.resolving == Step::Settled
                 && self.counting == Step::Settled
                 && ended(self.on_sale.as_ref())
@@ -359,10 +379,12 @@ impl<'a> ShopState<'a> {
         let off_sale = self.off_sale_ids.iter().filter(|id| !self.listed_ids.contains(id)).copied().collect();
         let mut coverage = self.given_up.clone();
         coverage.extend(self.on_sale.iter().flat_map(Cover::coverage));
+        let mut urls = std::iter::once(shop).chain(&self.also).filter_map(|shop| shop.url.clone());
         ShopFacts {
             shop_id,
-            shop_name: shop.name.clone(),
-            shop_url: shop.url.clone(),
+            shop_name: std::iter::once(shop).chain(&self.also).find_map(|shop| shop.name.clone()),
+            shop_url: urls.next(),
+            other_urls: urls.collect(),
             official_count: self.official_count().and_then(|total| i64::try_from(total).ok()),
             listing: self.mode,
             off_sale,

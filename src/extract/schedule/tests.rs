@@ -1,7 +1,7 @@
 //! The schedule against made-up answers.
 
 use super::*;
-use crate::config::pipeline::{FetchDetails, FetchListing};
+use crate::config::pipeline::{FetchDetails, FetchListing, Shop};
 use crate::extract::facts::Listed;
 use crate::extract::testing;
 use crate::plan::{KnownOffer, KnownShop};
@@ -114,6 +114,45 @@ fn pages_wait_for_the_count_which_may_say_that_one_is_all() {
     let facts = schedule.finished(0).unwrap();
     assert_eq!((facts.incomplete_reason, facts.listing), (None, Listed::Whole));
     assert_eq!((facts.whole_dt, facts.watermark_at), ("2026-11-21".parse().ok(), Some(now())));
+}
+
+#[test]
+fn a_shop_of_several_names_is_listed_once_under_the_one_that_was_known_first() {
+    let mut world = world(&["a"], &[], FetchDetails::Off);
+    let by_url = |url: &str, name: Option<&str>| Shop {
+        id: None,
+        url: Some(format!("https://{url}.example")),
+        name: name.map(str::to_owned),
+    };
+    world.pipeline.shops.splice(0..0, [by_url("one", Some("甲")), by_url("two", None), by_url("three", None)]);
+    let mut schedule = world.schedule();
+    let resolve = |shop| Task::Resolve { shop };
+    assert_eq!(tasks(&mut schedule), [resolve(0), resolve(1), resolve(2), Task::Count { shop: 3 }]);
+    for (shop, id) in [(1, "a"), (2, "b"), (0, "b")] {
+        schedule.spent(&resolve(shop), 1);
+        settle(&mut schedule, &resolve(shop), Outcome::Resolved(id.into()));
+    }
+    let said = schedule.news(1).unwrap();
+    assert_eq!(said, "it is the shop that the pipeline names `a`, too: it is listed once");
+    let said = schedule.news(0).unwrap();
+    assert_eq!(said, "it is the shop that the pipeline names `https://three.example`, too: it is listed once");
+    assert_eq!(tasks(&mut schedule), [Task::Count { shop: 2 }]);
+    assert_eq!(schedule.finished(0), None, "what it is not, it does not finish");
+    for shop in [2, 3] {
+        settle(&mut schedule, &Task::Count { shop }, Outcome::Counted(0));
+    }
+    tasks(&mut schedule);
+    let (facts, _) = schedule.facts(now(), Some("quota"));
+    let told = |facts: &ShopFacts| {
+        let ShopFacts { shop_id, shop_name, shop_url, other_urls, calls_used, .. } = facts.clone();
+        (shop_id, shop_name, shop_url, other_urls, calls_used)
+    };
+    let url = |url: &str| format!("https://{url}.example");
+    let expected = [
+        ("b".to_owned(), Some("甲".to_owned()), Some(url("three")), vec![url("one")], 2),
+        ("a".to_owned(), None, Some(url("two")), vec![], 1),
+    ];
+    assert_eq!(facts.iter().map(told).collect::<Vec<_>>(), expected);
 }
 
 #[test]

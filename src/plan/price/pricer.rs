@@ -2,7 +2,7 @@
 //!
 //! Invariant: pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use crate::base::Money;
 use crate::config::Pipeline;
@@ -10,11 +10,11 @@ use crate::config::gateway::{Gateway, TOKEN};
 use crate::config::pipeline::{Account, FetchDetails, FetchListing, OnQuota};
 use crate::plan::{CountFrom, KnownShop, ShopIdFrom, ShopWork};
 
-use super::quota::{Needs, Purse, scope};
+use super::quota::{Needs, Portion, Purse, Shares, scope};
 use super::rules::{self, Held, Offers, Shelf};
 use super::{
-    AccountPrice, AccountQuota, Alternative, Answered, Calls, Cost, GatewayPrice, Line, Source, Subject, SubjectPrice,
-    Survey,
+    AccountPrice, AccountQuota, Again, Alternative, Answered, Calls, Cost, GatewayPrice, Line, Source, Start, Subject,
+    SubjectPrice, Survey,
 };
 
 /// Choices in `[fetch]`.
@@ -37,13 +37,25 @@ pub(super) struct Pricer<'a> {
     pipeline: &'a Pipeline,
     survey: &'a Survey,
     shelf: Option<Shelf>,
+    /// Places of shops that another place of the work stands for.
+    again: HashSet<usize>,
 }
 
 impl<'a> Pricer<'a> {
     pub(super) fn new(pipeline: &'a Pipeline, survey: &'a Survey) -> Self {
         let endpoints = &pipeline.gateway.endpoints;
         let categories = endpoints.contains_key("categories");
-        Self { pipeline, survey, shelf: endpoints.get("listing").map(|listing| Shelf::new(listing, categories)) }
+        let shelf = endpoints.get("listing").map(|listing| Shelf::new(listing, categories));
+        Self { pipeline, survey, shelf, again: again(survey) }
+    }
+
+    /// The shops that are named twice.
+    pub(super) fn again(&self) -> Vec<Again> {
+        let shops = self.survey.work.shops.iter().enumerate().filter(|(place, _)| self.again.contains(place));
+        let named = |(_, work): (usize, &'a ShopWork)| {
+            Some(Again { shop: work.shop.clone(), id: id_today(self.survey, work)?.to_owned() })
+        };
+        shops.filter_map(named).collect()
     }
 
     pub(super) fn modes(&self) -> Modes {
@@ -62,12 +74,13 @@ impl<'a> Pricer<'a> {
         batch(gateway).map(|batch| (source, batch))
     }
 
-    pub(super) fn purse(&self, source: Source) -> Purse<'a> {
-        let accounts = match source {
-            Source::Listing => &self.survey.accounts,
-            Source::Details => &self.survey.detail_accounts,
-        };
-        Purse { accounts, choice: self.pipeline.account_choice, today: self.survey.today }
+    pub(super) fn purse(&self) -> Purse<'a> {
+        Purse {
+            listing: &self.survey.accounts,
+            details: &self.survey.detail_accounts,
+            choice: self.pipeline.account_choice,
+            today: self.survey.today,
+        }
     }
 
     fn gateway(&self, source: Source) -> &'a Gateway {
@@ -79,9 +92,8 @@ impl<'a> Pricer<'a> {
 
     /// A shop's id: given, cached, or as the picture before knew it.
     fn id(&self, shop: &'a ShopWork) -> Option<&'a str> {
-        let survey = self.survey;
-        let by_url = |url: &String| survey.ids_by_url.get(url).or_else(|| survey.known.ids_by_url.get(url));
-        shop.shop.id.as_ref().or_else(|| shop.shop.url.as_ref().and_then(by_url)).map(String::as_str)
+        let before = || self.survey.known.ids_by_url.get(shop.shop.url.as_ref()?).map(String::as_str);
+        id_today(self.survey, shop).or_else(before)
     }
 
     fn known(&self, id: Option<&str>) -> Option<&'a KnownShop> {
@@ -92,13 +104,17 @@ impl<'a> Pricer<'a> {
         if let Some(count) = self.survey.counts.get(&place) {
             return Offers::Counted(*count);
         }
+        if let Some(count) = self.survey.earlier_counts.get(&place) {
+            return Offers::Earlier(*count);
+        }
         let Some(known) = self.known(id) else { return Offers::Unknown };
         let held = u64::try_from(known.offers.len()).ok().filter(|held| *held > 0);
         known.official_count.or(held).map_or(Offers::Unknown, Offers::Before)
     }
 
     pub(super) fn subjects(&self, modes: Modes) -> Vec<SubjectPrice> {
-        let mut shops: Vec<(usize, &ShopWork)> = self.survey.work.shops.iter().enumerate().collect();
+        let shops = self.survey.work.shops.iter().enumerate();
+        let mut shops: Vec<(usize, &ShopWork)> = shops.filter(|(place, _)| !self.again.contains(place)).collect();
         if self.pipeline.on_quota == OnQuota::Continue {
             // The stalest shops go first; those of which nothing is known are the stalest.
             shops.sort_by_key(|(_, shop)| self.known(self.id(shop)).and_then(|known| known.finished_at));
@@ -120,12 +136,13 @@ impl<'a> Pricer<'a> {
         // Only a cached answer saves the call: the picture before may be wrong by now.
         let cached = work.shop.url.as_ref().is_some_and(|url| self.survey.ids_by_url.contains_key(url));
         let to_ask = !self.survey.is_under_way;
+        let to_count = to_ask && !self.survey.free_counts.contains(&place);
         let line = |endpoint, calls| Line { source: Source::Listing, endpoint, calls };
         let when = |asked, calls| if asked { calls } else { Calls::ZERO };
         let pages = if changes_only { rules::changed(shelf, offers) } else { rules::whole(shelf, offers) };
         let mut lines = vec![
             line("shop", when(to_ask && work.id == ShopIdFrom::Gateway && !cached, Calls::exact(1))),
-            line("count", when(to_ask && work.count == CountFrom::Endpoint, Calls::exact(1))),
+            line("count", when(to_count && work.count == CountFrom::Endpoint, Calls::exact(1))),
             line("categories", rules::categories(shelf, offers)),
             line("listing", pages),
             line("off_sale", when(changes_only && off_sale, Calls::estimate(1, 1))),
@@ -138,14 +155,27 @@ impl<'a> Pricer<'a> {
         }
         lines.push(line("sku", rules::skus(modes.skus, rules::shown(shelf, offers), held)));
         spare(&mut lines, id, answered);
-        if self.survey.is_under_way && work.count == CountFrom::Listing {
+        if !to_count && work.count == CountFrom::Listing {
             // The first page was asked for to learn the total. Where an earlier start has landed it, it is spared by now.
             let landed = id.is_some_and(|id| self.has_answered("listing", id));
             let first = lines.iter_mut().find(|line| line.endpoint == "listing").filter(|_| !landed);
             first.into_iter().for_each(|line| line.calls = line.calls.less(1));
         }
         let subject = Subject::Shop { place, shop: work.shop.clone(), id: id.map(str::to_owned), changes_only };
-        Some(SubjectPrice::new(subject, offers, lines))
+        Some(SubjectPrice::new(subject, offers, lines).expecting(self.usual(id, changes_only, to_count)))
+    }
+
+    /// What a whole run needed for a shop on the last nights on which it was listed in the same way: the median.
+    fn usual(&self, id: Option<&str>, changes_only: bool, to_count: bool) -> Option<u64> {
+        if matches!(self.survey.start, Start::GoesOn { .. } | Start::Retries { .. }) {
+            return None;
+        }
+        let nights = self.survey.nights.get(id?)?.iter().filter(|night| night.changes_only == changes_only);
+        let mut calls: Vec<u64> = nights.map(|night| night.calls).collect();
+        calls.sort_unstable();
+        let median = calls.get(calls.len() / 2)?;
+        // The count (or the first page, which gives it) is in it.
+        Some(median.saturating_sub(u64::from(!to_count)))
     }
 
     fn has_answered(&self, endpoint: &str, shop: &str) -> bool {
@@ -180,20 +210,24 @@ impl<'a> Pricer<'a> {
 
     /// The access tokens of the accounts that take part. How long the gateway lets one live, only its answer says.
     pub(super) fn tokens(&self, subjects: &[SubjectPrice]) -> Option<SubjectPrice> {
-        // A run that is under way has them.
+        if self.survey.is_under_way {
+            // It has them.
+            return None;
+        }
         let needs = self.needs(subjects, Calls::planned);
-        let needs = needs.into_iter().filter(|_| !self.survey.is_under_way);
-        let lines: Vec<Line> = needs.filter_map(|(source, needs)| self.tokens_of(source, &needs)).collect();
+        let shares = self.purse().shares(&needs);
+        let asked = |source: &Source| needs.iter().flatten().any(|portion| portion.source == *source);
+        let sources = [Source::Listing, Source::Details].into_iter().filter(asked);
+        let lines: Vec<Line> = sources.filter_map(|source| self.tokens_of(source, shares.of(source))).collect();
         (!lines.is_empty()).then(|| SubjectPrice::new(Subject::Tokens, Offers::Counted(0), lines))
     }
 
-    fn tokens_of(&self, source: Source, needs: &Needs) -> Option<Line> {
+    fn tokens_of(&self, source: Source, shares: &[u64]) -> Option<Line> {
         let rules = self.gateway(source).token.as_ref()?;
         let accounts = match (source, &self.pipeline.details) {
             (Source::Details, Some(details)) => &details.accounts,
             _ => &self.pipeline.accounts,
         };
-        let shares = self.purse(source).shares(needs);
         let takes_part = |(place, share): (usize, &u64)| *share > 0 || place == 0;
         let token = |account: &Account| match account.credentials.contains_key(&rules.needs) {
             false => Calls::ZERO,
@@ -220,45 +254,32 @@ impl<'a> Pricer<'a> {
         scope(self.gateway(line.source).limits.quota_scope, line.endpoint, shop)
     }
 
-    pub(super) fn needs(&self, subjects: &[SubjectPrice], number: fn(Calls) -> u64) -> BTreeMap<Source, Needs> {
-        let mut needs: BTreeMap<Source, Needs> = BTreeMap::new();
-        for subject in subjects {
-            for line in &subject.lines {
-                let scope = self.scope(&subject.subject, line);
-                *needs.entry(line.source).or_default().entry(scope).or_default() += number(line.calls);
-            }
-        }
-        needs
+    pub(super) fn needs(&self, subjects: &[SubjectPrice], number: fn(Calls) -> u64) -> Needs {
+        let portion = |subject: &Subject, line: &Line| Portion {
+            source: line.source,
+            endpoint: line.endpoint,
+            scope: self.scope(subject, line),
+            calls: number(line.calls),
+        };
+        let portions = |subject: &SubjectPrice| {
+            subject.lines.iter().map(|line| portion(&subject.subject, line)).collect::<Vec<_>>()
+        };
+        subjects.iter().map(portions).collect()
     }
 
-    /// Says of each subject when its last call is made.
-    pub(super) fn date(&self, subjects: &mut [SubjectPrice]) {
-        let mut sums: BTreeMap<(Source, String), u64> = BTreeMap::new();
-        for subject in subjects {
-            let mut days = vec![Some(self.survey.today)];
-            for line in &subject.lines {
-                let scope = self.scope(&subject.subject, line);
-                let sum = sums.entry((line.source, scope.clone())).or_default();
-                *sum = sum.saturating_add(line.calls.planned());
-                days.push(self.purse(line.source).done_on(&scope, *sum));
-            }
-            subject.done_on = days.into_iter().collect::<Option<Vec<_>>>().and_then(|days| days.into_iter().max());
-        }
-    }
-
-    pub(super) fn gateways(&self, lines: &[Line], needs: &BTreeMap<Source, Needs>) -> Vec<GatewayPrice> {
-        let none = Needs::new();
+    pub(super) fn gateways(&self, lines: &[Line], needs: &Needs) -> Vec<GatewayPrice> {
+        let purse = self.purse();
+        let shares = purse.shares(needs);
         let price = |source| {
-            let (gateway, purse) = (self.gateway(source), self.purse(source));
-            let needs = needs.get(&source).unwrap_or(&none);
+            let gateway = self.gateway(source);
             let calls: Calls = lines.iter().filter(|line| line.source == source).map(|line| line.calls).sum();
-            let shares = purse.shares(needs);
+            let portions = needs.iter().flatten().filter(|portion| portion.source == source);
             GatewayPrice {
                 source,
                 name: gateway.name.clone(),
                 calls,
                 cost: cost(gateway, calls),
-                time: purse.time(&gateway.limits, &shares, needs.values().sum()),
+                time: purse.time(source, &gateway.limits, &shares, portions.map(|portion| portion.calls).sum()),
                 accounts: self.accounts(source, needs, &shares),
             }
         };
@@ -266,15 +287,19 @@ impl<'a> Pricer<'a> {
         [Some(Source::Listing), details].into_iter().flatten().map(price).collect()
     }
 
-    fn accounts(&self, source: Source, needs: &Needs, shares: &[u64]) -> Vec<AccountPrice> {
-        let today = self.survey.today;
+    fn accounts(&self, source: Source, needs: &Needs, shares: &Shares) -> Vec<AccountPrice> {
+        let purse = self.purse();
+        let portions: Vec<&Portion> = needs.iter().flatten().filter(|portion| portion.source == source).collect();
+        let shared = self.pipeline.shared_keys();
         let price = |(account, takes): (&AccountQuota, &u64)| AccountPrice {
             name: account.name.clone(),
             calls_per_day: account.calls_per_day,
-            left: needs.keys().filter_map(|scope| account.left(scope, today, today)).min(),
+            left: portions.iter().filter_map(|portion| purse.left(account, portion)).min(),
             takes: *takes,
+            counted_with: shared.iter().find_map(|shared| shared.other(&account.name)).map(|other| other.name.clone()),
+            rests: account.rests.clone(),
         };
-        self.purse(source).accounts.iter().zip(shares).map(price).collect()
+        purse.of(source).iter().zip(shares.of(source)).map(price).collect()
     }
 
     pub(super) fn alternatives(&self, set: Modes) -> Vec<Alternative> {
@@ -306,6 +331,23 @@ impl<'a> Pricer<'a> {
         }
         alternatives
     }
+}
+
+/// A shop's id, where it is certain.
+fn id_today<'a>(survey: &'a Survey, shop: &'a ShopWork) -> Option<&'a str> {
+    let by_url = || survey.ids_by_url.get(shop.shop.url.as_ref()?);
+    shop.shop.id.as_ref().or_else(by_url).map(String::as_str)
+}
+
+/// The places of shops whose id another place has: one that the pipeline names by it, else an earlier one. A run finds
+/// out when it asks for the id; here an id that only the picture before knows proves nothing.
+fn again(survey: &Survey) -> HashSet<usize> {
+    let shops = &survey.work.shops;
+    let mut places: Vec<usize> = (0..shops.len()).collect();
+    places.sort_by_key(|&place| (shops[place].shop.id.is_none(), place));
+    let mut seen = HashSet::new();
+    places.retain(|&place| id_today(survey, &shops[place]).is_some_and(|id| !seen.insert(id)));
+    places.into_iter().collect()
 }
 
 /// Takes what was answered already off the lines about a shop, or about single offers. Whoever asked for a shop's id did

@@ -5,7 +5,8 @@
 //! | whole listing of N offers, N counted today | pages that N needs, at least 1 |
 //! | … at or past the gateway's last page, where windows or categories go on | those pages × 1.05 + 3 at most |
 //! | … where nothing goes on | the gateway's pages |
-//! | … N as of the picture before | the same for N with room for growth: an estimate |
+//! | … N counted earlier today | the same for N with room for change: an estimate |
+//! | … N as of the picture before | at most the same for N with room for growth: an estimate |
 //! | … N unknown | the gateway's pages; without a last page: at least 1 |
 //! | what changed since the watermark | 1 page at least; at most that page and the whole listing: an estimate |
 //! | what went off sale | 1 page: an estimate |
@@ -23,8 +24,10 @@ use super::Calls;
 /// How many offers a shop has, as far as that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offers {
-    /// As the gateway counts them today.
+    /// As the gateway counts them now.
     Counted(u64),
+    /// As the gateway counted them earlier today.
+    Earlier(u64),
     /// As the picture before says.
     Before(u64),
     /// Nobody knows.
@@ -36,7 +39,7 @@ impl Offers {
     #[must_use]
     pub fn number(self) -> Option<u64> {
         match self {
-            Offers::Counted(number) | Offers::Before(number) => Some(number),
+            Offers::Counted(number) | Offers::Earlier(number) | Offers::Before(number) => Some(number),
             Offers::Unknown => None,
         }
     }
@@ -45,6 +48,11 @@ impl Offers {
 /// A shop may have grown this much since the picture before: a twentieth and one offer.
 fn newcomers(offers: u64) -> u64 {
     offers / 20 + 1
+}
+
+/// Within a day a shop shrinks no more than it grows between pictures, as far as anybody reckons with it.
+fn at_least(offers: u64) -> u64 {
+    offers.saturating_sub(newcomers(offers))
 }
 
 /// A listing's bounds at its gateway.
@@ -116,6 +124,10 @@ impl Shelf {
 pub fn whole(shelf: &Shelf, offers: Offers) -> Calls {
     match (offers, shelf.pages_max) {
         (Offers::Counted(offers), _) => shelf.counted(offers),
+        (Offers::Earlier(offers), _) => {
+            let least = shelf.counted(at_least(offers)).least();
+            Calls::estimate(least, shelf.counted(offers + newcomers(offers)).planned())
+        }
         (Offers::Before(offers), _) => Calls::estimate(1, shelf.counted(offers + newcomers(offers)).planned()),
         (Offers::Unknown, Some(pages)) if shelf.goes_on => Calls::estimate(1, pages),
         (Offers::Unknown, Some(pages)) => Calls::between(1, pages),
@@ -129,7 +141,7 @@ pub fn categories(shelf: &Shelf, offers: Offers) -> Calls {
     let split = |offers| shelf.by_category && !shelf.holds(offers);
     match offers {
         Offers::Counted(offers) if split(offers) => Calls::between(0, 1),
-        Offers::Before(offers) if split(offers + newcomers(offers)) => Calls::estimate(0, 1),
+        Offers::Earlier(offers) | Offers::Before(offers) if split(offers + newcomers(offers)) => Calls::estimate(0, 1),
         _ => Calls::ZERO,
     }
 }
@@ -180,6 +192,9 @@ impl Held {
 pub fn shown(shelf: &Shelf, offers: Offers) -> Calls {
     match offers {
         Offers::Counted(offers) => Calls::exact(shelf.seen(offers)),
+        Offers::Earlier(offers) => {
+            Calls::estimate(shelf.seen(at_least(offers)), shelf.seen(offers + newcomers(offers)))
+        }
         Offers::Before(offers) => Calls::estimate(0, shelf.seen(offers + newcomers(offers))),
         Offers::Unknown => match shelf.offers_max() {
             Some(most) if shelf.goes_on => Calls::estimate(0, most),

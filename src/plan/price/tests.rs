@@ -26,10 +26,13 @@ fn survey(pipeline: &Pipeline) -> Survey {
         known: Known::default(),
         ids_by_url: HashMap::new(),
         counts: HashMap::new(),
+        free_counts: HashSet::new(),
+        earlier_counts: HashMap::new(),
+        nights: HashMap::new(),
         answered: Default::default(),
         is_under_way: false,
         probe_calls: 0,
-        accounts: pipeline.accounts.iter().map(|account| AccountQuota::new(account, &[], &[])).collect(),
+        accounts: pipeline.accounts.iter().map(|account| AccountQuota::new(account, &[], Vec::new())).collect(),
         detail_accounts: Vec::new(),
     }
 }
@@ -45,7 +48,8 @@ fn told(lines: &[Line]) -> String {
 
 fn quota(name: &str, calls_per_day: u64, used: u64) -> AccountQuota {
     let used = [(String::new(), used)].into();
-    AccountQuota { name: name.into(), calls_per_day: Some(calls_per_day), used, ..AccountQuota::default() }
+    let calls_per_day = Some(calls_per_day);
+    AccountQuota { name: name.into(), key: name.into(), calls_per_day, used, ..AccountQuota::default() }
 }
 
 #[test]
@@ -60,6 +64,24 @@ fn an_address_costs_a_call_unless_its_id_is_known() {
     let shops = [known("b2b-1", 1, "2026-11-19T18:00:00Z")].into();
     let seen = Survey { known: Known { ids_by_url: ids, shops }, ..unknown };
     assert_eq!(told(&price(&pipeline, &seen).endpoints), "shop 1, count 2, listing ≈ 2–6");
+}
+
+#[test]
+fn a_shop_that_is_named_twice_is_paid_for_once_when_that_is_certain() {
+    let pipeline = pipeline(&["https://a.1688.com", "https://b.1688.com", "b2b-1", "https://c.1688.com"]);
+    let ids = [("https://a.1688.com", "b2b-1"), ("https://b.1688.com", "b2b-2"), ("https://c.1688.com", "b2b-2")];
+    let ids: HashMap<_, _> = ids.map(|(url, id)| (url.to_owned(), id.to_owned())).into();
+    let told_again = |price: &Price| {
+        let told = |again: &Again| format!("{} {}", again.shop.url.clone().unwrap_or_default(), again.id);
+        price.again.iter().map(told).collect::<Vec<_>>()
+    };
+    let certain = price(&pipeline, &Survey { ids_by_url: ids.clone(), ..counted(&pipeline, &[7, 3, 7, 3]) });
+    assert_eq!(told(&certain.endpoints), "count 2, listing 6");
+    assert_eq!(told_again(&certain), ["https://a.1688.com b2b-1", "https://c.1688.com b2b-2"]);
+    let before = Survey { known: Known { ids_by_url: ids, ..Known::default() }, ..counted(&pipeline, &[7, 3, 7, 3]) };
+    let before = price(&pipeline, &before);
+    assert_eq!(told(&before.endpoints), "shop 3, count 4, listing 12", "addresses may lead elsewhere by now");
+    assert_eq!(told_again(&before), [""; 0]);
 }
 
 #[test]
@@ -178,6 +200,74 @@ fn an_incremental_night_costs_a_few_calls_or_the_whole_listing_besides() {
 }
 
 #[test]
+fn the_last_nights_tell_what_an_incremental_night_may_well_cost() {
+    let mut pipeline = windowed(pipeline(&["b2b-1"]));
+    pipeline.fetch.listing = FetchListing::Changed;
+    let known = Known { shops: [known("b2b-1", 4, "2026-11-19T18:00:00Z")].into(), ..Known::default() };
+    let night = |changes_only, calls| Night { changes_only, calls };
+    let with = |nights: &[Night]| Survey {
+        known: known.clone(),
+        nights: [("b2b-1".to_owned(), nights.to_vec())].into(),
+        ..survey(&pipeline)
+    };
+    let expected = |survey: &Survey| {
+        let price = price(&pipeline, survey);
+        assert_eq!(price.expected, price.subjects[0].expected);
+        (price.total, price.expected)
+    };
+    // A count, a page of changes, what went off sale; at most the whole listing besides.
+    let all = Calls::estimate(3, 6);
+    assert_eq!(expected(&with(&[])), (all, None));
+    let usual = [night(true, 3), night(true, 5), night(true, 4), night(false, 90)];
+    assert_eq!(expected(&with(&usual)), (all, Some(4)), "the median, without the night of the whole listing");
+    assert_eq!(expected(&with(&[night(true, 1)])), (all, Some(3)), "never less than the least");
+    assert_eq!(expected(&with(&[night(true, 70)])), (all, Some(6)), "nor more than the most");
+    let probed = Survey { is_under_way: true, counts: [(0, 4)].into(), ..with(&usual) };
+    assert_eq!(expected(&probed), (Calls::estimate(2, 4), Some(3)), "the count is paid");
+    let goes_on = Survey { start: Start::GoesOn { run_id: "r".into() }, ..with(&usual) };
+    assert_eq!(expected(&goes_on).1, None, "nobody knows how far it was");
+    let exact = Survey { counts: [(0, 4)].into(), dt: day(26), ..with(&usual) };
+    assert_eq!(expected(&exact), (Calls::exact(3), Some(3)), "what is known needs no night");
+}
+
+#[test]
+fn a_count_of_earlier_today_bounds_the_price_from_below_too() {
+    let pipeline = pipeline(&["b2b-1"]);
+    let accounts = vec![quota("a", 4, 0)];
+    let earlier = |count| {
+        let accounts = accounts.clone();
+        price(&pipeline, &Survey { earlier_counts: [(0, count)].into(), accounts, ..survey(&pipeline) })
+    };
+    // 7 offers, one more or less: three or four pages, and the count is asked for once more.
+    assert_eq!(told(&earlier(7).endpoints), "count 1, listing ≈ 3–4");
+    assert_eq!((earlier(7).fits_least, earlier(7).fits_most), (Fits::Today, Some(Fits::NoDay)));
+    assert_eq!(earlier(9).refusal().map(|error| error.kind()), Some(Kind::Config), "four pages and a count");
+    let counted = Survey { earlier_counts: [(0, 100)].into(), ..counted(&pipeline, &[3]) };
+    assert_eq!(told(&price(&pipeline, &counted).endpoints), "count 1, listing 2", "what is counted now counts");
+}
+
+#[test]
+fn a_count_that_was_bought_is_free_today_and_paid_for_on_another_day() {
+    let pipeline = pipeline(&["b2b-1"]);
+    let bought = |calls_per_day, used| Survey {
+        free_counts: [0].into(),
+        accounts: vec![quota("a", calls_per_day, used)],
+        ..counted(&pipeline, &[7])
+    };
+    assert_eq!(told(&price(&pipeline, &bought(5, 1)).endpoints), "listing 4");
+    assert!(refusal(&pipeline, &bought(5, 1)).is_none());
+    let kind = |survey| refusal(&pipeline, &survey).map(|error| (error.kind(), error.to_string()));
+    let (of_day, text) = kind(bought(5, 2)).unwrap();
+    assert_eq!((of_day, text.contains("the run needs 5 calls")), (Kind::Quota, true), "{text}");
+    assert_eq!(kind(bought(4, 1)).unwrap().0, Kind::Config, "four pages fit tomorrow, but not with a count");
+    // Where the first page gives the count, it is that page.
+    let mut uncounted = pipeline.clone();
+    uncounted.gateway.endpoints.remove("count");
+    let surveyed = Survey { work: work(&uncounted).unwrap(), ..bought(5, 1) };
+    assert_eq!(told(&price(&uncounted, &surveyed).endpoints), "listing 3");
+}
+
+#[test]
 fn every_choice_in_fetch_has_its_price_beside_the_one_that_is_set() {
     let mut pipeline = windowed(pipeline(&["b2b-1"]));
     pipeline.fetch.skus = FetchDetails::Missing;
@@ -246,6 +336,67 @@ fn details_of_another_gateway_are_priced_against_its_own_accounts() {
     assert_eq!(priced.gateways[1].time.as_secs_f64().round(), 4.0);
     assert_eq!((priced.fits_least, priced.fits_most), (Fits::NoDay, Some(Fits::NoDay)));
     assert_eq!(priced.subjects[0].done_on, Some(day(21)));
+}
+
+#[test]
+fn one_key_at_two_gateways_has_one_days_calls() {
+    let mut pipeline = pipeline(&["b2b-1"]);
+    let mut gateway = testing::gateway("");
+    gateway.name = "item-get".into();
+    pipeline.details = Some(DetailSource { gateway, accounts: vec![testing::account("items")] });
+    pipeline.fetch.details = FetchDetails::All;
+    let key = &pipeline.accounts[0].key;
+    let quota = |name, used| AccountQuota { key: key.clone(), ..quota(name, 7, used) };
+    let surveyed = |used| Survey {
+        accounts: vec![quota("main", used)],
+        detail_accounts: vec![quota("items", used)],
+        ..counted(&pipeline, &[4])
+    };
+    // A count, two pages and four details.
+    let priced = price(&pipeline, &surveyed(0));
+    assert_eq!((priced.total, priced.fits_most), (Calls::exact(7), Some(Fits::Today)));
+    let account = |price: &Price, gateway: usize| {
+        let account = &price.gateways[gateway].accounts[0];
+        (account.left, account.takes, account.counted_with.clone().unwrap())
+    };
+    assert_eq!(account(&priced, 0), (Some(7), 3, "items".to_owned()));
+    assert_eq!(account(&priced, 1), (Some(7), 4, "main".to_owned()));
+    let priced = price(&pipeline, &surveyed(2));
+    assert_eq!((account(&priced, 0).0, account(&priced, 1).1), (Some(5), 2));
+    assert_eq!(priced.subjects[0].done_on, Some(day(21)));
+    let refusal = priced.refusal().unwrap();
+    assert_eq!(refusal.to_string(), "the run needs 7 calls, more than are left today; they fit on 2026-11-21");
+    // What each gateway counts by endpoint never meets the other's.
+    for gateway in [true, false] {
+        let mut pipeline = pipeline.clone();
+        let limits = match gateway {
+            true => &mut pipeline.gateway.limits,
+            false => &mut pipeline.details.as_mut().unwrap().gateway.limits,
+        };
+        limits.quota_scope = QuotaScope::Endpoint;
+        assert!(pipeline.shared_keys().is_empty());
+        assert_eq!(price(&pipeline, &surveyed(0)).gateways[0].accounts[0].counted_with, None);
+    }
+}
+
+#[test]
+fn accounts_that_rest_are_named_with_the_moment_from_which_it_fits() {
+    let pipeline = pipeline(&["b2b-1"]);
+    let until = at("2026-11-20T07:30:00Z");
+    let accounts = vec![resting("a", until)];
+    let priced = price(&pipeline, &Survey { accounts: accounts.clone(), ..counted(&pipeline, &[4]) });
+    assert_eq!((priced.fits_most, priced.not_before), (Some(Fits::Today), Some(until)));
+    assert_eq!(priced.gateways[0].accounts[0].rests, accounts[0].rests);
+    assert!(priced.refusal().is_none());
+    let spare = vec![resting("a", until), quota("b", 20, 0)];
+    assert_eq!(price(&pipeline, &Survey { accounts: spare, ..counted(&pipeline, &[4]) }).not_before, None);
+}
+
+/// One that rests until then.
+fn resting(name: &str, until: chrono::DateTime<chrono::Utc>) -> AccountQuota {
+    let rest = crate::state::Rest { kind: crate::state::RestKind::Quota, until, reason: String::new() };
+    let resting = Resting { scope: String::new(), gateway: String::new(), credentials: String::new(), rest };
+    AccountQuota { rests: vec![resting], ..quota(name, 20, 0) }
 }
 
 #[test]

@@ -422,11 +422,25 @@ async fn a_run_whose_items_were_all_refused_with_an_unknown_code_is_not_complete
         let record = Record { offer_id: Some(id), ..endpoint_record("item", 19) };
         attempt(record, &format!(r#"{{"error_response":{{"code":"{code}","msg":"?"}}}}"#))
     };
-    for (codes, complete) in [(["77777", "77777"], false), (["77777", "isp.item-hidden"], true)] {
-        let lake = Lake::new();
-        let attempts = vec![refused(1, codes[0]), refused(2, codes[1])];
-        let report = lake.publish(19, 1, attempts, facts(Vec::new())).await;
-        assert_eq!((report.received, report.quarantined, report.is_complete()), (2, 2, complete), "{codes:?}");
+    let known = "isp.item-hidden";
+    for (codes, with_shop, complete) in [
+        (["77777", "77777"], false, false),
+        (["77777", known], false, true),
+        // A shop that was listed says nothing about the items.
+        (["77777", "77777"], true, false),
+        (["77777", known], true, true),
+    ] {
+        let mut lake = Lake::new();
+        lake.pipeline.items = vec![1, 2];
+        let mut attempts = vec![refused(1, codes[0]), refused(2, codes[1])];
+        let mut shops = Vec::new();
+        if with_shop {
+            attempts.push(page(19, &[&item(7, "01", "")]));
+            shops.push(shop_facts(19, Listed::Whole, 1));
+        }
+        let report = lake.publish(19, 1, attempts, facts(shops)).await;
+        let counts = (report.received - report.loaded, report.quarantined, report.is_complete());
+        assert_eq!(counts, (2, 2, complete), "{codes:?} {with_shop}");
         let status =
             if complete { "published ∅" } else { "published_incomplete each of the 2 items was refused with" };
         assert!(lake.rows("select status, error from runs").await[0].starts_with(status), "{codes:?}");

@@ -79,7 +79,7 @@ fn meaning(endpoint: &Endpoint, fault: &Fault) -> (Status, String, Signature) {
             let todo = "the first one that the pipeline names is not there any more: name another";
             (Status::Warning, todo.to_owned(), Signature::Accepted)
         }
-        ErrorClass::Auth if lacks_permission(fault) => {
+        ErrorClass::Auth if fault.permission => {
             let mut todo = hint("apply for its permission in the app's console");
             let method = endpoint.method();
             if !method.is_empty() && !todo.contains(&method) {
@@ -107,14 +107,6 @@ fn meaning(endpoint: &Endpoint, fault: &Fault) -> (Status, String, Signature) {
     }
 }
 
-/// Whether a refusal is about one endpoint rather than about the key.
-fn lacks_permission(fault: &Fault) -> bool {
-    let code = fault.code.as_deref().unwrap_or_default();
-    let text = format!("{code} {} {}", fault.message, fault.hint.as_deref().unwrap_or_default()).to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    says(&["权限", "permission", "acl"]) && !says(&["无效", "invalid signature", "signature:", "unknown"])
-}
-
 /// Why a question was not sent.
 pub(super) fn not_sent(why: &NotSent) -> (Status, String, Option<String>) {
     match why {
@@ -129,29 +121,5 @@ pub(super) fn not_sent(why: &NotSent) -> (Status, String, Option<String>) {
             "not asked: another process keeps all of the account's places".to_owned(),
             Some("ask again when its run has ended".to_owned()),
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fault(code: &str, message: &str, hint: Option<&str>) -> Fault {
-        let (code, hint) = (Some(code.to_owned()), hint.map(str::to_owned));
-        Fault { class: ErrorClass::Auth, code, message: message.to_owned(), hint, wait: None }
-    }
-
-    #[test]
-    fn a_missing_permission_is_told_from_a_wrong_key() {
-        for (code, message, hint, expected) in [
-            ("10003", "无权限调用该接口", None, true),
-            ("gw.APIACLDecline", "AppKey is not allowed(acl)", None, true),
-            ("4001", "", Some("the app may not call this: apply for its permission"), true),
-            ("10002", "签名错误", Some("signature: copy the secret again"), false),
-            ("10001", "app_key 无效或无权限", None, false),
-            ("gw.ParamMissing", "Required argument method", None, false),
-        ] {
-            assert_eq!(lacks_permission(&fault(code, message, hint)), expected, "{code}");
-        }
     }
 }

@@ -5,7 +5,7 @@ use chrono::NaiveDate;
 use proptest::prelude::*;
 
 use super::*;
-use crate::state::Bounds;
+use crate::state::{Bounds, Rest};
 
 const BOUNDS: Bounds = Bounds {
     calls_per_day: Some(100),
@@ -21,8 +21,11 @@ fn at(micros: i64) -> DateTime<Utc> {
 fn ask<'a>(now: i64, bounds: Bounds) -> Ask<'a> {
     Ask {
         account: "key",
+        gateway: "gateway",
         credentials: "digest",
+        endpoint: "listing",
         scope: "",
+        run: "run id",
         day: NaiveDate::default(),
         now: at(now),
         bounds,
@@ -43,8 +46,13 @@ fn settle<'a>(place: u32, now: i64, free_at: i64) -> Settle<'a> {
     }
 }
 
-fn rest(kind: RestKind, until: i64) -> Rest {
-    Rest { kind, until: at(until), reason: "said so".to_owned() }
+fn rest(kind: RestKind, scope: &str, until: i64) -> Resting {
+    Resting {
+        scope: scope.to_owned(),
+        gateway: "gateway".to_owned(),
+        credentials: "digest".to_owned(),
+        rest: Rest { kind, until: at(until), reason: "said so".to_owned() },
+    }
 }
 
 #[track_caller]
@@ -131,7 +139,7 @@ fn a_call_that_waited_too_long_gets_a_new_moment_and_nothing_else() {
     assert_eq!(ledger.clone().health("key", at(SECOND)).in_flight, 1);
     let renewed = granted(ledger.reserve(1, &again(61 * SECOND, place)));
     assert_ne!(renewed, place, "its lease ended at 61 s: a new place");
-    ledger.rest("digest", "", &rest(RestKind::Quota, 90 * SECOND));
+    ledger.rest(&rest(RestKind::Quota, "", 90 * SECOND));
     assert!(matches!(ledger.reserve(1, &again(62 * SECOND, renewed)), Reserved::Resting(_)));
 }
 
@@ -139,8 +147,8 @@ fn a_call_that_waited_too_long_gets_a_new_moment_and_nothing_else() {
 fn rests_come_before_the_calls_of_the_day_and_these_before_the_rhythm() {
     let mut ledger = Ledger::default();
     granted(ledger.reserve(0, &ask(0, BOUNDS)));
-    let quota = rest(RestKind::Quota, SECOND);
-    ledger.rest("digest", "", &quota);
+    let quota = rest(RestKind::Quota, "", SECOND);
+    ledger.rest(&quota);
     assert_eq!(ledger.reserve(100, &ask(0, BOUNDS)), Reserved::Resting(quota));
     assert_eq!(ledger.reserve(100, &ask(SECOND, BOUNDS)), Reserved::UsedUp { used: 100 });
     assert_eq!(ledger.reserve(100, &ask(0, BOUNDS)), Reserved::UsedUp { used: 100 });
@@ -151,11 +159,11 @@ fn rests_come_before_the_calls_of_the_day_and_these_before_the_rhythm() {
 fn a_rest_of_one_scope_leaves_the_others_alone() {
     let mut ledger = Ledger::default();
     let of = |scope| Ask { scope, ..ask(0, BOUNDS) };
-    let (short, long) = (rest(RestKind::Quota, SECOND), rest(RestKind::Quota, 2 * SECOND));
-    ledger.rest("digest", "shop:1", &short);
+    let (short, long) = (rest(RestKind::Quota, "shop:1", SECOND), rest(RestKind::Quota, "", 2 * SECOND));
+    ledger.rest(&short);
     assert_eq!(ledger.reserve(0, &of("shop:1")), Reserved::Resting(short));
     granted(ledger.reserve(0, &of("shop:2")));
-    ledger.rest("digest", "", &long);
+    ledger.rest(&long);
     assert_eq!(ledger.reserve(0, &of("shop:2")), Reserved::Resting(long.clone()));
     assert_eq!(ledger.reserve(0, &of("shop:1")), Reserved::Resting(long), "the one that binds the longest");
     ledger.wake();
@@ -163,16 +171,50 @@ fn a_rest_of_one_scope_leaves_the_others_alone() {
 }
 
 #[test]
+fn a_rest_of_one_endpoint_leaves_the_others_alone_whatever_calls_are_counted_by() {
+    for scope in ["", "shop:1"] {
+        let mut ledger = Ledger::default();
+        let denied = rest(RestKind::Denied, "endpoint:item", SECOND);
+        ledger.rest(&denied);
+        let of = |endpoint| Ask { endpoint, scope, ..ask(0, BOUNDS) };
+        assert_eq!(ledger.reserve(0, &of("item")), Reserved::Resting(denied));
+        granted(ledger.reserve(0, &of("listing")));
+    }
+}
+
+#[test]
 fn another_credential_ends_a_denied_rest_and_no_quota_rest() {
     let other = Ask { credentials: "another digest", ..ask(0, BOUNDS) };
     let mut ledger = Ledger::default();
-    let denied = rest(RestKind::Denied, SECOND);
-    ledger.rest("digest", "", &denied);
+    let denied = rest(RestKind::Denied, "", SECOND);
+    ledger.rest(&denied);
     assert_eq!(ledger.reserve(0, &ask(0, BOUNDS)), Reserved::Resting(denied.clone()));
     granted(ledger.reserve(0, &other));
-    let quota = rest(RestKind::Quota, SECOND);
-    ledger.rest("digest", "", &quota);
-    ledger.rest("digest", "", &denied);
+    assert!(matches!(ledger.reserve(0, &ask(0, BOUNDS)), Reserved::Wait(_)), "it has ended for the first one, too");
+    let quota = rest(RestKind::Quota, "", SECOND);
+    ledger.rest(&quota);
+    ledger.rest(&denied);
+    assert_eq!(ledger.reserve(0, &other), Reserved::Resting(quota));
+}
+
+#[test]
+fn what_one_gateway_refuses_another_may_be_asked_and_does_not_end() {
+    let other = Ask { gateway: "another", credentials: "another digest", ..ask(0, BOUNDS) };
+    let mut ledger = Ledger::default();
+    let denied = rest(RestKind::Denied, "", SECOND);
+    let there = Resting { gateway: "another".to_owned(), credentials: "another digest".to_owned(), ..denied.clone() };
+    ledger.rest(&denied);
+    granted(ledger.reserve(0, &other));
+    assert_eq!(ledger.reserve(0, &ask(0, BOUNDS)), Reserved::Resting(denied.clone()));
+    ledger.rest(&there);
+    assert_eq!(ledger.reserve(0, &other), Reserved::Resting(there.clone()));
+    assert_eq!(ledger.reserve(0, &ask(0, BOUNDS)), Reserved::Resting(denied), "each has its own");
+    // A word that has ended ends what was said before.
+    ledger.rest(&Resting { rest: Rest { until: at(0), ..there.rest.clone() }, ..there });
+    assert!(matches!(ledger.reserve(0, &other), Reserved::Wait(_)));
+    // That calls are used up holds wherever the key is used.
+    let quota = rest(RestKind::Quota, "", SECOND);
+    ledger.rest(&quota);
     assert_eq!(ledger.reserve(0, &other), Reserved::Resting(quota));
 }
 
@@ -182,11 +224,14 @@ fn a_document_reads_as_it_was_written_and_one_from_before_a_field_reads_too() {
     let place = granted(ledger.reserve(0, &ask(0, BOUNDS)));
     granted(ledger.reserve(0, &ask(SECOND, BOUNDS)));
     ledger.settle(&Settle { feedback: Feedback::Throttled { sent_at: at(0) }, ..settle(place, SECOND, 2 * SECOND) });
-    ledger.rest("digest", "shop:1", &rest(RestKind::Denied, SECOND));
+    ledger.rest(&rest(RestKind::Denied, "shop:1", SECOND));
     assert_eq!(Ledger::read(&ledger.write().unwrap()).unwrap(), ledger);
     assert_eq!(Ledger::read("").unwrap(), Ledger::default());
     assert_eq!(Ledger::read("{}").unwrap(), Ledger::default());
     assert!(Ledger::read("{").is_err());
+    let before_gateways = r#"{"rests":[{"scope":"","credentials":"digest","rest":{"kind":"quota","until":"2027-01-15T09:00:00Z","reason":"said so"}}]}"#;
+    let mut ledger = Ledger::read(before_gateways).unwrap();
+    assert!(matches!(ledger.reserve(0, &ask(0, BOUNDS)), Reserved::Resting(_)));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 
 use super::*;
 use crate::base::Secret;
-use crate::state::{RestKind, State, conformance};
+use crate::state::{State, conformance};
 
 /// A server of its own for a test.
 struct Server {
@@ -155,8 +155,7 @@ async fn keys_of_a_newer_version_are_refused_and_damaged_ones_named() {
     let Some(server) = Server::start(name, &[]) else { return };
     let store = server.state().await;
     let () = server.tell("SET huopan:account:key {").await;
-    let rest = Rest { kind: RestKind::Quota, until: store.now().await.unwrap(), reason: String::new() };
-    let error = store.rest("key", "digest", "", &rest).await.expect_err("damaged");
+    let error = store.wake("key").await.expect_err("damaged");
     let at = format!("redis at `127.0.0.1:{}`", server.port);
     assert_eq!(error.to_string(), format!("key `huopan:account:key` of {at} is damaged"));
     let () = server.tell("SET huopan:version 2").await;

@@ -14,14 +14,23 @@ use crate::base::{Error, Kind, Result};
 /// Marks a file as ours (`hupn`).
 const APPLICATION: i64 = 0x6875_706E;
 /// The version of the tables below.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const TABLES: &str = "
     CREATE TABLE accounts (account TEXT PRIMARY KEY, ledger TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE counts (
         day TEXT, account TEXT, scope TEXT, calls INTEGER NOT NULL, PRIMARY KEY (day, account, scope)
     ) WITHOUT ROWID;
+    CREATE TABLE counts_of_runs (
+        day TEXT, account TEXT, scope TEXT, run TEXT, calls INTEGER NOT NULL, PRIMARY KEY (day, account, scope, run)
+    ) WITHOUT ROWID;
     CREATE TABLE answers (key TEXT PRIMARY KEY, expires_at INTEGER NOT NULL, value BLOB NOT NULL);
     CREATE INDEX answers_by_expiry ON answers (expires_at);
+";
+/// What version 1 lacked: its counts did not say which runs had made the calls.
+const SINCE_VERSION_1: &str = "
+    CREATE TABLE counts_of_runs (
+        day TEXT, account TEXT, scope TEXT, run TEXT, calls INTEGER NOT NULL, PRIMARY KEY (day, account, scope, run)
+    ) WITHOUT ROWID;
 ";
 /// How long a process waits for others to let go of the file.
 const BUSY: Duration = Duration::from_secs(10);
@@ -117,12 +126,12 @@ fn prepare(connection: &Connection) -> Result<(), Failure> {
     if is_empty(connection)? {
         create_tables(connection)?;
     }
-    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    if number("application_id")? != APPLICATION {
+    if number(connection, "application_id")? != APPLICATION {
         return Err(Failure::Foreign);
     }
-    match number("user_version")? {
+    match number(connection, "user_version")? {
         VERSION => {}
+        1 => add_since_version_1(connection)?,
         version => return Err(Failure::Version(version)),
     }
     // Only now, for it rewrites the file's head. Processes that do so at the same time refuse each other without
@@ -144,6 +153,21 @@ fn create_tables(connection: &Connection) -> Result<(), Failure> {
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     Ok(transaction.commit()?)
+}
+
+/// Brings a file of version 1 up to date. A process of an older huopan that has it open goes on counting in it.
+fn add_since_version_1(connection: &Connection) -> Result<(), Failure> {
+    let transaction = rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Immediate)?;
+    // Another process may have done it since.
+    if number(&transaction, "user_version")? == 1 {
+        transaction.execute_batch(SINCE_VERSION_1)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+fn number(connection: &Connection, pragma: &str) -> Result<i64, Failure> {
+    Ok(connection.pragma_query_value(None, pragma, |row| row.get(0))?)
 }
 
 fn is_empty(connection: &Connection) -> Result<bool, Failure> {

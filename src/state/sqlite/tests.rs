@@ -29,7 +29,7 @@ async fn a_file_keeps_what_it_was_told_and_only_its_owner_reads_it() {
     let path = folder.path().join("state.db");
     let day = NaiveDate::from_ymd_opt(2026, 11, 21).unwrap();
     let counted = Counted { account: "key".to_owned(), scope: String::new(), day, calls: 7 };
-    state(&path).await.raise(&counted).await.unwrap();
+    assert!(state(&path).await.raise(&counted, "run").await.unwrap());
     let store = state(&path).await;
     assert_eq!(store.counts(day).await.unwrap(), [counted]);
     #[cfg(unix)]
@@ -81,10 +81,10 @@ async fn a_newer_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");
     drop(state(&path).await);
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
     let error = refused(&path).await;
     assert_eq!(error.kind(), Kind::Storage);
-    assert!(error.to_string().ends_with("has version 2; this huopan knows version 1"), "{error}");
+    assert!(error.to_string().ends_with("has version 3; this huopan knows version 2"), "{error}");
     assert!(error.hint().unwrap().contains("counted again from landed answers"));
 }
 
@@ -111,7 +111,7 @@ async fn answers_that_expired_and_counts_long_past_are_dropped() {
     let today = beijing_day(now);
     let [kept, past] = [40, 41].map(|days| today - TimeDelta::days(days));
     for day in [kept, past] {
-        store.raise(&Counted { account: "key".to_owned(), scope: String::new(), day, calls: 1 }).await.unwrap();
+        store.raise(&Counted { account: "key".to_owned(), scope: String::new(), day, calls: 1 }, "run").await.unwrap();
     }
     let answer = |seconds| Cached { value: Bytes::from_static(b"{}"), expires_at: now + TimeDelta::seconds(seconds) };
     for key in 0..PURGE_EVERY {
@@ -123,4 +123,42 @@ async fn answers_that_expired_and_counts_long_past_are_dropped() {
     assert_eq!(count, 1);
     assert_eq!(store.counts(kept).await.unwrap().len(), 1);
     assert_eq!(store.counts(past).await.unwrap(), []);
+    let parts: i64 = Connection::open(&path)
+        .unwrap()
+        .query_row("SELECT count(*) FROM counts_of_runs", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(parts, 1);
+}
+
+/// The tables as version 1 had them.
+const VERSION_1: &str = "
+    CREATE TABLE accounts (account TEXT PRIMARY KEY, ledger TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE counts (
+        day TEXT, account TEXT, scope TEXT, calls INTEGER NOT NULL, PRIMARY KEY (day, account, scope)
+    ) WITHOUT ROWID;
+    CREATE TABLE answers (key TEXT PRIMARY KEY, expires_at INTEGER NOT NULL, value BLOB NOT NULL);
+    CREATE INDEX answers_by_expiry ON answers (expires_at);
+    INSERT INTO counts VALUES ('2026-11-21', 'key', '', 7);
+    PRAGMA application_id = 1752526958;
+    PRAGMA user_version = 1;
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_file_of_version_1_keeps_its_counts_whoever_opens_it_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    Connection::open(&path).unwrap().execute_batch(VERSION_1).unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let path = path.clone();
+        tasks.spawn(async move { Sqlite::open(&path).await });
+    }
+    let day = NaiveDate::from_ymd_opt(2026, 11, 21).unwrap();
+    let counted = Counted { account: "key".to_owned(), scope: String::new(), day, calls: 7 };
+    for store in tasks.join_all().await {
+        assert_eq!(store.unwrap().counts(day).await.unwrap(), std::slice::from_ref(&counted));
+    }
+    let store = state(&path).await;
+    assert!(store.raise(&counted, "run").await.unwrap(), "which run made its calls is not known");
+    assert_eq!(store.counts(day).await.unwrap()[0].calls, 14);
 }

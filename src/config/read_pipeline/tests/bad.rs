@@ -284,6 +284,22 @@ fn the_same_shop_twice() {
 }
 
 #[test]
+fn the_same_address_spelt_differently() {
+    check(
+        SHOPS,
+        r#"shops   = ["https://shop1.1688.com",
+  "http://Shop1.1688.com:80/#top"]"#,
+        r#"error: the shop `http://Shop1.1688.com:80/#top` is listed twice
+ --> p.toml:4:3
+  |
+4 |   "http://Shop1.1688.com:80/#top"]
+  |   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = help: it is already in line 3: remove one"#,
+    );
+}
+
+#[test]
 fn items_where_only_shops_can_be_listed() {
     check(
         SHOPS,
@@ -939,6 +955,20 @@ error: the shop `b2b-3` is listed twice
   | ^^^^^
   |
   = help: it is already in line 6: remove one"#,
+    );
+}
+
+#[test]
+fn a_shop_by_its_id_and_by_the_address_that_stands_beside_that_id() {
+    check_shops(
+        "shop_id,url\nb2b-1,https://shop1.1688.com\n,https://shop1.1688.com/\n",
+        r#"error: the shop `https://shop1.1688.com` is listed twice
+ --> shops.csv:3:2
+  |
+3 | ,https://shop1.1688.com/
+  |  ^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = help: it is already in line 2: remove one"#,
     );
 }
 

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use super::Offers::{Before, Counted, Unknown};
+use super::Offers::{Before, Counted, Earlier, Unknown};
 use super::*;
 use crate::config::gateway::{Paging, Window};
 use crate::plan::testing::{at, endpoint};
@@ -50,6 +50,10 @@ fn a_whole_listing_costs_the_pages_that_its_offers_need() {
         (listing(), Counted(2000), exact(50)),
         (listing(), Counted(5300), exact(50)),
         (from_zero(), Counted(5300), exact(50)),
+        // Counted earlier today: a twentieth and one offer more or less.
+        (windowed(), Earlier(0), Calls::estimate(1, 1)),
+        (windowed(), Earlier(400), Calls::estimate(10, 11)),
+        (windowed(), Earlier(1999), Calls::estimate(48, 58)),
         // As of the picture before: with room for a twentieth and one offer.
         (windowed(), Before(10), Calls::estimate(1, 1)),
         (windowed(), Before(39), Calls::estimate(1, 2)),

@@ -1,0 +1,94 @@
+//! Captured answers instead of calls: landed, then published, a publication for each day they stand for.
+//!
+//! Takes the files a pipeline names; gives the days' reports. What was published before a day failed stays published.
+
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+
+use crate::base::time::beijing_day;
+use crate::base::{Error, Result, RunId};
+use crate::config::pipeline::{DtFrom, Files};
+use crate::land::files::{Captures, FilesTarget, LandedDay};
+use crate::land::{self, Zone};
+use crate::load::Snapshot;
+
+use super::day::Place;
+use super::{Options, Outcome, Report, SoFar, day, hear, new_run_id, recorded, stopped};
+
+/// What a start takes; the pipeline's lock is held.
+pub(super) struct Start<'a> {
+    pub(super) place: Place<'a>,
+    pub(super) files: &'a Files,
+    pub(super) options: Options,
+}
+
+/// Lands captured answers and publishes the days they stand for.
+pub(super) async fn load(start: Start<'_>, so_far: &mut SoFar<'_>) -> Result<Outcome> {
+    let Start { place: Place { pipeline, around, store, .. }, files, options } = start;
+    let dt = options.dt.unwrap_or_else(|| beijing_day(around.clock.now()));
+    if files.dt_from == DtFrom::FetchedAt && options.dt.is_some() {
+        return Err(Error::config("a day is stated, but the files' own times say which days they stand for")
+            .with_hint("leave `--dt` out, or write `dt_from = \"run\"` in `[files]`"));
+    }
+    let snapshot = Snapshot::load(store).await?;
+    if files.dt_from == DtFrom::Run && snapshot.picture(&pipeline.name, dt).is_some() && !options.refresh {
+        return Ok(Outcome::AlreadyPublished { dt });
+    }
+    let target =
+        FilesTarget { store: store.clone(), pipeline: pipeline.name.clone(), clock: Arc::clone(&around.clock) };
+    let land = async { land::land_files(Captures::open(files, dt)?, target, |dt| new_run_id(around, dt)).await };
+    let landed = tokio::select! {
+        landed = land => landed,
+        () = around.cancel.cancelled() => Err(stopped()),
+    };
+    let days = match landed {
+        Ok(days) => days,
+        Err(error) => return start.ended(&start.begin(dt, new_run_id(around, dt)).await?, Err(error), so_far).await,
+    };
+    for landed in days {
+        if options.until_landed {
+            return Ok(Outcome::Landed { run_id: landed.run_id, calls: 0 });
+        }
+        let attempt = start.begin(landed.dt, landed.run_id).await?;
+        let published = start.publish(&attempt, landed).await;
+        start.ended(&attempt, published, so_far).await?;
+    }
+    Ok(Outcome::Published(so_far.published.clone()))
+}
+
+/// One day's attempt.
+struct Attempt {
+    start: day::Start,
+    /// An earlier attempt has published the day.
+    stands: bool,
+}
+
+impl Start<'_> {
+    async fn begin(&self, dt: NaiveDate, run_id: RunId) -> Result<Attempt> {
+        let Place { pipeline, around, store, .. } = self.place;
+        let snapshot = Snapshot::load(store).await?;
+        let attempt = snapshot.attempts(&pipeline.name, dt) + 1;
+        let stands = snapshot.picture(&pipeline.name, dt).is_some();
+        Ok(Attempt { start: day::Start { dt, run_id, attempt, started_at: around.clock.now() }, stands })
+    }
+
+    async fn publish(&self, attempt: &Attempt, landed: LandedDay) -> Result<Report> {
+        let zone = Zone::new(self.place.store.clone(), &self.place.pipeline.name, landed.dt);
+        day::publish(self.place, &zone, &attempt.start, landed.facts).await
+    }
+
+    /// Records and tells how an attempt ended; passes its outcome on.
+    async fn ended(&self, attempt: &Attempt, outcome: Result<Report>, so_far: &mut SoFar<'_>) -> Result<Outcome> {
+        let Attempt { start, stands } = attempt;
+        let outcome = outcome.map(|report| Outcome::Published(vec![report]));
+        let outcome = recorded(self.place, start, outcome).await;
+        let ended = hear::Ended { start, stands: *stands, noted: None };
+        hear::tell(self.place.pipeline, self.place.around, &ended, &outcome).await;
+        so_far.is_told = true;
+        if let Ok(Outcome::Published(reports)) = &outcome {
+            so_far.published.extend_from_slice(reports);
+        }
+        outcome
+    }
+}
