@@ -44,8 +44,14 @@ fn brief(shown: &str) -> String {
     let lines: Vec<&str> = shown.lines().collect();
     let [message, place, _, source, marks, rest @ ..] = &lines[..] else { panic!("{shown}") };
     let place = place.trim().strip_prefix("--> p.toml:").unwrap();
-    let (at, marked) = (marks.find('^').unwrap(), marks.matches('^').count());
-    let marked: String = source.chars().skip(at).take(marked).collect();
+    let (at, mut columns) = (marks.find('^').unwrap(), marks.matches('^').count());
+    let is_marked = |letter: &char| {
+        let is_marked = columns > 0;
+        // A Chinese letter is two columns wide.
+        columns = columns.saturating_sub(if letter.is_ascii() { 1 } else { 2 });
+        is_marked
+    };
+    let marked: String = source.chars().skip(at).take_while(is_marked).collect();
     let label = marks.rsplit('^').next().unwrap_or_default().trim();
     let help = rest.iter().find_map(|line| line.split_once("= help: ")).map_or("", |(_, help)| help);
     let place = format!("{place} {marked}");
@@ -472,7 +478,7 @@ fn what_is_wrong_with_alerts_is_said() {
             &[
                 r#"17:7 "failure" · `failure` is no `on` · one of `failed`, `incomplete`, `quota`, `denied`, `published`"#,
                 r#"20:8 "email" · `email` is no `kind` · one of `webhook`"#,
-                r#"21:7 "env:REDIS" · what `env:REDIS` names is no address for `url` · it begins with one of `http://`, `https://`, `socks5://`, `socks5h://`"#,
+                r#"21:7 "env:REDIS" · what `env:REDIS` names is no address for `url` · it begins with one of `http://`, `https://`"#,
                 "22:6 [] · this alert is told nothing · remove the line: all but `published`; or remove the alert",
             ],
         ),
