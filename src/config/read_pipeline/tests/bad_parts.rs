@@ -514,7 +514,7 @@ fn a_broken_part_hides_nothing_else_and_shows_no_secret() {
                 ("[lake]", "[fetch]\nfull_days = 400\n[fetch.options]\nlang = \"en\"\n[lake]"),
             ],
             &[
-                r#"2:11 "everything" · there is no gateway `everything` · known here: `portals`, `item-get`, `product-get`, `shop-search`, `aop`, `onebound`, `tmapi`, `page-state`. A definition file is named by its path"#,
+                r#"2:11 "everything" · there is no gateway `everything` · known here: `portals`, `item-get`, `product-get`, `shop-search`, `aop`, `onebound`, `tmapi`, `page-state`. A definition file is named by its path: `./everything.toml`"#,
                 r#"7:52 "env:NO_SUCH" · the environment variable `NO_SUCH` is not set · export NO_SUCH=…"#,
                 "9:17 0 · `calls_per_day` is `0`, outside of 1 to 1000000000",
                 r#"10:9 "env:EMPTY" · the environment variable `EMPTY` is empty · export EMPTY=…"#,
