@@ -6,12 +6,14 @@
 //! * [`parquet`], [`stats`]: rows → files, with their statistics and digests; [`read`]: back again.
 //! * [`log`]: the publish log; [`state`]: what it adds up to; [`checkpoint`]: that, in one file now and then.
 //! * [`publish`]: the decision and the commits that follow; [`delta`]: the commits.
-//! * [`snapshot`]: what is published, for readers.
+//! * [`snapshot`]: what is published, for readers; [`history`]: how it came about.
+//! * [`verify`]: whether files and logs are what they say.
 //!
 //! Invariant: nothing that a retained log entry names is changed or overwritten.
 
 pub mod checkpoint;
 pub mod delta;
+pub mod history;
 pub mod log;
 pub mod parquet;
 pub mod publish;
@@ -19,6 +21,7 @@ pub mod read;
 pub mod snapshot;
 pub mod state;
 pub mod stats;
+pub mod verify;
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ mod files;
 mod log;
 mod rows;
 mod statistics;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::Path;
