@@ -7,6 +7,7 @@
 //! * [`log`]: the publish log; [`state`]: what it adds up to; [`checkpoint`]: that, in one file now and then.
 //! * [`publish`]: the decision and the commits that follow; [`delta`]: the commits.
 //! * [`snapshot`]: what is published, for readers; [`history`]: how it came about.
+//! * [`upkeep`]: fewer files for the same rows, and nothing that nobody needs any more.
 //! * [`verify`]: whether files and logs are what they say.
 //!
 //! Invariant: nothing that a retained log entry names is changed or overwritten.
@@ -21,6 +22,7 @@ pub mod read;
 pub mod snapshot;
 pub mod state;
 pub mod stats;
+pub mod upkeep;
 pub mod verify;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod files;
 mod log;
 mod rows;
 mod statistics;
+mod upkeep;
 mod verify;
 
 use std::collections::BTreeMap;
