@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::base::{Error, Result};
+use crate::config::Pipeline;
 use crate::config::location::Location;
 use crate::query::{Options, Session};
 use crate::store::Store;
@@ -29,6 +30,11 @@ impl Target {
     /// Opens the lake.
     pub(super) async fn store(&self) -> Result<Store> {
         Store::readable(&self.location()?).await
+    }
+
+    /// The pipeline that is named, with how long it keeps things.
+    pub(super) fn pipeline(&self) -> Result<Option<Pipeline>> {
+        self.pipeline.as_deref().map(check::load).transpose()
     }
 
     /// Opens a session over what is published.

@@ -69,7 +69,7 @@ pub enum Pictures {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Published {
     /// Decided, and in every Delta table.
-    Done(Publication),
+    Done(Box<Publication>),
     /// Another run took the number; nothing was changed. Its entry is given.
     Lost(Box<Entry>),
 }
@@ -223,7 +223,7 @@ async fn decide(store: &Store, entry: Entry) -> Result<Published> {
         Appended::Done => {
             tracing::info!(pipeline = entry.pipeline, seq = entry.seq, dt = %entry.dt, "publication decided");
             let committed = commit_all(store, &entry).await?;
-            Ok(Published::Done(Publication { entry, committed }))
+            Ok(Published::Done(Box::new(Publication { entry, committed })))
         }
     }
 }

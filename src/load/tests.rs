@@ -62,7 +62,7 @@ fn draft(store: &Store, pipeline: &str, dt: NaiveDate, seq: u64, rows: usize) ->
 
 async fn publish(store: &Store, draft: Draft) -> super::Publication {
     match super::publish(store, draft).await.unwrap() {
-        Published::Done(publication) => publication,
+        Published::Done(publication) => *publication,
         Published::Lost(entry) => panic!("lost to {entry:?}"),
     }
 }

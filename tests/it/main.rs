@@ -28,3 +28,4 @@ mod sim;
 mod support;
 mod traps;
 mod truth;
+mod upkeep;
