@@ -203,7 +203,7 @@ async fn a_missing_lake_is_said_and_what_to_do_about_it() {
     assert_eq!(
         said(&place, &ended),
         "exit 1\nerror: no lake is named, and `data/lake` is none\n\
-         hint: say `--lake DIR` or `--pipeline FILE`, set HUOPAN_LAKE, or try `huopan demo` first\n"
+         hint: say `--lake URL` or `--pipeline FILE`, set HUOPAN_LAKE, or try `huopan demo` first\n"
     );
     for command in [&["sql", "-c", "select 1"][..], &["runs"], &["explain", "1"], &["lake", "files", "offers"]] {
         let ended = huopan(place.path(), &[command, &["--lake", "nosuch"]].concat()).await;
