@@ -34,7 +34,7 @@
 //! | [`extract`] | request, sign, judge, page, pace, retry (pure); one driver and one HTTP file do | mostly |
 //! | [`land`] | every attempt's record and bytes, durable before they count; captured files land the same way | no |
 //! | [`transform`] | bytes → offers, tiers, SKUs → sorted chunks → the picture of a day | yes, but for spilling |
-//! | [`load`] | Parquet files, the publish log, Delta commits | no |
+//! | [`load`] | Parquet files, the publish log, Delta commits, their upkeep | no |
 //! | [`query`] | SQL over exactly the published files, views, functions, output formats | no |
 //! | [`alert`] | who hears about a run: webhooks | no |
 //! | [`run`] | joins the stages for one run | no |

@@ -91,7 +91,7 @@ enum Command {
     Sql(sql::Arguments),
     /// The tables' columns, types and meanings
     Schema(schema::Arguments),
-    /// The published files, for readers without Delta
+    /// The published files, their history and upkeep: verify, optimize, vacuum
     Lake(lake::Arguments),
     /// Gateway definitions: list, show, check, sign
     Gateways(gateways::Arguments),

@@ -115,7 +115,7 @@ pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> 
 }
 
 async fn give_up(asked: &Abandon, target: &Target) -> Result<Outcome> {
-    let file = target.pipeline().ok_or_else(|| {
+    let file = target.pipeline_file().ok_or_else(|| {
         Error::config("a run is given up for its pipeline, and none is named")
             .with_hint("say `--pipeline FILE`: its gateway's definition tells what the run's calls were")
     })?;

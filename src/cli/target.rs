@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::base::{Error, Result};
+use crate::config::Pipeline;
 use crate::config::location::Location;
 use crate::query::{Options, Session};
 use crate::store::Store;
@@ -31,13 +32,18 @@ impl Target {
         Store::readable(&self.location()?).await
     }
 
+    /// The pipeline that is named, with how long it keeps things.
+    pub(super) fn pipeline(&self) -> Result<Option<Pipeline>> {
+        self.pipeline.as_deref().map(check::load).transpose()
+    }
+
     /// Opens a session over what is published.
     pub(super) async fn session(&self) -> Result<Session> {
         Session::over(&self.store().await?, &Options::default()).await
     }
 
     /// The pipeline's file, where one is named.
-    pub(super) fn pipeline(&self) -> Option<&Path> {
+    pub(super) fn pipeline_file(&self) -> Option<&Path> {
         self.pipeline.as_deref()
     }
 

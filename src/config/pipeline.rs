@@ -328,9 +328,47 @@ pub struct Pack {
     pub pieces: u32,
 }
 
-/// Where the tables go.
+/// Where the tables go, and how long what is in them is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LakeConfig {
     /// A folder or a prefix of a bucket.
     pub location: Location,
+    /// How long things are kept.
+    pub keep: Keep,
+    /// Whether a run ends with the lake's upkeep.
+    pub maintenance: Maintenance,
+}
+
+/// How long things are kept, in days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// `retain_days`: days of the tables; `None`: for ever. The last published day always stays.
+    pub tables: Option<u32>,
+    /// `raw_days`: responses, in `raw_pages` and the landing zone; `None`: for ever. Fewer: less can be rebuilt.
+    pub raw: Option<u32>,
+    /// `history_days`: files that a later publication has replaced. Fewer: readers and feeds may lag less behind.
+    pub history: u32,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { tables: None, raw: Some(Self::RAW), history: Self::HISTORY }
+    }
+}
+
+impl Keep {
+    /// The default of `raw_days`.
+    pub const RAW: u32 = 90;
+    /// The default of `history_days`.
+    pub const HISTORY: u32 = 7;
+}
+
+/// Whether a run ends with the lake's upkeep.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Maintenance {
+    /// Checkpoints, many small files of the journals, what is older than it is kept for.
+    #[default]
+    Auto,
+    /// Only by command.
+    Off,
 }

@@ -6,11 +6,16 @@
 //! |---|---|
 //! | picture | removes every active file of `(dt, pipeline)`, adds the entry's |
 //! | journal | adds the entry's files |
+//! | any, by an entry that optimizes | the same rows in the entry's files: `dataChange` is false |
+//! | any, by an entry that expires days | removes the files of those days |
 //!
 //! Invariant: the protocol stays at reader 1, writer ≤ 4: no deletion vectors, no column mapping.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use chrono::NaiveDate;
+use deltalake_core::checkpoints::create_checkpoint;
 use deltalake_core::errors::DeltaTableError;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
@@ -25,12 +30,20 @@ use crate::base::{Error, Kind, Result};
 use crate::store::Store;
 use crate::transform::contract::{PARTITION_COLUMNS, Table};
 
-use super::log::{DataFile, Entry};
+use super::log::{Change, DataFile, Entry};
 
 /// Times a commit is redone after somebody else's went first.
 const CONFLICTS_MAX: u32 = 20;
 /// Commits between two checkpoints of a table's log.
 const CHECKPOINT_INTERVAL: &str = "10";
+/// The same, as a number.
+const CHECKPOINT_COMMITS: u64 = 10;
+
+/// A table's log, below its folder.
+pub(super) const LOG: &str = "_delta_log";
+/// How long removed files and log entries are kept for readers that opened a table before, unless `lake vacuum` is told
+/// otherwise; other programs that clean up go by it, too.
+const HISTORY: &str = "interval 7 days";
 
 /// The outcome of [`commit`].
 #[must_use]
@@ -80,6 +93,63 @@ pub async fn committed_seq(delta: &DeltaTable, table: Table, pipeline: &str) -> 
     Ok(version.and_then(|version| u64::try_from(version).ok()).unwrap_or(0))
 }
 
+/// A file that a Delta table has active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveFile {
+    /// Relative to the lake.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its rows, where the table says so.
+    pub rows: Option<u64>,
+}
+
+/// The files that a Delta table has active, and the table; `None`: there is none. Creates nothing.
+///
+/// # Errors
+/// `Storage` when it cannot be read.
+pub async fn active_files(store: &Store, table: Table) -> Result<Option<(DeltaTable, Vec<ActiveFile>)>> {
+    if store.list(&format!("{table}/{LOG}")).await?.is_empty() {
+        return Ok(None);
+    }
+    let delta = load(store, table).await?;
+    if delta.version().is_none() {
+        return Ok(None);
+    }
+    let files = delta.get_active_add_actions_by_partitions(&[]).map_ok(|file| ActiveFile {
+        path: format!("{table}/{}", file.path()),
+        bytes: u64::try_from(file.size()).unwrap_or(0),
+        rows: file.num_records().map(|rows| rows as u64),
+    });
+    let files = files.try_collect().await.map_err(|source| failed("read", table, source))?;
+    Ok(Some((delta, files)))
+}
+
+/// Writes checkpoints of the tables' logs where more than an interval of commits has none: readers would read them one
+/// by one. Gives the tables that got one. Commits write them, too; one that died before, or failed to, is made up for.
+///
+/// # Errors
+/// `Storage` when a table cannot be read, or its checkpoint written.
+pub async fn keep_up(store: &Store) -> Result<Vec<Table>> {
+    let mut written = Vec::new();
+    for table in Table::ALL {
+        let names = store.list(&format!("{table}/{LOG}")).await?;
+        let versions = |end: &str| {
+            let digits = |path: &str| path.rsplit('/').next()?.strip_suffix(end)?.parse::<u64>().ok();
+            names.iter().filter_map(|meta| digits(&meta.path)).max()
+        };
+        let Some(last) = versions(".json") else { continue };
+        let commits = last + 1 - versions(".checkpoint.parquet").map_or(0, |version| version + 1).min(last + 1);
+        if commits > CHECKPOINT_COMMITS {
+            let delta = load(store, table).await?;
+            let made = create_checkpoint(&delta, None).await;
+            made.map_err(|source| failed("given a checkpoint", table, source))?;
+            written.push(table);
+        }
+    }
+    Ok(written)
+}
+
 /// Commits what the entry says about the table, unless it is there. Entries of a pipeline must come in their order.
 /// `before` is the table as it was before the entry was decided, where somebody has it: it need not be read again, and
 /// cannot have the commit.
@@ -88,7 +158,12 @@ pub async fn committed_seq(delta: &DeltaTable, table: Table, pipeline: &str) -> 
 /// `Storage` when the log cannot be read or written, `Conflict` when other writers kept going first.
 pub async fn commit(store: &Store, table: Table, entry: &Entry, before: Option<DeltaTable>) -> Result<Committed> {
     // `runs` ends a publication: its transaction says that all tables have it, also when it got no rows.
-    let nothing = if table.is_journal() { entry.files(table).is_empty() } else { !entry.picture };
+    let nothing = match &entry.change {
+        Change::Run if table.is_journal() => entry.files(table).is_empty(),
+        Change::Run => !entry.picture,
+        Change::Optimize => !entry.tables.contains_key(table.name()),
+        Change::Expire(before) => !before.contains_key(table.name()),
+    };
     if nothing && table != Table::Runs {
         return Ok(Committed::Nothing);
     }
@@ -151,6 +226,8 @@ async fn create(delta: &DeltaTable, table: Table) -> Result<(), DeltaTableError>
         .with_columns(columns.fields().cloned())
         .with_partition_columns(PARTITION_COLUMNS)
         .with_configuration_property(TableProperty::CheckpointInterval, Some(CHECKPOINT_INTERVAL))
+        .with_configuration_property(TableProperty::LogRetentionDuration, Some(HISTORY))
+        .with_configuration_property(TableProperty::DeletedFileRetentionDuration, Some(HISTORY))
         .with_save_mode(SaveMode::Ignore)
         .with_commit_properties(CommitProperties::default().with_max_retries(0))
         .await
@@ -177,47 +254,116 @@ fn missing_columns(delta: &DeltaTable, table: Table) -> Result<Vec<StructField>>
 }
 
 async fn try_commit(delta: &DeltaTable, table: Table, entry: &Entry) -> Result<(), DeltaTableError> {
-    let mut actions: Vec<Action> = if table.is_journal() { Vec::new() } else { removes(delta, entry).await? };
-    actions.extend(entry.files(table).iter().map(|file| Action::Add(add(table, entry, file))));
     let seq = i64::try_from(entry.seq).map_err(|source| DeltaTableError::GenericError { source: Box::new(source) })?;
     let properties = CommitProperties::default()
         .with_application_transaction(Transaction::new(app_id(&entry.pipeline), seq))
-        .with_metadata([("huopan.run_id".to_owned(), entry.run_id.clone().into())]);
+        .with_metadata([("huopan.run_id".to_owned(), entry.run_id.clone().into())])
+        // It would list the whole log after every commit: `lake vacuum` does it.
+        .with_cleanup_expired_logs(Some(false));
     let state = delta.snapshot()?;
     CommitBuilder::from(properties)
-        .with_actions(actions)
+        .with_actions(actions(delta, table, entry).await?)
         .build(Some(state), delta.log_store(), operation(table, entry))
         .await
         .map(|_| ())
+}
+
+/// What of a table's files the entry takes away and adds.
+async fn actions(delta: &DeltaTable, table: Table, entry: &Entry) -> Result<Vec<Action>, DeltaTableError> {
+    let files = entry.files(table);
+    let added = |file: &DataFile, data_change| Action::Add(Add { data_change, ..add(table, entry, file) });
+    match &entry.change {
+        Change::Run if table.is_journal() => Ok(files.iter().map(|file| added(file, true)).collect()),
+        Change::Run => {
+            let mut actions = removes(delta, entry, true, |_| true).await?;
+            actions.extend(files.iter().map(|file| added(file, true)));
+            Ok(actions)
+        }
+        Change::Optimize => {
+            let stay: HashSet<&str> = files.iter().map(|file| in_table(table, file)).collect();
+            let active = active(delta, &of_day(entry)).await?;
+            let mut actions = removes(delta, entry, false, |path| !stay.contains(path)).await?;
+            let new = files.iter().filter(|file| !active.contains(in_table(table, file)));
+            actions.extend(new.map(|file| added(file, false)));
+            Ok(actions)
+        }
+        Change::Expire(before) => {
+            let Some(first) = before.get(table.name()) else { return Ok(Vec::new()) };
+            let partition = [("pipeline", FilterOp::Eq, FilterValue::Scalar(&entry.pipeline))];
+            let files = delta.get_active_add_actions_by_partitions(&partition);
+            let expired = files.try_filter(|file| {
+                let is_before = partition_day(&file.path()).is_some_and(|dt| dt < *first);
+                futures::future::ready(is_before)
+            });
+            expired.map_ok(|file| Action::Remove(file.remove_action(true))).try_collect().await
+        }
+    }
+}
+
+/// The day in a file's path below its table: `dt=2026-11-20/…`.
+fn partition_day(path: &str) -> Option<NaiveDate> {
+    path.strip_prefix("dt=")?.split('/').next()?.parse().ok()
 }
 
 /// What the commit claims to have read and replaced. Without the predicate, two first writers of a partition would
 /// both add their rows.
 fn operation(table: Table, entry: &Entry) -> DeltaOperation {
     let partition_by = Some(PARTITION_COLUMNS.map(str::to_owned).to_vec());
-    if table.is_journal() {
-        return DeltaOperation::Write { mode: SaveMode::Append, partition_by, predicate: None };
-    }
     let pipeline = entry.pipeline.replace('\'', "''");
-    let predicate = Some(format!("dt = '{}' AND pipeline = '{pipeline}'", entry.dt));
-    DeltaOperation::Write { mode: SaveMode::Overwrite, partition_by, predicate }
+    let of_day = || Some(format!("dt = '{}' AND pipeline = '{pipeline}'", entry.dt));
+    match &entry.change {
+        Change::Optimize if entry.tables.contains_key(table.name()) => {
+            let target_size = i64::try_from(super::WriterOptions::default().file_bytes).unwrap_or(i64::MAX);
+            DeltaOperation::Optimize { predicate: of_day(), target_size }
+        }
+        Change::Expire(before) if before.contains_key(table.name()) => {
+            let first = before[table.name()];
+            DeltaOperation::Delete { predicate: Some(format!("dt < '{first}' AND pipeline = '{pipeline}'")) }
+        }
+        Change::Run if !table.is_journal() => {
+            DeltaOperation::Write { mode: SaveMode::Overwrite, partition_by, predicate: of_day() }
+        }
+        _ => DeltaOperation::Write { mode: SaveMode::Append, partition_by, predicate: None },
+    }
 }
 
-async fn removes(delta: &DeltaTable, entry: &Entry) -> Result<Vec<Action>, DeltaTableError> {
-    let dt = entry.dt.to_string();
-    let partition = [
-        ("dt", FilterOp::Eq, FilterValue::Scalar(&dt)),
-        ("pipeline", FilterOp::Eq, FilterValue::Scalar(&entry.pipeline)),
-    ];
-    let active = delta.get_active_add_actions_by_partitions(&partition);
-    active.map_ok(|file| Action::Remove(file.remove_action(true))).try_collect().await
+/// The partition of the entry's day.
+fn of_day(entry: &Entry) -> (String, String) {
+    (entry.dt.to_string(), entry.pipeline.clone())
+}
+
+/// The paths of a partition's active files, as the table tells them.
+async fn active(delta: &DeltaTable, (dt, pipeline): &(String, String)) -> Result<HashSet<String>, DeltaTableError> {
+    let partition =
+        [("dt", FilterOp::Eq, FilterValue::Scalar(dt)), ("pipeline", FilterOp::Eq, FilterValue::Scalar(pipeline))];
+    let files = delta.get_active_add_actions_by_partitions(&partition);
+    files.map_ok(|file| file.path().into_owned()).try_collect().await
+}
+
+/// Removes those of the active files of the entry's partition that `goes` picks by their paths.
+async fn removes(
+    delta: &DeltaTable,
+    entry: &Entry,
+    data_change: bool,
+    goes: impl Fn(&str) -> bool,
+) -> Result<Vec<Action>, DeltaTableError> {
+    let (dt, pipeline) = of_day(entry);
+    let partition =
+        [("dt", FilterOp::Eq, FilterValue::Scalar(&dt)), ("pipeline", FilterOp::Eq, FilterValue::Scalar(&pipeline))];
+    let files = delta.get_active_add_actions_by_partitions(&partition);
+    let going = files.try_filter(|file| futures::future::ready(goes(&file.path())));
+    going.map_ok(|file| Action::Remove(file.remove_action(data_change))).try_collect().await
+}
+
+/// A file's path as its table tells it.
+fn in_table(table: Table, file: &DataFile) -> &str {
+    file.path.strip_prefix(table.name()).map_or(file.path.as_str(), |path| path.trim_start_matches('/'))
 }
 
 fn add(table: Table, entry: &Entry, file: &DataFile) -> Add {
-    let path = file.path.strip_prefix(table.name()).map_or(file.path.as_str(), |path| path.trim_start_matches('/'));
     let [dt, pipeline] = PARTITION_COLUMNS.map(str::to_owned);
     Add {
-        path: path.to_owned(),
+        path: in_table(table, file).to_owned(),
         partition_values: [(dt, Some(entry.dt.to_string())), (pipeline, Some(entry.pipeline.clone()))].into(),
         size: i64::try_from(file.bytes).unwrap_or(i64::MAX),
         modification_time: entry.published_at.timestamp_millis(),

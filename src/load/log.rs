@@ -1,21 +1,25 @@
 //! The publish log: one entry per publication, created conditionally. An entry *is* the decision.
 //!
-//! `<lake>/_huopan/publish/<pipeline>/<seq, 20 digits>.json`
+//! `<lake>/_huopan/publish/<pipeline>/<seq, 20 digits>.json`, and now and then a checkpoint beside it
+//! (`<seq>.checkpoint.json.zst`, see [`super::checkpoint`]).
 //!
 //! Invariant: an entry is written once and never changed.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result};
-use crate::store::{Created, Store};
+use crate::store::{Created, Meta, Store};
 use crate::transform::contract::Table;
 
 /// Where the log stands in the lake.
-const FOLDER: &str = "_huopan/publish";
+pub(super) const FOLDER: &str = "_huopan/publish";
+/// How the name of a checkpoint ends.
+const CHECKPOINT: &str = ".checkpoint.json.zst";
 /// Entries read at once.
 const READS_IN_FLIGHT: usize = 32;
 
@@ -44,8 +48,30 @@ pub struct Entry {
     /// The greatest number of the run's calls that is in `calls`, by this entry or an earlier one of the run.
     #[serde(default)]
     pub calls_to: i64,
+    /// What it does to what was published before.
+    #[serde(default, skip_serializing_if = "Change::is_run")]
+    pub change: Change,
     /// The files by table name. A picture table without files is empty that day.
     pub tables: BTreeMap<String, Vec<DataFile>>,
+}
+
+/// What an entry does to what was published before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// A run's: it replaces the pictures of its day, if it has any, and adds to the journals.
+    #[default]
+    Run,
+    /// The same rows in other files: of each table in `tables`, these are all files of the entry's day now.
+    Optimize,
+    /// Nothing but what it takes away: of each table here, all days before this one.
+    Expire(BTreeMap<String, NaiveDate>),
+}
+
+impl Change {
+    fn is_run(&self) -> bool {
+        *self == Self::Run
+    }
 }
 
 /// One Parquet file of a table.
@@ -59,6 +85,9 @@ pub struct DataFile {
     pub rows: u64,
     /// Column statistics in Delta's form: `numRecords`, `minValues`, `maxValues`, `nullCount`.
     pub stats: serde_json::Value,
+    /// Of its bytes: `xxh3-128:` and 32 hexadecimal digits. `None`: written before there were digests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// The outcome of [`append`].
@@ -87,13 +116,60 @@ impl Entry {
     }
 }
 
+/// What a listing of a pipeline's log shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The numbers of its entries, ascending, and when each was written.
+    pub entries: BTreeMap<u64, Meta>,
+    /// The numbers at which it has a checkpoint.
+    pub checkpoints: BTreeMap<u64, Meta>,
+}
+
+impl Names {
+    /// The number of the newest entry; 0: there is none.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        let last = |names: &BTreeMap<u64, Meta>| names.last_key_value().map_or(0, |(&seq, _)| seq);
+        last(&self.entries).max(last(&self.checkpoints))
+    }
+}
+
+/// The log of every pipeline as a listing shows it.
+///
+/// # Errors
+/// `Storage` when it cannot be listed.
+pub async fn names(store: &Store) -> Result<BTreeMap<String, Names>> {
+    list(store, FOLDER).await
+}
+
+/// The log of one pipeline as a listing shows it.
+///
+/// # Errors
+/// `Storage` when it cannot be listed.
+pub async fn names_of(store: &Store, pipeline: &str) -> Result<Names> {
+    let mut found = list(store, &format!("{FOLDER}/{pipeline}")).await?;
+    Ok(found.remove(pipeline).unwrap_or_default())
+}
+
+async fn list(store: &Store, folder: &str) -> Result<BTreeMap<String, Names>> {
+    let mut found: BTreeMap<String, Names> = BTreeMap::new();
+    for meta in store.list(folder).await? {
+        let Some((pipeline, name)) = parse_path(&meta.path) else { continue };
+        let names = found.entry(pipeline.to_owned()).or_default();
+        match name {
+            Name::Entry(seq) => names.entries.insert(seq, meta),
+            Name::Checkpoint(seq) => names.checkpoints.insert(seq, meta),
+        };
+    }
+    Ok(found)
+}
+
 /// The number of the pipeline's newest entry; 0: there is none.
 ///
 /// # Errors
 /// `Storage` when the log cannot be listed.
 pub async fn last_seq(store: &Store, pipeline: &str) -> Result<u64> {
-    let found = store.list(&format!("{FOLDER}/{pipeline}")).await?;
-    Ok(found.iter().filter_map(|meta| parse_path(&meta.path)).map(|(_, seq)| seq).max().unwrap_or(0))
+    Ok(names_of(store, pipeline).await?.last())
 }
 
 /// One entry; `None`: there is none of this number.
@@ -115,16 +191,19 @@ pub async fn read(store: &Store, pipeline: &str, seq: u64) -> Result<Option<Entr
     }
 }
 
-/// Every entry of every pipeline, by pipeline, then number.
+/// The entries of these numbers, which must all be there.
 ///
 /// # Errors
-/// As [`read`].
-pub async fn read_all(store: &Store) -> Result<Vec<Entry>> {
-    let found = store.list(FOLDER).await?;
-    let names = found.iter().filter_map(|meta| parse_path(&meta.path));
-    let reads = names.map(|(pipeline, seq)| async move { read(store, pipeline, seq).await });
-    let entries: Vec<Option<Entry>> = stream::iter(reads).buffered(READS_IN_FLIGHT).try_collect().await?;
-    Ok(entries.into_iter().flatten().collect())
+/// As [`read`]; `Data` when one is missing.
+pub async fn read_span(store: &Store, pipeline: &str, span: RangeInclusive<u64>) -> Result<Vec<Entry>> {
+    let reads = span.map(|seq| async move {
+        let missing = || {
+            Error::data(format!("the publish-log entry `{}` is missing", Entry::path(pipeline, seq)))
+                .with_hint("restore it: what was published after it cannot be told without it")
+        };
+        read(store, pipeline, seq).await?.ok_or_else(missing)
+    });
+    stream::iter(reads).buffered(READS_IN_FLIGHT).try_collect().await
 }
 
 /// Creates the entry, unless its number is taken. Of any number of callers at once, one gets [`Appended::Done`]; whoever
@@ -155,9 +234,24 @@ pub async fn append(store: &Store, entry: &Entry) -> Result<Appended> {
     }
 }
 
-/// Pipeline and number of an entry's path; `None`: no entry.
-fn parse_path(path: &str) -> Option<(&str, u64)> {
+/// What a file of the log is.
+enum Name {
+    Entry(u64),
+    Checkpoint(u64),
+}
+
+/// Pipeline and kind of a path in the log; `None`: none of ours.
+fn parse_path(path: &str) -> Option<(&str, Name)> {
     let (pipeline, name) = path.strip_prefix(FOLDER)?.strip_prefix('/')?.split_once('/')?;
-    let digits = name.strip_suffix(".json").filter(|digits| digits.len() == 20)?;
-    Some((pipeline, digits.parse().ok()?))
+    let number = |digits: &str| digits.parse().ok().filter(|_| digits.len() == 20);
+    let name = match name.strip_suffix(CHECKPOINT) {
+        Some(digits) => Name::Checkpoint(number(digits)?),
+        None => Name::Entry(number(name.strip_suffix(".json")?)?),
+    };
+    Some((pipeline, name))
+}
+
+/// Where the checkpoint at a number stands.
+pub(super) fn checkpoint_path(pipeline: &str, seq: u64) -> String {
+    format!("{FOLDER}/{pipeline}/{seq:020}{CHECKPOINT}")
 }

@@ -3,15 +3,27 @@
 //! Takes sorted record batches of one run; gives published tables. All files of a run are written first; then one
 //! conditional create of a log entry is the decision; then each table gets its Delta commit, `runs` last.
 //!
+//! * [`parquet`], [`stats`]: rows → files, with their statistics and digests; [`read`]: back again.
+//! * [`log`]: the publish log; [`state`]: what it adds up to; [`checkpoint`]: that, in one file now and then.
+//! * [`publish`]: the decision and the commits that follow; [`delta`]: the commits.
+//! * [`snapshot`]: what is published, for readers; [`history`]: how it came about.
+//! * [`upkeep`]: fewer files for the same rows, and nothing that nobody needs any more.
+//! * [`verify`]: whether files and logs are what they say.
+//!
 //! Invariant: nothing that a retained log entry names is changed or overwritten.
 
+pub mod checkpoint;
 pub mod delta;
+pub mod history;
 pub mod log;
 pub mod parquet;
 pub mod publish;
 pub mod read;
 pub mod snapshot;
+pub mod state;
 pub mod stats;
+pub mod upkeep;
+pub mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -20,3 +32,4 @@ pub use log::{DataFile, Entry};
 pub use parquet::{TableWriter, Target, WriterOptions};
 pub use publish::{Draft, Publication, Published, Turn, publish, roll_forward};
 pub use snapshot::Snapshot;
+pub use state::State;

@@ -14,8 +14,9 @@ use crate::base::{Error, Kind, Result};
 use crate::store::{PipelineLock, Store};
 use crate::transform::contract::{CONTRACT_VERSION, Table};
 
+use super::checkpoint;
 use super::delta;
-use super::log::{self, Appended, DataFile, Entry};
+use super::log::{self, Appended, Change, DataFile, Entry};
 
 /// What is to be published. All files are durable already.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +41,21 @@ pub struct Draft {
     pub files: BTreeMap<Table, Vec<DataFile>>,
 }
 
+/// What is to be changed of what is published, without a run. All files are durable already.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upkeep {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The day whose files are replaced, else today.
+    pub dt: NaiveDate,
+    /// The time of the decision.
+    pub now: DateTime<Utc>,
+    /// The change.
+    pub change: Change,
+    /// The files by table.
+    pub files: BTreeMap<Table, Vec<DataFile>>,
+}
+
 /// What a publication does to the pictures of its day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pictures {
@@ -54,7 +70,7 @@ pub enum Pictures {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Published {
     /// Decided, and in every Delta table.
-    Done(Publication),
+    Done(Box<Publication>),
     /// Another run took the number; nothing was changed. Its entry is given.
     Lost(Box<Entry>),
 }
@@ -91,6 +107,14 @@ impl<'l> Turn<'l> {
         Ok(Self { lock, next_seq: AtomicU64::new(next_seq(store, pipeline).await?) })
     }
 
+    /// Whether the lock is known to be held still.
+    ///
+    /// # Errors
+    /// `Conflict`.
+    pub fn check(&self) -> Result<()> {
+        self.lock.check()
+    }
+
     /// The number of the next publication.
     #[must_use]
     pub fn next_seq(&self) -> u64 {
@@ -102,10 +126,27 @@ impl<'l> Turn<'l> {
     /// # Errors
     /// As [`publish`]; `Conflict` when the lock is known to be lost.
     pub async fn publish(&self, store: &Store, draft: Draft) -> Result<Published> {
-        self.lock.check()?;
-        let published = publish(store, draft).await;
+        self.decide(store, to_entry(draft)?).await
+    }
+
+    /// Publishes an entry of no run: the same rows in other files, or days that are gone. `dt` is its day.
+    ///
+    /// # Errors
+    /// As [`Turn::publish`].
+    pub async fn change(&self, store: &Store, upkeep: Upkeep) -> Result<Published> {
+        let mut entry = of_no_run(self.next_seq(), &upkeep.pipeline, upkeep.dt, upkeep.now)?;
+        entry.change = upkeep.change;
+        entry.tables = upkeep.files.into_iter().map(|(table, files)| (table.name().to_owned(), files)).collect();
+        self.decide(store, entry).await
+    }
+
+    async fn decide(&self, store: &Store, entry: Entry) -> Result<Published> {
+        self.check()?;
+        let (pipeline, seq) = (entry.pipeline.clone(), entry.seq);
+        let published = decide(store, entry).await;
         if let Ok(Published::Done(_)) = &published {
             self.next_seq.fetch_add(1, Ordering::Relaxed);
+            checkpoint::keep_up(store, &pipeline, seq).await;
         }
         published
     }
@@ -129,22 +170,27 @@ impl<'l> Turn<'l> {
 /// Takes the next number for nothing, whoever else wants it: what a holder before is about to decide is lost.
 async fn fence(store: &Store, pipeline: &str, now: DateTime<Utc>) -> Result<()> {
     loop {
-        let entry = to_entry(Draft {
-            seq: next_seq(store, pipeline).await?,
-            pipeline: pipeline.to_owned(),
-            dt: beijing_day(now),
-            run_id: String::new(),
-            attempt: 0,
-            pictures: Pictures::Keep,
-            published_at: now,
-            calls_to: 0,
-            files: BTreeMap::new(),
-        })?;
+        let entry = of_no_run(next_seq(store, pipeline).await?, pipeline, beijing_day(now), now)?;
         if let Appended::Done | Appended::Already = log::append(store, &entry).await? {
             tracing::warn!(pipeline, seq = entry.seq, "the holder before did not let go of its lock: fenced off");
             return Ok(());
         }
     }
+}
+
+/// An entry that no run stands behind and that changes nothing yet.
+fn of_no_run(seq: u64, pipeline: &str, dt: NaiveDate, now: DateTime<Utc>) -> Result<Entry> {
+    to_entry(Draft {
+        seq,
+        pipeline: pipeline.to_owned(),
+        dt,
+        run_id: String::new(),
+        attempt: 0,
+        pictures: Pictures::Keep,
+        published_at: now,
+        calls_to: 0,
+        files: BTreeMap::new(),
+    })
 }
 
 /// The number of the pipeline's next publication.
@@ -163,7 +209,10 @@ pub async fn next_seq(store: &Store, pipeline: &str) -> Result<u64> {
 /// keeps them. After it (the day is published, huopan's readers see it): `Storage` or `Conflict` of a Delta commit,
 /// which the next start makes up for.
 pub async fn publish(store: &Store, draft: Draft) -> Result<Published> {
-    let entry = to_entry(draft)?;
+    decide(store, to_entry(draft)?).await
+}
+
+async fn decide(store: &Store, entry: Entry) -> Result<Published> {
     // A later publication must not hide that an earlier one is not in every table yet.
     roll_forward(store, &entry.pipeline).await?;
     // What keeps a table from being written should be known before the decision.
@@ -180,7 +229,7 @@ pub async fn publish(store: &Store, draft: Draft) -> Result<Published> {
         }
     }
     let committed = commit_all(store, &entry, opened).await?;
-    Ok(Published::Done(Publication { entry, committed }))
+    Ok(Published::Done(Box::new(Publication { entry, committed })))
 }
 
 /// Completes the publications of a pipeline whose Delta commits are missing, in their order. Call it under the
@@ -244,6 +293,7 @@ pub(super) fn to_entry(draft: Draft) -> Result<Entry> {
         huopan_version: env!("CARGO_PKG_VERSION").to_owned(),
         contract_version: CONTRACT_VERSION.to_owned(),
         calls_to: draft.calls_to,
+        change: Change::Run,
         tables,
     })
 }

@@ -1,29 +1,27 @@
 //! What the publish log says is published: which files a reader reads, of every pipeline and day.
 //!
-//! Invariant: a picture's files all come from one entry, so that a reader sees whole runs across tables.
+//! Invariant: a picture's files all hold one run's rows, so that a reader sees whole runs across tables.
 
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
+use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::store::Store;
 use crate::transform::contract::Table;
 
+use super::checkpoint;
 use super::log::{self, DataFile, Entry};
+use super::state::{RunMark, State};
+
+/// Pipelines whose logs are read at once.
+const PIPELINES_IN_FLIGHT: usize = 8;
 
 /// The log at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    pipelines: BTreeMap<String, Pipeline>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Pipeline {
-    /// By number.
-    entries: BTreeMap<u64, Entry>,
-    /// The number of the newest entry with pictures, by day.
-    pictures: BTreeMap<NaiveDate, u64>,
+    pipelines: BTreeMap<String, State>,
 }
 
 /// One file with the partition it belongs to.
@@ -41,40 +39,36 @@ impl Snapshot {
     /// Reads the log.
     ///
     /// # Errors
-    /// `Storage` when it cannot be read, `Data` when an entry is not what huopan writes.
+    /// `Storage` when it cannot be read, `Data` when a file of it is missing or not what huopan writes.
     pub async fn load(store: &Store) -> Result<Self> {
-        Ok(Self::of(log::read_all(store).await?))
+        let states = log::names(store).await?.into_iter().map(|(pipeline, names)| async move {
+            let state = checkpoint::state_of(store, &pipeline, names).await?;
+            Ok::<_, Error>((pipeline, state))
+        });
+        let pipelines = stream::iter(states).buffered(PIPELINES_IN_FLIGHT).try_collect().await?;
+        Ok(Self { pipelines })
     }
 
-    /// The state after these entries.
+    /// The state after these entries, of each pipeline in their order.
     #[must_use]
     pub fn of(entries: impl IntoIterator<Item = Entry>) -> Self {
         let mut snapshot = Self::default();
         for entry in entries {
-            let pipeline = snapshot.pipelines.entry(entry.pipeline.clone()).or_default();
-            if entry.picture {
-                let newest = pipeline.pictures.entry(entry.dt).or_default();
-                *newest = entry.seq.max(*newest);
-            }
-            pipeline.entries.insert(entry.seq, entry);
+            let new = || State::new(&entry.pipeline);
+            snapshot.pipelines.entry(entry.pipeline.clone()).or_insert_with(new).apply(entry);
         }
         snapshot
     }
 
-    /// The files of a table over all pipelines and days, by pipeline, then by day (pictures) or number (journals).
+    /// The files of a table over all pipelines and days, by pipeline, then by day (pictures) or as they were published
+    /// (journals).
     #[must_use]
     pub fn files(&self, table: Table) -> Vec<PartitionFile<'_>> {
-        let entries = self.pipelines.values().flat_map(|pipeline| {
-            let journal = table.is_journal().then(|| pipeline.entries.values()).into_iter().flatten();
-            let picture = (!table.is_journal()).then(|| pipeline.current_pictures()).into_iter().flatten();
-            journal.chain(picture)
+        let files = self.pipelines.values().flat_map(|state| {
+            let partition = |(dt, file)| PartitionFile { dt, pipeline: &state.pipeline, file };
+            state.files(table).map(partition)
         });
-        entries
-            .flat_map(|entry| {
-                let partition = |file| PartitionFile { dt: entry.dt, pipeline: &entry.pipeline, file };
-                entry.files(table).iter().map(partition)
-            })
-            .collect()
+        files.collect()
     }
 
     /// The pipelines that have published, in order of their names.
@@ -82,9 +76,15 @@ impl Snapshot {
         self.pipelines.keys().map(String::as_str)
     }
 
+    /// What a pipeline's log adds up to; `None`: it has none.
+    #[must_use]
+    pub fn state(&self, pipeline: &str) -> Option<&State> {
+        self.pipelines.get(pipeline)
+    }
+
     /// The days of a pipeline that have pictures, ascending.
     pub fn published_days(&self, pipeline: &str) -> impl DoubleEndedIterator<Item = NaiveDate> {
-        self.pipelines.get(pipeline).into_iter().flat_map(|pipeline| pipeline.pictures.keys().copied())
+        self.pipelines.get(pipeline).into_iter().flat_map(|state| state.pictures.keys().copied())
     }
 
     /// The pipeline's last published day.
@@ -100,34 +100,32 @@ impl Snapshot {
         pictures.range(..dt).next_back().map(|(&day, _)| day)
     }
 
-    /// The entry that holds the pictures of a day.
+    /// The entry of the run that published the pictures of a day, with the files that hold them now. What the run added
+    /// to the journals is not in it.
     #[must_use]
     pub fn picture(&self, pipeline: &str, dt: NaiveDate) -> Option<&Entry> {
-        let pipeline = self.pipelines.get(pipeline)?;
-        pipeline.entries.get(pipeline.pictures.get(&dt)?)
+        self.pipelines.get(pipeline)?.pictures.get(&dt)
     }
 
     /// How many attempts of a day the log knows.
     #[must_use]
     pub fn attempts(&self, pipeline: &str, dt: NaiveDate) -> i32 {
-        self.entries(pipeline).filter(|entry| entry.dt == dt).map(|entry| entry.attempt).max().unwrap_or(0)
+        self.pipelines.get(pipeline).and_then(|state| state.attempts.get(&dt)).copied().unwrap_or(0)
     }
 
     /// The greatest number of a run's calls that is in `calls`; 0: none is.
     #[must_use]
     pub fn calls_to(&self, pipeline: &str, run_id: &str) -> i64 {
-        let of_run = self.entries(pipeline).filter(|entry| entry.run_id == run_id);
-        of_run.map(|entry| entry.calls_to).max().unwrap_or(0)
+        self.run(pipeline, run_id).calls_to
     }
 
-    /// All entries of a pipeline, by number.
-    pub fn entries(&self, pipeline: &str) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.pipelines.get(pipeline).into_iter().flat_map(|pipeline| pipeline.entries.values())
+    /// Whether a run has published pictures, also when another run has replaced them since.
+    #[must_use]
+    pub fn has_published(&self, pipeline: &str, run_id: &str) -> bool {
+        self.run(pipeline, run_id).published
     }
-}
 
-impl Pipeline {
-    fn current_pictures(&self) -> impl Iterator<Item = &Entry> {
-        self.pictures.values().filter_map(|seq| self.entries.get(seq))
+    fn run(&self, pipeline: &str, run_id: &str) -> RunMark {
+        self.pipelines.get(pipeline).and_then(|state| state.runs.get(run_id)).copied().unwrap_or_default()
     }
 }

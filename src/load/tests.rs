@@ -1,11 +1,14 @@
 //! The whole of load on a real lake in a temporary folder; Delta tables are read back by deltalake-core itself.
 
+mod checkpoint;
 mod crash;
 mod delta;
 mod files;
 mod log;
 mod rows;
 mod statistics;
+mod upkeep;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -59,7 +62,7 @@ fn draft(store: &Store, pipeline: &str, dt: NaiveDate, seq: u64, rows: usize) ->
 
 async fn publish(store: &Store, draft: Draft) -> super::Publication {
     match super::publish(store, draft).await.unwrap() {
-        Published::Done(publication) => publication,
+        Published::Done(publication) => *publication,
         Published::Lost(entry) => panic!("lost to {entry:?}"),
     }
 }

@@ -216,7 +216,11 @@ pub fn pipeline(gateway: Gateway) -> Pipeline {
             answer: Answer::Json,
         },
         units: Units::default(),
-        lake: LakeConfig { location: Location::Folder(PathBuf::new()) },
+        lake: LakeConfig {
+            location: Location::Folder(PathBuf::new()),
+            keep: Default::default(),
+            maintenance: Default::default(),
+        },
         state: StateConfig::Sqlite(PathBuf::new()),
         alerts: Vec::new(),
         config_hash: String::new(),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::session::{Options, Session};
-use crate::load::log::{DataFile, Entry};
+use crate::load::log::{Change, DataFile, Entry};
 use crate::load::snapshot::Snapshot;
 use crate::store::Store;
 use crate::transform::contract::Table;
@@ -46,6 +46,7 @@ impl Lake {
             huopan_version: "0".into(),
             contract_version: "1.0.0".into(),
             calls_to: 0,
+            change: Change::Run,
             tables: BTreeMap::new(),
         })
     }
@@ -81,7 +82,13 @@ impl Lake {
             (Some(min), Some(max)) => json!({"minValues": {"offer_id": min}, "maxValues": {"offer_id": max}}),
             _ => json!({}),
         };
-        let file = DataFile { path, bytes: fs::metadata(&target).unwrap().len(), rows: rows.len() as u64, stats };
+        let file = DataFile {
+            path,
+            bytes: fs::metadata(&target).unwrap().len(),
+            rows: rows.len() as u64,
+            stats,
+            digest: None,
+        };
         self.entry(dt, pipeline).tables.entry(table.into()).or_default().push(file);
     }
 

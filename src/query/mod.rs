@@ -7,6 +7,7 @@
 //! * [`functions`]: `price_at(pieces [, dt])`, `price_history(offer_id)`.
 //! * [`session`]: SQL in, rows out, read-only.
 //! * [`runs`]: the funnel of each run.
+//! * [`verify`]: whether the tables agree with each other and with `runs`.
 //! * [`output`]: rows as table, CSV, JSON, JSON lines or markdown.
 //!
 //! Invariant: nothing in here writes to the lake or reads a file that the publish log does not name.
@@ -20,6 +21,7 @@ pub mod runs;
 pub mod session;
 mod stats;
 pub mod table;
+pub mod verify;
 pub mod views;
 
 #[cfg(test)]

@@ -77,6 +77,7 @@ mod tests {
                 "maxValues": {"offer_id": 9},
                 "nullCount": {"shop_id": 1},
             }),
+            digest: None,
         };
         let schema = Schema::new(vec![
             Field::new("offer_id", DataType::Int64, false),

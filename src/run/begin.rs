@@ -148,8 +148,7 @@ pub(super) async fn next(
 
 /// Whether a run has died after its publication was decided: nothing of it is to be asked again.
 fn is_published(run: &Unfinished, pipeline: &Pipeline, snapshot: &Snapshot) -> bool {
-    let run_id = run.run_id.to_string();
-    snapshot.entries(&pipeline.name).any(|entry| entry.picture && entry.run_id == run_id)
+    snapshot.has_published(&pipeline.name, &run.run_id.to_string())
 }
 
 /// Clears away the runs that died after their publication was decided: their answers are in `raw_pages`.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! lock ─► roll forward ─► extract (or files) ─► land ─► collect ─► judge ─► merge ─► files ─► entry ─► Delta ─► fold
+//!      ─► upkeep
 //! ```
 //!
 //! * `begin`: which run a start goes on with, or begins.
@@ -14,6 +15,7 @@
 //! * `survey`: what is known before a run, for its price.
 //! * `previous`: what of the picture before goes on into today's.
 //! * `write`: batches → the files of all tables.
+//! * `tail`: the lake's upkeep after a publication.
 //!
 //! Invariant: received = loaded + duplicates + quarantined, or nothing is published.
 
@@ -26,6 +28,7 @@ mod hear;
 mod ledger;
 mod previous;
 pub mod survey;
+mod tail;
 mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,7 +48,7 @@ use crate::load::Turn;
 use crate::plan;
 use crate::plan::price::{Start, Survey, refusal};
 use crate::state::{self, StateStore};
-use crate::store::{PipelineLock, Store, describe_holder};
+use crate::store::{Store, describe_holder};
 use crate::transform::rows::ShopRow;
 
 use begin::{Begin, Begun};
@@ -204,7 +207,15 @@ async fn start(
         None => Store::writable(&pipeline.lake.location).await?,
     };
     let lock = store.lock(&pipeline.name, &describe_holder(around.clock.now())).await?;
-    let outcome = under_lock(pipeline, options, around, so_far, &store, &lock).await;
+    let outcome = async {
+        let turn = Turn::take(&store, &pipeline.name, &lock, around.clock.now()).await?;
+        let outcome = under_lock(pipeline, options, around, so_far, &store, &turn).await;
+        if let Ok(Outcome::Published(_)) = &outcome {
+            tail::tidy(pipeline, around, &store, &turn).await;
+        }
+        outcome
+    };
+    let outcome = outcome.await;
     if let Err(error) = lock.release().await {
         tracing::warn!(pipeline = pipeline.name, %error, "cannot let go of the lock: it expires");
     }
@@ -218,11 +229,10 @@ async fn under_lock(
     around: &Surroundings<'_>,
     so_far: &mut SoFar<'_>,
     store: &Store,
-    lock: &PipelineLock,
+    turn: &Turn<'_>,
 ) -> Result<Outcome> {
     let today = beijing_day(around.clock.now());
-    let turn = Turn::take(store, &pipeline.name, lock, around.clock.now()).await?;
-    let place = Place { pipeline, around, store, turn: &turn };
+    let place = Place { pipeline, around, store, turn };
     day::forget_landing(store, &pipeline.name).await?;
     if let Some(files) = &pipeline.files {
         return files::load(files::Start { place, files, options }, so_far).await;

@@ -57,6 +57,11 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
     /// See [`Store::list`](super::Store::list).
     async fn list(&self, folder: &str) -> Result<Vec<Meta>>;
 
+    /// See [`Store::list_nameless`](super::Store::list_nameless).
+    async fn list_nameless(&self) -> Result<Vec<Meta>> {
+        Ok(Vec::new())
+    }
+
     /// See [`Store::put_durable`](super::Store::put_durable).
     async fn put(&self, path: &str, bytes: Bytes) -> Result<()>;
 

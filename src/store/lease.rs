@@ -311,7 +311,8 @@ mod tests {
 
     #[test]
     fn a_lease_is_free_or_abandoned_or_held() {
-        let (alive, dead): (fn(&Process) -> bool, fn(&Process) -> bool) = (|_| false, |_| true);
+        type IsDead = fn(&Process) -> bool;
+        let (alive, dead): (IsDead, IsDead) = (|_| false, |_| true);
         let seconds = |seconds| Some(TimeDelta::seconds(seconds));
         for (holder, is_dead, age, standing) in [
             ("", alive, None, Standing::Free),

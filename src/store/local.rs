@@ -80,7 +80,12 @@ impl Backend for Local {
     async fn list(&self, folder: &str) -> Result<Vec<Meta>> {
         let start = if folder.is_empty() { self.folders.root().to_owned() } else { self.resolve(folder) };
         let folders = Arc::clone(&self.folders);
-        blocking(move || list(folders.root(), &start)).await
+        blocking(move || list(folders.root(), &start, Kind::Whole)).await
+    }
+
+    async fn list_nameless(&self) -> Result<Vec<Meta>> {
+        let folders = Arc::clone(&self.folders);
+        blocking(move || list(folders.root(), folders.root(), Kind::Temporary)).await
     }
 
     async fn put(&self, path: &str, bytes: Bytes) -> Result<()> {
@@ -153,7 +158,14 @@ pub(super) fn read(file: &Path) -> Result<Option<Bytes>> {
     }
 }
 
-pub(super) fn list(root: &Path, folder: &Path) -> Result<Vec<Meta>> {
+/// Which files a listing shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Whole,
+    Temporary,
+}
+
+pub(super) fn list(root: &Path, folder: &Path, kind: Kind) -> Result<Vec<Meta>> {
     let mut found = Vec::new();
     for entry in walkdir::WalkDir::new(folder).min_depth(1).follow_links(true) {
         let meta = entry.and_then(|entry| Ok((entry.metadata()?, entry)));
@@ -164,7 +176,8 @@ pub(super) fn list(root: &Path, folder: &Path) -> Result<Vec<Meta>> {
             Err(source) => return Err(failed("list", folder, source.into())),
         };
         let temporary = entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMPORARY_PREFIX));
-        let Some(path) = relative(root, entry.path()).filter(|_| metadata.is_file() && !temporary) else { continue };
+        let is_asked_for = metadata.is_file() && temporary == (kind == Kind::Temporary);
+        let Some(path) = relative(root, entry.path()).filter(|_| is_asked_for) else { continue };
         let modified = metadata.modified().map_err(|source| failed("list", entry.path(), source))?;
         found.push(Meta { path, bytes: metadata.len(), modified_at: modified.into() });
     }

@@ -172,6 +172,15 @@ impl Store {
         self.backend.list(if folder.is_empty() { folder } else { checked(folder)? }).await
     }
 
+    /// Files that are being written, or that a process which died was writing: they have no name of their own yet, and
+    /// no listing but this one shows them.
+    ///
+    /// # Errors
+    /// `Storage` when the lake cannot be read.
+    pub async fn list_nameless(&self) -> Result<Vec<Meta>> {
+        self.backend.list_nameless().await
+    }
+
     /// Writes a whole file in place of the one that may be there. Durable when it returns; a reader sees
     /// the old bytes or the new ones, never a mixture.
     ///

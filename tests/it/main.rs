@@ -33,3 +33,4 @@ mod support;
 mod tls;
 mod traps;
 mod truth;
+mod upkeep;

@@ -110,6 +110,49 @@ async fn the_command_line_takes_a_bucket_wherever_it_takes_a_folder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_kept_in_order_as_a_folder_is() {
+    let (server, sim) = (S3Server::start().await, huopan::sim::start(support::quick()).await.unwrap());
+    let place = Place::new();
+    let pipeline = load(&on_bucket(&place, &server, &sim, "test"), &server);
+    for _ in 0..3 {
+        support::publish(&pipeline, day(20)).await;
+    }
+    std::fs::write(server.file("team/lake/offers/dt=2026-11-20/pipeline=test/orphan.parquet"), "orphan").unwrap();
+    let long_ago =
+        std::fs::metadata(place.path()).unwrap().modified().unwrap() - std::time::Duration::from_secs(40 * 86_400);
+    for entry in walkdir::WalkDir::new(server.bucket()).into_iter().map(|entry| entry.unwrap()) {
+        if entry.file_type().is_file() {
+            std::fs::File::options().write(true).open(entry.path()).unwrap().set_modified(long_ago).unwrap();
+        }
+    }
+    let content = support::content(&lake(&server).await, day(20)).await;
+    let env = [
+        ("AWS_ACCESS_KEY_ID", KEY.0),
+        ("AWS_SECRET_ACCESS_KEY", KEY.1),
+        ("AWS_ENDPOINT_URL", server.address()),
+        ("AWS_ALLOW_HTTP", "true"),
+    ];
+    let url = format!("s3://{BUCKET}/team/lake");
+    let commands: [(&[&str], &str); 6] = [
+        (&["verify"], "all is well"),
+        (&["optimize"], "test: 9 files"),
+        (&["vacuum", "--yes"], "of runs that died before they published"),
+        (&["vacuum"], "nothing to remove"),
+        (&["verify"], "all is well"),
+        (&["history"], "optimized"),
+    ];
+    for (command, expected) in commands {
+        let arguments = [&["lake"], command, &["--lake", &url]].concat();
+        let ended = support::huopan_with(place.path(), &arguments, &env).await;
+        assert_eq!(ended.code, 0, "{command:?}: {}{}", ended.stdout, ended.stderr);
+        assert!(ended.stdout.contains(expected), "{command:?}: {}", ended.stdout);
+    }
+    assert!(!server.file("team/lake/offers/dt=2026-11-20/pipeline=test/orphan.parquet").exists());
+    assert_eq!(support::content(&lake(&server).await, day(20)).await, content);
+    support::publish(&pipeline, day(21)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pipelines_that_publish_at_once_share_a_bucket() {
     let (server, sim) = (S3Server::start().await, huopan::sim::start(support::quick()).await.unwrap());
     let place = Place::new();

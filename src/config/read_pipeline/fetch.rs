@@ -1,6 +1,7 @@
 //! What to fetch: `[fetch]`, with the gateway that gives details and the options of both.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use crate::config::diagnostics::Problem;
@@ -13,7 +14,9 @@ use crate::config::reader::{Section, Text, suggestion};
 use super::{Details, Scope};
 
 /// Every shop is listed whole this often where a pipeline does not say (WIRE §5 "Rows").
-const FULL_DAYS: i64 = 7;
+pub(super) const FULL_DAYS: i64 = 7;
+/// What a pipeline may say.
+pub(super) const FULL_DAYS_RANGE: RangeInclusive<i64> = 1..=365;
 
 const LISTING: &[(&str, FetchListing)] = &[("all", FetchListing::All), ("changed", FetchListing::Changed)];
 
@@ -100,7 +103,7 @@ pub(super) fn fetch(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<Fetch> 
             check_changed(&section, gateway, text);
         }
     }
-    fetch.full_days = section.integer("full_days", 1..=365).unwrap_or(FULL_DAYS) as u32;
+    fetch.full_days = section.integer("full_days", FULL_DAYS_RANGE).unwrap_or(FULL_DAYS) as u32;
     fetch.skus = skus(&mut section, scope);
     fetch.details = details_mode(&mut section, scope);
     // Read and checked by `details` above.

@@ -1,22 +1,28 @@
-//! `[lake]`: where the tables go.
+//! `[lake]`: where the tables go, and how long what is in them is kept.
 
 use crate::config::diagnostics::Problem;
+use crate::config::document::Value;
 use crate::config::location::{Addressing, Location, S3Location};
-use crate::config::pipeline::LakeConfig;
+use crate::config::pipeline::{Keep, LakeConfig, Maintenance};
 use crate::config::reader::Section;
 
-use super::{NOT_YET, Scope};
+use super::Scope;
 
 /// The lake of a pipeline that names none: beside the pipelines' folder.
 const DEFAULT: &str = "../data/lake";
 /// The keys that only a lake on S3 has.
 const S3_KEYS: [&str; 4] = ["endpoint", "region", "addressing", "allow_http"];
 
+/// The longest that days can be kept for; more is for ever.
+const DAYS_MAX: i64 = 36_500;
+
 /// `[lake]`; without it the lake beside the pipelines.
 pub(super) fn lake(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<LakeConfig> {
     let parse = |address: &str| Location::parse(address, &scope.folder, scope.env);
     let Some(mut section) = root.section("lake") else {
-        return parse(DEFAULT).ok().map(|location| LakeConfig { location });
+        check_full_days(root, scope, Keep::default());
+        let (keep, maintenance) = (Keep::default(), Maintenance::default());
+        return parse(DEFAULT).ok().map(|location| LakeConfig { location, keep, maintenance });
     };
     let url = section.text("url");
     let location = match (url.map_or_else(|| parse(DEFAULT), |url| parse(url.value)), url) {
@@ -41,8 +47,40 @@ pub(super) fn lake(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<LakeConf
             other
         }
     };
-    section.finish_without(NOT_YET.lake);
-    location.map(|location| LakeConfig { location })
+    let keep = keep(&mut section);
+    let maintenance = section.choice("maintenance", &[("auto", Maintenance::Auto), ("off", Maintenance::Off)]);
+    section.finish();
+    check_full_days(root, scope, keep);
+    location.map(|location| LakeConfig { location, keep, maintenance: maintenance.unwrap_or_default() })
+}
+
+/// How long things are kept.
+fn keep(section: &mut Section<'_>) -> Keep {
+    let mut days = |key| section.integer(key, 1..=DAYS_MAX).and_then(|days| u32::try_from(days).ok());
+    Keep {
+        tables: days("retain_days"),
+        raw: Some(days("raw_days").unwrap_or(Keep::RAW)),
+        history: days("history_days").unwrap_or(Keep::HISTORY),
+    }
+}
+
+/// Every row can be rebuilt only where every offer's answer is younger than answers are kept for.
+fn check_full_days(root: &Section<'_>, scope: &Scope<'_>, keep: Keep) {
+    let integer = |section: &str, key: &str| {
+        let Value::Table(table) = &root.table.get(section)?.node.value else { return None };
+        let node = &table.get(key)?.node;
+        if let Value::Integer(value) = node.value { Some((value, &node.place)) } else { None }
+    };
+    // What is out of its range is reported as that.
+    let full_days = integer("fetch", "full_days").filter(|(days, _)| super::fetch::FULL_DAYS_RANGE.contains(days));
+    let asked = full_days.map_or(super::fetch::FULL_DAYS, |(days, _)| days);
+    let Some(raw_days) = keep.raw.filter(|days| asked >= i64::from(*days)) else { return };
+    // Both may be defaults, which fit.
+    let Some(place) = full_days.or(integer("lake", "raw_days")).map(|(_, place)| place) else { return };
+    let message = format!("`full_days` is {asked}, and `raw_days` of `[lake]` is {raw_days}: it must be more");
+    scope.report.add(Problem::at(place, message).help(
+        "answers must be kept for longer than an offer may go without one, or its rows cannot be rebuilt from them",
+    ));
 }
 
 /// What the section says of a bucket, over what the environment says.

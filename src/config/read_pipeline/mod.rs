@@ -28,11 +28,10 @@ use super::reader::{Section, Text};
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Keys of the plan of record that this version does not read yet.
-const NOT_YET: NotYet = NotYet { root: &["watches"], lake: &["raw_days"], alert: &["sign"] };
+const NOT_YET: NotYet = NotYet { root: &["watches"], alert: &["sign"] };
 
 struct NotYet {
     root: &'static [&'static str],
-    lake: &'static [&'static str],
     alert: &'static [&'static str],
 }
 

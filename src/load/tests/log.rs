@@ -1,4 +1,4 @@
-use super::super::log::{self, Appended, Entry};
+use super::super::log::{self, Appended, Change, Entry};
 use super::super::{Snapshot, publish};
 use super::*;
 use crate::base::Kind;
@@ -9,6 +9,7 @@ fn entry(pipeline: &str, seq: u64, dt: NaiveDate, picture: bool) -> Entry {
         bytes: 1,
         rows: 1,
         stats: serde_json::json!({ "numRecords": 1, "minValues": { "price": 12.3456 } }),
+        digest: None,
     };
     let tables: &[&str] = if picture { &["offers", "runs"] } else { &["runs"] };
     Entry {
@@ -22,6 +23,7 @@ fn entry(pipeline: &str, seq: u64, dt: NaiveDate, picture: bool) -> Entry {
         huopan_version: "0.1.0".to_owned(),
         contract_version: "1.0.0".to_owned(),
         calls_to: 0,
+        change: Change::Run,
         tables: tables.iter().map(|&table| (table.to_owned(), vec![file(table)])).collect(),
     }
 }

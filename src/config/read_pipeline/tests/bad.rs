@@ -61,18 +61,45 @@ name = "cheaper"
 }
 
 #[test]
-fn a_key_of_a_later_version_in_a_section() {
+fn answers_that_are_kept_for_less_long_than_offers_go_without_one() {
     check(
         r#"url = "lake""#,
         r#"url = "lake"
-raw_days = 90"#,
-        r#"error: unknown key `raw_days`
-  --> p.toml:12:1
+raw_days = 7"#,
+        r#"error: `full_days` is 7, and `raw_days` of `[lake]` is 7: it must be more
+  --> p.toml:12:12
    |
-12 | raw_days = **
-   | ^^^^^^^^
+12 | raw_days = 7
+   |            ^
    |
-   = help: not in this version: remove it"#,
+   = help: answers must be kept for longer than an offer may go without one, or its rows cannot be rebuilt from them"#,
+    );
+    check(
+        "[lake]",
+        r#"[fetch]
+full_days = 90
+[lake]"#,
+        r#"error: `full_days` is 90, and `raw_days` of `[lake]` is 90: it must be more
+  --> p.toml:11:13
+   |
+11 | full_days = 90
+   |             ^^
+   |
+   = help: answers must be kept for longer than an offer may go without one, or its rows cannot be rebuilt from them"#,
+    );
+}
+
+#[test]
+fn days_that_nothing_could_be_kept_for() {
+    check(
+        r#"url = "lake""#,
+        r#"url = "lake"
+retain_days = 0"#,
+        r#"error: `retain_days` is `0`, outside of 1 to 36500
+  --> p.toml:12:15
+   |
+12 | retain_days = 0
+   |               ^"#,
     );
 }
 

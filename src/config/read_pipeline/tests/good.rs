@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::Secret;
-use crate::config::pipeline::{AlertKind, AlertOn, FetchListing, RedisConfig, StateConfig};
+use crate::config::pipeline::{AlertKind, AlertOn, FetchListing, Keep, Maintenance, RedisConfig, StateConfig};
 
 /// A pipeline that lists through one gateway and gets details through another.
 pub(super) const TWO: &str = r#"name    = "nightly"
@@ -42,6 +42,15 @@ fn a_pipeline_that_says_nothing_gets_the_defaults() {
     assert_eq!((account.key.as_str(), account.calls_per_second, &account.proxy), ("12345678", None, &None));
     let parent = pipeline.path.parent().unwrap().parent().unwrap();
     assert_eq!(pipeline.state, StateConfig::Sqlite(parent.join("data/state.sqlite")), "a path without `..`");
+}
+
+#[test]
+fn how_long_things_are_kept_is_read() {
+    assert_eq!(load(RIGHT).unwrap().lake.keep, Keep { tables: None, raw: Some(90), history: 7 });
+    let keys = "url = \"lake\"\nretain_days = 400\nraw_days = 30\nhistory_days = 14\nmaintenance = \"off\"";
+    let lake = load(&RIGHT.replace("url = \"lake\"", keys)).unwrap().lake;
+    assert_eq!(lake.keep, Keep { tables: Some(400), raw: Some(30), history: 14 });
+    assert_eq!(lake.maintenance, Maintenance::Off);
 }
 
 #[test]

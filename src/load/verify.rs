@@ -1,0 +1,283 @@
+//! Whether a lake is what its logs say: the publish log is whole, every file that it names is there with its size, rows
+//! and digest, and the Delta tables hold the same files.
+//!
+//! Takes a lake; gives what is wrong, each with what to do. Nothing is changed.
+//!
+//! Invariant: a problem is one finding about one thing; what can be told in spite of it is told, too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use parquet::file::reader::FileReader;
+use parquet::file::serialized_reader::SerializedFileReader;
+
+use crate::base::{Error, Result};
+use crate::store::{Meta, Store};
+use crate::transform::contract::Table;
+
+use super::checkpoint;
+use super::delta::{self, ActiveFile};
+use super::log::{self, DataFile, Names};
+use super::parquet::digest;
+use super::snapshot::Snapshot;
+
+/// Files read at once.
+const READS_IN_FLIGHT: usize = 4;
+/// Times the logs are compared anew when somebody publishes meanwhile.
+const COMPARISONS_MAX: usize = 3;
+
+/// How closely files are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Names and sizes.
+    Quick,
+    /// Every byte.
+    Full,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The file, table or publication.
+    pub subject: String,
+    /// What is wrong with it.
+    pub what: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl Problem {
+    /// A problem.
+    pub fn new(subject: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { subject: subject.into(), what: what.into(), remedy: remedy.into() }
+    }
+}
+
+/// What was looked at, and what is wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Publications that are still in the log, one by one.
+    pub publications: u64,
+    /// Files they name.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Files whose bytes could be compared with a digest.
+    pub digests: u64,
+    /// Parquet files that no publication names: readers do not see them.
+    pub unnamed: u64,
+    /// Their bytes.
+    pub unnamed_bytes: u64,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+}
+
+const RESTORE: &str = "restore it from a copy of the lake, or publish its day anew with `huopan run --dt … --refresh`";
+const COMPLETE: &str =
+    "if nobody is publishing right now: run the pipeline, or `huopan lake optimize`: both complete it";
+
+/// Verifies files and logs.
+///
+/// # Errors
+/// `Storage`, `Unavailable` or `Denied` when the lake cannot be read at all.
+pub async fn verify(store: &Store, depth: Depth) -> Result<Verified> {
+    let mut verified = Verified::default();
+    let mut named: BTreeMap<String, DataFile> = BTreeMap::new();
+    let mut whole = true;
+    for (pipeline, names) in log::names(store).await? {
+        match read_log(store, &pipeline, &names, &mut named, &mut verified).await {
+            Ok(()) => {}
+            Err(error) => {
+                whole = false;
+                let remedy = error.hint().unwrap_or("restore the publish log of the pipeline").to_owned();
+                verified.problems.push(Problem::new(format!("pipeline {pipeline}"), error.to_string(), remedy));
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    for table in Table::ALL {
+        let files = store.list(table.name()).await?;
+        found.extend(files.into_iter().filter(is_data).map(|meta| (meta.path.clone(), meta)));
+    }
+    check_names(&named, &found, whole, &mut verified);
+    if depth == Depth::Full {
+        let there = named.values().filter(|file| found.get(&file.path).is_some_and(|meta| meta.bytes == file.bytes));
+        let checks = there.map(|file| check_bytes(store, file));
+        let checked: Vec<(bool, Option<Problem>)> =
+            stream::iter(checks).buffer_unordered(READS_IN_FLIGHT).try_collect().await?;
+        verified.digests = checked.iter().filter(|(digested, _)| *digested).count() as u64;
+        verified.problems.extend(checked.into_iter().filter_map(|(_, problem)| problem));
+    }
+    if whole {
+        verified.problems.extend(compare_logs(store).await?);
+    }
+    verified.problems.sort();
+    verified.problems.dedup();
+    Ok(verified)
+}
+
+/// Reads all that a pipeline's log still has, and notes the files it names.
+async fn read_log(
+    store: &Store,
+    pipeline: &str,
+    names: &Names,
+    named: &mut BTreeMap<String, DataFile>,
+    verified: &mut Verified,
+) -> Result<()> {
+    let last = names.last();
+    let base = names.checkpoints.first_key_value().map(|(&seq, _)| seq);
+    let starts_at_one = names.entries.contains_key(&1);
+    let first = if starts_at_one { 1 } else { base.unwrap_or(1) };
+    for entry in log::read_span(store, pipeline, first..=last).await? {
+        verified.publications += 1;
+        named.extend(entry.tables.into_values().flatten().map(|file| (file.path.clone(), file)));
+    }
+    let mut before = Names::default();
+    for (&seq, meta) in &names.checkpoints {
+        // What it is worked out from without itself; the oldest one may be all that is left of its past.
+        if starts_at_one || !before.checkpoints.is_empty() {
+            let expected = checkpoint::state_at(store, pipeline, &before, seq).await?;
+            before.checkpoints.insert(seq, meta.clone());
+            if checkpoint::state_at(store, pipeline, &before, seq).await? != expected {
+                let what = "this checkpoint of the publish log says something else than the entries before it";
+                verified.problems.push(Problem::new(&meta.path, what, "delete it: the entries are what was decided"));
+            }
+        }
+        before.checkpoints.insert(seq, meta.clone());
+    }
+    let state = checkpoint::state_of(store, pipeline, names.clone()).await?;
+    for table in Table::ALL {
+        named.extend(state.files(table).map(|(_, file)| (file.path.clone(), file.clone())));
+    }
+    Ok(())
+}
+
+fn is_data(meta: &Meta) -> bool {
+    meta.path.ends_with(".parquet") && !meta.path.contains("/_delta_log/")
+}
+
+fn check_names(
+    named: &BTreeMap<String, DataFile>,
+    found: &BTreeMap<String, Meta>,
+    whole: bool,
+    verified: &mut Verified,
+) {
+    for file in named.values() {
+        (verified.files, verified.bytes) = (verified.files + 1, verified.bytes + file.bytes);
+        verified.rows += file.rows;
+        let what = match found.get(&file.path) {
+            None => "this published file is missing".to_owned(),
+            Some(meta) if meta.bytes != file.bytes => {
+                format!("this published file has {} bytes instead of {}", meta.bytes, file.bytes)
+            }
+            Some(_) => continue,
+        };
+        verified.problems.push(Problem::new(&file.path, what, RESTORE));
+    }
+    // Without its log it cannot be told what is nobody's.
+    if whole {
+        let unnamed = found.values().filter(|meta| !named.contains_key(&meta.path));
+        (verified.unnamed, verified.unnamed_bytes) =
+            unnamed.fold((0, 0), |(files, bytes), meta| (files + 1, bytes + meta.bytes));
+    }
+}
+
+/// Whether a file's bytes have a digest to be compared with, and what is wrong with them.
+async fn check_bytes(store: &Store, file: &DataFile) -> Result<(bool, Option<Problem>)> {
+    let digested = file.digest.is_some();
+    let Some(bytes) = store.get(&file.path).await? else {
+        return Ok((
+            digested,
+            Some(Problem::new(&file.path, "this published file is gone since it was listed", RESTORE)),
+        ));
+    };
+    let (expected, rows) = (file.digest.clone(), file.rows);
+    let wrong = tokio::task::spawn_blocking(move || wrong_bytes(bytes, expected.as_deref(), rows)).await;
+    let wrong = wrong.map_err(|source| Error::internal("looking at a file ended early").caused_by(source))?;
+    Ok((digested, wrong.map(|what| Problem::new(&file.path, what, RESTORE))))
+}
+
+fn wrong_bytes(bytes: Bytes, expected: Option<&str>, rows: u64) -> Option<String> {
+    if let Some(expected) = expected {
+        let found = digest(&bytes);
+        if found != expected {
+            return Some(format!("the bytes of this published file have changed: {found} instead of {expected}"));
+        }
+    }
+    match SerializedFileReader::new(bytes) {
+        Err(error) => Some(format!("this published file is no Parquet file: {error}")),
+        Ok(reader) => {
+            let found = u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0);
+            (found != rows).then(|| format!("this published file has {found} rows instead of {rows}"))
+        }
+    }
+}
+
+/// Compares the files that the Delta tables and the publish log have active.
+async fn compare_logs(store: &Store) -> Result<Vec<Problem>> {
+    let mut comparisons = 1;
+    loop {
+        let snapshot = Snapshot::load(store).await?;
+        let mut problems = Vec::new();
+        for table in Table::ALL {
+            problems.extend(compare_table(store, table, &snapshot).await?);
+        }
+        let again = Snapshot::load(store).await?;
+        let seqs = |snapshot: &Snapshot| -> Vec<u64> {
+            snapshot.pipelines().filter_map(|pipeline| Some(snapshot.state(pipeline)?.seq)).collect()
+        };
+        if problems.is_empty() || seqs(&snapshot) == seqs(&again) || comparisons == COMPARISONS_MAX {
+            return Ok(problems);
+        }
+        comparisons += 1;
+    }
+}
+
+async fn compare_table(store: &Store, table: Table, snapshot: &Snapshot) -> Result<Vec<Problem>> {
+    let published = snapshot.files(table);
+    let active = match delta::active_files(store, table).await {
+        Ok(active) => active,
+        Err(error) => {
+            let what = format!("this Delta table cannot be read: {error}");
+            return Ok(vec![Problem::new(table.name(), what, "restore its `_delta_log` from a copy of the lake")]);
+        }
+    };
+    let Some((delta, active)) = active else {
+        let missing =
+            || Problem::new(table.name(), "this Delta table is not there, and files of it are published", COMPLETE);
+        return Ok(if published.is_empty() { Vec::new() } else { vec![missing()] });
+    };
+    let mut problems = Vec::new();
+    let mut behind = BTreeSet::new();
+    for pipeline in snapshot.pipelines() {
+        // Only `runs` gets every entry's number.
+        let last = snapshot.state(pipeline).map_or(0, |state| state.seq);
+        if table == Table::Runs && delta::committed_seq(&delta, table, pipeline).await? < last {
+            behind.insert(pipeline);
+            let what = format!("publication {last} is decided, but not in every Delta table");
+            problems.push(Problem::new(format!("pipeline {pipeline}"), what, COMPLETE));
+        }
+    }
+    let ours: BTreeMap<&str, &DataFile> =
+        published.iter().map(|found| (found.file.path.as_str(), found.file)).collect();
+    let theirs: BTreeMap<&str, &ActiveFile> = active.iter().map(|file| (file.path.as_str(), file)).collect();
+    for (path, file) in &ours {
+        let what = match theirs.get(path) {
+            None => "is published, but not active in the Delta table".to_owned(),
+            Some(theirs) if theirs.bytes != file.bytes || theirs.rows.is_some_and(|rows| rows != file.rows) => {
+                format!("has {} bytes and {} rows by the publish log, others by the Delta table", file.bytes, file.rows)
+            }
+            Some(_) => continue,
+        };
+        problems.push(Problem::new(*path, what, COMPLETE));
+    }
+    for path in theirs.keys().filter(|path| !ours.contains_key(*path)) {
+        let what = "is active in the Delta table, but not published";
+        let remedy = "nobody but huopan should write to the table: restore its `_delta_log`, or publish the day anew";
+        problems.push(Problem::new(*path, what, if behind.is_empty() { remedy } else { COMPLETE }));
+    }
+    Ok(problems)
+}
