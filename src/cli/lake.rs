@@ -1,5 +1,7 @@
 //! `huopan lake`: what is published, for readers without Delta.
 
+mod export;
+
 use std::io::Write;
 
 use clap::{Args, Subcommand};
@@ -8,6 +10,7 @@ use crate::base::Result;
 use crate::load::Snapshot;
 use crate::transform::contract::Table;
 
+use super::output::Talk;
 use super::target::Target;
 use super::{Outcome, written};
 
@@ -33,10 +36,23 @@ enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Write partitions as plain Parquet to a folder or bucket, for readers without Delta
+    Export {
+        #[command(flatten)]
+        asked: export::Arguments,
+        #[command(flatten)]
+        target: Target,
+    },
 }
 
-pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
-    let Command::Files { table, relative, target } = &arguments.command;
+pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> {
+    match &arguments.command {
+        Command::Files { table, relative, target } => files(table, *relative, target).await,
+        Command::Export { asked, target } => export::main(asked, target, talk).await,
+    }
+}
+
+async fn files(table: &str, relative: bool, target: &Target) -> Result<Outcome> {
     let store = target.store().await?;
     let snapshot = Snapshot::load(&store).await?;
     let mut out = std::io::stdout().lock();

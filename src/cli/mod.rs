@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod doctor;
 mod explain;
+mod feed;
 mod gateways;
 mod lake;
 mod output;
@@ -89,6 +90,8 @@ enum Command {
     Sql(sql::Arguments),
     /// The tables' columns, types and meanings
     Schema(schema::Arguments),
+    /// The rows that differ between publications, for readers downstream
+    Feed(feed::Arguments),
     /// The published files, for readers without Delta
     Lake(lake::Arguments),
     /// Gateway definitions: list, show, check, sign
@@ -133,7 +136,8 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Gateways(arguments) => gateways::main(&arguments),
         Command::Sql(arguments) => sql::main(&arguments).await,
         Command::Schema(arguments) => schema::main(&arguments),
-        Command::Lake(arguments) => lake::main(&arguments).await,
+        Command::Feed(arguments) => feed::main(&arguments, &talk).await,
+        Command::Lake(arguments) => lake::main(&arguments, &talk).await,
         Command::Sim(arguments) => sim::main(arguments, &talk).await,
     };
     match result {
