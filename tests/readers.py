@@ -135,7 +135,8 @@ def by_daft(table, columns):
     if on_s3:
         config = daft.io.IOConfig(s3=daft.io.S3Config(
             endpoint_url=endpoint, region_name=os.environ["AWS_REGION"], key_id=os.environ["AWS_ACCESS_KEY_ID"],
-            access_key=os.environ["AWS_SECRET_ACCESS_KEY"], force_virtual_addressing=False))
+            access_key=os.environ["AWS_SECRET_ACCESS_KEY"], force_virtual_addressing=False,
+            use_ssl=endpoint.startswith("https")))
     frame = daft.read_deltalake(f"{lake}/{table}", io_config=config).select(*wanted(columns))
     return by_frame(polars.from_arrow(frame.to_arrow()), *columns)
 
