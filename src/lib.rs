@@ -20,7 +20,7 @@
 //!
 //! # Layers
 //! Imports point downwards only, and a test reads the `use` lines:
-//! `base ← config ← state, store ← plan ← extract ← land ← transform ← load ← query ← run ← cli`; [`alert`] imports
+//! `base ← config ← state, store ← plan ← extract ← land ← transform ← load ← query ← feed, run ← cli`; [`alert`] imports
 //! [`base`] and [`config`] only and is used from [`run`] on; [`sim`] imports [`base`] only, so that the simulated gateway
 //! cannot share a mistake with the extraction it tests.
 //!
@@ -36,6 +36,7 @@
 //! | [`transform`] | bytes → offers, tiers, SKUs → sorted chunks → the picture of a day | yes, but for spilling |
 //! | [`load`] | Parquet files, the publish log, Delta commits, their upkeep | no |
 //! | [`query`] | SQL over exactly the published files, views, functions, output formats | no |
+//! | [`feed`] | the rows that differ between publications, and plain Parquet, for readers downstream | no |
 //! | [`alert`] | who hears about a run: webhooks | no |
 //! | [`run`] | joins the stages for one run | no |
 //! | [`sim`] | simulated gateways over one evolving world | no |
@@ -56,6 +57,7 @@ pub mod base;
 pub mod cli;
 pub mod config;
 pub mod extract;
+pub mod feed;
 pub mod land;
 pub mod load;
 pub mod plan;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need, then format, lints, docs, all tests and the readers nobody here wrote.
 #
-#   tests/run.sh             everything
+#   tests/run.sh             everything; the Python packages take some 2.5 GB in the user's cache and ten minutes, once
 #   tests/run.sh --quick     format, lints and tests only: nothing is installed
 #
 # Build output goes to CARGO_TARGET_DIR (default: huopan/target in the user's cache directory), so that fresh
@@ -28,6 +28,7 @@ command -v cargo >/dev/null || { echo "missing: cargo (install Rust with rustup,
 command -v cc >/dev/null || missing+=(build-essential)
 if [ "$quick" = no ]; then
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+    command -v java >/dev/null || missing+=(default-jre-headless)    # Spark
     command -v "${HUOPAN_REDIS_SERVER:-redis-server}" >/dev/null || missing+=(redis-server)
 fi
 if [ "${#missing[@]}" -gt 0 ]; then
@@ -56,22 +57,60 @@ RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
 
 # ── readers that nobody here wrote ──────────────────
 [ "$quick" = no ] || exit 0
-step "readers"
 huopan="$CARGO_TARGET_DIR/debug/huopan"
-venv="$cache/readers"
-if ! cmp -s tests/readers-requirements.txt "$venv/installed.txt"; then
-    python3 -m venv --clear "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/readers-requirements.txt
-    cp tests/readers-requirements.txt "$venv/installed.txt"
-fi
 work="$(mktemp -d)"
+sim=
+. tests/seaweedfs.sh
+trap 'kill $sim 2>/dev/null || true; seaweedfs_stop; rm -rf "$work"' EXIT
+
+# The environment of Python packages that a requirements file names, made anew when the file changes.
+environment() {
+    local name="$1" venv="$cache/$1"
+    if ! cmp -s "tests/$name-requirements.txt" "$venv/installed.txt"; then
+        step "installing tests/$name-requirements.txt"
+        python3 -m venv --clear "$venv"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check -r "tests/$name-requirements.txt"
+        cp "tests/$name-requirements.txt" "$venv/installed.txt"
+    fi
+}
+
+# Two nights of a shop's gateway and one of a gateway of items into the lake LAKE; its tables as they are published now
+# into EXPORT.
+fill() {
+    local lake="$1" export="$2" pipelines="$3" day
+    mkdir -p "$pipelines"
+    for pipeline in portals product-get; do
+        sed "s#127\.0\.0\.1:1688#$address#; s#\.\./data/lake#$lake#; s#\.\./data/#$pipelines/#" \
+            "pipelines/$pipeline.toml" > "$pipelines/$pipeline.toml"
+    done
+    for day in $(date -u -d yesterday +%F) $(date -u +%F); do
+        "$huopan" run --quiet "$pipelines/portals.toml" --dt "$day"
+    done
+    "$huopan" run --quiet "$pipelines/product-get.toml"
+    for profile in plain hive; do
+        "$huopan" lake export --quiet --lake "$lake" --dt 2000-01-01..2999-12-31 --profile "$profile" "$export/$profile" \
+            --table offers,price_tiers,skus,shops,quarantine,runs,calls,raw_pages > /dev/null
+    done
+}
+
 "$huopan" sim --listen 127.0.0.1:0 > "$work/sim.txt" &
 sim=$!
-trap 'kill "$sim" 2>/dev/null; rm -rf "$work"' EXIT
 for _ in $(seq 100); do grep -q '^shops:' "$work/sim.txt" && break; sleep 0.1; done
 address="$(grep -o '127\.0\.0\.1:[0-9]*' "$work/sim.txt" | head -n 1)"
-mkdir "$work/pipelines"
-sed "s/127\.0\.0\.1:1688/$address/; s#\.\./data/lake#$work/lake#" pipelines/product-get.toml > "$work/pipelines/product-get.toml"
-"$huopan" demo --lake "$work/lake" > "$work/demo.txt"
-HUOPAN_APP_SECRET=sim-secret "$huopan" run "$work/pipelines/product-get.toml"
-"$venv/bin/python" tests/readers.py "$huopan" "$work/lake"
+export HUOPAN_APP_SECRET=sim-secret
+
+environment readers
+step "readers, from disk"
+fill "$work/lake" "$work/export" "$work/pipelines"
+"$cache/readers/bin/python" tests/readers.py "$huopan" "$work/lake" "$work/export/plain"
+step "readers, over an export for Hive"
+"$cache/readers/bin/python" tests/readers.py "$huopan" "$work/lake" "$work/export/hive"
+
+environment contracts
+step "contracts"
+"$cache/contracts/bin/python" tests/contracts.py schemas/tables "$work/export/plain"
+
+step "readers, from S3 (SeaweedFS)"
+seaweedfs_start "$work/seaweedfs" "$cache/seaweedfs"
+fill "$HUOPAN_TEST_S3/lake" "$HUOPAN_TEST_S3/export" "$work/pipelines-s3"
+"$cache/readers/bin/python" tests/readers.py "$huopan" "$HUOPAN_TEST_S3/lake" "$HUOPAN_TEST_S3/export/plain"

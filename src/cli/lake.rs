@@ -1,10 +1,12 @@
 //! `huopan lake`: what is published, and its upkeep.
 //!
 //! * `history`: the publications, one by one.
+//! * `export`: plain Parquet for readers without Delta.
 //! * `verify`: whether everything is there and agrees.
 //! * `optimize`: fewer files for the same rows.
 //! * `vacuum`: what goes.
 
+mod export;
 mod history;
 mod optimize;
 mod vacuum;
@@ -18,6 +20,7 @@ use crate::base::Result;
 use crate::load::Snapshot;
 use crate::transform::contract::Table;
 
+use super::output::Talk;
 use super::target::Target;
 use super::{Outcome, written};
 
@@ -47,6 +50,8 @@ enum Command {
     History(history::Arguments),
     /// Say everything that is wrong with the lake: files, logs, tables; changes nothing
     Verify(verify::Arguments),
+    /// Write partitions as plain Parquet to a folder or bucket, for readers without Delta
+    Export(export::Arguments),
     /// Merge small files into fewer
     Optimize(optimize::Arguments),
     /// Say what nobody needs any more; with --yes, delete it
@@ -63,12 +68,13 @@ struct Files {
     relative: bool,
 }
 
-pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
+pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> {
     let target = &arguments.target;
     match &arguments.command {
         Command::Files(asked) => files(asked, target).await,
         Command::History(asked) => history::main(asked, target).await,
         Command::Verify(asked) => verify::main(asked, target).await,
+        Command::Export(asked) => export::main(asked, target, talk).await,
         Command::Optimize(asked) => optimize::main(asked, target).await,
         Command::Vacuum(asked) => vacuum::main(asked, target).await,
     }

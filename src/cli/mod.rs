@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod failure;
+mod feed;
 mod gateways;
 mod lake;
 mod output;
@@ -91,7 +92,9 @@ enum Command {
     Sql(sql::Arguments),
     /// The tables' columns, types and meanings
     Schema(schema::Arguments),
-    /// The published files, their history and upkeep: verify, optimize, vacuum
+    /// The rows that differ between publications, for readers downstream
+    Feed(feed::Arguments),
+    /// The published files, their history, export and upkeep: verify, optimize, vacuum
     Lake(lake::Arguments),
     /// Gateway definitions: list, show, check, sign
     Gateways(gateways::Arguments),
@@ -136,7 +139,8 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Gateways(arguments) => gateways::main(&arguments),
         Command::Sql(arguments) => sql::main(&arguments, &talk).await,
         Command::Schema(arguments) => schema::main(&arguments),
-        Command::Lake(arguments) => lake::main(&arguments).await,
+        Command::Feed(arguments) => feed::main(&arguments, &talk).await,
+        Command::Lake(arguments) => lake::main(&arguments, &talk).await,
         Command::Sim(arguments) => sim::main(arguments, &talk).await,
     };
     match result {
@@ -175,7 +179,7 @@ impl Command {
             Command::Explain(arguments) => arguments.json,
             Command::Gateways(arguments) => arguments.prints_json(),
             Command::Demo(_) | Command::Check(_) | Command::Run(_) | Command::Sql(_) => false,
-            Command::Schema(_) | Command::Lake(_) | Command::Sim(_) => false,
+            Command::Schema(_) | Command::Feed(_) | Command::Lake(_) | Command::Sim(_) => false,
         }
     }
 }

@@ -66,7 +66,7 @@ impl Target {
 }
 
 /// An address as it was typed: relative ones start at the working directory.
-fn parse(address: &str) -> Result<Location> {
+pub(super) fn parse(address: &str) -> Result<Location> {
     let here = std::env::current_dir()
         .map_err(|source| Error::config("the working directory cannot be read").caused_by(source))?;
     Location::parse(address, &here, &|name| Environment::get(name))

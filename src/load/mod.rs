@@ -28,7 +28,7 @@ pub mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use log::{DataFile, Entry};
+pub use log::{DataFile, Entry, Retained};
 pub use parquet::{TableWriter, Target, WriterOptions};
 pub use publish::{Draft, Publication, Published, Turn, publish, roll_forward};
 pub use snapshot::Snapshot;

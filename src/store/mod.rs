@@ -90,6 +90,17 @@ impl Store {
         }
     }
 
+    /// Opens a place for files that is no lake: a bucket is not probed, since nothing is decided there.
+    ///
+    /// # Errors
+    /// `Config` when it cannot be created or written.
+    pub fn plain(location: &Location) -> Result<Self> {
+        match location {
+            Location::Folder(root) => Self::open(root),
+            Location::S3(location) => Ok(Self::over(s3::open(location)?)),
+        }
+    }
+
     /// Opens the lake at a folder for writing; creates the folder where it is missing.
     ///
     /// # Errors

@@ -419,7 +419,9 @@ async fn the_schema_names_every_table_and_column() {
 #[tokio::test]
 async fn every_command_has_examples() {
     let place = Place::new();
-    for command in ["demo", "check", "doctor", "run", "runs", "explain", "sql", "schema", "lake", "gateways", "sim"] {
+    for command in
+        ["demo", "check", "doctor", "run", "runs", "explain", "sql", "schema", "feed", "lake", "gateways", "sim"]
+    {
         let ended = huopan(place.path(), &[command, "--help"]).await;
         assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{command}");
         let example = ended.stdout.contains("Example") && ended.stdout.contains(&format!("huopan {command}"));

@@ -1,5 +1,5 @@
 //! Imports point downwards only: `base ← config ← state, store ← plan ← extract ← land ← transform ← load ← query ←
-//! serve, run ← cli`; `alert` imports `base` and `config` only, `sim` imports `base` only.
+//! feed, serve, run ← cli`; `alert` imports `base` and `config` only, `sim` imports `base` only.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,9 @@ fn allowed(module: &str) -> &'static [&'static str] {
         "transform" => &["base", "config", "state", "store", "plan", "extract", "land"],
         "load" => &["base", "config", "state", "store", "plan", "extract", "land", "transform"],
         "query" => &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load"],
-        "serve" => &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load", "query"],
+        "serve" | "feed" => {
+            &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load", "query"]
+        }
         "run" => {
             &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load", "query", "alert"]
         }
@@ -32,6 +34,7 @@ fn allowed(module: &str) -> &'static [&'static str] {
             "load",
             "query",
             "alert",
+            "feed",
             "serve",
             "run",
             "sim",

@@ -120,6 +120,44 @@ pub async fn write<W: io::Write + Send>(
     Ok(Written { rows, end })
 }
 
+/// Rows that are no answer of a query, in a format that streams.
+pub struct Text(Encoder);
+
+impl Text {
+    /// Starts an output; the limits of the table format are the usual ones.
+    #[must_use]
+    pub fn new(format: Format, schema: &SchemaRef) -> Self {
+        Self(Encoder::new(format, Layout::default(), schema))
+    }
+
+    /// Encodes rows.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`](crate::base::Kind::Internal) for a column that cannot be shown.
+    pub fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.0.add(batch).map_err(unprintable)
+    }
+
+    /// Encodes the end.
+    ///
+    /// # Errors
+    /// As [`Text::add`].
+    pub fn finish(&mut self) -> Result<()> {
+        self.0.finish(End::Complete).map_err(unprintable)
+    }
+
+    /// Hands `out` what is encoded so far.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub fn drain(&mut self, out: &mut impl io::Write) -> io::Result<()> {
+        let bytes = self.0.encoded();
+        let result = out.write_all(bytes);
+        bytes.clear();
+        result
+    }
+}
+
 /// Gives `out` what is encoded so far; `false` if its reader is gone.
 fn flush<W: io::Write>(encoder: &mut Encoder, out: &mut W) -> Result<bool> {
     let bytes = encoder.encoded();

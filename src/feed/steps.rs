@@ -1,0 +1,128 @@
+//! Which publications follow a cursor, in the order of their decisions, and which picture each is compared with.
+//!
+//! | publication | is compared with |
+//! |---|---|
+//! | the pipeline's first | nothing |
+//! | of the newest day, or of a later one | the newest picture of the newest day |
+//! | of an earlier day that has a picture | that picture |
+//! | of an earlier day that has none | the picture of the day before it |
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use crate::base::{Error, Result};
+use crate::load::log::Change;
+use crate::load::{Entry, Retained};
+
+use super::Cursor;
+
+/// One publication, and what it is compared with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step<'s> {
+    /// The publication.
+    pub entry: &'s Entry,
+    /// The picture before; `None`: there is none.
+    pub before: Option<&'s Entry>,
+    /// Whether it is about an earlier day than the pipeline's newest.
+    pub is_correction: bool,
+}
+
+/// What a cursor has not taken yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backlog<'s> {
+    /// The publications, in their order.
+    pub steps: Vec<Step<'s>>,
+    /// Where the cursor stands after them.
+    pub cursor: Cursor,
+    /// Publications that are left for another time.
+    pub left: usize,
+}
+
+/// What follows a cursor; at most `steps_max` publications.
+///
+/// # Errors
+/// `Config` for a cursor of another lake, or one whose publications the lake does not retain any more.
+pub fn backlog<'s>(log: &'s Retained, since: &Cursor, steps_max: usize) -> Result<Backlog<'s>> {
+    if let Some((pipeline, seq)) = since.iter().find(|(pipeline, seq)| last_seq(log, pipeline) < *seq) {
+        let last = last_seq(log, pipeline);
+        return Err(Error::config(format!(
+            "the cursor has taken publication {seq} of `{pipeline}`, and the lake has {last}"
+        ))
+        .with_hint("it is a cursor of another lake, or of this one before it was restored: start anew"));
+    }
+    let mut steps: Vec<(DateTime<Utc>, Step<'s>)> = Vec::new();
+    let mut cursor = Cursor::default();
+    for pipeline in log.pipelines() {
+        cursor.set(pipeline, last_seq(log, pipeline));
+        steps.extend(steps_of(log, pipeline, since.seq(pipeline))?);
+    }
+    steps.sort_by(|(a_at, a), (b_at, b)| {
+        (a_at, &a.entry.pipeline, a.entry.seq).cmp(&(b_at, &b.entry.pipeline, b.entry.seq))
+    });
+    let mut steps: Vec<Step<'s>> = steps.into_iter().map(|(_, step)| step).collect();
+    let rest = steps.split_off(steps.len().min(steps_max));
+    // Before the first publication that is left for another time, all are taken.
+    for step in rest.iter().rev() {
+        cursor.set(&step.entry.pipeline, step.entry.seq - 1);
+    }
+    Ok(Backlog { steps, cursor, left: rest.len() })
+}
+
+fn last_seq(log: &Retained, pipeline: &str) -> u64 {
+    log.entries(pipeline).next_back().map_or(0, |entry| entry.seq)
+}
+
+/// The pipeline's pictures after `taken`, each with a time that never steps back.
+fn steps_of<'s>(log: &'s Retained, pipeline: &str, taken: u64) -> Result<Vec<(DateTime<Utc>, Step<'s>)>> {
+    let first = log.entries(pipeline).next().map_or(0, |entry| entry.seq);
+    let mut pictures: BTreeMap<NaiveDate, &'s Entry> = BTreeMap::new();
+    let mut steps = Vec::new();
+    let mut decided_at = DateTime::<Utc>::MIN_UTC;
+    for entry in log.entries(pipeline) {
+        decided_at = decided_at.max(entry.published_at);
+        // Files that were merged hold the same rows; days that went are no change of an offer.
+        if !entry.picture || entry.change != Change::Run {
+            continue;
+        }
+        if entry.seq > taken {
+            // What the cursor's owner has is the picture before this one: it must be known.
+            if taken > 0 && first > 1 && (first > taken || pictures.is_empty()) {
+                return Err(past_retention(pipeline, taken, first));
+            }
+            steps.push((decided_at, step(&pictures, entry)));
+        }
+        pictures.insert(entry.dt, entry);
+    }
+    Ok(steps)
+}
+
+fn step<'s>(pictures: &BTreeMap<NaiveDate, &'s Entry>, entry: &'s Entry) -> Step<'s> {
+    let newest = pictures.last_key_value();
+    let is_correction = newest.is_some_and(|(day, _)| entry.dt < *day);
+    let before = match is_correction {
+        true => pictures.range(..=entry.dt).next_back(),
+        false => newest,
+    };
+    Step { entry, before: before.map(|(_, entry)| *entry), is_correction }
+}
+
+fn past_retention(pipeline: &str, taken: u64, first: u64) -> Error {
+    let message = format!(
+        "the cursor has taken publication {taken} of `{pipeline}`, and the lake retains publications from {first} on"
+    );
+    Error::config(message).with_hint(
+        "what lies between is lost: take the newest day whole with `huopan lake export`, then go on with \
+         `huopan feed consumers reset NAME --to now`, or `--since` the cursor it prints",
+    )
+}
+
+/// The cursor that has taken everything.
+#[must_use]
+pub fn now(log: &Retained) -> Cursor {
+    let mut cursor = Cursor::default();
+    for pipeline in log.pipelines() {
+        cursor.set(pipeline, last_seq(log, pipeline));
+    }
+    cursor
+}

@@ -1,0 +1,139 @@
+//! Which publications follow a cursor; and rows that are missing from files of an older contract.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use chrono::{DateTime, NaiveDate};
+use parquet::arrow::ArrowWriter;
+
+use super::rows::Rows;
+use super::{Cursor, backlog, steps};
+use crate::base::Kind;
+use crate::load::log::Change;
+use crate::load::{DataFile, Entry, Retained};
+use crate::store::Store;
+use crate::transform::contract::Table;
+
+fn day(number: u32) -> NaiveDate {
+    NaiveDate::from_ymd_opt(2026, 11, number).unwrap()
+}
+
+/// A publication of a day, `second` seconds after all began; `None` for the day: an attempt without pictures.
+fn entry(pipeline: &str, seq: u64, dt: Option<u32>, second: i64) -> Entry {
+    Entry {
+        seq,
+        pipeline: pipeline.into(),
+        dt: day(dt.unwrap_or(1)),
+        run_id: format!("{pipeline}-{seq}"),
+        attempt: 1,
+        picture: dt.is_some(),
+        published_at: DateTime::from_timestamp(second, 0).unwrap(),
+        huopan_version: "0".into(),
+        contract_version: "1.1.0".into(),
+        calls_to: 0,
+        change: Change::Run,
+        tables: BTreeMap::new(),
+    }
+}
+
+/// `a2@20<19`: publication 2 of `a`, of the 20th, compared with the 19th; `!` marks a correction.
+fn shown(log: &Retained, since: &str, steps_max: usize) -> (String, String, usize) {
+    let backlog = backlog(log, &since.parse().unwrap(), steps_max).unwrap();
+    let step = |step: &super::Step<'_>| {
+        let before = step.before.map_or(String::new(), |before| format!("<{}.{}", before.dt.format("%d"), before.seq));
+        let mark = if step.is_correction { "!" } else { "" };
+        format!("{}{}@{}{before}{mark}", step.entry.pipeline, step.entry.seq, step.entry.dt.format("%d"))
+    };
+    let steps: Vec<String> = backlog.steps.iter().map(step).collect();
+    (steps.join(" "), backlog.cursor.to_string(), backlog.left)
+}
+
+fn two_pipelines() -> Retained {
+    Retained::of([
+        entry("a", 1, Some(19), 10),
+        entry("a", 2, None, 20),
+        entry("a", 3, Some(20), 30),
+        entry("a", 4, Some(20), 40),
+        entry("a", 5, Some(19), 50),
+        entry("a", 6, Some(21), 60),
+        entry("b", 1, Some(20), 35),
+        entry("b", 2, Some(18), 70),
+    ])
+}
+
+#[test]
+fn publications_come_in_the_order_of_their_decisions_each_with_the_picture_before() {
+    let (steps, cursor, left) = shown(&two_pipelines(), "v1:", 100);
+    assert_eq!(steps, "a1@19 a3@20<19.1 b1@20 a4@20<20.3 a5@19<19.1! a6@21<20.4 b2@18!");
+    assert_eq!((cursor.as_str(), left), ("v1:a=6,b=2", 0));
+    assert_eq!(steps::now(&two_pipelines()).to_string(), cursor);
+}
+
+#[test]
+fn a_cursor_goes_on_after_what_it_has_taken_and_stops_before_what_is_left() {
+    let snapshot = two_pipelines();
+    assert_eq!(shown(&snapshot, "v1:a=3", 2), ("b1@20 a4@20<20.3".into(), "v1:a=4,b=1".into(), 3));
+    assert_eq!(shown(&snapshot, "v1:a=4,b=1", 1), ("a5@19<19.1!".into(), "v1:a=5,b=1".into(), 2));
+    assert_eq!(shown(&snapshot, "v1:a=6,b=2", 9), (String::new(), "v1:a=6,b=2".into(), 0));
+    // Cut at every place, the parts are the whole.
+    let whole = shown(&snapshot, "v1:", 100).0;
+    let (mut parts, mut cursor) = (Vec::new(), "v1:".to_owned());
+    loop {
+        let (steps, next, _) = shown(&snapshot, &cursor, 1);
+        if steps.is_empty() {
+            break;
+        }
+        parts.push(steps);
+        cursor = next;
+    }
+    assert_eq!(parts.join(" "), whole);
+}
+
+#[test]
+fn a_clock_that_stepped_back_does_not_change_the_order_of_a_pipeline() {
+    let snapshot =
+        Retained::of([entry("a", 1, Some(19), 90), entry("a", 2, Some(20), 10), entry("b", 1, Some(20), 50)]);
+    assert_eq!(shown(&snapshot, "v1:", 100).0, "b1@20 a1@19 a2@20<19.1");
+}
+
+#[test]
+fn cursors_past_retention_or_of_another_lake_are_refused() {
+    let retained = Retained::of([entry("a", 5, Some(20), 1), entry("a", 6, Some(21), 2)]);
+    for (cursor, message) in [
+        ("v1:a=3", "retains publications from 5 on"),
+        ("v1:a=7", "and the lake has 6"),
+        ("v1:z=1", "and the lake has 0"),
+    ] {
+        let error = backlog(&retained, &cursor.parse::<Cursor>().unwrap(), 9).unwrap_err();
+        assert_eq!(error.kind(), Kind::Config);
+        assert!(error.to_string().contains(message) && error.hint().is_some(), "{error}");
+    }
+    assert_eq!(shown(&retained, "v1:a=5", 9).0, "a6@21<20.5");
+    assert_eq!(shown(&retained, "v1:", 9).0, "a5@20 a6@21<20.5", "a start takes what is retained");
+}
+
+#[tokio::test]
+async fn a_file_of_an_older_contract_gives_nulls_for_what_it_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let schema = Arc::new(Schema::new(vec![Field::new("offer_id", DataType::Int64, false)]));
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, Arc::clone(&schema), None).unwrap();
+    writer.write(&RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(vec![1, 2]))]).unwrap()).unwrap();
+    writer.close().unwrap();
+    let path = "offers/dt=2026-11-20/pipeline=a/1.parquet".to_owned();
+    let file = DataFile {
+        path: path.clone(),
+        bytes: bytes.len() as u64,
+        rows: 2,
+        stats: serde_json::Value::Null,
+        digest: None,
+    };
+    store.put_durable(&path, bytes.into()).await.unwrap();
+    let mut rows = Rows::new(&store, Table::Offers, &[file], Some(&["title", "offer_id"])).unwrap();
+    let batch = rows.next().await.unwrap().unwrap();
+    assert_eq!((batch.num_rows(), batch.column(0).null_count(), batch.column(1).null_count()), (2, 2, 0));
+    assert!(rows.next().await.unwrap().is_none());
+}
