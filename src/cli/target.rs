@@ -65,9 +65,10 @@ impl Target {
     }
 }
 
-/// An address as it was typed: relative ones start at the working directory.
+/// An address as it was typed. A folder stays as it is, relative to the working directory: messages repeat it so.
 pub(super) fn parse(address: &str) -> Result<Location> {
-    let here = std::env::current_dir()
-        .map_err(|source| Error::config("the working directory cannot be read").caused_by(source))?;
-    Location::parse(address, &here, &|name| Environment::get(name))
+    if !address.trim().is_empty() && !address.contains("://") {
+        return Ok(Location::Folder(address.into()));
+    }
+    Location::parse(address, Path::new("/"), &|name| Environment::get(name))
 }

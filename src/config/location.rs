@@ -45,7 +45,7 @@ pub const S3_VARIABLES: [&str; 26] = [
 /// Where a lake is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
-    /// A folder: an absolute path.
+    /// A folder: an absolute path, or one from the working directory.
     Folder(PathBuf),
     /// A prefix of a bucket.
     S3(S3Location),

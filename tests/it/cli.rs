@@ -219,7 +219,7 @@ async fn a_missing_lake_is_said_and_what_to_do_about_it() {
         let ended = huopan(place.path(), &[command, &["--lake", "nosuch"]].concat()).await;
         assert_eq!(
             said(&place, &ended),
-            "exit 1\nerror: there is no lake at `nosuch`\nhint: run a pipeline first, or name another folder\n"
+            "exit 1\nerror: there is no lake at `nosuch`\nhint: run a pipeline first, or name another one\n"
         );
     }
     let ended = huopan(place.path(), &["run", "nosuch.toml"]).await;
