@@ -137,6 +137,7 @@ async fn point(base: &Base, text: &str, number: u64, fault: Fault, expected: &Sa
     Ok(if disturbed.is_ok() { "borne" } else { "made good" })
 }
 
+#[expect(clippy::print_stdout, reason = "the table of points is what the test is for")]
 async fn matrix(base: Base, text: String, title: &str) {
     let undisturbed = base.copy(&text).await;
     let counting = Faults::none();
