@@ -270,4 +270,7 @@ pub struct Pack {
 pub struct LakeConfig {
     /// A folder or a prefix of a bucket.
     pub location: Location,
+    /// Bytes that making tables of a day may take; what has no room lies in temporary files. Less: slower, more room on
+    /// the disk of the temporary folder.
+    pub memory_bytes_max: usize,
 }

@@ -211,7 +211,7 @@ pub fn pipeline(gateway: Gateway) -> Pipeline {
             answer: Answer::Json,
         },
         units: Units::default(),
-        lake: LakeConfig { location: Location::Folder(PathBuf::new()) },
+        lake: LakeConfig { location: Location::Folder(PathBuf::new()), memory_bytes_max: 64 << 20 },
         state: StateConfig::Sqlite(PathBuf::new()),
         alerts: Vec::new(),
         config_hash: String::new(),

@@ -50,9 +50,6 @@ use begin::{Begin, Begun};
 use day::Place;
 use survey::Found;
 
-/// Memory that decoded offers may take before they are sorted on disk.
-pub const MEMORY_BYTES_MAX: usize = 256 << 20;
-
 /// What a run takes from outside.
 pub struct Surroundings<'a> {
     /// The time.

@@ -9,6 +9,8 @@ use super::{NOT_YET, Scope};
 
 /// The lake of a pipeline that names none: beside the pipelines' folder.
 const DEFAULT: &str = "../data/lake";
+/// What making tables may take, in MiB, where nothing is said.
+const MEMORY_MIB: i64 = 512;
 /// The keys that only a lake on S3 has.
 const S3_KEYS: [&str; 4] = ["endpoint", "region", "addressing", "allow_http"];
 
@@ -16,7 +18,7 @@ const S3_KEYS: [&str; 4] = ["endpoint", "region", "addressing", "allow_http"];
 pub(super) fn lake(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<LakeConfig> {
     let parse = |address: &str| Location::parse(address, &scope.folder, scope.env);
     let Some(mut section) = root.section("lake") else {
-        return parse(DEFAULT).ok().map(|location| LakeConfig { location });
+        return parse(DEFAULT).ok().map(|location| LakeConfig { location, memory_bytes_max: mebibytes(MEMORY_MIB) });
     };
     let url = section.text("url");
     let location = match (url.map_or_else(|| parse(DEFAULT), |url| parse(url.value)), url) {
@@ -41,8 +43,13 @@ pub(super) fn lake(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<LakeConf
             other
         }
     };
+    let memory_mib = section.integer("memory_mib", 64..=1 << 20).unwrap_or(MEMORY_MIB);
     section.finish_without(NOT_YET.lake);
-    location.map(|location| LakeConfig { location })
+    location.map(|location| LakeConfig { location, memory_bytes_max: mebibytes(memory_mib) })
+}
+
+fn mebibytes(mib: i64) -> usize {
+    usize::try_from(mib).unwrap_or(0).saturating_mul(1 << 20)
 }
 
 /// What the section says of a bucket, over what the environment says.

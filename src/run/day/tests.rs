@@ -432,3 +432,5 @@ async fn a_run_whose_items_were_all_refused_with_an_unknown_code_is_not_complete
         assert!(lake.rows("select status, error from runs").await[0].starts_with(status), "{codes:?}");
     }
 }
+
+mod large;
