@@ -14,7 +14,7 @@ use crate::base::{Budget, Error, Result};
 use crate::extract::RunFacts;
 use crate::load::log::Entry;
 use crate::load::read::{Batches, read};
-use crate::plan::known::{Known, KnownOffer, KnownShop};
+use crate::plan::known::{Gathering, Known, KnownOffers, KnownShop};
 use crate::store::Store;
 use crate::transform::carry::Published;
 use crate::transform::chunk::Pieces;
@@ -124,27 +124,29 @@ pub(super) fn known(store: &Store, entry: &Entry, facts: Option<&RunFacts>) -> R
         }
         Ok(())
     })?;
+    let mut offers: HashMap<String, Gathering> =
+        known.shops.keys().map(|id| (id.clone(), Gathering::default())).collect();
     let columns = ["shop_id", "offer_id", "status", "modified_at", "detail_fetched_at"];
     read(store, entry, Table::Offers, Some(&columns), |batch| {
         let (ids, statuses) = (numbers::<Int64Type>(&batch, "offer_id")?, text(&batch, "status")?);
         let modified = numbers::<TimestampMicrosecondType>(&batch, "modified_at")?;
         let detailed = batch.column_by_name("detail_fetched_at");
-        each_of_shop(&batch, &mut known, |shop, row| {
+        each_of_shop(&batch, &mut offers, |shop, row| {
             if statuses.value(row) != "delisted" {
                 let detailed = detailed.is_some_and(|column| column.is_valid(row));
-                let offer = KnownOffer { modified_at: moment(modified, row), detailed, sku_ids: Vec::new() };
-                shop.offers.insert(ids.value(row), offer);
+                shop.offer(ids.value(row), moment(modified, row), detailed);
             }
         })
     })?;
     read(store, entry, Table::Skus, Some(&["shop_id", "offer_id", "sku_id"]), |batch| {
         let (ids, skus) = (numbers::<Int64Type>(&batch, "offer_id")?, numbers::<Int64Type>(&batch, "sku_id")?);
-        each_of_shop(&batch, &mut known, |shop, row| {
-            if let Some(offer) = shop.offers.get_mut(&ids.value(row)) {
-                offer.sku_ids.push(skus.value(row));
-            }
-        })
+        each_of_shop(&batch, &mut offers, |shop, row| shop.sku(ids.value(row), skus.value(row)))
     })?;
+    for (shop_id, gathering) in offers {
+        if let Some(shop) = known.shops.get_mut(&shop_id) {
+            shop.offers = gathering.finish();
+        }
+    }
     Ok(known)
 }
 
@@ -159,19 +161,23 @@ fn known_shop(batch: &RecordBatch, row: usize, facts: Option<&RunFacts>) -> Resu
         whole_dt: facts.and_then(|facts| facts.whole_dt).filter(|_| is_complete),
         official_count: counts.is_valid(row).then(|| u64::try_from(counts.value(row)).ok()).flatten(),
         finished_at: moment(numbers(batch, "finished_at")?, row),
-        offers: HashMap::new(),
+        offers: KnownOffers::default(),
     };
     Ok((shop_id, shop))
 }
 
 /// Hands each row that is of a known shop on. Rows of one shop stand together.
-fn each_of_shop(batch: &RecordBatch, known: &mut Known, mut take: impl FnMut(&mut KnownShop, usize)) -> Result<()> {
+fn each_of_shop(
+    batch: &RecordBatch,
+    known: &mut HashMap<String, Gathering>,
+    mut take: impl FnMut(&mut Gathering, usize),
+) -> Result<()> {
     let shops = text(batch, "shop_id")?;
     let mut row = 0;
     while row < batch.num_rows() {
         let same = |other: &usize| shops.is_valid(*other) && shops.value(*other) == shops.value(row);
         let end = (row + 1..batch.num_rows()).find(|other| !same(other)).unwrap_or(batch.num_rows());
-        if let Some(shop) = shops.is_valid(row).then(|| known.shops.get_mut(shops.value(row))).flatten() {
+        if let Some(shop) = shops.is_valid(row).then(|| known.get_mut(shops.value(row))).flatten() {
             (row..end).for_each(|row| take(shop, row));
         }
         row = end;
