@@ -326,7 +326,7 @@ mod tests {
             .map(|n| (i64::from(n.wrapping_mul(2_654_435_761) % 1000), n))
             .collect();
         let budget = Budget::new(1 << 10);
-        let sorted = sorted(&budget, &[records.clone()]);
+        let sorted = sorted(&budget, std::slice::from_ref(&records));
         let mut expected = records;
         expected.sort_unstable();
         assert!(sorted.runs.len() > 1 && sorted.runs.len() < RUNS_MAX);
