@@ -5,6 +5,7 @@
 pub mod error;
 pub mod ids;
 pub mod json;
+pub mod memory;
 pub mod moment;
 pub mod money;
 pub mod secret;
@@ -13,6 +14,7 @@ pub mod time;
 
 pub use error::{Error, Kind, Result};
 pub use ids::RunId;
+pub use memory::Budget;
 pub use money::Money;
 pub use secret::Secret;
 pub use time::{Clock, SystemClock};

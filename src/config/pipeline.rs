@@ -337,6 +337,9 @@ pub struct LakeConfig {
     pub keep: Keep,
     /// Whether a run ends with the lake's upkeep.
     pub maintenance: Maintenance,
+    /// Bytes that making tables of a day may take; what has no room lies in temporary files. Less: slower, more room on
+    /// the disk of the temporary folder.
+    pub memory_bytes_max: usize,
 }
 
 /// How long things are kept, in days.

@@ -8,7 +8,7 @@
 pub mod known;
 pub mod price;
 
-pub use known::{Known, KnownOffer, KnownShop};
+pub use known::{Known, KnownOffer, KnownOffers, KnownShop};
 
 use crate::base::Error;
 use crate::config::Pipeline;

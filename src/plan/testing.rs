@@ -220,6 +220,7 @@ pub fn pipeline(gateway: Gateway) -> Pipeline {
             location: Location::Folder(PathBuf::new()),
             keep: Default::default(),
             maintenance: Default::default(),
+            memory_bytes_max: 64 << 20,
         },
         state: StateConfig::Sqlite(PathBuf::new()),
         alerts: Vec::new(),

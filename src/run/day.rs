@@ -1,12 +1,13 @@
 //! One landed day → files → publication.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
+use arrow::array::RecordBatch;
 use chrono::{DateTime, NaiveDate, Utc};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::{Error, Kind, Result, RunId};
+use crate::base::{Budget, Error, Kind, Result, RunId};
 use crate::config::Pipeline;
 use crate::config::gateway::ErrorClass;
 use crate::config::pipeline::{FetchDetails, OnIncomplete};
@@ -15,17 +16,23 @@ use crate::land::{SegmentRef, Zone};
 use crate::load::publish::{self, Draft, Pictures, Published, Turn};
 use crate::load::{DataFile, Entry, Snapshot, Target};
 use crate::store::Store;
-use crate::transform::carry::Carrier;
-use crate::transform::chunk::{Chunk, Key, Origin};
+use crate::transform::chunk::Rows;
 use crate::transform::collect::{Collected, Collector, STAGE_OFFER};
 use crate::transform::contract::Table;
-use crate::transform::picture::{Fate, Picture};
+use crate::transform::names::ShopNames;
+use crate::transform::picture::{self, Picture};
 use crate::transform::rows::{self, CallRow, QuarantineRow, RunRow, RunStatus};
-use crate::transform::shops::{self, Fetched, Listings, Verdict};
+use crate::transform::shops::{self, Fate, Fetched, Listings, Verdict};
+use crate::transform::sort::{Fields, Record, Sorted, Sorter};
 
-use super::previous::Depth;
+use super::previous::{Depth, Goes};
 use super::write::Files;
-use super::{MEMORY_BYTES_MAX, Report, Surroundings, not_conserved, previous, stopped};
+use super::{Report, Surroundings, not_conserved, previous, stopped};
+
+/// Of the memory a run may take, for the keys of the offers before and of those chosen.
+const KEYS_PERCENT: usize = 15;
+/// Rows of held shops in one batch of `quarantine`.
+const HELD_BATCH_ROWS: usize = 8192;
 
 /// What is fixed when an attempt starts.
 #[derive(Debug, Clone)]
@@ -131,14 +138,14 @@ async fn publish_ended(place: Place<'_>, start: &Start, ended: Ended<'_>) -> Res
     let runtime = Handle::current();
     let written = off_reactor(move || {
         let read = |segment: &SegmentRef| read_segment(&runtime, &store_, segment);
-        let calls = match Collector::new(&pipeline_, dt, MEMORY_BYTES_MAX).calls(&segments, read) {
+        let calls = match Collector::new(&pipeline_, dt, &budget(&pipeline_)).calls(&segments, read) {
             // What cannot be read is what the attempt failed by: its calls are journalled once it is mended.
             Err(error) if error.kind() == Kind::Data => Vec::new(),
             calls => calls?,
         };
         let (calls, calls_to) = not_journalled(calls, known);
         count_calls(&mut row, &calls);
-        let mut files = Files::new(&store_, target);
+        let mut files = Files::new(&store_, target, &budget(&pipeline_));
         files.small(Table::Calls, &rows::calls(&run_id, &calls)?)?;
         files.small(Table::Runs, &rows::run(&row)?)?;
         Ok(Written { seq, files: files.files, calls_to })
@@ -212,46 +219,67 @@ impl Day {
         let read = |segment: &SegmentRef| {
             if self.cancel.is_cancelled() { Err(stopped()) } else { read_segment(&runtime, &self.store, segment) }
         };
-        let (mut collected, skus_fetched) = self.collect(read)?;
-        let before = previous::load(&self.store, self.before.as_ref(), self.replaced.as_ref(), self.depth())?;
-        let verdict = self.judge(&collected, &before, skus_fetched)?;
-        let mut chunks = std::mem::take(&mut collected.chunks);
-        chunks.extend(self.earlier_rows(&verdict)?);
-        let picture = Picture::with_fates(&chunks, |key| fate(key, &verdict))?;
-        let held = held_rows(&picture, &verdict, &run_id, &self.pipeline.gateway.name);
-
-        let report = self.report(&collected, &picture, &verdict, held.len());
+        let budget = budget(&self.pipeline);
+        let (mut collected, skus_fetched) = self.collect(&budget, read)?;
+        let keys = budget.part(KEYS_PERCENT);
+        let source =
+            previous::Source { store: &self.store, names: &collected.shops, budget: &keys, depth: self.depth() };
+        let before = previous::load(&source, self.before.as_ref(), self.replaced.as_ref())?;
+        let chunks = std::mem::take(&mut collected.chunks);
+        let settled = self.judge(&collected, &before, skus_fetched, |fetched, verdict| {
+            let picture = picture::Builder::new(chunks, collected.shops.places(), &keys);
+            Settled::of(fetched, &before, verdict, picture, &keys)
+        })?;
+        // What only the judgement needed makes room for the merge.
+        drop(before);
+        collected.records = Sorted::default();
+        let report = self.report(&collected, &settled);
         if report.received != report.loaded + report.duplicates + report.quarantined {
             return Err(not_conserved(&report));
         }
-        collected.quarantine.extend(held);
         let (calls, calls_to) = not_journalled(std::mem::take(&mut collected.calls), self.calls_to);
-        let mut files = Files::new(&self.store, target(&self.pipeline, &self.start));
-        files.picture(&picture)?;
+        let mut files = Files::new(&self.store, target(&self.pipeline, &self.start), &budget);
+        files.picture(|write| self.write_picture(&settled.picture, write))?;
         files.small(Table::Shops, &rows::shops(&run_id, &report.shops)?)?;
         let stays = match &self.replaced {
             Some(replaced) => {
                 let items = self.facts.items_untouched.iter().copied().collect();
-                previous::quarantine(&self.store, replaced, &verdict.untouched, &items)?
+                previous::quarantine(&self.store, replaced, &settled.verdict.untouched, &items)?
             }
             None => Vec::new(),
         };
-        files.with_earlier(Table::Quarantine, &rows::quarantine(&run_id, &collected.quarantine)?, &stays)?;
+        let first = std::iter::once_with(|| rows::quarantine(&run_id, &collected.quarantine));
+        let gateway = &self.pipeline.gateway.name;
+        let held = held_rows(&settled, &collected.shops, gateway, &run_id)?;
+        files.with_earlier(Table::Quarantine, first.chain(held), &stays)?;
         files.small(Table::Calls, &rows::calls(&run_id, &calls)?)?;
         files.raw_pages(self.segments.iter().map(read))?;
         files.small(Table::Runs, &rows::run(&self.run_row(&report, &calls))?)?;
         Ok((report, Written { seq: self.seq, files: files.files, calls_to }))
     }
 
+    /// The rows of the picture, from today's chunks and from the pictures before.
+    fn write_picture(&self, picture: &Picture, write: &mut dyn FnMut(Rows) -> Result<()>) -> Result<()> {
+        let goes = if picture.carries() { Goes::Whole } else { Goes::Alone };
+        let kept = previous::rows(&self.store, self.kept(), goes);
+        // Of the day before, where another picture goes on, only what is delisted stands once more.
+        let before = previous::rows(&self.store, self.before.as_ref(), Goes::Alone);
+        picture.write(kept, before, write)
+    }
+
     /// Transforms all that has landed; also tells whether SKU data was asked for.
-    fn collect(&self, read: impl Fn(&SegmentRef) -> Result<Vec<Attempt>> + Sync) -> Result<(Collected, bool)> {
+    fn collect(
+        &self,
+        budget: &Budget,
+        read: impl Fn(&SegmentRef) -> Result<Vec<Attempt>> + Sync,
+    ) -> Result<(Collected, bool)> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut collector = Collector::new(&self.pipeline, self.start.dt, MEMORY_BYTES_MAX);
+        let mut collector = Collector::new(&self.pipeline, self.start.dt, budget);
         collector.leave_out(&self.facts.unused);
         let skus = self.pipeline.fetch.skus;
         let kept = self.kept().filter(|_| matches!(skus, FetchDetails::Missing | FetchDetails::Changed));
         if let (Some(kept), true) = (kept, collector.fetches_skus()) {
-            collector.keep_skus(previous::skus(&self.store, kept)?);
+            collector.keep_skus(previous::skus(&self.store, kept, &budget.part(KEYS_PERCENT))?);
         }
         let collected = collector.collect(&self.segments, threads, read)?;
         Ok((collected, collector.fetches_skus()))
@@ -271,23 +299,14 @@ impl Day {
         if by_changes || self.keeps_details() { Depth::Rows } else { Depth::Content }
     }
 
-    /// The rows of the pictures before that the verdict calls for.
-    fn earlier_rows(&self, verdict: &Verdict) -> Result<Vec<Chunk>> {
-        let goes_on: HashSet<i64> = verdict.carried.union(&verdict.kept).copied().collect();
-        let none = HashSet::new();
-        let mut chunks = Vec::new();
-        for (entry, carried, delisted) in
-            [(self.kept(), &goes_on, &none), (self.before.as_ref(), &none, &verdict.delisted)]
-        {
-            let mut carrier = Carrier::new(carried, delisted);
-            previous::carry(&self.store, entry, &mut carrier)?;
-            chunks.extend(carrier.finish()?);
-        }
-        Ok(chunks)
-    }
-
-    fn judge(&self, collected: &Collected, before: &shops::Previous, skus_fetched: bool) -> Result<Verdict> {
-        let fetched = Picture::new(&collected.chunks)?;
+    /// Judges the shops and hands the judgement on.
+    fn judge<T>(
+        &self,
+        collected: &Collected,
+        before: &shops::Previous,
+        skus_fetched: bool,
+        settle: impl FnOnce(&Fetched<'_>, Verdict) -> Result<T>,
+    ) -> Result<T> {
         let mut quarantined: BTreeMap<Option<String>, i64> = BTreeMap::new();
         for row in collected.quarantine.iter().filter(|row| row.stage == STAGE_OFFER) {
             *quarantined.entry(row.shop_id.clone()).or_default() += 1;
@@ -299,42 +318,40 @@ impl Day {
             Some(endpoint) if endpoint.list.is_empty() => Listings::None,
             Some(_) => Listings::All,
         };
-        Ok(shops::judge(
-            &Fetched {
-                gateway: &gateway.name,
-                facts: &self.facts,
-                completeness: &gateway.completeness,
-                skus_fetched,
-                winners: fetched.keys().collect(),
-                listed: &collected.listed,
-                totals: &collected.totals,
-                shop_names: &collected.shop_names,
-                quarantined: &quarantined,
-                set_aside: &collected.set_aside,
-                distinct: &distinct_offers(&collected.chunks),
-                gone: &collected.gone,
-                listings,
-                hold: self.pipeline.on_incomplete == OnIncomplete::Hold,
-                keeps_details: self.keeps_details(),
-            },
-            before,
-        ))
+        let fetched = Fetched {
+            gateway: &gateway.name,
+            facts: &self.facts,
+            completeness: &gateway.completeness,
+            skus_fetched,
+            records: &collected.records,
+            names: &collected.shops,
+            listed: &collected.listed,
+            totals: &collected.totals,
+            shop_names: &collected.shop_names,
+            quarantined: &quarantined,
+            set_aside: &collected.set_aside,
+            gone: &collected.gone,
+            listings,
+            hold: self.pipeline.on_incomplete == OnIncomplete::Hold,
+            keeps_details: self.keeps_details(),
+        };
+        let verdict = shops::judge(&fetched, before)?;
+        settle(&fetched, verdict)
     }
 
-    fn report(&self, collected: &Collected, picture: &Picture<'_>, verdict: &Verdict, held: usize) -> Report {
-        let is_kept = |key: &&Key| verdict.kept.contains(&key.offer_id);
-        let carried = || picture.keys().filter(|key| key.origin == Origin::Carried);
-        let fetched = picture.keys().filter(|key| key.origin == Origin::Fetched).count();
-        let loaded = length(fetched + carried().filter(is_kept).count());
+    fn report(&self, collected: &Collected, settled: &Settled) -> Report {
+        let verdict = &settled.verdict;
+        let loaded = settled.loaded;
+        let held = i64::try_from(settled.held.len()).unwrap_or(i64::MAX);
         Report {
             dt: self.start.dt,
             run_id: self.start.run_id,
             seq: self.seq,
-            received: collected.received + picture.unlisted_details,
+            received: collected.received + verdict.unlisted_details,
             loaded,
-            duplicates: picture.duplicates.iter().map(|count| count.records).sum(),
-            quarantined: collected.quarantined + length(held),
-            carried: length(carried().filter(|key| !is_kept(key)).count()),
+            duplicates: verdict.duplicates,
+            quarantined: collected.quarantined + held,
+            carried: settled.carried,
             calls: self.facts.calls_used,
             items_unanswered: self.facts.items_unanswered.len(),
             incomplete_reason: self.all_refused(collected, loaded),
@@ -369,47 +386,110 @@ impl Day {
     }
 }
 
-/// What becomes of an offer's fetched record.
-fn fate(key: &Key, verdict: &Verdict) -> Fate {
-    if key.shop_id.as_deref().is_some_and(|shop| verdict.held.contains_key(shop)) {
-        Fate::SetAside
-    } else if verdict.kept.contains(&key.offer_id) {
-        Fate::Replaced
-    } else {
-        Fate::Stands
+/// What a run may take while it makes tables of what has landed.
+fn budget(pipeline: &Pipeline) -> Budget {
+    Budget::new(pipeline.lake.memory_bytes_max)
+}
+
+/// What became of all offers.
+struct Settled {
+    verdict: Verdict,
+    picture: Picture,
+    /// Records of today that stand in the picture, or whose offers' rows before stand for them.
+    loaded: i64,
+    /// Rows of the picture that goes on, of offers that were not fetched.
+    carried: i64,
+    /// What was fetched of held shops.
+    held: Sorted<Held>,
+}
+
+impl Settled {
+    fn of(
+        fetched: &Fetched<'_>,
+        before: &shops::Previous,
+        mut verdict: Verdict,
+        mut picture: picture::Builder,
+        budget: &Budget,
+    ) -> Result<Self> {
+        let (mut loaded, mut carried, mut held) = (0, 0, Sorter::new(budget));
+        shops::settle(fetched, before, &mut verdict, |settled| {
+            if let Some(record) = settled.held {
+                held.push(Held { offer_id: record.offer_id, number: record.number, shop: record.shop })?;
+            }
+            match settled.fate {
+                Fate::Stands(record) => {
+                    loaded += 1;
+                    picture.fetched(record)
+                }
+                Fate::Kept(row) => {
+                    loaded += 1;
+                    picture.carried(&row)
+                }
+                Fate::Carried(row) => {
+                    carried += 1;
+                    picture.carried(&row)
+                }
+                Fate::Delisted(origin, row) => picture.delisted(origin, &row),
+                Fate::Gone => Ok(()),
+            }
+        })?;
+        Ok(Self { verdict, picture: picture.finish()?, loaded, carried, held: held.finish()? })
     }
 }
 
-/// What was fetched of held shops goes to quarantine.
-fn held_rows(picture: &Picture<'_>, verdict: &Verdict, run_id: &str, gateway: &str) -> Vec<QuarantineRow> {
-    let row = |key: &&Key| {
-        let shop_id = key.shop_id.as_deref()?;
+/// A record of a held shop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Held {
+    offer_id: i64,
+    number: i64,
+    shop: u32,
+}
+
+impl Record for Held {
+    const BYTES: usize = 20;
+
+    fn put(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.offer_id.to_le_bytes());
+        bytes.extend(self.number.to_le_bytes());
+        bytes.extend(self.shop.to_le_bytes());
+    }
+
+    fn take(fields: &mut Fields<'_>) -> Self {
+        Self { offer_id: fields.i64(), number: fields.i64(), shop: fields.u32() }
+    }
+}
+
+/// What was fetched of held shops goes to quarantine, batch by batch.
+fn held_rows<'s>(
+    settled: &'s Settled,
+    names: &'s ShopNames,
+    gateway: &'s str,
+    run_id: &'s str,
+) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
+    let row = move |held: Held| {
+        let shop_id = names.name(held.shop)?.to_string();
+        let reason = settled.verdict.held.get(&shop_id)?;
         Some(QuarantineRow {
             gateway: gateway.to_owned(),
-            shop_id: Some(shop_id.to_owned()),
-            offer_id: Some(key.offer_id),
+            offer_id: Some(held.offer_id),
             stage: "publish",
-            reason: format!("its shop is incomplete and held back: {}", verdict.held.get(shop_id)?),
+            reason: format!("its shop is incomplete and held back: {reason}"),
+            shop_id: Some(shop_id),
             field: None,
             value: None,
-            raw_ref: format!("{run_id}/{}", key.number),
+            raw_ref: format!("{run_id}/{}", held.number),
             record: String::new(),
         })
     };
-    picture.set_aside.iter().filter_map(row).collect()
-}
-
-/// Distinct offers per shop.
-fn distinct_offers(chunks: &[Chunk]) -> BTreeMap<String, i64> {
-    let keys = chunks.iter().flat_map(|chunk| &chunk.keys);
-    let mut offers: Vec<(&str, i64)> = keys.filter_map(|key| Some((key.shop_id.as_deref()?, key.offer_id))).collect();
-    offers.sort_unstable();
-    offers.dedup();
-    let mut distinct = BTreeMap::new();
-    for same_shop in offers.chunk_by(|a, b| a.0 == b.0) {
-        distinct.insert(same_shop[0].0.to_owned(), length(same_shop.len()));
-    }
-    distinct
+    let mut records = settled.held.iter()?;
+    Ok(std::iter::from_fn(move || {
+        let batch: Result<Vec<Held>> = records.by_ref().take(HELD_BATCH_ROWS).collect();
+        match batch {
+            Ok(batch) if batch.is_empty() => None,
+            Ok(batch) => Some(rows::quarantine(run_id, &batch.into_iter().filter_map(row).collect::<Vec<_>>())),
+            Err(error) => Some(Err(error)),
+        }
+    }))
 }
 
 /// Reads a segment on a thread that may block, which need not be one of the runtime's.

@@ -57,9 +57,6 @@ use survey::Found;
 
 pub use ledger::rebuild_from_lake;
 
-/// Memory that decoded offers may take before they are sorted on disk.
-pub const MEMORY_BYTES_MAX: usize = 256 << 20;
-
 /// What a run takes from outside.
 pub struct Surroundings<'a> {
     /// The time.

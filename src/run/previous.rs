@@ -4,24 +4,27 @@
 //! what the extraction need not ask again. Blocks: to be called off the reactor, within the runtime.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{ArrowPrimitiveType, Decimal128Type, Int8Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use chrono::{DateTime, Utc};
 
-use crate::base::{Error, Result};
+use crate::base::{Budget, Error, Result};
 use crate::extract::RunFacts;
 use crate::load::log::Entry;
-use crate::load::read::read;
-use crate::plan::known::{Known, KnownOffer, KnownShop};
+use crate::load::read::{Batches, read};
+use crate::plan::known::{Gathering, Known, KnownOffers, KnownShop};
 use crate::store::Store;
-use crate::transform::carry::Carrier;
+use crate::transform::carry::Published;
+use crate::transform::chunk::Pieces;
 use crate::transform::contract::Table;
+use crate::transform::join::Earlier;
 use crate::transform::kept::{self, KeptSkus};
+use crate::transform::names::ShopNames;
 use crate::transform::rows::ShopRow;
-use crate::transform::shops::{Previous, PreviousOffer};
+use crate::transform::shops::Previous;
+use crate::transform::sort::{Sorted, Sorter};
 
 /// The columns of `offers` that completeness is always judged against.
 const OFFER_COLUMNS: &[&str] = &["shop_id", "offer_id", "status", "content_hash"];
@@ -40,6 +43,9 @@ const ALL_OFFER_COLUMNS: &[&str] = &[
     "sku_count",
 ];
 
+/// Offers of a picture before in one piece, while its rows go on.
+const PIECE_OFFERS: usize = 2048;
+
 /// How much of the offers before matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Depth {
@@ -49,17 +55,27 @@ pub(super) enum Depth {
     Rows,
 }
 
+/// Where the pictures before are read from, and what reading them may take.
+pub(super) struct Source<'s> {
+    pub(super) store: &'s Store,
+    /// The shops are named as today's records name them.
+    pub(super) names: &'s ShopNames,
+    pub(super) budget: &'s Budget,
+    pub(super) depth: Depth,
+}
+
 /// Reads what completeness is judged against: the picture of the day before, and that of the same day where one is
 /// replaced.
-pub(super) fn load(store: &Store, entry: Option<&Entry>, replaced: Option<&Entry>, depth: Depth) -> Result<Previous> {
+pub(super) fn load(source: &Source<'_>, entry: Option<&Entry>, replaced: Option<&Entry>) -> Result<Previous> {
+    let store = source.store;
     let mut previous = Previous::default();
     if let Some(entry) = entry {
         previous.dt = Some(entry.dt);
-        previous.offers = offers(store, entry, depth)?;
+        previous.offers = offers(source, entry)?;
         read_shops(store, entry, &mut previous)?;
     }
     if let Some(replaced) = replaced {
-        previous.replaced = Some(offers(store, replaced, depth)?);
+        previous.replaced = Some(offers(source, replaced)?);
         // What the same day knew is newer.
         read_shops(store, replaced, &mut previous)?;
         read(store, replaced, Table::Shops, None, |batch| {
@@ -108,27 +124,29 @@ pub(super) fn known(store: &Store, entry: &Entry, facts: Option<&RunFacts>) -> R
         }
         Ok(())
     })?;
+    let mut offers: HashMap<String, Gathering> =
+        known.shops.keys().map(|id| (id.clone(), Gathering::default())).collect();
     let columns = ["shop_id", "offer_id", "status", "modified_at", "detail_fetched_at"];
     read(store, entry, Table::Offers, Some(&columns), |batch| {
         let (ids, statuses) = (numbers::<Int64Type>(&batch, "offer_id")?, text(&batch, "status")?);
         let modified = numbers::<TimestampMicrosecondType>(&batch, "modified_at")?;
         let detailed = batch.column_by_name("detail_fetched_at");
-        each_of_shop(&batch, &mut known, |shop, row| {
+        each_of_shop(&batch, &mut offers, |shop, row| {
             if statuses.value(row) != "delisted" {
                 let detailed = detailed.is_some_and(|column| column.is_valid(row));
-                let offer = KnownOffer { modified_at: moment(modified, row), detailed, sku_ids: Vec::new() };
-                shop.offers.insert(ids.value(row), offer);
+                shop.offer(ids.value(row), moment(modified, row), detailed);
             }
         })
     })?;
     read(store, entry, Table::Skus, Some(&["shop_id", "offer_id", "sku_id"]), |batch| {
         let (ids, skus) = (numbers::<Int64Type>(&batch, "offer_id")?, numbers::<Int64Type>(&batch, "sku_id")?);
-        each_of_shop(&batch, &mut known, |shop, row| {
-            if let Some(offer) = shop.offers.get_mut(&ids.value(row)) {
-                offer.sku_ids.push(skus.value(row));
-            }
-        })
+        each_of_shop(&batch, &mut offers, |shop, row| shop.sku(ids.value(row), skus.value(row)))
     })?;
+    for (shop_id, gathering) in offers {
+        if let Some(shop) = known.shops.get_mut(&shop_id) {
+            shop.offers = gathering.finish();
+        }
+    }
     Ok(known)
 }
 
@@ -143,19 +161,23 @@ fn known_shop(batch: &RecordBatch, row: usize, facts: Option<&RunFacts>) -> Resu
         whole_dt: facts.and_then(|facts| facts.whole_dt).filter(|_| is_complete),
         official_count: counts.is_valid(row).then(|| u64::try_from(counts.value(row)).ok()).flatten(),
         finished_at: moment(numbers(batch, "finished_at")?, row),
-        offers: HashMap::new(),
+        offers: KnownOffers::default(),
     };
     Ok((shop_id, shop))
 }
 
 /// Hands each row that is of a known shop on. Rows of one shop stand together.
-fn each_of_shop(batch: &RecordBatch, known: &mut Known, mut take: impl FnMut(&mut KnownShop, usize)) -> Result<()> {
+fn each_of_shop(
+    batch: &RecordBatch,
+    known: &mut HashMap<String, Gathering>,
+    mut take: impl FnMut(&mut Gathering, usize),
+) -> Result<()> {
     let shops = text(batch, "shop_id")?;
     let mut row = 0;
     while row < batch.num_rows() {
         let same = |other: &usize| shops.is_valid(*other) && shops.value(*other) == shops.value(row);
         let end = (row + 1..batch.num_rows()).find(|other| !same(other)).unwrap_or(batch.num_rows());
-        if let Some(shop) = shops.is_valid(row).then(|| known.shops.get_mut(shops.value(row))).flatten() {
+        if let Some(shop) = shops.is_valid(row).then(|| known.get_mut(shops.value(row))).flatten() {
             (row..end).for_each(|row| take(shop, row));
         }
         row = end;
@@ -164,11 +186,11 @@ fn each_of_shop(batch: &RecordBatch, known: &mut Known, mut take: impl FnMut(&mu
 }
 
 /// The SKUs that may go on with offers fetched today.
-pub(super) fn skus(store: &Store, entry: &Entry) -> Result<KeptSkus> {
-    let mut builder = kept::Builder::new()?;
+pub(super) fn skus(store: &Store, entry: &Entry, budget: &Budget) -> Result<KeptSkus> {
+    let mut builder = kept::Builder::new(budget)?;
     for (table, columns) in [(Table::Skus, kept::SKU_COLUMNS), (Table::PriceTiers, kept::TIER_COLUMNS)] {
         read(store, entry, table, Some(columns), |batch| builder.take(table, &batch))?;
-        builder.close(table);
+        builder.close(table)?;
     }
     builder.finish()
 }
@@ -196,53 +218,74 @@ pub(super) fn quarantine(
     Ok(rows)
 }
 
-/// Reads the rows that go on.
-pub(super) fn carry(store: &Store, entry: Option<&Entry>, carrier: &mut Carrier<'_>) -> Result<()> {
-    let Some(entry) = entry else { return Ok(()) };
-    if carrier.is_idle() {
-        return Ok(());
-    }
-    for table in [Table::Offers, Table::PriceTiers, Table::Skus] {
-        read(store, entry, table, None, |batch| carrier.take(table, &batch))?;
-    }
-    Ok(())
+/// What of a picture's rows goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goes {
+    /// Offers with their tiers and SKUs.
+    Whole,
+    /// Offers alone.
+    Alone,
 }
 
-fn offers(store: &Store, entry: &Entry, depth: Depth) -> Result<HashMap<i64, PreviousOffer>> {
-    let mut offers = HashMap::new();
-    let columns = if depth == Depth::Rows { ALL_OFFER_COLUMNS } else { OFFER_COLUMNS };
-    read(store, entry, Table::Offers, Some(columns), |batch| add_offers(&batch, depth, &mut offers))?;
-    Ok(offers)
+/// The rows of a picture before, piece by piece; of no picture none.
+pub(super) fn rows<'e>(store: &Store, entry: Option<&'e Entry>, goes: Goes) -> Pieces<'e> {
+    let Some(entry) = entry else { return Box::new(std::iter::empty()) };
+    let batches = |table| Box::new(Batches::new(store, entry, table, None, PIECE_OFFERS));
+    Box::new(match goes {
+        Goes::Whole => Published::new(batches(Table::Offers), batches(Table::PriceTiers), batches(Table::Skus)),
+        Goes::Alone => Published::without_children(batches(Table::Offers)),
+    })
 }
 
-fn add_offers(batch: &RecordBatch, depth: Depth, offers: &mut HashMap<i64, PreviousOffer>) -> Result<()> {
+fn offers(source: &Source<'_>, entry: &Entry) -> Result<Sorted<Earlier>> {
+    let mut sorter = Sorter::new(source.budget);
+    let columns = if source.depth == Depth::Rows { ALL_OFFER_COLUMNS } else { OFFER_COLUMNS };
+    let mut first = 0;
+    read(source.store, entry, Table::Offers, Some(columns), |batch| {
+        let mut offers = earlier(&batch, first, source.names)?;
+        if source.depth == Depth::Rows {
+            add_rows(&batch, &mut offers)?;
+        }
+        first += batch.num_rows() as u64;
+        offers.into_iter().try_for_each(|offer| sorter.push(offer))
+    })?;
+    sorter.finish()
+}
+
+/// The offers of a batch, whose rows begin at `first`.
+fn earlier(batch: &RecordBatch, first: u64, names: &ShopNames) -> Result<Vec<Earlier>> {
     let (shops, statuses) = (text(batch, "shop_id")?, text(batch, "status")?);
     let ids = numbers::<Int64Type>(batch, "offer_id")?;
     let hashes = numbers::<Int64Type>(batch, "content_hash")?;
-    let mut shop: Option<Arc<str>> = None;
-    for row in 0..batch.num_rows() {
+    let mut shop: Option<(Option<&str>, u32)> = None;
+    let offers = (first..).zip(0..batch.num_rows()).map(|(place, row)| {
         let name = shops.is_valid(row).then(|| shops.value(row));
-        if shop.as_deref() != name {
-            shop = name.map(Arc::from);
+        let number = match shop {
+            Some((known, number)) if known == name => number,
+            _ => names.number(name),
+        };
+        shop = Some((name, number));
+        Earlier {
+            offer_id: ids.value(row),
+            shop: number,
+            content_hash: hashes.value(row),
+            delisted: statuses.value(row) == "delisted",
+            row: place,
+            ..Earlier::default()
         }
-        let delisted = statuses.value(row) == "delisted";
-        let (shop_id, content_hash) = (shop.clone(), hashes.value(row));
-        offers.insert(ids.value(row), PreviousOffer { shop_id, content_hash, delisted, ..PreviousOffer::default() });
-    }
-    if depth == Depth::Rows { add_rows(batch, offers) } else { Ok(()) }
+    });
+    Ok(offers.collect())
 }
 
-/// Fills in how complete the offers are, from what their rows still say of it.
-fn add_rows(batch: &RecordBatch, offers: &mut HashMap<i64, PreviousOffer>) -> Result<()> {
-    let ids = numbers::<Int64Type>(batch, "offer_id")?;
+/// Fills in how complete the offers of a batch are, from what their rows still say of it.
+fn add_rows(batch: &RecordBatch, offers: &mut [Earlier]) -> Result<()> {
     let modified = numbers::<TimestampMicrosecondType>(batch, "modified_at")?;
     let detailed = batch.column_by_name("detail_fetched_at");
     let quote_types = numbers::<Int8Type>(batch, "quote_type")?;
     let skus = numbers::<Int32Type>(batch, "sku_count")?;
     let channel_prices = column(batch, "channel_price")?;
     let (sources, ladders) = (text(batch, "price_source")?, text(batch, "ladder_status")?);
-    for row in 0..batch.num_rows() {
-        let Some(offer) = offers.get_mut(&ids.value(row)) else { continue };
+    for (row, offer) in offers.iter_mut().enumerate() {
         let quote_type = quote_types.is_valid(row).then(|| quote_types.value(row));
         offer.modified_at = modified.is_valid(row).then(|| modified.value(row));
         offer.detailed = detailed.is_some_and(|column| column.is_valid(row));

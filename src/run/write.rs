@@ -6,17 +6,21 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 
-use crate::base::{Error, Result};
+use crate::base::{Budget, Error, Result};
 use crate::extract::Attempt;
 use crate::load::{DataFile, TableWriter, Target, WriterOptions};
 use crate::store::Store;
 use crate::transform::carry::conform;
+use crate::transform::chunk::Rows;
 use crate::transform::contract::Table;
-use crate::transform::picture::Picture;
 use crate::transform::rows::{self, RawPageRow};
 
 /// Batches that may wait for a table's writer.
-const WAITING_BATCHES: usize = 2;
+const WAITING_BATCHES: usize = 1;
+/// Of the budget, for one row group.
+const ROW_GROUP_SHARE: usize = 24;
+/// Smaller row groups are more trouble than memory.
+const ROW_GROUP_BYTES_MIN: usize = 2 << 20;
 /// Bodies in one batch of `raw_pages`.
 const RAW_BATCH_BYTES: usize = 4 << 20;
 
@@ -26,16 +30,20 @@ pub(super) struct Files<'a> {
     pub(super) store: &'a Store,
     pub(super) target: Target,
     pub(super) files: BTreeMap<Table, Vec<DataFile>>,
+    options: WriterOptions,
 }
 
 impl<'a> Files<'a> {
     /// None yet; `target`'s table does not matter.
-    pub(super) fn new(store: &'a Store, target: Target) -> Self {
-        Self { store, target, files: BTreeMap::new() }
+    pub(super) fn new(store: &'a Store, target: Target, budget: &Budget) -> Self {
+        let usual = WriterOptions::default();
+        // A table's row group is in memory until it ends; those of three tables are written at a time.
+        let row_group_bytes = (budget.bytes_max() / ROW_GROUP_SHARE).clamp(ROW_GROUP_BYTES_MIN, usual.row_group_bytes);
+        Self { store, target, files: BTreeMap::new(), options: WriterOptions { row_group_bytes, ..usual } }
     }
 
     fn writer(&self, table: Table) -> Result<TableWriter> {
-        TableWriter::new(self.store, Target { table, ..self.target.clone() }, WriterOptions::default())
+        TableWriter::new(self.store, Target { table, ..self.target.clone() }, self.options)
     }
 
     /// Writes a small table: no file where there is no row.
@@ -48,12 +56,17 @@ impl<'a> Files<'a> {
         Ok(())
     }
 
-    /// Writes a small table of today's rows and of rows that stay as an earlier run published them.
-    pub(super) fn with_earlier(&mut self, table: Table, rows: &RecordBatch, earlier: &[RecordBatch]) -> Result<()> {
+    /// Writes a table of batches of today's rows, and of rows that stay as an earlier run published them.
+    pub(super) fn with_earlier(
+        &mut self,
+        table: Table,
+        rows: impl Iterator<Item = Result<RecordBatch>>,
+        earlier: &[RecordBatch],
+    ) -> Result<()> {
         let mut writer = self.writer(table)?;
         let run_id = &self.target.run_id;
         let earlier = earlier.iter().map(|batch| with_run_id(&conform(batch, table)?, table, run_id));
-        for batch in std::iter::once(Ok(rows.clone())).chain(earlier) {
+        for batch in rows.chain(earlier) {
             let batch = batch?;
             if batch.num_rows() > 0 {
                 writer.write(&batch)?;
@@ -63,8 +76,11 @@ impl<'a> Files<'a> {
         Ok(())
     }
 
-    /// Writes the three tables of a picture, each on a thread of its own.
-    pub(super) fn picture(&mut self, picture: &Picture<'_>) -> Result<()> {
+    /// Writes the three tables of a picture, each on a thread of its own; `merge` hands their rows on, batch by batch.
+    pub(super) fn picture(
+        &mut self,
+        merge: impl FnOnce(&mut dyn FnMut(Rows) -> Result<()>) -> Result<()>,
+    ) -> Result<()> {
         const TABLES: [Table; 3] = [Table::Offers, Table::PriceTiers, Table::Skus];
         let run_id = self.target.run_id.clone();
         let written = std::thread::scope(|scope| -> Result<Vec<Vec<DataFile>>> {
@@ -76,7 +92,7 @@ impl<'a> Files<'a> {
                 senders.push(sender);
                 writers.push(scope.spawn(move || drain(writer, &batches)));
             }
-            let merged = picture.write(|rows| {
+            let merged = merge(&mut |rows| {
                 for ((sender, table), batch) in senders.iter().zip(TABLES).zip([rows.offers, rows.tiers, rows.skus]) {
                     // A writer that has failed has hung up: its own error is the one to report.
                     if sender.send(with_run_id(&batch, table, &run_id)?).is_err() {

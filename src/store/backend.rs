@@ -1,14 +1,16 @@
 //! What a kind of store must keep for a lake to stand on it.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use object_store::ObjectStore;
+use object_store::path::Path as ObjectPath;
 use url::Url;
 
-use crate::base::Result;
+use crate::base::{Error, Result};
 
 use super::{NewFile, PipelineLock};
 
@@ -53,6 +55,15 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
 
     /// See [`Store::get`](super::Store::get).
     async fn get(&self, path: &str) -> Result<Option<Bytes>>;
+
+    /// See [`Store::get_ranges`](super::Store::get_ranges).
+    async fn get_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Option<Vec<Bytes>>> {
+        match self.object_store().get_ranges(&ObjectPath::from(path), ranges).await {
+            Ok(parts) => Ok(Some(parts)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(Error::storage(format!("cannot read `{path}` of the lake")).caused_by(source)),
+        }
+    }
 
     /// See [`Store::list`](super::Store::list).
     async fn list(&self, folder: &str) -> Result<Vec<Meta>>;

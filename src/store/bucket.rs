@@ -5,6 +5,7 @@
 //!
 //! Invariant: nothing is believed written, or refused, that was not confirmed or read back.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -121,6 +122,14 @@ impl Backend for Bucket {
         let read = async { self.files.get(&Path::from(path)).await?.bytes().await };
         match read.await {
             Ok(bytes) => Ok(Some(bytes)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(source) => Err(self.failed("read", path, source)),
+        }
+    }
+
+    async fn get_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Option<Vec<Bytes>>> {
+        match self.files.get_ranges(&Path::from(path), ranges).await {
+            Ok(parts) => Ok(Some(parts)),
             Err(StoreError::NotFound { .. }) => Ok(None),
             Err(source) => Err(self.failed("read", path, source)),
         }

@@ -44,6 +44,9 @@ async fn object_store_readers_see_the_same(store: &Store) {
     use object_store::ObjectStoreExt;
     store.put_durable("offers/dt=2026-11-20/x.parquet", Bytes::from_static(b"PAR1")).await.unwrap();
     let path = object_store::path::Path::from("offers/dt=2026-11-20/x.parquet");
+    let parts = store.get_ranges(path.as_ref(), &[2..4, 0..1]).await.unwrap().unwrap();
+    assert_eq!(parts, ["R1", "P"]);
+    assert_eq!(store.get_ranges("offers/none.parquet", &[0..1, 1..2]).await.unwrap(), None);
     assert_eq!(store.object_store().get(&path).await.unwrap().bytes().await.unwrap(), &b"PAR1"[..]);
     let absolute = object_store::path::Path::from_url_path(store.url().path()).unwrap();
     let absolute = object_store::path::Path::from_iter(absolute.parts().chain(path.parts()));

@@ -33,6 +33,7 @@ pub use lock::{Hold, PipelineLock, describe_holder};
 pub use new_file::NewFile;
 pub use probe::RACERS;
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -171,6 +172,14 @@ impl Store {
     /// `Storage` when it cannot be read.
     pub async fn get(&self, path: &str) -> Result<Option<Bytes>> {
         self.backend.get(checked(path)?).await
+    }
+
+    /// Parts of a file, by ranges of its bytes; `None` when there is no such file.
+    ///
+    /// # Errors
+    /// `Storage` when they cannot be read, or the file ends before one of them.
+    pub async fn get_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Option<Vec<Bytes>>> {
+        self.backend.get_ranges(checked(path)?, ranges).await
     }
 
     /// All files below a folder (`""`: the whole lake), at any depth, sorted by path in byte order.

@@ -1,85 +1,107 @@
-//! Rows of the picture before that go on into today's: carried forward, or delisted once.
+//! Rows of the pictures before that go on into today's: carried forward, or delisted once.
 //!
-//! Takes batches of the published tables and the verdict; gives chunks like those of fetched records.
+//! Takes batches of the published tables in the order of their files; gives pieces like those of today's chunks.
+//!
+//! Memory: one batch of each table.
 //!
 //! Invariant: a carried row changes in nothing but `dt` and `run_id`.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray, new_null_array};
-use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray, new_null_array};
+use arrow::compute::concat_batches;
+use arrow::datatypes::Int64Type;
 
 use crate::base::{Error, Result};
 
-use super::chunk::{Chunk, Key, Origin, Rows};
+use super::chunk::Rows;
 use super::contract::Table;
 
-/// Tells the offers of the picture before that matter from the others, while its files are read batch by batch.
-#[derive(Debug)]
-pub struct Carrier<'v> {
-    carried: &'v HashSet<i64>,
-    delisted: &'v HashSet<i64>,
-    offers: Vec<RecordBatch>,
-    gone: Vec<RecordBatch>,
-    tiers: Vec<RecordBatch>,
-    skus: Vec<RecordBatch>,
+/// The batches of one table.
+pub type Batches<'b> = Box<dyn Iterator<Item = Result<RecordBatch>> + 'b>;
+
+/// A published picture, piece by piece.
+pub struct Published<'b> {
+    offers: Batches<'b>,
+    tiers: Option<Children<'b>>,
+    skus: Option<Children<'b>>,
 }
 
-impl<'v> Carrier<'v> {
-    /// For these offers.
+impl<'b> Published<'b> {
+    /// Of the batches of the three tables, in the columns of their files. Nothing is read before a piece is asked for.
     #[must_use]
-    pub fn new(carried: &'v HashSet<i64>, delisted: &'v HashSet<i64>) -> Self {
-        Self { carried, delisted, offers: Vec::new(), gone: Vec::new(), tiers: Vec::new(), skus: Vec::new() }
+    pub fn new(offers: Batches<'b>, tiers: Batches<'b>, skus: Batches<'b>) -> Self {
+        let children = |batches, table| Some(Children { batches, table, rest: None });
+        Self { offers, tiers: children(tiers, Table::PriceTiers), skus: children(skus, Table::Skus) }
     }
 
-    /// Whether nothing needs to be read.
+    /// The same without tiers and SKUs: no row is to go on with them.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.carried.is_empty() && self.delisted.is_empty()
+    pub fn without_children(offers: Batches<'b>) -> Self {
+        Self { offers, tiers: None, skus: None }
     }
 
-    /// Takes the next batch of one of the three tables, in file order, in the columns of its file.
-    ///
-    /// # Errors
-    /// [`crate::base::Kind::Data`] when a column of the contract is missing.
-    pub fn take(&mut self, table: Table, batch: &RecordBatch) -> Result<()> {
-        match table {
-            Table::Offers => {
-                keep(batch, table, self.carried, &mut self.offers)?;
-                keep(batch, table, self.delisted, &mut self.gone)
-            }
-            Table::PriceTiers => keep(batch, table, self.carried, &mut self.tiers),
-            Table::Skus => keep(batch, table, self.carried, &mut self.skus),
-            other => Err(Error::internal(format!("table `{other}` is not carried forward"))),
-        }
-    }
-
-    /// The chunks of what was taken.
-    ///
-    /// # Errors
-    /// [`crate::base::Kind::Data`] when the published tables do not hang together.
-    pub fn finish(self) -> Result<Vec<Chunk>> {
-        let mut chunks = Vec::new();
-        let all = |batches: &[RecordBatch], table: Table| {
-            let schema = table.file_schema()?;
-            concat_batches(&without_run(&schema), batches).map_err(broken)
+    fn read(&mut self) -> Result<Option<Rows>> {
+        let Some(offers) = self.offers.next().transpose()? else { return Ok(None) };
+        let offers = conform(&offers, Table::Offers)?;
+        let ids = column(&offers, "offer_id")?.as_primitive::<Int64Type>();
+        let children = |children: &mut Option<Children<'b>>, table: Table, counts| match children {
+            Some(children) => children.of(ids.values(), column(&offers, counts)?),
+            None => Ok(RecordBatch::new_empty(without_run(&*table.file_schema()?))),
         };
-        let tiers = all(&self.tiers, Table::PriceTiers)?;
-        let skus = all(&self.skus, Table::Skus)?;
-        let carried = all(&self.offers, Table::Offers)?;
-        let gone = delist(&all(&self.gone, Table::Offers)?)?;
-        for (offers, tiers, skus, origin) in [
-            (carried, tiers.clone(), skus.clone(), Origin::Carried),
-            (gone, tiers.slice(0, 0), skus.slice(0, 0), Origin::Delisted),
-        ] {
-            if offers.num_rows() > 0 {
-                let keys = keys(&offers, origin)?;
-                chunks.push(Chunk::new(&Rows { offers, tiers, skus }, keys)?);
-            }
+        let tiers = children(&mut self.tiers, Table::PriceTiers, "tier_count")?;
+        let skus = children(&mut self.skus, Table::Skus, "sku_count")?;
+        Ok(Some(Rows { offers, tiers, skus }))
+    }
+}
+
+impl Iterator for Published<'_> {
+    type Item = Result<Rows>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().transpose()
+    }
+}
+
+/// The rows of a table that belong to offers, which stand in its files in the order of the offers.
+struct Children<'b> {
+    batches: Batches<'b>,
+    table: Table,
+    rest: Option<RecordBatch>,
+}
+
+impl Children<'_> {
+    /// The rows of the next offers.
+    fn of(&mut self, offers: &[i64], counts: &dyn Array) -> Result<RecordBatch> {
+        let counts = counts.as_primitive_opt::<arrow::datatypes::Int32Type>().ok_or_else(|| self.apart())?;
+        let total: i64 = counts.values().iter().map(|count| i64::from(*count)).sum();
+        let rows = self.next_rows(usize::try_from(total).map_err(|_| self.apart())?)?;
+        let found = column(&rows, "offer_id")?.as_primitive::<Int64Type>().values();
+        let owners = offers.iter().zip(counts.values());
+        let owners = owners.flat_map(|(id, count)| std::iter::repeat_n(id, usize::try_from(*count).unwrap_or(0)));
+        if owners.eq(found.iter()) { Ok(rows) } else { Err(self.apart()) }
+    }
+
+    fn next_rows(&mut self, rows: usize) -> Result<RecordBatch> {
+        let (mut parts, mut missing) = (Vec::new(), rows);
+        while missing > 0 {
+            let batch = match self.rest.take() {
+                Some(rest) => rest,
+                None => conform(&self.batches.next().transpose()?.ok_or_else(|| self.apart())?, self.table)?,
+            };
+            let taken = missing.min(batch.num_rows());
+            parts.push(batch.slice(0, taken));
+            self.rest = (taken < batch.num_rows()).then(|| batch.slice(taken, batch.num_rows() - taken));
+            missing -= taken;
         }
-        Ok(chunks)
+        match &parts[..] {
+            [part] => Ok(part.clone()),
+            parts => concat_batches(&without_run(&*self.table.file_schema()?), parts).map_err(broken),
+        }
+    }
+
+    fn apart(&self) -> Error {
+        Error::data(format!("the published rows of `{}` do not belong to those of `offers`", self.table))
     }
 }
 
@@ -88,18 +110,6 @@ pub(super) fn without_run(schema: &arrow::datatypes::Schema) -> arrow::datatypes
     let fields: arrow::datatypes::Fields =
         schema.fields().iter().filter(|field| field.name() != "run_id").cloned().collect();
     Arc::new(arrow::datatypes::Schema::new(fields))
-}
-
-fn keep(batch: &RecordBatch, table: Table, ids: &HashSet<i64>, kept: &mut Vec<RecordBatch>) -> Result<()> {
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let offer_ids = column(batch, "offer_id")?.as_primitive::<Int64Type>();
-    let mask: BooleanArray = offer_ids.values().iter().map(|id| Some(ids.contains(id))).collect();
-    if mask.true_count() > 0 {
-        kept.push(conform(&filter_record_batch(batch, &mask).map_err(broken)?, table)?);
-    }
-    Ok(())
 }
 
 /// A published batch in the columns of today's contract, without the run id: a column that it was written before is null.
@@ -118,7 +128,7 @@ pub fn conform(batch: &RecordBatch, table: Table) -> Result<RecordBatch> {
 }
 
 /// The rows as they stand on the first day after they were listed last: `status = delisted`, no tiers, no SKUs.
-fn delist(offers: &RecordBatch) -> Result<RecordBatch> {
+pub(super) fn delist(offers: &RecordBatch) -> Result<RecordBatch> {
     let rows = offers.num_rows();
     let schema = offers.schema();
     let columns = schema.fields().iter().zip(offers.columns()).map(|(field, column)| -> ArrayRef {
@@ -134,36 +144,6 @@ fn delist(offers: &RecordBatch) -> Result<RecordBatch> {
     });
     let columns = columns.collect();
     RecordBatch::try_new(Arc::clone(&schema), columns).map_err(broken)
-}
-
-fn keys(offers: &RecordBatch, origin: Origin) -> Result<Vec<Key>> {
-    let shops = column(offers, "shop_id")?.as_string::<i32>();
-    let ids = column(offers, "offer_id")?.as_primitive::<Int64Type>();
-    let hashes = column(offers, "content_hash")?.as_primitive::<Int64Type>();
-    let modified = column(offers, "modified_at")?.as_primitive::<TimestampMicrosecondType>();
-    let fetched = column(offers, "fetched_at")?.as_primitive::<TimestampMicrosecondType>();
-    let mut shop: Option<Arc<str>> = None;
-    let keys = (0..offers.num_rows()).map(|row| {
-        let name = shops.is_valid(row).then(|| shops.value(row));
-        if shop.as_deref() != name {
-            shop = name.map(Arc::from);
-        }
-        Key {
-            shop_id: shop.clone(),
-            offer_id: ids.value(row),
-            modified_at: if modified.is_valid(row) { modified.value(row) } else { i64::MIN },
-            fetched_at: fetched.value(row),
-            number: 0,
-            position: u32::try_from(row).unwrap_or(u32::MAX),
-            content_hash: hashes.value(row),
-            origin,
-            is_detail: false,
-            sku_complete: true,
-            price_complete: true,
-            moq_stated: true,
-        }
-    });
-    Ok(keys.collect())
 }
 
 fn column<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b ArrayRef> {

@@ -1,10 +1,9 @@
 //! A chunk: the offers one worker decoded, with their tiers and SKUs, sorted as the tables are.
 //!
-//! Takes three batches whose rows hang together by counts; gives them back sorted by shop and offer, with a
-//! small key per offer that decides order and duplicates. Past a memory budget a chunk's batches live in a
-//! temporary file; its keys stay.
+//! Takes three batches whose rows hang together by counts; gives them back piece by piece, sorted by shop and offer.
+//! What finds no room in the budget lies in temporary files.
 //!
-//! Invariant: the tiers (and SKUs) of the n-th offer are the rows `tiers_at[n]..tiers_at[n + 1]`.
+//! Invariant: the tiers (and SKUs) of a piece's offers follow each other in the order of the offers.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
@@ -12,10 +11,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array, Int32Array, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use arrow::ipc::reader::FileReader;
-use arrow::ipc::writer::FileWriter;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
 
+use crate::base::memory::{Budget, Share};
 use crate::base::{Error, Result};
+
+use super::sort;
 
 /// What decides an offer's place and which of several records of it counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +36,6 @@ pub struct Key {
     pub position: u32,
     /// Hash of the content columns.
     pub content_hash: i64,
-    /// Where the row comes from.
-    pub origin: Origin,
     /// The record is the offer's own detail, beside that of a listing.
     pub is_detail: bool,
     /// Every SKU it names has a row.
@@ -44,17 +44,6 @@ pub struct Key {
     pub price_complete: bool,
     /// It states a MOQ.
     pub moq_stated: bool,
-}
-
-/// Where a row of today's picture comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// A record of this run.
-    Fetched,
-    /// The picture before, because its shop is incomplete today.
-    Carried,
-    /// The picture before, because the offer is no longer listed.
-    Delisted,
 }
 
 /// Offers, tiers and SKUs that hang together.
@@ -68,190 +57,182 @@ pub struct Rows {
     pub skus: RecordBatch,
 }
 
-/// Sorted offers with their keys.
-#[derive(Debug)]
-pub struct Chunk {
-    /// By row.
-    pub keys: Vec<Key>,
-    /// First tier of each offer; one more at the end.
-    pub tiers_at: Vec<u32>,
-    /// First SKU of each offer; one more at the end.
-    pub skus_at: Vec<u32>,
-    rows: Held,
-}
-
-#[derive(Debug)]
-enum Held {
-    Memory(Rows),
-    File(SpillFiles),
-}
-
-/// Offers in one batch of a spilled chunk.
-const SPILL_OFFERS: usize = 2048;
-
-#[derive(Debug)]
-struct SpillFiles {
-    directory: tempfile::TempDir,
-    batches: usize,
-}
-
-impl Chunk {
-    /// Sorts rows by shop and offer. `keys` stand in the order of `rows.offers`.
+impl Rows {
+    /// The first tier of each offer; one more at the end.
     ///
     /// # Errors
-    /// [`crate::base::Kind::Internal`] when the counts in `rows` do not add up.
-    pub fn new(rows: &Rows, keys: Vec<Key>) -> Result<Self> {
-        let tiers_at = starts(&rows.offers, "tier_count")?;
-        let skus_at = starts(&rows.offers, "sku_count")?;
+    /// [`crate::base::Kind::Internal`] when the counts in `offers` do not add up.
+    pub fn tiers_at(&self) -> Result<Vec<u32>> {
+        starts(&self.offers, "tier_count")
+    }
+
+    /// The first SKU of each offer; one more at the end.
+    ///
+    /// # Errors
+    /// As [`Rows::tiers_at`].
+    pub fn skus_at(&self) -> Result<Vec<u32>> {
+        starts(&self.offers, "sku_count")
+    }
+
+    /// Bytes that its values take, whoever else shares their buffers.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let batches = [&self.offers, &self.tiers, &self.skus].into_iter();
+        let columns = batches.flat_map(|batch| batch.columns());
+        columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
+    }
+
+    /// Sorts rows by shop and offer. `keys` stand in the order of `offers`, and come back in the order of the rows.
+    ///
+    /// # Errors
+    /// [`crate::base::Kind::Internal`] when the counts in `offers` do not add up.
+    pub fn sorted(&self, keys: &[Key]) -> Result<(Self, Vec<Key>)> {
         let mut order: Vec<u32> = (0..u32::try_from(keys.len()).map_err(internal)?).collect();
         order.sort_by(|&a, &b| {
             let (a, b) = (&keys[a as usize], &keys[b as usize]);
             (&a.shop_id, a.offer_id, a.number, a.position).cmp(&(&b.shop_id, b.offer_id, b.number, b.position))
         });
-        let (tier_order, tiers_at) = children(&order, &tiers_at);
-        let (sku_order, skus_at) = children(&order, &skus_at);
-        let sorted = Rows {
-            offers: take_record_batch(&rows.offers, &UInt32Array::from(order.clone())).map_err(internal)?,
-            tiers: take_record_batch(&rows.tiers, &UInt32Array::from(tier_order)).map_err(internal)?,
-            skus: take_record_batch(&rows.skus, &UInt32Array::from(sku_order)).map_err(internal)?,
+        let tier_order = children(&order, &self.tiers_at()?);
+        let sku_order = children(&order, &self.skus_at()?);
+        let sorted = Self {
+            tiers: take_record_batch(&self.tiers, &UInt32Array::from(tier_order)).map_err(internal)?,
+            skus: take_record_batch(&self.skus, &UInt32Array::from(sku_order)).map_err(internal)?,
+            offers: take_record_batch(&self.offers, &UInt32Array::from(order.clone())).map_err(internal)?,
         };
-        let keys = order.iter().map(|&row| keys[row as usize].clone()).collect();
-        Ok(Self { keys, tiers_at, skus_at, rows: Held::Memory(sorted) })
+        Ok((sorted, order.into_iter().map(|row| keys[row as usize].clone()).collect()))
     }
+}
 
-    /// Bytes of Arrow memory it holds.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        match &self.rows {
-            Held::Memory(rows) => {
-                [&rows.offers, &rows.tiers, &rows.skus].iter().map(|batch| batch.get_array_memory_size()).sum()
-            }
-            Held::File(_) => 0,
-        }
-    }
+/// Rows in the order of the tables, piece by piece.
+pub type Pieces<'p> = Box<dyn Iterator<Item = Result<Rows>> + 'p>;
 
-    /// Moves its batches to temporary files.
+/// Sorted offers.
+#[derive(Debug)]
+pub struct Chunk(Held);
+
+#[derive(Debug)]
+enum Held {
+    Memory(Rows, #[expect(dead_code, reason = "gives the memory back when the rows go")] Share),
+    Files(tempfile::TempDir),
+}
+
+/// Offers in one piece of a spilled chunk: one of each chunk is in memory while they are merged.
+const SPILL_OFFERS: usize = 256;
+/// The files of a spilled chunk.
+const NAMES: [&str; 3] = ["offers", "tiers", "skus"];
+
+impl Chunk {
+    /// Keeps sorted rows: in memory where the budget has room, else in temporary files.
     ///
     /// # Errors
-    /// [`crate::base::Kind::Storage`] when the temporary directory cannot take them.
-    pub fn spill(&mut self) -> Result<()> {
-        let Held::Memory(rows) = &self.rows else { return Ok(()) };
-        let directory = tempfile::Builder::new().prefix("huopan-").tempdir().map_err(spill_error)?;
-        let batches = self.keys.len().div_ceil(SPILL_OFFERS).max(1);
-        for (name, batch, starts) in [
-            ("offers", &rows.offers, None),
-            ("tiers", &rows.tiers, Some(&self.tiers_at)),
-            ("skus", &rows.skus, Some(&self.skus_at)),
-        ] {
-            let file = BufWriter::new(File::create(directory.path().join(name)).map_err(spill_error)?);
-            let mut writer = FileWriter::try_new(file, &batch.schema()).map_err(spill_error)?;
-            for part in 0..batches {
-                let first = part * SPILL_OFFERS;
-                let last = (first + SPILL_OFFERS).min(self.keys.len());
-                let (from, to) = match starts {
-                    None => (first, last),
-                    Some(starts) => (starts[first] as usize, starts[last] as usize),
-                };
-                writer.write(&batch.slice(from, to - from)).map_err(spill_error)?;
-            }
-            writer.finish().map_err(spill_error)?;
+    /// [`crate::base::Kind::Storage`] when the temporary folder cannot take them; [`crate::base::Kind::Internal`] when
+    /// their counts do not add up.
+    pub fn new(rows: Rows, budget: &Budget) -> Result<Self> {
+        let mut share = budget.share();
+        if share.resize(rows.bytes()) {
+            return Ok(Self(Held::Memory(rows, share)));
         }
-        self.rows = Held::File(SpillFiles { directory, batches });
+        let mut spill = Spill::new()?;
+        spill.write(&rows)?;
+        spill.finish()
+    }
+
+    /// Whether its rows lie in temporary files.
+    #[must_use]
+    pub fn is_spilled(&self) -> bool {
+        matches!(self.0, Held::Files(_))
+    }
+
+    /// Its rows from the first to the last; nothing is opened before the first is asked for.
+    #[must_use]
+    pub fn pieces(&self) -> Pieces<'_> {
+        match &self.0 {
+            Held::Memory(rows, _) => Box::new(std::iter::once_with(|| Ok(rows.clone()))),
+            Held::Files(folder) => Box::new(SpillReader { folder, files: None }),
+        }
+    }
+}
+
+/// Writes a spilled chunk.
+pub(super) struct Spill {
+    folder: tempfile::TempDir,
+    files: Option<[StreamWriter<BufWriter<File>>; 3]>,
+}
+
+impl Spill {
+    pub(super) fn new() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("huopan-").tempdir().map_err(sort::failed)?;
+        Ok(Self { folder, files: None })
+    }
+
+    /// Appends rows, which follow those that are there.
+    pub(super) fn write(&mut self, rows: &Rows) -> Result<()> {
+        let (tiers_at, skus_at) = (rows.tiers_at()?, rows.skus_at()?);
+        let batches = [&rows.offers, &rows.tiers, &rows.skus];
+        let files = match &mut self.files {
+            Some(files) => files,
+            none => {
+                let create = |at: usize| {
+                    let file = File::create(self.folder.path().join(NAMES[at])).map_err(sort::failed)?;
+                    StreamWriter::try_new(BufWriter::new(file), &batches[at].schema()).map_err(sort::failed)
+                };
+                none.insert([create(0)?, create(1)?, create(2)?])
+            }
+        };
+        let offers = rows.offers.num_rows();
+        for first in (0..offers).step_by(SPILL_OFFERS) {
+            let last = (first + SPILL_OFFERS).min(offers);
+            let of = |starts: &[u32]| (starts[first] as usize, starts[last] as usize);
+            for ((file, batch), (from, to)) in
+                files.iter_mut().zip(batches).zip([(first, last), of(&tiers_at), of(&skus_at)])
+            {
+                file.write(&batch.slice(from, to - from)).map_err(sort::failed)?;
+            }
+        }
         Ok(())
     }
 
-    /// Reads its rows from the first to the last.
-    ///
-    /// # Errors
-    /// [`crate::base::Kind::Storage`] when a temporary file cannot be read.
-    pub fn cursor(&self) -> Result<Cursor<'_>> {
-        let source = match &self.rows {
-            Held::Memory(rows) => Source::Memory(Some(rows.clone())),
-            Held::File(files) => {
+    pub(super) fn finish(self) -> Result<Chunk> {
+        for mut file in self.files.into_iter().flatten() {
+            file.finish().map_err(sort::failed)?;
+        }
+        Ok(Chunk(Held::Files(self.folder)))
+    }
+}
+
+struct SpillReader<'c> {
+    folder: &'c tempfile::TempDir,
+    files: Option<[StreamReader<BufReader<File>>; 3]>,
+}
+
+impl SpillReader<'_> {
+    fn read(&mut self) -> Result<Option<Rows>> {
+        let [offers, tiers, skus] = match &mut self.files {
+            Some(files) => files,
+            // A chunk of nothing has no files.
+            _ if !self.folder.path().join(NAMES[0]).exists() => return Ok(None),
+            none => {
                 let open = |name: &str| {
-                    let file = File::open(files.directory.path().join(name)).map_err(spill_error)?;
-                    FileReader::try_new_buffered(file, None).map_err(spill_error)
+                    let file = File::open(self.folder.path().join(name)).map_err(sort::failed)?;
+                    StreamReader::try_new(BufReader::new(file), None).map_err(sort::failed)
                 };
-                Source::File(Box::new(SpillReader {
-                    offers: open("offers")?,
-                    tiers: open("tiers")?,
-                    skus: open("skus")?,
-                    left: files.batches,
-                }))
+                none.insert([open(NAMES[0])?, open(NAMES[1])?, open(NAMES[2])?])
             }
         };
-        Ok(Cursor { chunk: self, source, first: 0 })
-    }
-}
-
-/// Hands out a chunk's rows piece by piece.
-#[derive(Debug)]
-pub struct Cursor<'c> {
-    chunk: &'c Chunk,
-    source: Source,
-    first: usize,
-}
-
-#[derive(Debug)]
-enum Source {
-    Memory(Option<Rows>),
-    File(Box<SpillReader>),
-}
-
-#[derive(Debug)]
-struct SpillReader {
-    offers: FileReader<BufReader<File>>,
-    tiers: FileReader<BufReader<File>>,
-    skus: FileReader<BufReader<File>>,
-    left: usize,
-}
-
-/// Rows `first..` of a chunk.
-#[derive(Debug, Clone)]
-pub struct Piece {
-    /// The row of the chunk that its first row is.
-    pub first: usize,
-    /// The first row of `rows.tiers` in the chunk's count.
-    pub first_tier: usize,
-    /// The first row of `rows.skus` in the chunk's count.
-    pub first_sku: usize,
-    /// The rows.
-    pub rows: Rows,
-}
-
-impl Cursor<'_> {
-    /// The next piece, in row order; `None` after the last.
-    ///
-    /// # Errors
-    /// [`crate::base::Kind::Storage`] when a temporary file cannot be read.
-    pub fn next_piece(&mut self) -> Result<Option<Piece>> {
-        let rows = match &mut self.source {
-            Source::Memory(rows) => rows.take(),
-            Source::File(reader) => reader.read()?,
-        };
-        let Some(rows) = rows else { return Ok(None) };
-        let first = self.first;
-        self.first += rows.offers.num_rows();
-        Ok(Some(Piece {
-            first,
-            first_tier: self.chunk.tiers_at[first] as usize,
-            first_sku: self.chunk.skus_at[first] as usize,
-            rows,
-        }))
-    }
-}
-
-impl SpillReader {
-    fn read(&mut self) -> Result<Option<Rows>> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        self.left -= 1;
-        let read = |reader: &mut FileReader<BufReader<File>>| match reader.next() {
-            Some(batch) => batch.map_err(spill_error),
+        let Some(offers) = offers.next() else { return Ok(None) };
+        let read = |reader: &mut StreamReader<BufReader<File>>| match reader.next() {
+            Some(batch) => batch.map_err(sort::failed),
             None => Err(Error::internal("a temporary file is shorter than it was written")),
         };
-        Ok(Some(Rows { offers: read(&mut self.offers)?, tiers: read(&mut self.tiers)?, skus: read(&mut self.skus)? }))
+        Ok(Some(Rows { offers: offers.map_err(sort::failed)?, tiers: read(tiers)?, skus: read(skus)? }))
+    }
+}
+
+impl Iterator for SpillReader<'_> {
+    type Item = Result<Rows>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().transpose()
     }
 }
 
@@ -274,24 +255,15 @@ fn starts(offers: &RecordBatch, column: &str) -> Result<Vec<u32>> {
     Ok(starts)
 }
 
-/// The order of child rows when their parents are reordered, and the new starts.
-fn children(order: &[u32], starts: &[u32]) -> (Vec<u32>, Vec<u32>) {
+/// The order of child rows when their parents are reordered.
+fn children(order: &[u32], starts: &[u32]) -> Vec<u32> {
     let mut rows = Vec::with_capacity(starts.last().map_or(0, |&last| last as usize));
-    let mut sorted = Vec::with_capacity(starts.len());
-    sorted.push(0);
     for &parent in order {
         rows.extend(starts[parent as usize]..starts[parent as usize + 1]);
-        sorted.push(u32::try_from(rows.len()).unwrap_or(u32::MAX));
     }
-    (rows, sorted)
+    rows
 }
 
 fn internal(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::internal("rows of a chunk do not hang together").caused_by(error)
-}
-
-fn spill_error(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::storage("cannot write or read a temporary file for sorting")
-        .caused_by(error)
-        .with_hint("point TMPDIR at a disk with room")
 }

@@ -3,7 +3,8 @@
 //! Takes segments of attempts, on several threads; gives chunks, quarantine rows, call rows and the counts from which
 //! completeness is judged.
 //!
-//! Memory: one segment and one open chunk per thread; finished chunks are spilled past the budget.
+//! Memory: one segment and one open chunk per thread; finished chunks and keys are spilled past the budget. What was
+//! asked for one by one (details, SKUs) leaves a little in memory for each call.
 //!
 //! Invariant: every record of a good answer ends as a row of a chunk or in quarantine, and is counted once in
 //! `received`.
@@ -13,11 +14,12 @@ mod details;
 mod worker;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use chrono::NaiveDate;
 
-use crate::base::{Error, Result};
+use crate::base::{Budget, Error, Result};
 use crate::config::gateway::{Endpoint, ErrorClass, TOKEN};
 use crate::config::pipeline::{FetchDetails, Units};
 use crate::config::{Gateway, Pipeline};
@@ -26,6 +28,7 @@ use crate::extract::{Attempt, Record, body};
 
 use super::decode::Finder;
 use super::kept::KeptSkus;
+use super::names::ShopNames;
 use super::normalise::{Rules, SkuSource};
 use super::rows::CallRow;
 
@@ -40,6 +43,17 @@ pub const STAGE_SKU: &str = "transform_sku";
 /// The stage of details that could not be loaded: the records of their offers' listing stand, and are accounted for.
 pub const STAGE_DETAIL: &str = "transform_detail";
 
+/// Of the budget, for the rows of finished chunks …
+const ROWS_PERCENT: usize = 25;
+/// … and for their keys.
+const KEYS_PERCENT: usize = 15;
+/// An open chunk takes about three times its answers: as text, as columns, and once more while it is sorted.
+const CHUNK_SHARE: usize = 16;
+/// Smaller chunks are more trouble than memory …
+const CHUNK_BYTES_MIN: usize = 256 << 10;
+/// … and larger ones save nothing.
+const CHUNK_BYTES_MAX: usize = 16 << 20;
+
 /// What to transform, and how.
 #[derive(Debug)]
 pub struct Collector<'p> {
@@ -49,7 +63,8 @@ pub struct Collector<'p> {
     dt: NaiveDate,
     from_files: bool,
     fetches_details: bool,
-    memory_bytes_max: usize,
+    budget: Budget,
+    shops: Arc<ShopNames>,
     answers: HashMap<i64, Vec<SkuAnswer>>,
     /// SKUs that the gateway says are no longer there, by offer.
     skus_gone: HashSet<(i64, i64)>,
@@ -67,6 +82,23 @@ struct Source<'p> {
     finder: Finder,
     rules: Rules,
     skus: SkuSource,
+}
+
+/// What the threads may hold together.
+#[derive(Debug)]
+struct Budgets {
+    rows: Budget,
+    keys: Budget,
+    /// Bytes of answers whose offers make one chunk.
+    chunk_bytes: usize,
+}
+
+impl Budgets {
+    fn of(budget: &Budget, threads: usize) -> Self {
+        let chunk_bytes = budget.bytes_max() / CHUNK_SHARE / threads.max(1);
+        let chunk_bytes = chunk_bytes.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
+        Self { rows: budget.part(ROWS_PERCENT), keys: budget.part(KEYS_PERCENT), chunk_bytes }
+    }
 }
 
 /// A SKU's own answer.
@@ -101,7 +133,7 @@ impl<'p> Source<'p> {
 impl<'p> Collector<'p> {
     /// Compiles the rules of a pipeline for one run.
     #[must_use]
-    pub fn new(pipeline: &'p Pipeline, dt: NaiveDate, memory_bytes_max: usize) -> Self {
+    pub fn new(pipeline: &'p Pipeline, dt: NaiveDate, budget: &Budget) -> Self {
         let calls_skus = pipeline.fetch.skus != FetchDetails::Off && pipeline.gateway.endpoints.contains_key("sku");
         let source = |gateway| Source::new(gateway, &pipeline.units, calls_skus);
         Self {
@@ -110,7 +142,8 @@ impl<'p> Collector<'p> {
             dt,
             from_files: pipeline.files.is_some(),
             fetches_details: pipeline.files.is_none() && pipeline.fetch.details != FetchDetails::Off,
-            memory_bytes_max,
+            budget: budget.clone(),
+            shops: Arc::default(),
             answers: HashMap::new(),
             skus_gone: HashSet::new(),
             kept_skus: None,
@@ -147,9 +180,10 @@ impl<'p> Collector<'p> {
     ) -> Result<Collected> {
         self.look_ahead(segments, &read)?;
         let next = AtomicUsize::new(0);
-        let budget = self.memory_bytes_max / threads.max(1);
+        let chunks = AtomicU32::new(0);
+        let budgets = Budgets::of(&self.budget, threads);
         let work = || {
-            let mut worker = Worker::new(self, budget);
+            let mut worker = Worker::new(self, &budgets, &chunks);
             while let Some(segment) = segments.get(next.fetch_add(1, Ordering::Relaxed)) {
                 for attempt in read(segment)? {
                     worker.attempt(&attempt)?;
@@ -164,9 +198,9 @@ impl<'p> Collector<'p> {
             });
             joined.collect::<Result<Vec<Collected>>>()
         })?;
-        let mut collected = Collected::default();
+        let mut collected = Collected::new(Arc::clone(&self.shops));
         parts.into_iter().for_each(|part| collected.add(part));
-        collected.settle();
+        collected.settle()?;
         Ok(collected)
     }
 
@@ -288,7 +322,7 @@ mod tests {
             vec![vec![page(1, 1, &old)], vec![page(2, 2, &new)]],
         ] {
             let dt = NaiveDate::from_ymd_opt(2026, 11, 20).unwrap();
-            let mut collector = Collector::new(&pipeline, dt, 1 << 20);
+            let mut collector = Collector::new(&pipeline, dt, &Budget::new(1 << 20));
             let collected = collector.collect(&segments, segments.len(), |segment| Ok(segment.clone())).unwrap();
             assert_eq!(collected.shop_names.get("b2b-1").map(String::as_str), Some("甲"));
         }

@@ -2,11 +2,10 @@
 //!
 //! Takes the published SKUs and the tiers made of their prices; gives them back offer by offer.
 //!
-//! Memory: two places per offer; the rows themselves lie in a temporary file.
+//! Memory: every 256th offer's id; the rows, and where they lie, are in temporary files.
 //!
 //! Invariant: a row comes back as it was published.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
@@ -14,12 +13,13 @@ use std::os::unix::fs::FileExt;
 use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow::datatypes::{ArrowPrimitiveType, Decimal128Type, Int64Type, TimestampMicrosecondType};
 
-use crate::base::{Error, Money, Result};
+use crate::base::{Budget, Error, Money, Result};
 
 use super::contract::Table;
 use super::ladder::Step;
 use super::offer::{QuantityStatus, Sku};
 use super::quantity::StatedUnit;
+use super::sort::{self, Record, Sorted, Sorter};
 
 /// The columns that are read of `skus`.
 pub const SKU_COLUMNS: &[&str] = &[
@@ -49,10 +49,67 @@ pub struct KeptSku {
 }
 
 /// Where an offer's rows lie in the file.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
+    offer_id: i64,
     at: u64,
     bytes: u32,
+}
+
+impl Record for Place {
+    const BYTES: usize = 20;
+
+    fn put(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.offer_id.to_le_bytes());
+        bytes.extend(self.at.to_le_bytes());
+        bytes.extend(self.bytes.to_le_bytes());
+    }
+
+    fn take(fields: &mut sort::Fields<'_>) -> Self {
+        Self { offer_id: fields.i64(), at: fields.u64(), bytes: fields.u32() }
+    }
+}
+
+/// Places in a file, sorted by offer: one block of them is read for each question.
+#[derive(Debug)]
+struct Index {
+    file: File,
+    places: u64,
+    /// The first offer of each block.
+    blocks: Vec<i64>,
+}
+
+/// Places in one block.
+const BLOCK_PLACES: usize = 256;
+
+impl Index {
+    fn write(places: &Sorted<Place>) -> Result<Self> {
+        let mut file = BufWriter::new(tempfile::tempfile().map_err(file_error)?);
+        let (mut blocks, mut bytes) = (Vec::new(), Vec::new());
+        for (at, place) in places.iter()?.enumerate() {
+            let place = place?;
+            if at % BLOCK_PLACES == 0 {
+                blocks.push(place.offer_id);
+            }
+            bytes.clear();
+            place.put(&mut bytes);
+            file.write_all(&bytes).map_err(file_error)?;
+        }
+        let file = file.into_inner().map_err(|error| file_error(error.into_error()))?;
+        Ok(Self { file, places: places.len(), blocks })
+    }
+
+    fn find(&self, offer_id: i64) -> Result<Option<Place>> {
+        let Some(block) = self.blocks.partition_point(|first| *first <= offer_id).checked_sub(1) else {
+            return Ok(None);
+        };
+        let first = (block * BLOCK_PLACES) as u64;
+        let places = usize::try_from(self.places - first).unwrap_or(BLOCK_PLACES).min(BLOCK_PLACES);
+        let mut bytes = vec![0; places * Place::BYTES];
+        self.file.read_exact_at(&mut bytes, first * Place::BYTES as u64).map_err(file_error)?;
+        let mut places = bytes.chunks_exact(Place::BYTES).map(|bytes| Place::take(&mut sort::Fields(bytes)));
+        Ok(places.find(|place| place.offer_id == offer_id))
+    }
 }
 
 /// Takes the rows in, in the order of their files.
@@ -62,20 +119,16 @@ pub struct Builder {
     at: u64,
     /// The offer whose rows are being written, and where they start.
     open: Option<(i64, u64)>,
-    places: Places,
-}
-
-#[derive(Debug, Default)]
-struct Places {
-    skus: HashMap<i64, Place>,
-    tiers: HashMap<i64, Place>,
+    skus: Sorter<Place>,
+    tiers: Sorter<Place>,
 }
 
 /// The SKUs by offer.
 #[derive(Debug)]
 pub struct KeptSkus {
     file: File,
-    places: Places,
+    skus: Index,
+    tiers: Index,
 }
 
 impl Builder {
@@ -83,9 +136,9 @@ impl Builder {
     ///
     /// # Errors
     /// [`crate::base::Kind::Storage`] when there is no temporary file.
-    pub fn new() -> Result<Self> {
+    pub fn new(budget: &Budget) -> Result<Self> {
         let file = BufWriter::new(tempfile::tempfile().map_err(file_error)?);
-        Ok(Self { file, at: 0, open: None, places: Places::default() })
+        Ok(Self { file, at: 0, open: None, skus: Sorter::new(budget), tiers: Sorter::new(budget) })
     }
 
     /// Takes the next batch of `skus` (with [`SKU_COLUMNS`]), or of `price_tiers` (with [`TIER_COLUMNS`]) after all of
@@ -106,7 +159,7 @@ impl Builder {
         for row in (0..batch.num_rows()).filter(|&row| skus.is_valid(row)) {
             let offer_id = offers.value(row);
             if self.open.is_none_or(|(open, _)| open != offer_id) {
-                self.close(table);
+                self.close(table)?;
                 self.open = Some((offer_id, self.at));
             }
             bytes.clear();
@@ -118,10 +171,13 @@ impl Builder {
     }
 
     /// Ends a table.
-    pub fn close(&mut self, table: Table) {
-        let Some((offer_id, at)) = self.open.take() else { return };
-        let places = if table == Table::Skus { &mut self.places.skus } else { &mut self.places.tiers };
-        places.insert(offer_id, Place { at, bytes: u32::try_from(self.at - at).unwrap_or(u32::MAX) });
+    ///
+    /// # Errors
+    /// [`crate::base::Kind::Storage`] when a temporary file cannot be written.
+    pub fn close(&mut self, table: Table) -> Result<()> {
+        let Some((offer_id, at)) = self.open.take() else { return Ok(()) };
+        let places = if table == Table::Skus { &mut self.skus } else { &mut self.tiers };
+        places.push(Place { offer_id, at, bytes: u32::try_from(self.at - at).unwrap_or(u32::MAX) })
     }
 
     /// What was taken.
@@ -130,7 +186,8 @@ impl Builder {
     /// [`crate::base::Kind::Storage`] when the file cannot be written.
     pub fn finish(self) -> Result<KeptSkus> {
         let file = self.file.into_inner().map_err(|error| file_error(error.into_error()))?;
-        Ok(KeptSkus { file, places: self.places })
+        let (skus, tiers) = (self.skus.finish()?, self.tiers.finish()?);
+        Ok(KeptSkus { file, skus: Index::write(&skus)?, tiers: Index::write(&tiers)? })
     }
 }
 
@@ -140,13 +197,13 @@ impl KeptSkus {
     /// # Errors
     /// [`crate::base::Kind::Storage`] when the file cannot be read.
     pub fn of(&self, offer_id: i64) -> Result<Vec<KeptSku>> {
-        let Some(skus) = self.read(self.places.skus.get(&offer_id))? else { return Ok(Vec::new()) };
+        let Some(skus) = self.read(self.skus.find(offer_id)?)? else { return Ok(Vec::new()) };
         let mut rows = Fields(&skus);
         let mut kept = Vec::new();
         while !rows.0.is_empty() {
             kept.push(rows.sku().ok_or_else(cut)?);
         }
-        if let Some(tiers) = self.read(self.places.tiers.get(&offer_id))? {
+        if let Some(tiers) = self.read(self.tiers.find(offer_id)?)? {
             let mut rows = Fields(&tiers);
             while !rows.0.is_empty() {
                 let (sku_id, step) = rows.step().ok_or_else(cut)?;
@@ -156,7 +213,7 @@ impl KeptSkus {
         Ok(kept)
     }
 
-    fn read(&self, place: Option<&Place>) -> Result<Option<Vec<u8>>> {
+    fn read(&self, place: Option<Place>) -> Result<Option<Vec<u8>>> {
         let Some(place) = place else { return Ok(None) };
         let mut bytes = vec![0; place.bytes as usize];
         self.file.read_exact_at(&mut bytes, place.at).map_err(file_error)?;
@@ -308,6 +365,20 @@ mod tests {
     }
 
     #[test]
+    fn a_place_is_found_in_whichever_block_it_lies() {
+        let mut sorter = Sorter::new(&Budget::new(0));
+        let offers = BLOCK_PLACES as i64 * 2 + 1;
+        (0..offers).rev().for_each(|id| sorter.push(Place { offer_id: id * 2, at: 7, bytes: 1 }).unwrap());
+        let index = Index::write(&sorter.finish().unwrap()).unwrap();
+        for id in -1..offers * 2 + 1 {
+            let is_there = id % 2 == 0 && id < offers * 2;
+            assert_eq!(index.find(id).unwrap().map(|place| place.offer_id), is_there.then_some(id));
+        }
+        let nothing = Index::write(&Sorted::default()).unwrap();
+        assert_eq!(nothing.find(1).unwrap(), None);
+    }
+
+    #[test]
     fn rows_come_back_offer_by_offer_as_they_were_published() {
         let mut rows = Rows::default();
         let offers = [
@@ -334,14 +405,14 @@ mod tests {
             );
         }
         let rows = rows.finish().unwrap();
-        let mut builder = Builder::new().unwrap();
+        let mut builder = Builder::new(&Budget::new(0)).unwrap();
         // An offer's rows may lie in two batches.
         for (table, batch) in [(Table::Skus, &rows.skus), (Table::PriceTiers, &rows.tiers)] {
             let batch = conform(batch, table).unwrap();
             for row in 0..batch.num_rows() {
                 builder.take(table, &batch.slice(row, 1)).unwrap();
             }
-            builder.close(table);
+            builder.close(table).unwrap();
         }
         let kept = builder.finish().unwrap();
         for (offer_id, skus, tiers) in offers {

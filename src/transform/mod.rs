@@ -5,8 +5,10 @@
 //!   [`quantity`], [`pack`], [`price`], [`count`] and [`ladder`] read their values; [`normalise`](mod@normalise) joins them into an
 //!   [`offer`]; [`explain`] tells what they did.
 //! * Columns: [`contract`] says what the tables are, [`columns`] and [`rows`] build batches, [`hash`] tells what changed.
-//! * The day: [`collect`] runs it all over landed segments on several threads, into sorted [`chunk`]s; [`shops`] judges
-//!   completeness, [`carry`] and [`kept`] bring rows of the picture before, [`picture`] merges all into three sorted tables.
+//! * The day: [`collect`] runs it all over landed segments on several threads, into sorted [`chunk`]s; [`join`] brings
+//!   together what is known of each offer, [`shops`] judges completeness and settles what becomes of it, [`carry`] and
+//!   [`kept`] bring rows of the picture before, [`picture`] merges all into three sorted tables. Rows and keys ([`sort`])
+//!   lie in temporary files where the budget has no room.
 
 pub mod contract;
 pub mod decode;
@@ -42,9 +44,12 @@ pub mod carry;
 pub mod chunk;
 pub mod collect;
 pub mod inspect;
+pub mod join;
 pub mod kept;
+pub mod names;
 pub mod picture;
 pub mod shops;
+pub mod sort;
 
 pub use normalise::{Input, Rules, SkuSource, normalise};
 pub use offer::{Offer, Reject, RejectReason, Sku, Tier};

@@ -1,110 +1,168 @@
-//! The picture of a day: sorted chunks merged into the three tables, each offer once.
+//! The picture of a day: sorted sources merged into the three tables, each offer once.
 //!
-//! Takes chunks (fetched, carried, delisted); decides which record of an offer counts; gives batches of offers
-//! with their tiers and SKUs, sorted by shop and offer across all chunks.
+//! Takes the chunks of today's records and, offer by offer, which row stands in the picture; gives batches of offers
+//! with their tiers and SKUs, sorted by shop and offer across all sources.
 //!
-//! Memory: a key per offer, one piece per chunk, one output batch; never the rows of all chunks when they are
-//! spilled.
+//! Memory: one piece of each source that is being read, and one output batch.
 //!
-//! Invariant: an offer id stands in the picture at most once.
+//! Invariant: what was chosen stands in the picture, each offer at most once.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
 
+use crate::base::memory::Budget;
 use crate::base::{Error, Result};
 
-use super::chunk::{Chunk, Cursor, Key, Origin, Piece, Rows};
+use super::carry::delist;
+use super::chunk::{Chunk, Pieces, Rows, Spill};
+use super::join::{Candidate, Earlier};
+use super::names::Places;
+use super::sort::{Fields, Record, Sorted, Sorter};
 
 /// Offers in one output batch.
-const BATCH_OFFERS: usize = 8192;
+const BATCH_OFFERS: usize = 4096;
+/// An output batch ends once the pieces that it is made of take this much.
+const BATCH_BYTES: usize = 16 << 20;
+/// Chunks that are merged at a time: each takes three open files and a piece.
+const CHUNKS_MAX: usize = 128;
+/// The source that stands for the picture whose rows go on.
+const KEPT: u32 = u32::MAX - 1;
+/// The source that stands for the picture of the day before, where another one goes on.
+const BEFORE: u32 = u32::MAX;
 
-/// Where a row stands.
+/// A row of the picture, and where it lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    chunk: u32,
-    row: u32,
+struct Chosen {
+    /// The place of its shop.
+    shop: u32,
+    offer_id: i64,
+    source: u32,
+    row: u64,
+    /// It stands without tiers and SKUs.
+    is_delisted: bool,
+}
+
+impl Ord for Chosen {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.shop, self.offer_id).cmp(&(other.shop, other.offer_id))
+    }
+}
+
+impl PartialOrd for Chosen {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Record for Chosen {
+    const BYTES: usize = 25;
+
+    fn put(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.offer_id.to_le_bytes());
+        bytes.extend(self.row.to_le_bytes());
+        bytes.extend(self.shop.to_le_bytes());
+        bytes.extend(self.source.to_le_bytes());
+        bytes.push(self.is_delisted.into());
+    }
+
+    fn take(fields: &mut Fields<'_>) -> Self {
+        let (offer_id, row) = (fields.i64(), fields.u64());
+        let (shop, source, is_delisted) = (fields.u32(), fields.u32(), fields.byte() == 1);
+        Self { shop, offer_id, source, row, is_delisted }
+    }
+}
+
+/// Which picture before a row comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The one whose rows go on where today shows nothing newer.
+    Kept,
+    /// That of the day before, where another one's rows go on.
+    Before,
+}
+
+/// Takes in which rows stand in a picture, in any order.
+#[derive(Debug)]
+pub struct Builder {
+    chunks: Vec<Chunk>,
+    places: Places,
+    budget: Budget,
+    order: Sorter<Chosen>,
+    carries: bool,
+}
+
+impl Builder {
+    /// Of the chunks of today's records, and of shops whose `places` are known.
+    #[must_use]
+    pub fn new(chunks: Vec<Chunk>, places: Places, budget: &Budget) -> Self {
+        Self { chunks, places, budget: budget.clone(), order: Sorter::new(budget), carries: false }
+    }
+
+    /// A record of today stands in the picture.
+    ///
+    /// # Errors
+    /// As [`Sorter::push`].
+    pub fn fetched(&mut self, record: &Candidate) -> Result<()> {
+        let (shop, row) = (self.places.of(record.shop), u64::from(record.row));
+        self.order.push(Chosen { shop, offer_id: record.offer_id, source: record.chunk, row, is_delisted: false })
+    }
+
+    /// A row of the picture that goes on stands in this one, too.
+    ///
+    /// # Errors
+    /// As [`Sorter::push`].
+    pub fn carried(&mut self, row: &Earlier) -> Result<()> {
+        self.carries = true;
+        self.earlier(KEPT, row, false)
+    }
+
+    /// A row of a picture before stands in this one as that of an offer that is no longer listed.
+    ///
+    /// # Errors
+    /// As [`Sorter::push`].
+    pub fn delisted(&mut self, origin: Origin, row: &Earlier) -> Result<()> {
+        self.earlier(if origin == Origin::Kept { KEPT } else { BEFORE }, row, true)
+    }
+
+    fn earlier(&mut self, source: u32, row: &Earlier, is_delisted: bool) -> Result<()> {
+        let shop = self.places.of(row.shop);
+        self.order.push(Chosen { shop, offer_id: row.offer_id, source, row: row.row, is_delisted })
+    }
+
+    /// The picture.
+    ///
+    /// # Errors
+    /// [`crate::base::Kind::Storage`] when the temporary folder cannot take what must be merged first.
+    pub fn finish(self) -> Result<Picture> {
+        self.finish_by(CHUNKS_MAX)
+    }
+
+    /// At most `chunks_max` chunks, at least two, are merged at a time.
+    fn finish_by(self, chunks_max: usize) -> Result<Picture> {
+        let chunks_max = chunks_max.max(2);
+        let mut picture = Picture { chunks: self.chunks, order: self.order.finish()?, carries: self.carries };
+        while picture.chunks.len() > chunks_max {
+            picture.fold(chunks_max, &self.budget)?;
+        }
+        Ok(picture)
+    }
 }
 
 /// Which rows make up the picture, in table order.
 #[derive(Debug)]
-pub struct Picture<'c> {
-    chunks: &'c [Chunk],
-    order: Vec<Place>,
-    /// Fetched records that lost against another record of the same offer.
-    pub duplicates: Vec<DuplicateCount>,
-    /// Fetched records that would count but were set aside, by offer.
-    pub set_aside: Vec<&'c Key>,
-    /// Details whose offers no other record of this run is about: they count as records themselves.
-    pub unlisted_details: i64,
+pub struct Picture {
+    chunks: Vec<Chunk>,
+    order: Sorted<Chosen>,
+    carries: bool,
 }
 
-/// What becomes of the fetched record that counts for an offer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It stands in the picture.
-    Stands,
-    /// It is set aside: a carried or delisted record of its offer stands in its place.
-    SetAside,
-    /// The carried record of its offer stands for it: it says the same, and more.
-    Replaced,
-}
-
-/// Duplicates of one shop.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DuplicateCount {
-    /// The shop of the record that lost.
-    pub shop_id: Option<String>,
-    /// How many.
-    pub records: i64,
-}
-
-impl<'c> Picture<'c> {
-    /// Picks one row per offer and puts the rows in order: of fetched records an offer's own detail, then the one
-    /// modified last, then fetched last (WIRE §5 "Rows"); a fetched record before a carried one before a delisted one.
-    ///
-    /// # Errors
-    /// [`crate::base::Kind::Internal`] past 2³² rows in a chunk.
-    pub fn new(chunks: &'c [Chunk]) -> Result<Self> {
-        Self::with_fates(chunks, |_| Fate::Stands)
-    }
-
-    /// The same, but a fetched record has its `fate` once it has won against the others of its offer.
-    ///
-    /// # Errors
-    /// As [`Picture::new`].
-    pub fn with_fates(chunks: &'c [Chunk], fate: impl Fn(&Key) -> Fate) -> Result<Self> {
-        let mut places = places(chunks)?;
-        let key = |place: &Place| -> &'c Key { &chunks[place.chunk as usize].keys[place.row as usize] };
-        places.sort_unstable_by(|a, b| {
-            let (a, b) = (key(a), key(b));
-            a.offer_id.cmp(&b.offer_id).then_with(|| rank(b).cmp(&rank(a)))
-        });
-        let (duplicates, unlisted_details) = contest(&mut places, key);
-        let mut set_aside = Vec::new();
-        places.retain(|place| {
-            let key = key(place);
-            let fate = if key.origin == Origin::Fetched { fate(key) } else { Fate::Stands };
-            set_aside.extend((fate == Fate::SetAside).then_some(key));
-            fate == Fate::Stands
-        });
-        places.dedup_by_key(|place| key(place).offer_id);
-        places.sort_unstable_by(|a, b| {
-            let (a, b) = (key(a), key(b));
-            (&a.shop_id, a.offer_id).cmp(&(&b.shop_id, b.offer_id))
-        });
-        Ok(Self { chunks, order: places, duplicates, set_aside, unlisted_details })
-    }
-
-    /// The keys of the picture's rows, in table order.
-    pub fn keys(&self) -> impl Iterator<Item = &'c Key> {
-        self.order.iter().map(|place| &self.chunks[place.chunk as usize].keys[place.row as usize])
-    }
-
+impl Picture {
     /// How many offers it has.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn len(&self) -> u64 {
         self.order.len()
     }
 
@@ -114,94 +172,103 @@ impl<'c> Picture<'c> {
         self.order.is_empty()
     }
 
-    /// Hands the rows to `write`, batch by batch, in table order.
+    /// Whether rows go on with their tiers and SKUs.
+    #[must_use]
+    pub fn carries(&self) -> bool {
+        self.carries
+    }
+
+    /// Hands the rows to `write`, batch by batch, in table order. `kept` and `before` give the rows of the pictures
+    /// before.
     ///
     /// # Errors
-    /// What `write` returns, or [`crate::base::Kind::Storage`] when a temporary file cannot be read.
-    pub fn write(&self, mut write: impl FnMut(Rows) -> Result<()>) -> Result<()> {
-        let mut readers = self.chunks.iter().map(Reader::new).collect::<Result<Vec<_>>>()?;
-        for places in self.order.chunks(BATCH_OFFERS) {
-            write(gather(&mut readers, places)?)?;
+    /// What `write` and the sources return, or [`crate::base::Kind::Storage`] when a temporary file cannot be read.
+    pub fn write(&self, kept: Pieces<'_>, before: Pieces<'_>, write: impl FnMut(Rows) -> Result<()>) -> Result<()> {
+        let mut readers: HashMap<u32, Reader<'_>> = HashMap::new();
+        for (source, chunk) in (0..).zip(&self.chunks) {
+            readers.insert(source, Reader::new(chunk.pieces(), chunk.is_spilled()));
         }
+        readers.insert(KEPT, Reader::new(kept, true));
+        readers.insert(BEFORE, Reader::new(before, true));
+        merge(&mut readers, self.order.iter()?, write)
+    }
+
+    /// Merges chunks into fewer and larger ones of the rows that count.
+    fn fold(&mut self, chunks_max: usize, budget: &Budget) -> Result<()> {
+        let mut folded = Vec::new();
+        let mut chunks = std::mem::take(&mut self.chunks).into_iter();
+        let mut first = 0;
+        while chunks.len() > 0 {
+            let group: Vec<Chunk> = chunks.by_ref().take(chunks_max).collect();
+            let sources: Range<u32> = first..first + u32::try_from(group.len()).unwrap_or(u32::MAX);
+            first = sources.end;
+            let readers = sources.clone().zip(&group);
+            let mut readers =
+                readers.map(|(at, chunk)| (at, Reader::new(chunk.pieces(), chunk.is_spilled()))).collect();
+            let of_group = self.order.iter()?.filter(|chosen| match chosen {
+                Ok(chosen) => sources.contains(&chosen.source),
+                Err(_) => true,
+            });
+            let mut spill = Spill::new()?;
+            merge(&mut readers, of_group, |rows| spill.write(&rows))?;
+            folded.push(spill.finish()?);
+        }
+        // Within a group, rows have kept their order.
+        let mut rows = vec![0; folded.len()];
+        let mut order = Sorter::new(budget);
+        for chosen in self.order.iter()? {
+            let mut chosen = chosen?;
+            let group = chosen.source as usize / chunks_max;
+            if let Some(next) = rows.get_mut(group).filter(|_| chosen.source < KEPT) {
+                (chosen.source, chosen.row) = (u32::try_from(group).unwrap_or(u32::MAX), *next);
+                *next += 1;
+            }
+            order.push(chosen)?;
+        }
+        (self.chunks, self.order) = (folded, order.finish()?);
         Ok(())
     }
 }
 
-/// The place of every row.
-fn places(chunks: &[Chunk]) -> Result<Vec<Place>> {
-    let mut places = Vec::with_capacity(chunks.iter().map(|chunk| chunk.keys.len()).sum());
-    for (chunk_index, chunk) in chunks.iter().enumerate() {
-        let chunk_index = u32::try_from(chunk_index).map_err(|_| Error::internal("too many chunks"))?;
-        for row in 0..chunk.keys.len() {
-            let row = u32::try_from(row).map_err(|_| Error::internal("too many rows in a chunk"))?;
-            places.push(Place { chunk: chunk_index, row });
-        }
-    }
-    Ok(places)
-}
-
-/// Leaves one fetched record of each offer, of `places` sorted by offer, the best first. Gives the records that lost, by
-/// shop, and the number of details that have no other record. A detail is no record of its own beside a listing's: with
-/// it, one of these is no duplicate.
-fn contest<'c>(places: &mut Vec<Place>, key: impl Fn(&Place) -> &'c Key) -> (Vec<DuplicateCount>, i64) {
-    let mut lost: HashMap<Option<&str>, i64> = HashMap::new();
-    let mut unlisted_details = 0;
-    for offer in places.chunk_by(|a, b| key(a).offer_id == key(b).offer_id) {
-        let fetched = || offer.iter().map(&key).filter(|key| key.origin == Origin::Fetched);
-        if fetched().next().is_some() && fetched().all(|key| key.is_detail) {
-            unlisted_details += 1;
-        }
-        for loser in fetched().filter(|key| !key.is_detail).skip(1) {
-            *lost.entry(loser.shop_id.as_deref()).or_default() += 1;
-        }
-    }
-    places.dedup_by(|loser, winner| {
-        let (loser, winner) = (key(loser), key(winner));
-        loser.offer_id == winner.offer_id && loser.origin == Origin::Fetched
-    });
-    let mut duplicates: Vec<_> = lost
-        .into_iter()
-        .map(|(shop_id, records)| DuplicateCount { shop_id: shop_id.map(str::to_owned), records })
-        .collect();
-    duplicates.sort_by(|a, b| a.shop_id.cmp(&b.shop_id));
-    (duplicates, unlisted_details)
-}
-
-/// Greater counts.
-fn rank(key: &Key) -> (u8, bool, i64, i64, i64, u32) {
-    let origin = match key.origin {
-        Origin::Fetched => 2,
-        Origin::Carried => 1,
-        Origin::Delisted => 0,
-    };
-    (origin, key.is_detail, key.modified_at, key.fetched_at, key.number, key.position)
-}
-
-/// Follows one chunk in row order, holding only the pieces that the current output batch needs.
-#[derive(Debug)]
-struct Reader<'c> {
-    chunk: &'c Chunk,
-    cursor: Cursor<'c>,
+/// Follows one source in row order, holding only the pieces that the current output batch needs.
+struct Reader<'s> {
+    source: Pieces<'s>,
+    /// Its pieces take memory of their own.
+    reads: bool,
     pieces: Vec<Piece>,
+    /// The first row after the pieces.
+    next: u64,
 }
 
-impl<'c> Reader<'c> {
-    fn new(chunk: &'c Chunk) -> Result<Self> {
-        Ok(Self { chunk, cursor: chunk.cursor()?, pieces: Vec::new() })
+/// Some rows of a source.
+struct Piece {
+    first: u64,
+    rows: Rows,
+    tiers_at: Vec<u32>,
+    skus_at: Vec<u32>,
+}
+
+impl<'s> Reader<'s> {
+    fn new(source: Pieces<'s>, reads: bool) -> Self {
+        Self { source, reads, pieces: Vec::new(), next: 0 }
     }
 
-    /// Loads pieces up to `row` and returns the index of the one that holds it.
-    fn load(&mut self, row: usize) -> Result<usize> {
-        loop {
-            if let Some(piece) = self.pieces.last()
-                && row < piece.first + piece.rows.offers.num_rows()
-            {
-                break;
+    /// Reads up to `row`, keeping what is there; gives the index of the piece that holds it, and the bytes of what was
+    /// kept of what was read.
+    fn load(&mut self, row: u64) -> Result<(usize, usize)> {
+        let mut read = 0;
+        while row >= self.next {
+            let rows = self.source.next().transpose()?;
+            let rows =
+                rows.ok_or_else(|| Error::data("the files of a picture hold fewer rows than they held before"))?;
+            let first = self.next;
+            self.next += rows.offers.num_rows() as u64;
+            if row < self.next {
+                read += if self.reads { rows.bytes() } else { 0 };
+                self.pieces.push(Piece { first, tiers_at: rows.tiers_at()?, skus_at: rows.skus_at()?, rows });
             }
-            let piece = self.cursor.next_piece()?.ok_or_else(|| Error::internal("a chunk ends before its keys"))?;
-            self.pieces.push(piece);
         }
-        Ok(self.pieces.partition_point(|piece| piece.first <= row) - 1)
+        Ok((self.pieces.partition_point(|piece| piece.first <= row).saturating_sub(1), read))
     }
 
     /// Drops all pieces but the last, which later rows may still need.
@@ -211,42 +278,78 @@ impl<'c> Reader<'c> {
     }
 }
 
-/// One output batch.
-fn gather(readers: &mut [Reader<'_>], places: &[Place]) -> Result<Rows> {
-    for reader in readers.iter_mut() {
-        reader.forget();
+/// Hands the chosen rows to `write`, in their order.
+fn merge(
+    readers: &mut HashMap<u32, Reader<'_>>,
+    chosen: impl Iterator<Item = Result<Chosen>>,
+    mut write: impl FnMut(Rows) -> Result<()>,
+) -> Result<()> {
+    let mut output = Output::default();
+    let mut bytes = 0;
+    for chosen in chosen {
+        let chosen = chosen?;
+        let reader = readers.get_mut(&chosen.source).ok_or_else(|| Error::internal("a row of no source was chosen"))?;
+        let (index, read) = reader.load(chosen.row)?;
+        bytes += read;
+        output.add(chosen, &reader.pieces[index], index);
+        if output.offers.len() >= BATCH_OFFERS || bytes >= BATCH_BYTES {
+            write(output.finish(readers)?)?;
+            // What stays is there whatever is written: it ends no batch.
+            readers.values_mut().for_each(Reader::forget);
+            bytes = 0;
+        }
     }
-    // Pieces get their numbers in the order of first use; rows within a chunk only ever go forward.
-    let mut numbers: HashMap<(u32, usize), usize> = HashMap::new();
-    let mut used: Vec<(usize, usize)> = Vec::new();
-    let (mut offers, mut tiers, mut skus) = (Vec::with_capacity(places.len()), Vec::new(), Vec::new());
-    for place in places {
-        let reader = &mut readers[place.chunk as usize];
-        let row = place.row as usize;
-        let index = reader.load(row)?;
-        let piece = &reader.pieces[index];
-        let number = *numbers.entry((place.chunk, piece.first)).or_insert_with(|| {
-            used.push((place.chunk as usize, index));
-            used.len() - 1
+    if output.offers.is_empty() { Ok(()) } else { write(output.finish(readers)?) }
+}
+
+/// One output batch: which pieces it is made of, and which of their rows.
+#[derive(Default)]
+struct Output {
+    /// Sources, the indices of their pieces and whether their rows are delisted, in the order of first use.
+    used: Vec<(u32, usize, bool)>,
+    numbers: HashMap<(u32, usize, bool), usize>,
+    offers: Vec<(usize, usize)>,
+    tiers: Vec<(usize, usize)>,
+    skus: Vec<(usize, usize)>,
+}
+
+impl Output {
+    fn add(&mut self, chosen: Chosen, piece: &Piece, index: usize) {
+        let key = (chosen.source, index, chosen.is_delisted);
+        let number = *self.numbers.entry(key).or_insert_with(|| {
+            self.used.push(key);
+            self.used.len() - 1
         });
-        offers.push((number, row - piece.first));
-        let chunk = reader.chunk;
-        tiers.extend(
-            (chunk.tiers_at[row]..chunk.tiers_at[row + 1]).map(|tier| (number, tier as usize - piece.first_tier)),
-        );
-        skus.extend((chunk.skus_at[row]..chunk.skus_at[row + 1]).map(|sku| (number, sku as usize - piece.first_sku)));
+        let row = usize::try_from(chosen.row - piece.first).unwrap_or(usize::MAX);
+        self.offers.push((number, row));
+        if !chosen.is_delisted {
+            let of = |starts: &[u32]| starts[row] as usize..starts[row + 1] as usize;
+            self.tiers.extend(of(&piece.tiers_at).map(|tier| (number, tier)));
+            self.skus.extend(of(&piece.skus_at).map(|sku| (number, sku)));
+        }
     }
-    let pick = |part: fn(&Rows) -> &RecordBatch, indices: &[(usize, usize)]| {
-        let batches: Vec<&RecordBatch> =
-            used.iter().map(|&(chunk, piece)| part(&readers[chunk].pieces[piece].rows)).collect();
-        interleave_record_batch(&batches, indices)
-            .map_err(|error| Error::internal("cannot merge rows").caused_by(error))
-    };
-    Ok(Rows {
-        offers: pick(|rows| &rows.offers, &offers)?,
-        tiers: pick(|rows| &rows.tiers, &tiers)?,
-        skus: pick(|rows| &rows.skus, &skus)?,
-    })
+
+    /// The batch; there is nothing in it any more.
+    fn finish(&mut self, readers: &HashMap<u32, Reader<'_>>) -> Result<Rows> {
+        let Self { used, offers, tiers, skus, .. } = std::mem::take(self);
+        let pieces = used.iter().map(|(source, index, _)| &readers[source].pieces[*index].rows);
+        let pieces: Vec<&Rows> = pieces.collect();
+        let gone = used.iter().zip(&pieces).map(|((.., is_delisted), rows)| match is_delisted {
+            true => delist(&rows.offers).map(Some),
+            false => Ok(None),
+        });
+        let gone = gone.collect::<Result<Vec<_>>>()?;
+        let all = pieces.iter().zip(&gone).map(|(rows, gone)| gone.as_ref().unwrap_or(&rows.offers)).collect();
+        Ok(Rows {
+            offers: pick(all, &offers)?,
+            tiers: pick(pieces.iter().map(|rows| &rows.tiers).collect(), &tiers)?,
+            skus: pick(pieces.iter().map(|rows| &rows.skus).collect(), &skus)?,
+        })
+    }
+}
+
+fn pick(batches: Vec<&RecordBatch>, indices: &[(usize, usize)]) -> Result<RecordBatch> {
+    interleave_record_batch(&batches, indices).map_err(|error| Error::internal("cannot merge rows").caused_by(error))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Completeness: what was fetched against what the gateway says there is, shop by shop (WIRE §4, §5 "Completeness").
 //!
-//! Takes the facts of the extraction, the winning records' keys and the picture before; gives a row of `shops` per
-//! shop and, for the picture before, which rows to carry forward and which to call delisted.
+//! Takes the facts of the extraction and, offer by offer, today's records and the rows of the pictures before; gives a
+//! row of `shops` per shop ([`judge`]) and then, for each offer, what becomes of it ([`settle`]).
 //!
 //! | listing | an offer of the picture before that is absent |
 //! |---|---|
@@ -12,21 +12,29 @@
 //! Counts and rates are judged over what the picture will hold: of a shop that was listed by its changes also over the
 //! offers carried forward, each as complete as its row says.
 //!
+//! Memory: a few numbers per shop; offers pass by, twice.
+//!
 //! Invariant: an offer is called delisted only where the listing is proven complete or the gateway says so.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+use crate::base::Result;
 use crate::config::gateway::Completeness;
 use crate::extract::{Listed, RunFacts, ShopFacts};
 
-use super::chunk::Key;
+use super::join::{Candidate, Earlier, Keys, Known};
+use super::names::{self, ShopNames};
 use super::rows::ShopRow;
+use super::sort::Sorted;
 
 mod absent;
+mod tally;
+
+pub use absent::{Fate, Settled, settle};
+use tally::{Shares, Tallies, Tally};
 
 /// The picture before, as far as it decides about today's.
 #[derive(Debug, Default)]
@@ -34,41 +42,15 @@ pub struct Previous {
     /// Its day; `None`: there is none.
     pub dt: Option<NaiveDate>,
     /// Its offers.
-    pub offers: HashMap<i64, PreviousOffer>,
+    pub offers: Sorted<Earlier>,
     /// The offers of the picture of the same day that is replaced, where there is one: what an incomplete shop keeps.
-    pub replaced: Option<HashMap<i64, PreviousOffer>>,
+    pub replaced: Option<Sorted<Earlier>>,
     /// The shops' rows of the replaced picture.
     pub replaced_shops: HashMap<String, ShopRow>,
     /// Its shops' watermarks.
     pub watermarks: HashMap<String, DateTime<Utc>>,
     /// Its shops' ids by the address the pipeline names them with.
     pub ids_by_url: HashMap<String, String>,
-}
-
-/// One offer of the picture before.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PreviousOffer {
-    /// Its shop.
-    pub shop_id: Option<Arc<str>>,
-    /// Its content.
-    pub content_hash: i64,
-    /// When it was modified last, in µs.
-    pub modified_at: Option<i64>,
-    /// Its row was made of its detail.
-    pub detailed: bool,
-    /// It has SKU rows, or none by its quote type. Whether the SKUs it named then all had a row is not kept.
-    pub sku_complete: bool,
-    /// Its row has a wholesale, spread or channel price.
-    pub price_complete: bool,
-    /// It was called delisted there.
-    pub delisted: bool,
-}
-
-impl Previous {
-    /// The offers that go on where today shows nothing newer: those of the replaced picture, else of the day before.
-    fn kept(&self) -> &HashMap<i64, PreviousOffer> {
-        self.replaced.as_ref().unwrap_or(&self.offers)
-    }
 }
 
 /// What a run fetched, as far as it decides about completeness.
@@ -82,8 +64,10 @@ pub struct Fetched<'a> {
     pub completeness: &'a Completeness,
     /// SKU data was asked for.
     pub skus_fetched: bool,
-    /// The records that count, one per offer.
-    pub winners: Vec<&'a Key>,
+    /// Its records.
+    pub records: &'a Sorted<Candidate>,
+    /// The shops that records and rows name by their numbers.
+    pub names: &'a ShopNames,
     /// Listing records per shop, duplicates included.
     pub listed: &'a BTreeMap<Option<String>, i64>,
     /// Totals that the answers themselves state, where the facts have none.
@@ -94,8 +78,6 @@ pub struct Fetched<'a> {
     pub quarantined: &'a BTreeMap<Option<String>, i64>,
     /// Offers that an answer held but that were set aside: they are there, whatever they say.
     pub set_aside: &'a HashSet<i64>,
-    /// Distinct offers per shop, also those that another shop's record won.
-    pub distinct: &'a BTreeMap<String, i64>,
     /// Single offers that the gateway says are gone.
     pub gone: &'a HashSet<i64>,
     /// Which shops were listed.
@@ -118,88 +100,70 @@ pub enum Listings {
     None,
 }
 
-/// What becomes of shops and of the rows of the picture before.
-#[derive(Debug, Default, PartialEq)]
+impl<'a> Fetched<'a> {
+    fn keys(&self, previous: &'a Previous) -> Keys<'a> {
+        Keys { fetched: self.records, before: &previous.offers, replaced: previous.replaced.as_ref() }
+    }
+
+    /// Whether the row before of an offer listed today stands for it, because it was made of a detail that still holds: it
+    /// was not asked for again, and the offer has not been modified since. Of an offer that does not say when it was
+    /// modified, nothing is known to hold.
+    fn keeps_detail(&self, record: &Candidate, before: &Earlier) -> bool {
+        let unmodified = before.modified_at == Some(record.modified_at) && before.shop == record.shop;
+        self.keeps_details && !record.is_detail && before.detailed && !before.delisted && unmodified
+    }
+}
+
+/// What is judged of the shops.
+#[derive(Debug, Default)]
 pub struct Verdict {
-    /// A row per shop; carried and delisted counts are filled in.
+    /// A row per shop; what is carried and delisted is counted as it is settled.
     pub shops: Vec<ShopRow>,
-    /// Offers of the picture before that go on into today's.
-    pub carried: HashSet<i64>,
-    /// Offers listed today whose rows of the picture before go on, because they were made of a detail that still holds.
-    pub kept: HashSet<i64>,
     /// Shops whose rows stay as the replaced picture has them.
     pub untouched: HashSet<String>,
-    /// Offers of the picture before that are delisted today.
-    pub delisted: HashSet<i64>,
     /// Shops whose fetched rows are not published, with the reason.
     pub held: BTreeMap<String, String>,
+    /// Records that lost against another record of the same offer.
+    pub duplicates: i64,
+    /// Details whose offers no other record of this run is about: they count as records themselves.
+    pub unlisted_details: i64,
+    listed: HashMap<String, absent::Listing>,
 }
 
 /// Judges every shop.
-#[must_use]
-pub fn judge(fetched: &Fetched<'_>, previous: &Previous) -> Verdict {
-    let mut verdict = Verdict { kept: kept_details(fetched, previous), ..Verdict::default() };
-    let mut by_shop: BTreeMap<&str, Vec<&Key>> = BTreeMap::new();
-    for key in &fetched.winners {
-        if let Some(shop_id) = &key.shop_id {
-            by_shop.entry(shop_id).or_default().push(key);
-        }
-    }
-    // The shops of items that an earlier attempt of the day was answered for have a row also where nothing is new.
-    let untouched = fetched.facts.items_untouched.iter().filter_map(|id| previous.kept().get(id));
-    for shop_id in untouched.filter_map(|offer| offer.shop_id.as_deref()) {
-        by_shop.entry(shop_id).or_default();
-    }
+///
+/// # Errors
+/// [`crate::base::Kind::Storage`] when a temporary file cannot be read.
+pub fn judge(fetched: &Fetched<'_>, previous: &Previous) -> Result<Verdict> {
     let asked = asked_shops(fetched.facts, previous);
-    let unseen = absent::of_changed_shops(fetched, previous, &asked);
-    let mut listed = HashMap::new();
+    let mut tallies = Tallies::new(fetched, &asked);
+    fetched.keys(previous).join(|known| {
+        tallies.add(fetched, &known);
+        Ok(())
+    })?;
+    let (duplicates, unlisted_details) = (tallies.duplicates, tallies.unlisted_details);
+    let mut verdict = Verdict { duplicates, unlisted_details, ..Verdict::default() };
     for facts in &asked {
-        let keys = by_shop.remove(facts.shop_id.as_str()).unwrap_or_default();
         if let (Listed::Untouched, Some(row)) = (facts.listing, previous.replaced_shops.get(&facts.shop_id)) {
             verdict.untouched.insert(facts.shop_id.clone());
             verdict.shops.push(row.clone());
             continue;
         }
         let shop = if fetched.listings == Listings::None { Shop::Single(facts) } else { Shop::Listed(facts) };
-        listed.extend(shop.listed());
-        let offers = Offers { fetched: &keys, carried: unseen.get(&facts.shop_id).map_or(&[], Vec::as_slice) };
-        verdict.shops.push(shop_row(fetched, previous, shop, &offers, &verdict.kept));
+        verdict.listed.extend(shop.listed());
+        verdict.shops.push(shop_row(fetched, previous, shop, &tallies.of(fetched, &facts.shop_id)));
     }
-    for (shop_id, keys) in by_shop {
-        let facts = found_shop(fetched, shop_id);
+    for (shop_id, tally) in tallies.found(fetched, &asked) {
+        let facts = found_shop(fetched, &shop_id);
         let shop = if fetched.listings == Listings::All { Shop::Listed(&facts) } else { Shop::Single(&facts) };
-        listed.extend(shop.listed());
-        let offers = Offers { fetched: &keys, carried: &[] };
-        verdict.shops.push(shop_row(fetched, previous, shop, &offers, &verdict.kept));
+        verdict.listed.extend(shop.listed());
+        verdict.shops.push(shop_row(fetched, previous, shop, &tally));
     }
     if fetched.hold {
-        hold(&mut verdict, previous);
+        let had_rows = |shop_id: &str| tallies.of(fetched, shop_id).had_rows;
+        hold(&mut verdict, had_rows);
     }
-    absent::carry(fetched, previous, &listed, &mut verdict);
-    verdict
-}
-
-/// The offers listed today whose details of the picture before still hold: they were not asked for again, and the offer
-/// has not been modified since. Of an offer that does not say when it was modified, nothing is known to hold.
-fn kept_details(fetched: &Fetched<'_>, previous: &Previous) -> HashSet<i64> {
-    if !fetched.keeps_details {
-        return HashSet::new();
-    }
-    let holds = |key: &&&Key| {
-        previous.kept().get(&key.offer_id).is_some_and(|offer| {
-            let unmodified = offer.modified_at == Some(key.modified_at) && offer.shop_id == key.shop_id;
-            offer.detailed && !offer.delisted && unmodified
-        })
-    };
-    fetched.winners.iter().filter(|key| !key.is_detail).filter(holds).map(|key| key.offer_id).collect()
-}
-
-/// What a shop's row is judged over.
-struct Offers<'o> {
-    /// Today's records.
-    fetched: &'o [&'o Key],
-    /// The offers that a listing by changes did not show: they are as they were.
-    carried: &'o [(i64, &'o PreviousOffer)],
+    Ok(verdict)
 }
 
 /// A shop, and how its records came.
@@ -266,19 +230,13 @@ fn found_shop(fetched: &Fetched<'_>, shop_id: &str) -> ShopFacts {
     }
 }
 
-fn shop_row(
-    fetched: &Fetched<'_>,
-    previous: &Previous,
-    shop: Shop<'_>,
-    offers: &Offers<'_>,
-    kept: &HashSet<i64>,
-) -> ShopRow {
+fn shop_row(fetched: &Fetched<'_>, previous: &Previous, shop: Shop<'_>, tally: &Tally) -> ShopRow {
     let (Shop::Listed(facts) | Shop::Single(facts)) = shop;
     let is_listed = matches!(shop, Shop::Listed(_));
     let shop = Some(facts.shop_id.clone());
     let count = |map: &BTreeMap<Option<String>, i64>| map.get(&shop).copied().unwrap_or(0);
     let completeness = fetched.completeness;
-    let shares = Shares::of(offers, previous, kept);
+    let shares = &tally.shares;
     let checks_skus = is_listed && completeness.sku && fetched.skus_fetched;
     let sku_rate = checks_skus.then(|| rate(shares.sku_complete, shares.offers)).flatten();
     let price_rate = (is_listed && completeness.price).then(|| rate(shares.price_complete, shares.offers)).flatten();
@@ -288,18 +246,11 @@ fn shop_row(
         .clone()
         .or_else(|| untouchable(facts))
         .or_else(|| {
-            let counted = is_listed.then(|| there_are(fetched, facts, offers) + count(fetched.quarantined));
+            let counted = is_listed.then(|| tally.distinct + tally.unseen + count(fetched.quarantined));
             counted.and_then(|counted| wrong_count(completeness, official_count, counted))
         })
-        .or_else(|| low_price_rate(completeness, price_rate, &shares))
+        .or_else(|| low_price_rate(completeness, price_rate, shares))
         .or_else(|| low_rate("SKU data", sku_rate, completeness.sku_rate_min));
-    let keys = offers.fetched;
-    let before = |key: &Key| previous.offers.get(&key.offer_id).filter(|offer| !offer.delisted);
-    let hash = |key: &Key| match previous.kept().get(&key.offer_id) {
-        Some(offer) if kept.contains(&key.offer_id) => offer.content_hash,
-        _ => key.content_hash,
-    };
-    let changed = |key: &&&Key| before(key).is_some_and(|offer| offer.content_hash != hash(key));
     // Only a listing of the shop says that nothing before its start was missed.
     let watermark_at = match reason.is_none() && is_listed {
         true => Some(facts.watermark_at.unwrap_or(facts.started_at)),
@@ -312,9 +263,9 @@ fn shop_row(
         shop_url: facts.shop_url.clone(),
         official_count,
         listed_count: count(fetched.listed),
-        offer_count: length(keys.len()),
-        new_count: length(keys.iter().filter(|key| before(key).is_none()).count()),
-        changed_count: length(keys.iter().filter(changed).count()),
+        offer_count: tally.offers,
+        new_count: tally.new,
+        changed_count: tally.changed,
         carried_count: 0,
         delisted_count: 0,
         quarantined_count: count(fetched.quarantined),
@@ -334,48 +285,9 @@ fn official_count(fetched: &Fetched<'_>, facts: &ShopFacts) -> Option<i64> {
     facts.official_count.or_else(stated)
 }
 
-/// The offers that the shop is known to have, those set aside not included.
-fn there_are(fetched: &Fetched<'_>, facts: &ShopFacts, offers: &Offers<'_>) -> i64 {
-    let carried = offers.carried.iter().filter(|(offer_id, _)| !fetched.set_aside.contains(offer_id)).count();
-    fetched.distinct.get(&facts.shop_id).copied().unwrap_or(0) + length(carried)
-}
-
 /// A shop can be left as it is only where the day has a picture of it.
 fn untouchable(facts: &ShopFacts) -> Option<String> {
     (facts.listing == Listed::Untouched).then(|| "it was not listed, and the day has no earlier rows of it".to_owned())
-}
-
-/// How many offers pass the checks.
-#[derive(Default)]
-struct Shares {
-    offers: usize,
-    sku_complete: usize,
-    price_complete: usize,
-    /// Offers with anything that only an account with B2B data permission sees.
-    b2b: usize,
-}
-
-impl Shares {
-    fn of(offers: &Offers<'_>, previous: &Previous, kept: &HashSet<i64>) -> Self {
-        let mut shares = Self::default();
-        for key in offers.fetched {
-            let row = previous.kept().get(&key.offer_id).filter(|_| kept.contains(&key.offer_id));
-            let (sku, price) =
-                row.map_or((key.sku_complete, key.price_complete), |row| (row.sku_complete, row.price_complete));
-            shares.add(sku, price, price || key.moq_stated);
-        }
-        for (_, offer) in offers.carried {
-            shares.add(offer.sku_complete, offer.price_complete, offer.price_complete);
-        }
-        shares
-    }
-
-    fn add(&mut self, sku_complete: bool, price_complete: bool, b2b: bool) {
-        self.offers += 1;
-        self.sku_complete += usize::from(sku_complete);
-        self.price_complete += usize::from(price_complete);
-        self.b2b += usize::from(b2b);
-    }
 }
 
 /// The count check: official count against distinct offers fetched (or known to be as they were), those set aside
@@ -407,29 +319,23 @@ fn low_rate(what: &str, rate: Option<i64>, least: i64) -> Option<String> {
 }
 
 /// A share in units of 10⁻⁴, rounded down; `None` of nothing.
-fn rate(part: usize, whole: usize) -> Option<i64> {
-    (whole > 0).then(|| length(part) * 10_000 / length(whole))
+fn rate(part: i64, whole: i64) -> Option<i64> {
+    (whole > 0).then(|| part * 10_000 / whole)
 }
 
 /// Incomplete shops keep their last rows: what was fetched of them is set aside.
-fn hold(verdict: &mut Verdict, previous: &Previous) {
-    let had_rows: HashSet<&str> = previous.kept().values().filter_map(|offer| offer.shop_id.as_deref()).collect();
+fn hold(verdict: &mut Verdict, had_rows: impl Fn(&str) -> bool) {
     for shop in &mut verdict.shops {
         let Some(reason) = &shop.incomplete_reason else { continue };
         if verdict.untouched.contains(&shop.shop_id) {
             continue;
         }
         verdict.held.insert(shop.shop_id.clone(), reason.clone());
-        let kept =
-            if had_rows.contains(shop.shop_id.as_str()) { "its last rows are kept" } else { "it has no earlier rows" };
+        let kept = if had_rows(&shop.shop_id) { "its last rows are kept" } else { "it has no earlier rows" };
         shop.incomplete_reason = Some(format!("{reason}; held back, {kept}"));
         shop.quarantined_count += shop.offer_count;
         (shop.offer_count, shop.new_count, shop.changed_count) = (0, 0, 0);
     }
-}
-
-fn length(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ fn picture(shop: &Shop, facts: &RunFacts, attempts: &[Attempt], before: &Known) 
         return now;
     }
     let off: BTreeSet<i64> = facts.shops[0].off_sale.iter().copied().collect();
-    let carried = before.shops.values().flat_map(|shop| shop.offers.keys().copied());
+    let carried = before.shops.values().flat_map(|shop| shop.offers.ids());
     carried.filter(|id| !off.contains(id)).chain(now.iter().copied()).collect()
 }
 
@@ -98,7 +98,7 @@ async fn a_night_that_changes_one_percent_of_five_thousand_offers_costs_ten_call
     assert_eq!((facts.shops[0].listing, &facts.shops[0].incomplete_reason), (Listed::Changed, &None));
     assert!(attempts.len() <= 10, "{}", calls(&attempts));
     assert_eq!(picture(&shop, &facts, &attempts, &before), truth);
-    let old: BTreeSet<i64> = before.shops.values().flat_map(|shop| shop.offers.keys().copied()).collect();
+    let old: BTreeSet<i64> = before.shops.values().flat_map(|shop| shop.offers.ids()).collect();
     assert!(truth.difference(&old).count() > 0 && old.difference(&truth).count() > 0, "nothing came or went");
     // Every offer whose modified time moved was listed.
     let now = listed(&shop.pipeline, &attempts);
@@ -106,7 +106,7 @@ async fn a_night_that_changes_one_percent_of_five_thousand_offers_costs_ten_call
     let known = &before.shops[&world.shops[0].shop_id];
     let moved =
         world.shops[0].offers.iter().filter(|offer| offer.is_on_sale).filter(|offer| {
-            known.offers.get(&offer.offer_id).is_none_or(|old| old.modified_at != Some(offer.modified_at))
+            known.offers.get(offer.offer_id).is_none_or(|old| old.modified_at != Some(offer.modified_at))
         });
     assert!(moved.clone().count() > 30);
     assert!(moved.clone().all(|offer| now.contains(&offer.offer_id)));

@@ -10,6 +10,8 @@ use super::Scope;
 
 /// The lake of a pipeline that names none: beside the pipelines' folder.
 const DEFAULT: &str = "../data/lake";
+/// What making tables may take, in MiB, where nothing is said.
+const MEMORY_MIB: i64 = 512;
 /// The keys that only a lake on S3 has.
 const S3_KEYS: [&str; 4] = ["endpoint", "region", "addressing", "allow_http"];
 
@@ -21,8 +23,12 @@ pub(super) fn lake(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<LakeConf
     let parse = |address: &str| Location::parse(address, &scope.folder, scope.env);
     let Some(mut section) = root.section("lake") else {
         check_full_days(root, scope, Keep::default());
-        let (keep, maintenance) = (Keep::default(), Maintenance::default());
-        return parse(DEFAULT).ok().map(|location| LakeConfig { location, keep, maintenance });
+        return parse(DEFAULT).ok().map(|location| LakeConfig {
+            location,
+            keep: Keep::default(),
+            maintenance: Maintenance::default(),
+            memory_bytes_max: mebibytes(MEMORY_MIB),
+        });
     };
     let url = section.text("url");
     let location = match (url.map_or_else(|| parse(DEFAULT), |url| parse(url.value)), url) {
@@ -49,9 +55,15 @@ pub(super) fn lake(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<LakeConf
     };
     let keep = keep(&mut section);
     let maintenance = section.choice("maintenance", &[("auto", Maintenance::Auto), ("off", Maintenance::Off)]);
+    let memory_mib = section.integer("memory_mib", 64..=1 << 20).unwrap_or(MEMORY_MIB);
     section.finish();
     check_full_days(root, scope, keep);
-    location.map(|location| LakeConfig { location, keep, maintenance: maintenance.unwrap_or_default() })
+    location.map(|location| LakeConfig {
+        location,
+        keep,
+        maintenance: maintenance.unwrap_or_default(),
+        memory_bytes_max: mebibytes(memory_mib),
+    })
 }
 
 /// How long things are kept.
@@ -81,6 +93,10 @@ fn check_full_days(root: &Section<'_>, scope: &Scope<'_>, keep: Keep) {
     scope.report.add(Problem::at(place, message).help(
         "answers must be kept for longer than an offer may go without one, or its rows cannot be rebuilt from them",
     ));
+}
+
+fn mebibytes(mib: i64) -> usize {
+    usize::try_from(mib).unwrap_or(0).saturating_mul(1 << 20)
 }
 
 /// What the section says of a bucket, over what the environment says.

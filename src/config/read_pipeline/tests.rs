@@ -79,6 +79,7 @@ fn a_right_pipeline_becomes_values_with_their_defaults() {
     assert_eq!(pipeline.fetch.answer, Answer::Json);
     let Location::Folder(lake) = &pipeline.lake.location else { panic!("{:?}", pipeline.lake) };
     assert!(lake.is_absolute() && lake.ends_with("lake"));
+    assert_eq!(pipeline.lake.memory_bytes_max, 512 << 20);
     assert!(pipeline.files.is_none() && pipeline.items.is_empty());
 }
 

@@ -67,16 +67,16 @@ impl Details {
     /// The offers on a page of a listing.
     pub(super) fn listed(&mut self, shop: usize, offers: Vec<Named>, known: Option<&KnownShop>) {
         for offer in offers {
-            let before = known.and_then(|known| known.offers.get(&offer.offer_id));
+            let before = known.and_then(|known| known.offers.get(offer.offer_id));
             let asks = self.skus != FetchDetails::Off || self.items != FetchDetails::Off;
             if let Some(modified_at) = offer.modified_at.filter(|_| asks) {
                 self.modified.insert(offer.offer_id, modified_at);
             }
-            if wants_item(self.items, &offer, before) && self.items_known.insert(offer.offer_id) {
+            if wants_item(self.items, &offer, before.as_ref()) && self.items_known.insert(offer.offer_id) {
                 self.known += 1;
                 self.queues.entry(Some(shop)).or_default().items.push_back(offer.offer_id);
             }
-            self.name_skus(Some(shop), &offer, before);
+            self.name_skus(Some(shop), &offer, before.as_ref());
         }
     }
 

@@ -325,7 +325,7 @@ impl<'a> ShopState<'a> {
             return;
         }
         let off = |id: &i64| self.off_sale_ids.contains(id) && !self.listed_ids.contains(id);
-        let carried = known.offers.keys().filter(|id| !self.listed_ids.contains(id) && !off(id)).count();
+        let carried = known.offers.ids().filter(|id| !self.listed_ids.contains(id) && !off(id)).count();
         let held = (carried + self.listed_ids.len()) as u64;
         let answered = |end: &End| *end == End::Complete;
         if held == official && answered(&end) && off_sale_end.flatten().as_ref().is_none_or(answered) {

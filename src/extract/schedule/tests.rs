@@ -261,9 +261,9 @@ fn details_or_skus_that_are_asked_for_since_make_a_shop_be_listed_whole() {
     let listed = |details, skus, detailed: i64, with_skus: i64| {
         let mut world = world(&["a"], &[], skus).with_yesterday(1..11);
         world.pipeline.fetch.details = details;
-        for (id, known) in &mut world.known.shops.get_mut("a").unwrap().offers {
-            *known = offer(*id <= detailed, if *id <= with_skus { &[7] } else { &[] });
-        }
+        let offers = &mut world.known.shops.get_mut("a").unwrap().offers;
+        let known = |id| (id, offer(id <= detailed, if id <= with_skus { &[7] } else { &[] }));
+        *offers = offers.ids().map(known).collect();
         let mut schedule = world.schedule();
         tasks(&mut schedule);
         settle(&mut schedule, &Task::Count { shop: 0 }, Outcome::Counted(10));

@@ -2,7 +2,7 @@
 //!
 //! Invariant: pure.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::base::Money;
 use crate::config::Pipeline;
@@ -195,9 +195,8 @@ impl<'a> Pricer<'a> {
     fn items(&self, modes: Modes, answered: &mut Answered) -> Option<SubjectPrice> {
         let items = &self.survey.work.items;
         let asked = u64::try_from(items.len()).ok().filter(|asked| *asked > 0)?;
-        let known = self.survey.known.shops.values().flat_map(|shop| &shop.offers);
-        let known: HashMap<i64, _> = known.map(|(id, offer)| (*id, offer)).collect();
-        let held = Held::of(items.iter().filter_map(|item| known.get(item).copied()));
+        let known = |item: &i64| self.survey.known.shops.values().find_map(|shop| shop.offers.get(*item));
+        let held = Held::of(items.iter().filter_map(known));
         let (source, batch) = self.details()?;
         let skus = rules::skus(modes.skus, Calls::exact(asked), held);
         let mut lines = vec![

@@ -175,7 +175,7 @@ pub struct Held {
 
 impl Held {
     /// What these offers hold.
-    pub fn of<'k>(offers: impl Iterator<Item = &'k KnownOffer>) -> Self {
+    pub fn of(offers: impl Iterator<Item = KnownOffer>) -> Self {
         offers.fold(Self::default(), |held, offer| {
             let skus = u64::try_from(offer.sku_ids.len()).unwrap_or(u64::MAX);
             Self {

@@ -1,9 +1,14 @@
 //! The account of what was collected, added up over threads.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
+use crate::base::Result;
 use crate::transform::chunk::Chunk;
+use crate::transform::join::Candidate;
+use crate::transform::names::ShopNames;
 use crate::transform::rows::{CallRow, QuarantineRow};
+use crate::transform::sort::{Sorted, Sorter};
 
 use super::STAGE_OFFER;
 
@@ -12,6 +17,12 @@ use super::STAGE_OFFER;
 pub struct Collected {
     /// The offers, sorted within each chunk.
     pub chunks: Vec<Chunk>,
+    /// The keys of all their records.
+    pub records: Sorted<Candidate>,
+    /// The shops that the keys name.
+    pub shops: Arc<ShopNames>,
+    pub(super) numbered: Vec<(u32, Chunk)>,
+    pub(super) sorters: Vec<Sorter<Candidate>>,
     /// Records set aside.
     pub quarantine: Vec<QuarantineRow>,
     /// One row per call.
@@ -56,8 +67,13 @@ pub(super) struct Named {
 }
 
 impl Collected {
+    pub(super) fn new(shops: Arc<ShopNames>) -> Self {
+        Self { shops, ..Self::default() }
+    }
+
     pub(super) fn add(&mut self, part: Collected) {
-        self.chunks.extend(part.chunks);
+        self.numbered.extend(part.numbered);
+        self.sorters.extend(part.sorters);
         self.quarantine.extend(part.quarantine);
         self.calls.extend(part.calls);
         self.received += part.received;
@@ -104,7 +120,10 @@ impl Collected {
     }
 
     /// Brings the parts of several threads into an order that does not depend on them.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn settle(&mut self) -> Result<()> {
+        self.numbered.sort_unstable_by_key(|(number, _)| *number);
+        self.chunks = self.numbered.drain(..).map(|(_, chunk)| chunk).collect();
+        self.records = Sorter::finish_all(std::mem::take(&mut self.sorters))?;
         self.shop_names = std::mem::take(&mut self.names).into_iter().map(|(shop, named)| (shop, named.name)).collect();
         let answered = std::mem::take(&mut self.answered);
         self.gone.retain(|offer_id| !answered.contains(offer_id));
@@ -125,5 +144,6 @@ impl Collected {
             (&a.shop_id, a.offer_id, &a.raw_ref, &a.record).cmp(&(&b.shop_id, b.offer_id, &b.raw_ref, &b.record))
         });
         self.calls.sort_by_key(|call| call.number);
+        Ok(())
     }
 }

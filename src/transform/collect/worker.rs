@@ -1,6 +1,7 @@
 //! One thread's share: attempt by attempt into chunks and an account.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use chrono::{DateTime, Datelike, NaiveDate};
 
@@ -9,19 +10,21 @@ use crate::base::json::Raw;
 use crate::config::gateway::{Endpoint, ErrorClass, ErrorRules};
 use crate::extract::judge::{Fault, Judgement};
 use crate::extract::{Attempt, Record, answer, body};
-use crate::transform::chunk::{Chunk, Key, Origin as RowOrigin};
+use crate::transform::chunk::{Chunk, Key};
 use crate::transform::columns::{Builder, Origin};
 use crate::transform::decode::{Records, Scratch, records};
 use crate::transform::fields::{OfferField, SkuFields};
 use crate::transform::hash::Hasher;
 use crate::transform::id;
+use crate::transform::join::Candidate;
 use crate::transform::kept::KeptSku;
 use crate::transform::normalise::{Input, SkuSource, normalise};
 use crate::transform::offer::{MoqSource, Offer, Reject};
 use crate::transform::rows::{CallRow, QuarantineRow};
+use crate::transform::sort::Sorter;
 
 use super::collected::{Named, Refusal};
-use super::{Collected, Collector, STAGE_DETAIL, STAGE_OFFER, STAGE_SKU, SkuAnswer, Source, makes_offers};
+use super::{Budgets, Collected, Collector, STAGE_DETAIL, STAGE_OFFER, STAGE_SKU, SkuAnswer, Source, makes_offers};
 
 /// Offers in a chunk before it is sorted and set aside.
 const CHUNK_OFFERS: usize = 32_768;
@@ -33,9 +36,14 @@ const RECORDS_BYTES_MAX: usize = 64 << 20;
 /// One thread's share.
 pub(super) struct Worker<'c> {
     collector: &'c Collector<'c>,
-    budget: usize,
+    budgets: &'c Budgets,
+    /// Numbers for chunks, over all threads.
+    chunks: &'c AtomicU32,
     builder: Builder,
+    /// Bytes of the answers that the open chunk is made of.
+    answer_bytes: usize,
     keys: Vec<Key>,
+    sorter: Sorter<Candidate>,
     hasher: Hasher,
     /// Bytes of records set aside so far.
     record_bytes: usize,
@@ -67,12 +75,15 @@ impl Answer<'_> {
 }
 
 impl<'c> Worker<'c> {
-    pub(super) fn new(collector: &'c Collector<'c>, budget: usize) -> Self {
+    pub(super) fn new(collector: &'c Collector<'c>, budgets: &'c Budgets, chunks: &'c AtomicU32) -> Self {
         Self {
             collector,
-            budget,
+            budgets,
+            chunks,
             builder: Builder::default(),
+            answer_bytes: 0,
             keys: Vec::new(),
+            sorter: Sorter::new(&budgets.keys),
             hasher: Hasher::default(),
             record_bytes: 0,
             collected: Collected::default(),
@@ -106,7 +117,8 @@ impl<'c> Worker<'c> {
             (Judgement::Good, None) => {}
             (Judgement::Fault(fault), _) => self.fault(answer, &fault, &attempt.body),
         }
-        if self.builder.len() >= CHUNK_OFFERS {
+        self.answer_bytes += attempt.body.len();
+        if self.builder.len() >= CHUNK_OFFERS || self.answer_bytes >= self.budgets.chunk_bytes {
             self.close_chunk()?;
         }
         Ok(())
@@ -224,7 +236,6 @@ impl<'c> Worker<'c> {
             number: answer.record.number,
             position: u32::try_from(position).unwrap_or(u32::MAX),
             content_hash: hashes.content,
-            origin: RowOrigin::Fetched,
             is_detail: answer.is_detail,
             sku_complete: offer.sku_complete,
             price_complete: offer.price_complete,
@@ -331,22 +342,43 @@ impl<'c> Worker<'c> {
     }
 
     fn close_chunk(&mut self) -> Result<()> {
+        self.answer_bytes = 0;
         if self.builder.is_empty() {
             return Ok(());
         }
         let rows = self.builder.finish()?;
-        let chunk = Chunk::new(&rows, std::mem::take(&mut self.keys))?;
-        self.collected.chunks.push(chunk);
-        let held: usize = self.collected.chunks.iter().map(Chunk::memory_bytes).sum();
-        if held > self.budget {
-            self.collected.chunks.iter_mut().try_for_each(Chunk::spill)?;
+        let (rows, keys) = rows.sorted(&std::mem::take(&mut self.keys))?;
+        let chunk = self.chunks.fetch_add(1, Ordering::Relaxed);
+        for (row, key) in (0..).zip(keys) {
+            self.sorter.push(candidate(&key, self.collector.shops.number(key.shop_id.as_deref()), chunk, row))?;
         }
+        self.collected.numbered.push((chunk, Chunk::new(rows, &self.budgets.rows)?));
         Ok(())
     }
 
     pub(super) fn finish(mut self) -> Result<Collected> {
         self.close_chunk()?;
+        self.collected.sorters.push(self.sorter);
         Ok(self.collected)
+    }
+}
+
+/// What is kept of a key outside its chunk.
+fn candidate(key: &Key, shop: u32, chunk: u32, row: u32) -> Candidate {
+    Candidate {
+        offer_id: key.offer_id,
+        is_detail: key.is_detail,
+        modified_at: key.modified_at,
+        fetched_at: key.fetched_at,
+        number: key.number,
+        position: key.position,
+        shop,
+        content_hash: key.content_hash,
+        sku_complete: key.sku_complete,
+        price_complete: key.price_complete,
+        moq_stated: key.moq_stated,
+        chunk,
+        row,
     }
 }
 

@@ -1,16 +1,18 @@
-//! Offers of the picture before that were not fetched: carried forward, called delisted, or gone.
+//! What becomes of each offer: its record of today stands, or its row of a picture before goes on, is called delisted,
+//! or is gone.
 //!
-//! Takes the shops' judgements; gives the verdict about each such offer, and counts it in its shop's row.
+//! Takes the shops' judgements; gives the fate of each offer, and counts it in its shop's row.
 //!
-//! Invariant: of the rows of the picture before, each goes on at most once.
+//! Invariant: of the rows of the pictures before, each goes on at most once.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
+use crate::base::Result;
 use crate::extract::{Listed, ShopFacts};
+use crate::transform::picture::Origin;
+use crate::transform::rows::ShopRow;
 
-use super::super::rows::ShopRow;
-use super::{Fetched, Previous, PreviousOffer, Verdict};
+use super::{Candidate, Earlier, Fetched, Known, Previous, Verdict};
 
 /// How a shop was listed, as far as absence says something.
 #[derive(Debug)]
@@ -30,26 +32,30 @@ impl Listing {
     }
 }
 
-/// By shop that was listed by its changes: the offers that go on unless the shop is held.
-pub(super) fn of_changed_shops<'p>(
-    fetched: &Fetched<'_>,
-    previous: &'p Previous,
-    asked: &[ShopFacts],
-) -> HashMap<String, Vec<(i64, &'p PreviousOffer)>> {
-    let changed = || asked.iter().filter(|facts| facts.listing == Listed::Changed);
-    let off_sale: HashSet<i64> = changed().flat_map(|facts| facts.off_sale.iter().copied()).collect();
-    let mut shops: HashMap<String, Vec<_>> = changed().map(|facts| (facts.shop_id.clone(), Vec::new())).collect();
-    if shops.is_empty() {
-        return shops;
-    }
-    let seen: HashSet<i64> = fetched.winners.iter().map(|key| key.offer_id).collect();
-    let unseen = |id: &i64, offer: &PreviousOffer| !offer.delisted && !seen.contains(id) && !off_sale.contains(id);
-    for (&offer_id, offer) in previous.kept().iter().filter(|(id, offer)| unseen(id, offer)) {
-        if let Some(shop) = offer.shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id)) {
-            shop.push((offer_id, offer));
-        }
-    }
-    shops
+/// What becomes of an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate<'k> {
+    /// Its record of today stands in the picture.
+    Stands(&'k Candidate),
+    /// Its row of a picture before stands for the record of today: it was made of a detail that still holds.
+    Kept(Earlier),
+    /// It was not fetched: its row goes on.
+    Carried(Earlier),
+    /// It is no longer listed: its row stands once more.
+    Delisted(Origin, Earlier),
+    /// It is not in the picture.
+    Gone,
+}
+
+/// One offer, settled.
+#[derive(Debug, Clone, Copy)]
+pub struct Settled<'k> {
+    /// The offer.
+    pub offer_id: i64,
+    /// What becomes of it.
+    pub fate: Fate<'k>,
+    /// The record of today that does not count because its shop is held.
+    pub held: Option<&'k Candidate>,
 }
 
 /// What a shop's judgement means for its absent offers.
@@ -67,101 +73,141 @@ enum Judged<'l> {
     Untouched,
 }
 
-/// The judgement that holds for a shop's absent offers.
-struct Judgements<'v> {
-    listed: &'v HashMap<String, Listing>,
-    untouched: &'v HashSet<String>,
-    held: HashSet<&'v str>,
+/// One shop while its offers are settled.
+struct Shop<'v> {
+    row: &'v mut ShopRow,
+    judged: Judged<'v>,
+    is_held: bool,
 }
 
-impl<'v> Judgements<'v> {
-    fn of(&self, shop: Option<&ShopRow>) -> Judged<'v> {
-        let Some(shop) = shop else { return Judged::Single };
-        let shop_id = shop.shop_id.as_str();
-        if self.untouched.contains(shop_id) {
-            return Judged::Untouched;
-        }
-        if self.held.contains(shop_id) {
-            return Judged::Incomplete;
-        }
-        match self.listed.get(shop_id) {
-            None => Judged::Single,
-            Some(Listing::Changed { off_sale }) => Judged::Changed(off_sale),
-            Some(Listing::Whole) if shop.incomplete_reason.is_some() => Judged::Incomplete,
-            Some(Listing::Whole) => Judged::Complete,
-        }
-    }
-}
-
-/// Decides about every offer of the picture before that was not fetched.
-pub(super) fn carry(
+/// Decides about every offer, in the order of their ids, and counts it in its shop's row.
+///
+/// # Errors
+/// [`crate::base::Kind::Storage`] when a temporary file cannot be read; what `take` returns.
+pub fn settle(
     fetched: &Fetched<'_>,
     previous: &Previous,
-    listed: &HashMap<String, Listing>,
     verdict: &mut Verdict,
-) {
-    let Verdict { shops, carried, kept, untouched, delisted, held } = verdict;
-    let is_held = |shop_id: Option<&str>| shop_id.is_some_and(|shop_id| held.contains_key(shop_id));
-    // What was fetched of a held shop does not count: its rows of the picture before go on.
-    let counting = fetched.winners.iter().filter(|key| !is_held(key.shop_id.as_deref()));
-    let seen: HashSet<i64> = counting.map(|key| key.offer_id).collect();
-    kept.retain(|offer_id| seen.contains(offer_id));
-    let unanswered: HashSet<i64> = fetched.facts.items_unanswered.iter().copied().collect();
-    let untouched_items: HashSet<i64> = fetched.facts.items_untouched.iter().copied().collect();
-    let mut shops: HashMap<String, &mut ShopRow> = shops.iter_mut().map(|shop| (shop.shop_id.clone(), shop)).collect();
-    let judgements = Judgements { listed, untouched, held: held.keys().map(String::as_str).collect() };
-    let absent = |offers: &'_ HashMap<i64, PreviousOffer>, is_delisted: bool| {
-        let absent = offers.iter().filter(|(id, offer)| offer.delisted == is_delisted && !seen.contains(id));
-        absent.map(|(id, offer)| (*id, offer.shop_id.clone())).collect::<Vec<_>>()
+    mut take: impl FnMut(Settled<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut settler = Settler {
+        fetched,
+        replaces: previous.replaced.is_some(),
+        unanswered: fetched.facts.items_unanswered.iter().copied().collect(),
+        untouched: fetched.facts.items_untouched.iter().copied().collect(),
+        shops: shops(fetched, verdict),
     };
-    let set_aside = |offer_id: i64| fetched.set_aside.contains(&offer_id);
-    let mut settle = |offers: Vec<(i64, Option<Arc<str>>)>,
-                      into: &mut HashSet<i64>,
-                      fits: &dyn Fn(i64, Judged<'_>) -> bool,
-                      add: Counting| {
-        for (offer_id, shop_id) in offers {
-            let shop = shop_id.as_deref().and_then(|shop_id| shops.get_mut(shop_id));
-            let judged = match judgements.of(shop.as_deref().map(|shop| &**shop)) {
-                Judged::Single if untouched_items.contains(&offer_id) => Judged::Incomplete,
-                judged => judged,
-            };
-            if fits(offer_id, judged) && into.insert(offer_id) {
-                count(shop, judged, add);
-            }
-        }
-    };
-    let goes_on = |offer_id: i64, judged: Judged<'_>| match judged {
-        Judged::Untouched | Judged::Incomplete => true,
-        Judged::Complete => set_aside(offer_id),
-        Judged::Changed(off_sale) => !off_sale.contains(&offer_id) || set_aside(offer_id),
-        Judged::Single => unanswered.contains(&offer_id) || set_aside(offer_id),
-    };
-    settle(absent(previous.kept(), false), carried, &goes_on, |shop| {
-        shop.carried_count += 1;
-        shop.offer_count += 1;
-    });
-    // What the replaced picture of this day called delisted stays so, unless a whole listing says otherwise.
-    let stays = |_: i64, judged: Judged<'_>| !matches!(judged, Judged::Single | Judged::Complete);
-    let replaced = previous.replaced.iter().flat_map(|offers| absent(offers, true)).collect();
-    settle(replaced, carried, &stays, |shop| shop.delisted_count += 1);
-    let is_gone = |offer_id: i64, judged: Judged<'_>| {
-        let gone = match judged {
-            Judged::Untouched | Judged::Incomplete => false,
-            Judged::Complete => fetched.completeness.count,
-            Judged::Changed(off_sale) => off_sale.contains(&offer_id),
-            Judged::Single => fetched.gone.contains(&offer_id),
-        };
-        gone && !set_aside(offer_id) && !carried.contains(&offer_id)
-    };
-    settle(absent(&previous.offers, false), delisted, &is_gone, |shop| shop.delisted_count += 1);
+    fetched.keys(previous).join(|known| take(settler.settle(&known)))
 }
 
-/// How an offer is counted in its shop's row.
-type Counting = fn(&mut ShopRow);
+/// The shops by their numbers, with the judgement that holds for their absent offers.
+fn shops<'v>(fetched: &Fetched<'_>, verdict: &'v mut Verdict) -> HashMap<u32, Shop<'v>> {
+    let Verdict { shops, untouched, held, listed, .. } = verdict;
+    let (untouched, held, listed) = (&*untouched, &*held, &*listed);
+    let shops = shops.iter_mut().map(move |row| {
+        let shop_id = row.shop_id.as_str();
+        let is_held = held.contains_key(shop_id);
+        let judged = match listed.get(shop_id) {
+            _ if untouched.contains(shop_id) => Judged::Untouched,
+            _ if is_held => Judged::Incomplete,
+            None => Judged::Single,
+            Some(Listing::Changed { off_sale }) => Judged::Changed(off_sale),
+            Some(Listing::Whole) if row.incomplete_reason.is_some() => Judged::Incomplete,
+            Some(Listing::Whole) => Judged::Complete,
+        };
+        (fetched.names.number(Some(shop_id)), Shop { row, judged, is_held })
+    });
+    shops.collect()
+}
 
-/// Counts in a shop's row, which of an untouched shop stays as it was.
-fn count(shop: Option<&mut &mut ShopRow>, judged: Judged<'_>, add: Counting) {
-    if let (Some(shop), false) = (shop, matches!(judged, Judged::Untouched)) {
-        add(shop);
+struct Settler<'f, 'v> {
+    fetched: &'f Fetched<'f>,
+    /// The day has a picture that is replaced.
+    replaces: bool,
+    unanswered: HashSet<i64>,
+    untouched: HashSet<i64>,
+    shops: HashMap<u32, Shop<'v>>,
+}
+
+impl<'v> Settler<'_, 'v> {
+    fn settle<'k>(&mut self, known: &Known<'k>) -> Settled<'k> {
+        let offer_id = known.offer_id;
+        let is_held = |record: &&Candidate| self.shops.get(&record.shop).is_some_and(|shop| shop.is_held);
+        let winner = known.fetched.first();
+        // What was fetched of a held shop does not count: its rows of the picture before go on.
+        let held = winner.filter(is_held);
+        let fate = match winner.filter(|_| held.is_none()) {
+            None => self.absent(known),
+            Some(winner) => match known.kept.filter(|kept| self.fetched.keeps_detail(winner, kept)) {
+                Some(kept) => Fate::Kept(kept),
+                None => Fate::Stands(winner),
+            },
+        };
+        Settled { offer_id, fate, held }
+    }
+
+    /// What becomes of an offer of which nothing was fetched that counts.
+    fn absent<'k>(&mut self, known: &Known<'k>) -> Fate<'k> {
+        let offer_id = known.offer_id;
+        if let Some(kept) = known.kept {
+            let judged = self.judged(offer_id, &kept);
+            if !kept.delisted && self.goes_on(offer_id, judged) {
+                self.count(&kept, |row| {
+                    row.carried_count += 1;
+                    row.offer_count += 1;
+                });
+                return Fate::Carried(kept);
+            }
+            // What the replaced picture of this day called delisted stays so, unless a whole listing says otherwise.
+            if kept.delisted && self.replaces && !matches!(judged, Judged::Single | Judged::Complete) {
+                self.count(&kept, |row| row.delisted_count += 1);
+                return Fate::Carried(kept);
+            }
+        }
+        match known.before.filter(|before| !before.delisted && self.is_gone(offer_id, self.judged(offer_id, before))) {
+            Some(before) => {
+                self.count(&before, |row| row.delisted_count += 1);
+                Fate::Delisted(if self.replaces { Origin::Before } else { Origin::Kept }, before)
+            }
+            None => Fate::Gone,
+        }
+    }
+
+    fn judged(&self, offer_id: i64, row: &Earlier) -> Judged<'v> {
+        match self.shops.get(&row.shop).map_or(Judged::Single, |shop| shop.judged) {
+            Judged::Single if self.untouched.contains(&offer_id) => Judged::Incomplete,
+            judged => judged,
+        }
+    }
+
+    fn is_set_aside(&self, offer_id: i64) -> bool {
+        self.fetched.set_aside.contains(&offer_id)
+    }
+
+    fn goes_on(&self, offer_id: i64, judged: Judged<'_>) -> bool {
+        match judged {
+            Judged::Untouched | Judged::Incomplete => true,
+            Judged::Complete => self.is_set_aside(offer_id),
+            Judged::Changed(off_sale) => !off_sale.contains(&offer_id) || self.is_set_aside(offer_id),
+            Judged::Single => self.unanswered.contains(&offer_id) || self.is_set_aside(offer_id),
+        }
+    }
+
+    fn is_gone(&self, offer_id: i64, judged: Judged<'_>) -> bool {
+        let is_gone = match judged {
+            Judged::Untouched | Judged::Incomplete => false,
+            Judged::Complete => self.fetched.completeness.count,
+            Judged::Changed(off_sale) => off_sale.contains(&offer_id),
+            Judged::Single => self.fetched.gone.contains(&offer_id),
+        };
+        is_gone && !self.is_set_aside(offer_id)
+    }
+
+    /// Counts in a shop's row, which of an untouched shop stays as it was.
+    fn count(&mut self, row: &Earlier, add: impl FnOnce(&mut ShopRow)) {
+        match self.shops.get_mut(&row.shop) {
+            Some(shop) if !matches!(shop.judged, Judged::Untouched) => add(shop.row),
+            _ => {}
+        }
     }
 }

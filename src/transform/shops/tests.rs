@@ -1,22 +1,83 @@
 use chrono::TimeZone;
 
-use super::super::chunk::Origin;
+use super::super::sort::{Record, Sorter};
 use super::*;
+use crate::base::Budget;
+
+/// A record of today.
+struct Key {
+    shop_id: &'static str,
+    offer_id: i64,
+    modified_at: i64,
+    content_hash: i64,
+    is_detail: bool,
+    sku_complete: bool,
+    price_complete: bool,
+    moq_stated: bool,
+}
+
+/// An offer of a picture before.
+#[derive(Clone, Default)]
+struct PreviousOffer {
+    shop_id: String,
+    content_hash: i64,
+    modified_at: Option<i64>,
+    detailed: bool,
+    sku_complete: bool,
+    price_complete: bool,
+    delisted: bool,
+}
+
+/// The pictures before.
+#[derive(Default)]
+struct Before {
+    offers: HashMap<i64, PreviousOffer>,
+    replaced: Option<HashMap<i64, PreviousOffer>>,
+    replaced_shops: HashMap<String, ShopRow>,
+    watermarks: HashMap<String, DateTime<Utc>>,
+    ids_by_url: HashMap<String, String>,
+}
+
+/// What was judged, and what became of the offers.
+struct Judged {
+    shops: Vec<ShopRow>,
+    carried: HashSet<i64>,
+    kept: HashSet<i64>,
+    delisted: HashSet<i64>,
+    untouched: HashSet<String>,
+    held: BTreeMap<String, String>,
+}
+
+fn sorted<R: Record>(records: impl Iterator<Item = R>) -> Sorted<R> {
+    let mut sorter = Sorter::new(&Budget::new(0));
+    records.for_each(|record| sorter.push(record).unwrap());
+    sorter.finish().unwrap()
+}
+
+fn earlier(offers: &HashMap<i64, PreviousOffer>, names: &ShopNames) -> Sorted<Earlier> {
+    sorted(offers.iter().map(|(offer_id, offer)| Earlier {
+        offer_id: *offer_id,
+        shop: names.number(Some(&offer.shop_id)),
+        content_hash: offer.content_hash,
+        modified_at: offer.modified_at,
+        detailed: offer.detailed,
+        sku_complete: offer.sku_complete,
+        price_complete: offer.price_complete,
+        delisted: offer.delisted,
+        row: 0,
+    }))
+}
 
 fn at(hour: u32) -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 11, 20, hour, 0, 0).unwrap()
 }
 
-fn key(shop: &str, offer_id: i64, content_hash: i64) -> Key {
+fn key(shop_id: &'static str, offer_id: i64, content_hash: i64) -> Key {
     Key {
-        shop_id: Some(shop.into()),
+        shop_id,
         offer_id,
         modified_at: 0,
-        fetched_at: 0,
-        number: 1,
-        position: 0,
         content_hash,
-        origin: Origin::Fetched,
         is_detail: false,
         sku_complete: true,
         price_complete: true,
@@ -53,16 +114,15 @@ fn facts(shops: &[(&str, Option<i64>, Option<&str>)]) -> RunFacts {
     }
 }
 
-fn previous(offers: &[(&str, i64, i64)]) -> Previous {
+fn previous(offers: &[(&str, i64, i64)]) -> Before {
     let offer = |shop: &str, content_hash| PreviousOffer {
-        shop_id: Some(shop.into()),
+        shop_id: shop.to_owned(),
         content_hash,
         sku_complete: true,
         price_complete: true,
         ..PreviousOffer::default()
     };
-    Previous {
-        dt: NaiveDate::from_ymd_opt(2026, 11, 19),
+    Before {
         offers: offers.iter().map(|(shop, id, hash)| (*id, offer(shop, *hash))).collect(),
         replaced: None,
         replaced_shops: HashMap::new(),
@@ -105,29 +165,62 @@ impl Case {
         }
     }
 
-    fn judge(&self, previous: &Previous) -> Verdict {
-        let mut distinct = BTreeMap::new();
-        for key in &self.keys {
-            *distinct.entry(key.shop_id.as_deref().unwrap().to_owned()).or_default() += 1;
-        }
+    fn judge(&self, before: &Before) -> Judged {
+        let names = ShopNames::default();
+        let records = sorted(self.keys.iter().map(|key| Candidate {
+            offer_id: key.offer_id,
+            is_detail: key.is_detail,
+            modified_at: key.modified_at,
+            fetched_at: 0,
+            number: 1,
+            position: 0,
+            shop: names.number(Some(key.shop_id)),
+            content_hash: key.content_hash,
+            sku_complete: key.sku_complete,
+            price_complete: key.price_complete,
+            moq_stated: key.moq_stated,
+            chunk: 0,
+            row: 0,
+        }));
+        let previous = Previous {
+            dt: NaiveDate::from_ymd_opt(2026, 11, 19),
+            offers: earlier(&before.offers, &names),
+            replaced: before.replaced.as_ref().map(|offers| earlier(offers, &names)),
+            replaced_shops: before.replaced_shops.clone(),
+            watermarks: before.watermarks.clone(),
+            ids_by_url: before.ids_by_url.clone(),
+        };
         let fetched = Fetched {
             gateway: "portals",
             facts: &self.facts,
             completeness: &self.completeness,
             skus_fetched: false,
-            winners: self.keys.iter().collect(),
+            records: &records,
+            names: &names,
             listed: &BTreeMap::new(),
             totals: &BTreeMap::new(),
             shop_names: &BTreeMap::new(),
             quarantined: &BTreeMap::new(),
             set_aside: &self.set_aside,
-            distinct: &distinct,
             gone: &self.gone,
             listings: self.listings,
             hold: self.hold,
             keeps_details: self.keeps_details,
         };
-        judge(&fetched, previous)
+        let mut verdict = judge(&fetched, &previous).unwrap();
+        let (mut carried, mut kept, mut delisted) = (HashSet::new(), HashSet::new(), HashSet::new());
+        settle(&fetched, &previous, &mut verdict, |settled| {
+            match settled.fate {
+                Fate::Carried(_) => carried.insert(settled.offer_id),
+                Fate::Kept(_) => kept.insert(settled.offer_id),
+                Fate::Delisted(..) => delisted.insert(settled.offer_id),
+                Fate::Stands(_) | Fate::Gone => true,
+            };
+            Ok(())
+        })
+        .unwrap();
+        let Verdict { shops, untouched, held, .. } = verdict;
+        Judged { shops, carried, kept, delisted, untouched, held }
     }
 }
 
@@ -155,7 +248,7 @@ fn an_incomplete_shop_carries_forward_delists_nothing_and_keeps_its_watermark() 
 fn counts_may_differ_by_the_tolerance_and_an_unknown_count_is_not_complete() {
     let check = |official, fetched: i64, reason: Option<&str>| {
         let case = Case::new(facts(&[("a", official, None)]), (1..=fetched).map(|id| key("a", id, 0)).collect());
-        assert_eq!(case.judge(&Previous::default()).shops[0].incomplete_reason.as_deref(), reason);
+        assert_eq!(case.judge(&Before::default()).shops[0].incomplete_reason.as_deref(), reason);
     };
     check(Some(105), 100, None);
     check(Some(95), 100, None);
@@ -170,14 +263,14 @@ fn rates_are_judged_where_the_check_applies_only() {
     let mut case = Case::new(facts(&[("a", Some(100), None)]), (1..=100).map(|id| key("a", id, 0)).collect());
     case.keys.iter_mut().take(4).for_each(|key| key.price_complete = false);
     case.keys.iter_mut().for_each(|key| key.sku_complete = false);
-    let shop = &case.judge(&Previous::default()).shops[0];
+    let shop = &case.judge(&Before::default()).shops[0];
     assert_eq!(
         shop.incomplete_reason.as_deref(),
         Some("96.00 % of the offers have a wholesale price, 97.00 % are needed")
     );
     assert_eq!((shop.sku_complete_rate, shop.price_complete_rate), (None, Some(9_600)));
     case.completeness.price = false;
-    let shop = &case.judge(&Previous::default()).shops[0];
+    let shop = &case.judge(&Before::default()).shops[0];
     assert_eq!((shop.incomplete_reason.as_deref(), shop.price_complete_rate), (None, None));
 }
 
@@ -185,7 +278,7 @@ fn rates_are_judged_where_the_check_applies_only() {
 fn no_price_and_no_moq_anywhere_is_a_missing_permission() {
     let mut case = Case::new(facts(&[("a", Some(2), None)]), vec![key("a", 1, 0), key("a", 2, 0)]);
     case.keys.iter_mut().for_each(|key| (key.price_complete, key.moq_stated) = (false, false));
-    let shop = &case.judge(&Previous::default()).shops[0];
+    let shop = &case.judge(&Before::default()).shops[0];
     assert!(shop.incomplete_reason.as_deref().unwrap().contains("B2B data permission"));
 }
 

@@ -160,3 +160,9 @@ fn an_account_of_secrets_only_has_a_key_that_gives_nothing_away() {
     let key = load(&text).unwrap().accounts[0].key.clone();
     assert!(key.starts_with("secret-") && !key.contains(SECRET), "{key}");
 }
+
+#[test]
+fn the_memory_for_a_days_tables_is_read_in_mebibytes() {
+    let pipeline = load(&RIGHT.replace("url = \"lake\"", "url = \"lake\"\nmemory_mib = 96")).unwrap();
+    assert_eq!(pipeline.lake.memory_bytes_max, 96 << 20);
+}

@@ -1,5 +1,3 @@
-use std::collections::HashMap;
-
 use super::Offers::{Before, Counted, Earlier, Unknown};
 use super::*;
 use crate::config::gateway::{Paging, Window};
@@ -184,6 +182,6 @@ fn skus_cost_what_the_skus_of_the_picture_before_make_likely() {
 #[test]
 fn what_is_held_is_summed_over_offers() {
     let offer = |detailed, skus: &[i64]| KnownOffer { modified_at: None, detailed, sku_ids: skus.to_vec() };
-    let offers = HashMap::from([(1, offer(true, &[])), (2, offer(false, &[21, 22])), (3, offer(true, &[31]))]);
-    assert_eq!(Held::of(offers.values()), held(2, 2, 3));
+    let offers = [offer(true, &[]), offer(false, &[21, 22]), offer(true, &[31])];
+    assert_eq!(Held::of(offers.into_iter()), held(2, 2, 3));
 }
