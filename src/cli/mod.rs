@@ -10,6 +10,7 @@ mod lake;
 mod output;
 mod plan;
 mod progress;
+mod replay;
 mod run;
 mod runs;
 mod schema;
@@ -39,8 +40,9 @@ use crate::base::{Error, Kind, Result};
   huopan run pipelines/portals.toml                tonight's run
   huopan sql -c \"select * from price_at(500) limit 10\"
   huopan runs                                      what the last runs received, loaded and set aside
+  huopan replay pipelines/portals.toml --dt 2026-11-20 --dry-run    what a corrected rule would change
 
-Exit codes: 0 done · 1 something must change · 2 usage · 3 finished, but a shop is incomplete · 70 a bug · 75 try again later"
+Exit codes: 0 done · 1 something must change · 2 usage · 3 finished, but a shop is incomplete or the day is held · 70 a bug · 75 try again later"
 )]
 struct Arguments {
     /// How to log to stderr
@@ -79,6 +81,8 @@ enum Command {
     Plan(plan::Arguments),
     /// Run a pipeline: extract, land, normalise, publish
     Run(run::Arguments),
+    /// Rebuild days from landed answers, without a call; a dry run shows what would differ
+    Replay(replay::Arguments),
     /// What runs received, loaded and set aside
     Runs(runs::Arguments),
     /// Calls of the day by account: what is left, who rests until when; corrections
@@ -127,6 +131,7 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Doctor(arguments) => doctor::main(&arguments, &talk).await,
         Command::Plan(arguments) => plan::main(&arguments, &talk).await,
         Command::Run(arguments) => run::main(arguments, &talk).await,
+        Command::Replay(arguments) => replay::main(&arguments, &talk).await,
         Command::Runs(arguments) => runs::main(&arguments).await,
         Command::Accounts(arguments) => accounts::main(&arguments).await,
         Command::Explain(arguments) => explain::main(&arguments).await,
@@ -154,7 +159,7 @@ enum Outcome {
     Code(u8),
 }
 
-/// Finished, but a shop is incomplete.
+/// Finished, but a shop is incomplete, or the day is held.
 const EXIT_INCOMPLETE: u8 = 3;
 /// Try again later.
 const EXIT_LATER: u8 = 75;

@@ -63,6 +63,10 @@ impl Progress for Bars<'_> {
                 tracing::info!(%dt, "an earlier day was published");
                 self.talk.say(&format!("{dt} is published"));
             }
+            Event::Replaying(dt) => {
+                tracing::info!(%dt, "rebuilding a day from landed answers");
+                self.talk.say(&format!("{dt}: rebuilding from landed answers"));
+            }
             Event::ShopStarted { shop } => {
                 tracing::info!(shop, "shop started");
                 self.bar(shop, "pages");

@@ -1,7 +1,7 @@
 //! `huopan run`: one run of a pipeline.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -9,7 +9,9 @@ use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::{Result, SystemClock};
-use crate::run::{Options, Outcome as Ended, Report, Surroundings, run};
+use crate::land::hold::Suspect;
+use crate::land::{Finding, HeldRun};
+use crate::run::{Held, Options, Outcome as Ended, Report, Surroundings, run};
 
 use super::output::Talk;
 use super::progress::Bars;
@@ -21,8 +23,9 @@ use super::{EXIT_INCOMPLETE, EXIT_LATER, Outcome, check, written};
   huopan run pipelines/portals.toml                      today's run (Beijing day)
   huopan run pipelines/portals.toml --refresh            fetch and publish today once more
   huopan run pipelines/portals.toml --dt 2026-11-20      for a stated day
+  huopan run pipelines/portals.toml --publish-anyway     the day that is held, from what has landed; no call is made
 
-Exit codes: 0 published · 1 something must change · 3 published, but incomplete · 75 try again later")]
+Exit codes: 0 published · 1 something must change · 3 published, but incomplete, or held · 75 try again later")]
 pub(super) struct Arguments {
     /// The pipeline's file
     #[arg(value_name = "PIPELINE")]
@@ -36,6 +39,9 @@ pub(super) struct Arguments {
     /// Use no answer that is kept for a while (shop ids, SKU and item details): ask again
     #[arg(long)]
     no_cache: bool,
+    /// Publish the run that is held because its day looks wrong, from what has landed: no call is made
+    #[arg(long, conflicts_with_all = ["refresh", "no_cache", "until"])]
+    publish_anyway: bool,
     /// Where to stop
     #[arg(long, value_enum, default_value_t = Until::Publish)]
     until: Until,
@@ -63,6 +69,7 @@ pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
         refresh: arguments.refresh,
         until_landed: arguments.until == Until::Land,
         no_cache: arguments.no_cache,
+        publish_anyway: arguments.publish_anyway,
     };
     let bars = Bars::new(talk);
     let around = Surroundings {
@@ -75,7 +82,10 @@ pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
     bars.clear();
     let ended = ended?;
     let mut out = std::io::stdout().lock();
-    written(if arguments.json { writeln!(out, "{}", json(&ended)) } else { write!(out, "{}", text(&ended)) })?;
+    written(match arguments.json {
+        true => writeln!(out, "{}", json(&ended)),
+        false => write!(out, "{}", text(&ended, &arguments.pipeline)),
+    })?;
     Ok(exit(&ended))
 }
 
@@ -108,13 +118,13 @@ fn exit(ended: &Ended) -> Outcome {
         Ended::AlreadyPublished { .. } | Ended::Landed { .. } => Outcome::Done,
         Ended::Stopped { kind, .. } => Outcome::Code(kind.exit_code()),
         Ended::Published(reports) if reports.iter().all(Report::is_complete) => Outcome::Done,
-        Ended::Published(_) => Outcome::Code(EXIT_INCOMPLETE),
+        Ended::Published(_) | Ended::Held(_) => Outcome::Code(EXIT_INCOMPLETE),
     }
 }
 
 const _: () = assert!(EXIT_LATER == 75, "`Kind::exit_code` and the command line agree");
 
-fn text(ended: &Ended) -> String {
+fn text(ended: &Ended, pipeline: &Path) -> String {
     match ended {
         Ended::AlreadyPublished { dt } => {
             format!("{dt} is published already: nothing was done (`--refresh` does it once more)\n")
@@ -122,7 +132,25 @@ fn text(ended: &Ended) -> String {
         Ended::Landed { run_id, calls } => format!("run {run_id} landed {calls} calls; nothing is published\n"),
         Ended::Stopped { dt, reason, .. } => format!("{dt} is not published: {reason}\n"),
         Ended::Published(reports) => reports.iter().map(report_text).collect(),
+        Ended::Held(held) => held_text(held, pipeline),
     }
+}
+
+/// A day that is held, with a line per shop and what to do.
+fn held_text(held: &Held, pipeline: &Path) -> String {
+    let HeldRun { dt, run_id, hold } = &held.run;
+    let mut text: String = held.published.iter().map(report_text).collect();
+    text.push_str(&format!("{dt}: HELD, nothing of it is published (run {run_id})\n"));
+    for finding in &hold.findings {
+        text.push_str(&format!("  {}: {finding}\n", finding.shop()));
+    }
+    let file = pipeline.display();
+    text.push_str(&format!(
+        "  if that is right:  huopan run {file} --dt {dt} --publish-anyway    (no call is made)\n\
+         \x20 if it is not:      huopan run {file} --dt {dt} --refresh           (the day is fetched anew)\n\
+         \x20 what may change in one night: `[guard]` in the pipeline\n"
+    ));
+    text
 }
 
 /// One publication, with a line per shop.
@@ -171,10 +199,26 @@ fn json(ended: &Ended) -> serde_json::Value {
         Ended::Published(reports) => {
             json!({"outcome": "published", "publications": reports.iter().map(report_json).collect::<Vec<_>>()})
         }
+        Ended::Held(Held { run: HeldRun { dt, run_id, hold }, published }) => json!({
+            "outcome": "held", "dt": dt, "run_id": run_id.to_string(), "held_at": hold.held_at,
+            "findings": hold.findings.iter().map(finding_json).collect::<Vec<_>>(),
+            "publications": published.iter().map(report_json).collect::<Vec<_>>(),
+        }),
     }
 }
 
-fn report_json(report: &Report) -> serde_json::Value {
+pub(super) fn finding_json(finding: &Finding) -> serde_json::Value {
+    let what = match finding.what {
+        Suspect::Gone => "gone",
+        Suspect::Prices { .. } => "prices",
+    };
+    serde_json::json!({
+        "shop_id": finding.shop_id, "shop_name": finding.shop_name, "what": what,
+        "offers": finding.offers, "of": finding.of, "share_max": finding.share_max, "text": finding.to_string(),
+    })
+}
+
+pub(super) fn report_json(report: &Report) -> serde_json::Value {
     let shops = report.shops.iter().map(|shop| {
         serde_json::json!({
             "shop_id": shop.shop_id,

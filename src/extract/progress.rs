@@ -20,6 +20,8 @@ pub enum Event<'a> {
     },
     /// An earlier day was made good before the run that ended otherwise.
     Published(chrono::NaiveDate),
+    /// A day is about to be rebuilt from what has landed.
+    Replaying(chrono::NaiveDate),
     /// The first call of a shop is about to leave.
     ShopStarted {
         /// The shop as the pipeline names it: name, else address, else id.

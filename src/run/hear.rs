@@ -6,6 +6,7 @@
 //! |---|---|
 //! | published, all complete | `published` |
 //! | published, a shop or an item is incomplete | `incomplete`, and `published` |
+//! | its day looks wrong and is held back | `held` |
 //! | calls are short, an account passed 80 or 95 %, or is blocked | `quota` |
 //! | the gateway refuses an account | `denied` |
 //! | anything else that kept it from publishing | `failed` |
@@ -16,6 +17,7 @@ use crate::alert::{self, Counts, Kind as Told, Message, Quota};
 use crate::base::{Error, Kind, Result};
 use crate::config::Pipeline;
 use crate::extract::Note;
+use crate::land::{Finding, Hold};
 
 use super::{Outcome, Report, Surroundings, day};
 
@@ -45,6 +47,7 @@ pub(super) async fn tell(
                 }
             }
             About::Note(note) => message.quota = quota(note),
+            About::Hold(hold) => message.shops = suspicious(hold),
             About::Nothing => {}
         }
         said.push(message);
@@ -79,6 +82,7 @@ async fn send(pipeline: &Pipeline, messages: &[Message]) {
 enum About<'o> {
     Report(&'o Report),
     Note(&'o Note),
+    Hold(&'o Hold),
     Nothing,
 }
 
@@ -110,6 +114,14 @@ fn messages<'o>(start: &day::Start, notes: &'o [Note], outcome: &'o Result<Outco
             let short = notes.iter().any(|note| matches!(note, Note::NoneLeft { .. } | Note::Refused { .. }));
             let kind = if short { Told::Quota } else { Told::Failed };
             messages.push((kind, format!("{dt} is not published: {reason}; the next start goes on"), About::Nothing));
+        }
+        Ok(Outcome::Held(held)) => {
+            let text = format!(
+                "{dt} is held, nothing of it is published: {}; look at it, then `huopan run PIPELINE --dt {dt}` with \
+                 `--publish-anyway`, or with `--refresh` to fetch it anew",
+                held.run.hold.summary()
+            );
+            messages.push((Told::Held, text, About::Hold(&held.run.hold)));
         }
         Ok(Outcome::AlreadyPublished { .. } | Outcome::Landed { .. }) => {}
         Err(error) => {
@@ -151,6 +163,15 @@ fn incomplete(report: &Report) -> Vec<alert::Shop> {
         })
     };
     report.shops.iter().filter_map(shop).collect()
+}
+
+fn suspicious(hold: &Hold) -> Vec<alert::Shop> {
+    let shop = |finding: &Finding| alert::Shop {
+        shop_id: finding.shop_id.clone().unwrap_or_default(),
+        shop_name: finding.shop_name.clone(),
+        reason: finding.to_string(),
+    };
+    hold.findings.iter().map(shop).collect()
 }
 
 fn counts(report: &Report) -> Counts {

@@ -1,7 +1,7 @@
 //! Run: the one place that joins the stages, for one pipeline and one day (or, for captured files, the days in them).
 //!
 //! ```text
-//! lock ─► roll forward ─► extract (or files) ─► land ─► collect ─► judge ─► merge ─► files ─► entry ─► Delta ─► fold
+//! lock ─► roll forward ─► extract (or files) ─► land ─► collect ─► judge ─► merge ─► files ─► guard ─► entry ─► Delta ─► fold
 //! ```
 //!
 //! * `begin`: which run a start goes on with, or begins.
@@ -9,6 +9,8 @@
 //! * `hear`: who is told how an attempt ended.
 //! * `doctor`: what keeps a run from working, asked for one by one.
 //! * `day`: one landed day → files → publication.
+//! * `replay`: days rebuilt from landed answers; `kept`: what of them is kept; `differences`: between two pictures.
+//! * `guard`: what looks wrong about a day, and holds it back; `pull`: two pictures side by side.
 //! * `survey`: what is known before a run, for its price.
 //! * `previous`: what of the picture before goes on into today's.
 //! * `write`: batches → the files of all tables.
@@ -17,10 +19,15 @@
 
 mod begin;
 mod day;
+pub mod differences;
 pub mod doctor;
+mod guard;
 mod hear;
+mod kept;
 mod ledger;
 mod previous;
+mod pull;
+pub mod replay;
 pub mod survey;
 mod write;
 
@@ -37,7 +44,7 @@ use crate::config::pipeline::{DtFrom, Files, OnQuota};
 use crate::extract::driver::Gate;
 use crate::extract::{self, Event, Job, Note, Progress, RunFacts};
 use crate::land::files::{Captures, FilesTarget};
-use crate::land::{self, Counts, Resumed, Writer, WriterOptions, Zone};
+use crate::land::{self, Counts, HeldRun, Resumed, Writer, WriterOptions, Zone};
 use crate::load::Snapshot;
 use crate::load::Turn;
 use crate::plan;
@@ -47,7 +54,7 @@ use crate::store::{PipelineLock, Store, describe_holder};
 use crate::transform::rows::ShopRow;
 
 use begin::{Begin, Begun};
-use day::Place;
+use day::{Looked, Place};
 use survey::Found;
 
 /// Memory that decoded offers may take before they are sorted on disk.
@@ -76,6 +83,8 @@ pub struct Options {
     pub until_landed: bool,
     /// Use no cached answer.
     pub no_cache: bool,
+    /// Publish what is held, from what has landed: no call is made.
+    pub publish_anyway: bool,
 }
 
 /// How a run ended.
@@ -102,8 +111,19 @@ pub enum Outcome {
         /// Whether a later start can go on.
         kind: Kind,
     },
+    /// A day looks wrong: nothing of it is published until somebody says so.
+    Held(Held),
     /// Published, a report per day.
     Published(Vec<Report>),
+}
+
+/// A day that is held back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// The run, its day and what looks wrong.
+    pub run: HeldRun,
+    /// Days that the same start has published.
+    pub published: Vec<Report>,
 }
 
 /// What one publication holds.
@@ -209,8 +229,12 @@ async fn under_lock(
     let turn = Turn::take(store, &pipeline.name, lock, around.clock.now()).await?;
     let place = Place { pipeline, around, store, turn: &turn };
     day::forget_landing(store, &pipeline.name).await?;
+    if options.publish_anyway {
+        return publish_held(place, options, is_told).await;
+    }
+    tell_of_held(place, options).await?;
     if let Some(files) = &pipeline.files {
-        return load_files(place, files, options).await;
+        return load_files(place, files, options, is_told).await;
     }
     let state = state::open(&pipeline.state).await?;
     let holder = format!("{}{}", store.url(), pipeline.name);
@@ -218,11 +242,15 @@ async fn under_lock(
     state.release(&holder).await?;
     ledger::rebuild(store, pipeline, state.as_ref(), today).await?;
     let mut reports = Vec::new();
+    let mut held = None;
     loop {
         *is_told = false;
         let begun = match begin::begin(pipeline, options, around, store).await? {
-            Begin::Published(dt) if reports.is_empty() => return Ok(Outcome::AlreadyPublished { dt }),
-            Begin::Published(_) => return Ok(Outcome::Published(reports)),
+            Begin::Published(dt) if reports.is_empty() && held.is_none() => {
+                return Ok(Outcome::AlreadyPublished { dt });
+            }
+            Begin::Published(_) => return Ok(ended(reports, held)),
+            Begin::Held(run) => return Ok(ended(reports, Some(run))),
             Begin::Run(begun) => *begun,
         };
         let start = begun.start.clone();
@@ -246,6 +274,8 @@ async fn under_lock(
         *is_told = true;
         match outcome {
             Ok(Outcome::Published(published)) => reports.extend(published),
+            // A day that is held does not keep today's from being fetched.
+            Ok(Outcome::Held(of)) => held = Some(of.run),
             other => {
                 // The day that was made good stays so, whatever becomes of today's.
                 reports.iter().for_each(|report| around.progress.on(Event::Published(report.dt)));
@@ -254,9 +284,65 @@ async fn under_lock(
         }
         let is_asked_for = options.dt.is_some() || start.dt >= today;
         if is_asked_for && !(options.refresh && is_retry) {
-            return Ok(Outcome::Published(reports));
+            return Ok(ended(reports, held));
         }
     }
+}
+
+/// How a start ended that has published days, and held one back.
+fn ended(published: Vec<Report>, held: Option<HeldRun>) -> Outcome {
+    match held {
+        None => Outcome::Published(published),
+        Some(run) => Outcome::Held(Held { run, published }),
+    }
+}
+
+/// Says which day before the one that is asked for waits for somebody's word.
+async fn tell_of_held(place: Place<'_>, options: Options) -> Result<()> {
+    let Place { pipeline, around, store, .. } = place;
+    let dt = options.dt.unwrap_or_else(|| beijing_day(around.clock.now()));
+    let snapshot = Snapshot::load(store).await?;
+    let latest = snapshot.latest_dt(&pipeline.name);
+    for HeldRun { dt: held, .. } in begin::held(pipeline, store, &snapshot).await? {
+        // Once a later day is published, the held one is history.
+        if held < dt && latest.is_none_or(|latest| latest < held) {
+            let file = pipeline.path.display();
+            around.progress.on(Event::Warning(&format!(
+                "{held} is held and waits for your word: `huopan run {file} --dt {held} --publish-anyway`"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Publishes the newest run that is held (of the stated day, where one is stated) from what has landed of it.
+async fn publish_held(place: Place<'_>, options: Options, is_told: &mut bool) -> Result<Outcome> {
+    let Place { pipeline, around, store, .. } = place;
+    let snapshot = Snapshot::load(store).await?;
+    let mut held = begin::held(pipeline, store, &snapshot).await?;
+    held.retain(|run| options.dt.is_none_or(|dt| dt == run.dt));
+    let Some(HeldRun { dt, run_id, .. }) = held.pop() else {
+        let day = options.dt.map(|dt| format!(" of {dt}")).unwrap_or_default();
+        return Err(Error::config(format!("no run{day} of pipeline `{}` is held", pipeline.name))
+            .with_hint("`huopan runs` lists them; without `--publish-anyway` a run is started as ever"));
+    };
+    let zone = Zone::new(store.clone(), &pipeline.name, dt);
+    let facts = zone.read_facts(&run_id).await?.ok_or_else(|| {
+        Error::data(format!("what run `{run_id}` knew at its end is no longer there"))
+            .with_hint(format!("fetch the day anew: `huopan run {} --refresh`", pipeline.path.display()))
+    })?;
+    let start =
+        day::Start { dt, run_id, attempt: snapshot.attempts(&pipeline.name, dt) + 1, started_at: around.clock.now() };
+    // Its calls were those of the start that was held.
+    let facts = RunFacts { calls_used: 0, calls_saved: 0, ..facts };
+    let published = day::publish(place, &zone, &start, facts).await;
+    let outcome = recorded(place, &start, published.map(|report| Outcome::Published(vec![report]))).await;
+    if outcome.is_ok() {
+        zone.forget_hold(&run_id).await?;
+    }
+    hear::tell(pipeline, around, &start, &[], &outcome).await;
+    *is_told = true;
+    outcome
 }
 
 /// Passes an attempt's outcome on; one that failed before anything was decided leaves a row in `runs`.
@@ -299,7 +385,10 @@ impl Attempt<'_> {
     /// A run that ended without a single answer worth keeping is no unfinished run: the next start begins anew, on its own
     /// day, instead of filling an old day with what is there much later.
     async fn forget_if_vain(&self, outcome: &Result<Outcome>) -> Result<()> {
-        if matches!(outcome, Ok(Outcome::Published(_) | Outcome::Landed { .. } | Outcome::AlreadyPublished { .. })) {
+        if matches!(
+            outcome,
+            Ok(Outcome::Published(_) | Outcome::Held(_) | Outcome::Landed { .. } | Outcome::AlreadyPublished { .. })
+        ) {
             return Ok(());
         }
         let start = &self.begun.start;
@@ -335,9 +424,11 @@ impl Attempt<'_> {
             day::publish_stop(self.place, start, &facts).await?;
             return Ok(Outcome::Stopped { dt: start.dt, reason, kind: Kind::Unavailable });
         }
-        let report = day::publish(self.place, &zone, start, facts).await?;
-        zone.forget_start(&start.run_id).await?;
-        Ok(Outcome::Published(vec![report]))
+        let looked = day::publish_if_sound(self.place, &zone, start, facts).await?;
+        if let Looked::Published(_) = looked {
+            zone.forget_start(&start.run_id).await?;
+        }
+        Ok(looked.outcome(start))
     }
 
     async fn extract(&self, zone: &Zone) -> Result<Extracted> {
@@ -448,7 +539,7 @@ impl Gate for Within<'_> {
 }
 
 /// Lands captured answers and publishes the days they stand for.
-async fn load_files(place: Place<'_>, files: &Files, options: Options) -> Result<Outcome> {
+async fn load_files(place: Place<'_>, files: &Files, options: Options, is_told: &mut bool) -> Result<Outcome> {
     let Place { pipeline, around, store, .. } = place;
     let dt = options.dt.unwrap_or_else(|| beijing_day(around.clock.now()));
     if files.dt_from == DtFrom::FetchedAt && options.dt.is_some() {
@@ -458,6 +549,12 @@ async fn load_files(place: Place<'_>, files: &Files, options: Options) -> Result
     let snapshot = Snapshot::load(store).await?;
     if files.dt_from == DtFrom::Run && snapshot.picture(&pipeline.name, dt).is_some() && !options.refresh {
         return Ok(Outcome::AlreadyPublished { dt });
+    }
+    if files.dt_from == DtFrom::Run
+        && !options.refresh
+        && let Some(run) = begin::held(pipeline, store, &snapshot).await?.into_iter().rfind(|run| run.dt == dt)
+    {
+        return Ok(ended(Vec::new(), Some(run)));
     }
     let start = |snapshot: &Snapshot, dt, run_id| day::Start {
         dt,
@@ -481,8 +578,18 @@ async fn load_files(place: Place<'_>, files: &Files, options: Options) -> Result
         }
         let start = start(&Snapshot::load(store).await?, landed.dt, landed.run_id);
         let zone = Zone::new(store.clone(), &pipeline.name, landed.dt);
-        let published = day::publish(place, &zone, &start, landed.facts).await;
-        reports.push(recorded(place, &start, published).await?);
+        let looked = day::publish_if_sound(place, &zone, &start, landed.facts).await;
+        match recorded(place, &start, looked).await? {
+            Looked::Published(report) => reports.push(report),
+            // The days after it would be compared with a day that is not there.
+            held @ Looked::Held(_) => {
+                let outcome = Ok(held.outcome(&start));
+                hear::tell(pipeline, around, &start, &[], &outcome).await;
+                *is_told = true;
+                let Ok(Outcome::Held(held)) = outcome else { break };
+                return Ok(Outcome::Held(Held { published: reports, ..held }));
+            }
+        }
     }
     Ok(Outcome::Published(reports))
 }

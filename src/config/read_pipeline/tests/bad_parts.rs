@@ -1014,7 +1014,7 @@ on = []
 17 | on = ["failure", "quota"]
    |       ^^^^^^^^^
    |
-   = help: one of `failed`, `incomplete`, `quota`, `denied`, `published`
+   = help: one of `failed`, `incomplete`, `quota`, `denied`, `held`, `published`
 
 error: `email` is no `kind`
   --> p.toml:20:8
