@@ -10,6 +10,7 @@ mod lake;
 mod output;
 mod plan;
 mod progress;
+mod quarantine;
 mod replay;
 mod run;
 mod runs;
@@ -85,6 +86,8 @@ enum Command {
     Replay(replay::Arguments),
     /// What runs received, loaded and set aside
     Runs(runs::Arguments),
+    /// What could not be loaded, why, and where its bytes are
+    Quarantine(quarantine::Arguments),
     /// Calls of the day by account: what is left, who rests until when; corrections
     Accounts(accounts::Arguments),
     /// Where each value of an offer comes from: bytes, field, rule, value
@@ -132,6 +135,7 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Plan(arguments) => plan::main(&arguments, &talk).await,
         Command::Run(arguments) => run::main(arguments, &talk).await,
         Command::Replay(arguments) => replay::main(&arguments, &talk).await,
+        Command::Quarantine(arguments) => quarantine::main(&arguments).await,
         Command::Runs(arguments) => runs::main(&arguments).await,
         Command::Accounts(arguments) => accounts::main(&arguments).await,
         Command::Explain(arguments) => explain::main(&arguments).await,

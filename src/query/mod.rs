@@ -16,6 +16,7 @@ mod error;
 pub mod functions;
 pub mod output;
 pub mod published;
+pub mod quarantine;
 pub mod runs;
 pub mod session;
 mod stats;

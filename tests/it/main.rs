@@ -18,6 +18,7 @@ mod layers;
 mod nights;
 mod pace;
 mod plan;
+mod quarantine;
 mod quota;
 mod replay;
 mod resume;
