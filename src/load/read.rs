@@ -25,6 +25,21 @@ pub fn read(
     entry: &Entry,
     table: Table,
     columns: Option<&[&str]>,
+    take: impl FnMut(RecordBatch) -> Result<()>,
+) -> Result<()> {
+    read_by(store, entry, table, columns, BATCH_ROWS, take)
+}
+
+/// As [`read`], so many rows at once: for rows that are large.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_by(
+    store: &Store,
+    entry: &Entry,
+    table: Table,
+    columns: Option<&[&str]>,
+    rows: usize,
     mut take: impl FnMut(RecordBatch) -> Result<()>,
 ) -> Result<()> {
     for file in entry.tables.get(table.name()).into_iter().flatten() {
@@ -40,7 +55,7 @@ pub fn read(
             let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
             builder = builder.with_projection(mask);
         }
-        let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(|error| broken(error.into()))?;
+        let reader = builder.with_batch_size(rows).build().map_err(|error| broken(error.into()))?;
         for batch in reader {
             take(batch.map_err(|error| broken(error.into()))?)?;
         }
