@@ -6,7 +6,7 @@
 //! | name | value |
 //! |---|---|
 //! | `huopan_version` | text, `0.1.0` |
-//! | `kind` | `failed` · `incomplete` · `quota` · `denied` · `published` · `test` |
+//! | `kind` | `failed` · `incomplete` · `quota` · `denied` · `held` · `published` · `test` |
 //! | `at` | RFC 3339, UTC |
 //! | `pipeline` | text |
 //! | `dt` | the day the run stands for, `YYYY-MM-DD`, or null |
@@ -39,6 +39,8 @@ pub enum Kind {
     Quota,
     /// A gateway refuses an account.
     Denied,
+    /// A day looks wrong and is held back.
+    Held,
     /// A run published.
     Published,
     /// Somebody tries whether alerts arrive: it goes to all.
@@ -47,7 +49,8 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Failed, Self::Incomplete, Self::Quota, Self::Denied, Self::Published, Self::Test];
+    pub const ALL: [Self; 7] =
+        [Self::Failed, Self::Incomplete, Self::Quota, Self::Denied, Self::Held, Self::Published, Self::Test];
 
     /// Its name in documents.
     #[must_use]
@@ -57,6 +60,7 @@ impl Kind {
             Kind::Incomplete => "incomplete",
             Kind::Quota => "quota",
             Kind::Denied => "denied",
+            Kind::Held => "held",
             Kind::Published => "published",
             Kind::Test => "test",
         }
@@ -70,6 +74,7 @@ impl Kind {
             Kind::Incomplete => Some(AlertOn::Incomplete),
             Kind::Quota => Some(AlertOn::Quota),
             Kind::Denied => Some(AlertOn::Denied),
+            Kind::Held => Some(AlertOn::Held),
             Kind::Published => Some(AlertOn::Published),
             Kind::Test => None,
         }

@@ -114,7 +114,8 @@ fn what_is_not_known_is_null_and_many_shops_are_counted() {
 
 #[tokio::test]
 async fn an_alert_hears_what_its_on_names_and_a_test_is_heard_by_all() {
-    let all = [AlertOn::Failed, AlertOn::Incomplete, AlertOn::Quota, AlertOn::Denied, AlertOn::Published];
+    let all =
+        [AlertOn::Failed, AlertOn::Incomplete, AlertOn::Quota, AlertOn::Denied, AlertOn::Held, AlertOn::Published];
     for kind in Kind::ALL {
         let (one, others) = (Receiver::default(), Receiver::default());
         let named: Vec<AlertOn> = kind.on().into_iter().collect();

@@ -12,6 +12,8 @@ mod lake;
 mod output;
 mod plan;
 mod progress;
+mod quarantine;
+mod replay;
 mod run;
 mod runs;
 mod schema;
@@ -42,8 +44,9 @@ use crate::base::{Error, Kind, Result};
   huopan run pipelines/portals.toml                tonight's run
   huopan sql -c \"select * from price_at(500) limit 10\"
   huopan runs                                      what the last runs received, loaded and set aside
+  huopan replay pipelines/portals.toml --dt 2026-11-20 --dry-run    what a corrected rule would change
 
-Exit codes: 0 done · 1 something must change · 2 usage · 3 finished, but a shop is incomplete · 70 a bug · 75 try again later"
+Exit codes: 0 done · 1 something must change · 2 usage · 3 finished, but a shop is incomplete or the day is held · 70 a bug · 75 try again later"
 )]
 struct Arguments {
     /// How logs and errors are written to stderr
@@ -82,8 +85,12 @@ enum Command {
     Plan(plan::Arguments),
     /// Run a pipeline: extract, land, normalise, publish
     Run(run::Arguments),
+    /// Rebuild days from landed answers, without a call; a dry run shows what would differ
+    Replay(replay::Arguments),
     /// What runs received, loaded and set aside
     Runs(runs::Arguments),
+    /// What could not be loaded, why, and where its bytes are
+    Quarantine(quarantine::Arguments),
     /// Calls of the day by account: what is left, who rests until when; corrections
     Accounts(accounts::Arguments),
     /// Where each value of an offer comes from: bytes, field, rule, value
@@ -133,6 +140,8 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Doctor(arguments) => doctor::main(&arguments, &talk).await,
         Command::Plan(arguments) => plan::main(&arguments, &talk).await,
         Command::Run(arguments) => run::main(arguments, &talk).await,
+        Command::Replay(arguments) => replay::main(&arguments, &talk).await,
+        Command::Quarantine(arguments) => quarantine::main(&arguments, &talk).await,
         Command::Runs(arguments) => runs::main(&arguments, &talk).await,
         Command::Accounts(arguments) => accounts::main(&arguments).await,
         Command::Explain(arguments) => explain::main(&arguments).await,
@@ -174,7 +183,9 @@ impl Command {
         match self {
             Command::Doctor(arguments) => arguments.json,
             Command::Plan(arguments) => arguments.json,
+            Command::Replay(arguments) => arguments.json,
             Command::Runs(arguments) => arguments.prints_json(),
+            Command::Quarantine(arguments) => arguments.prints_json(),
             Command::Accounts(arguments) => arguments.json,
             Command::Explain(arguments) => arguments.json,
             Command::Gateways(arguments) => arguments.prints_json(),
@@ -202,7 +213,7 @@ impl Outcome {
     }
 }
 
-/// Finished, but a shop is incomplete.
+/// Finished, but a shop is incomplete, or the day is held.
 const EXIT_INCOMPLETE: u8 = 3;
 /// Try again later.
 const EXIT_LATER: u8 = 75;

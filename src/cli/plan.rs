@@ -124,6 +124,9 @@ fn head(pipeline: &Pipeline, survey: &Survey) -> String {
         Start::Published => {
             text.push_str(": published already, `run` makes no call; `run --refresh` costs");
         }
+        Start::Held => {
+            text.push_str(": held, `run` makes no call, nor does `run --publish-anyway`; `run --refresh` costs");
+        }
     }
     if survey.dt < survey.today && matches!(survey.start, Start::GoesOn { .. }) {
         text.push_str(" · then the run of today follows, which is not in this price");

@@ -59,6 +59,10 @@ impl Progress for Bars<'_> {
                 tracing::info!(%dt, answers, "going on with an unfinished run");
                 self.talk.say(&format!("going on with the run of {dt}: {answers} answers are there already"));
             }
+            Event::Replaying(dt) => {
+                tracing::info!(%dt, "rebuilding a day from landed answers");
+                self.talk.say(&format!("{dt}: rebuilding from landed answers"));
+            }
             Event::ShopStarted { shop } => {
                 tracing::info!(shop, "shop started");
                 self.bar(shop, "pages");

@@ -1,7 +1,7 @@
 //! `huopan run`: one run of a pipeline.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::{Result, SystemClock};
 use crate::config::Pipeline;
-use crate::run::{Options, Outcome as Ended, Report, Surroundings, run_days};
+use crate::land::hold::Suspect;
+use crate::land::{Finding, HeldRun};
+use crate::run::{Held, Options, Outcome as Ended, Report, Surroundings, run_days};
 
 use super::output::Talk;
 use super::progress::Bars;
@@ -22,8 +24,9 @@ use super::{EXIT_INCOMPLETE, EXIT_LATER, Outcome, check, failure, written};
   huopan run pipelines/portals.toml                      today's run (Beijing day)
   huopan run pipelines/portals.toml --refresh            fetch and publish today once more
   huopan run pipelines/portals.toml --dt 2026-11-20      for a stated day
+  huopan run pipelines/portals.toml --publish-anyway     the day that is held, from what has landed; no call is made
 
-Exit codes: 0 published · 1 something must change · 3 published, but incomplete · 75 try again later")]
+Exit codes: 0 published · 1 something must change · 3 published, but incomplete, or held · 75 try again later")]
 pub(super) struct Arguments {
     /// The pipeline's file
     #[arg(value_name = "PIPELINE")]
@@ -37,6 +40,9 @@ pub(super) struct Arguments {
     /// Use no answer that is kept for a while (shop ids, SKU and item details): ask again
     #[arg(long)]
     no_cache: bool,
+    /// Publish the run that is held because its day looks wrong, from what has landed: no call is made
+    #[arg(long, conflicts_with_all = ["refresh", "no_cache", "until"])]
+    publish_anyway: bool,
     /// Where to stop
     #[arg(long, value_enum, default_value_t = Until::Publish)]
     until: Until,
@@ -66,7 +72,7 @@ pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
     let mut out = std::io::stdout().lock();
     let printed = written(match arguments.json {
         true => writeln!(out, "{}", json(&ended, &published)),
-        false => write!(out, "{}", text(&ended, &published)),
+        false => write!(out, "{}", text(&ended, &published, &arguments.pipeline)),
     });
     let ended = ended?;
     printed.map(|()| exit(&ended))
@@ -83,6 +89,7 @@ async fn run_pipeline(
         refresh: arguments.refresh,
         until_landed: arguments.until == Until::Land,
         no_cache: arguments.no_cache,
+        publish_anyway: arguments.publish_anyway,
     };
     let bars = Bars::new(talk);
     let around = Surroundings {
@@ -125,14 +132,14 @@ fn exit(ended: &Ended) -> Outcome {
         Ended::AlreadyPublished { .. } | Ended::Landed { .. } => Outcome::Done,
         Ended::Stopped { kind, .. } => Outcome::Code(kind.exit_code()),
         Ended::Published(reports) if reports.iter().all(Report::is_complete) => Outcome::Done,
-        Ended::Published(_) => Outcome::Code(EXIT_INCOMPLETE),
+        Ended::Published(_) | Ended::Held(_) => Outcome::Code(EXIT_INCOMPLETE),
     }
 }
 
 const _: () = assert!(EXIT_LATER == 75, "`Kind::exit_code` and the command line agree");
 
 /// The days that were published, then how the run ended; an error is said elsewhere.
-fn text(ended: &Result<Ended>, published: &[Report]) -> String {
+fn text(ended: &Result<Ended>, published: &[Report], pipeline: &Path) -> String {
     let reports: String = published.iter().map(report_text).collect();
     let end = match ended {
         Ok(Ended::AlreadyPublished { dt }) => {
@@ -143,9 +150,26 @@ fn text(ended: &Result<Ended>, published: &[Report]) -> String {
         Ok(Ended::Stopped { dt, reason, stands: true, .. }) => {
             format!("{dt} stays as it was published before: {reason}\n")
         }
+        Ok(Ended::Held(held)) => held_text(held, pipeline),
         Ok(Ended::Published(_)) | Err(_) => String::new(),
     };
     reports + &end
+}
+
+/// A day that is held, with a line per shop and what to do.
+fn held_text(held: &Held, pipeline: &Path) -> String {
+    let HeldRun { dt, run_id, hold } = &held.run;
+    let mut text = format!("{dt}: HELD, nothing of it is published (run {run_id})\n");
+    for finding in &hold.findings {
+        text.push_str(&format!("  {}: {finding}\n", finding.shop()));
+    }
+    let file = pipeline.display();
+    text.push_str(&format!(
+        "  if that is right:  huopan run {file} --dt {dt} --publish-anyway    (no call is made)\n\
+         \x20 if it is not:      huopan run {file} --dt {dt} --refresh           (the day is fetched anew)\n\
+         \x20 what may change in one night: `[guard]` in the pipeline\n"
+    ));
+    text
 }
 
 /// One publication, with a line per shop.
@@ -196,6 +220,10 @@ fn json(ended: &Result<Ended>, published: &[Report]) -> serde_json::Value {
         Ok(Ended::Stopped { dt, reason, kind, stands }) => json!({
             "outcome": "stopped", "dt": dt, "reason": reason, "kind": kind.name(), "published_before": stands,
         }),
+        Ok(Ended::Held(Held { run: HeldRun { dt, run_id, hold }, .. })) => json!({
+            "outcome": "held", "dt": dt, "run_id": run_id.to_string(), "held_at": hold.held_at,
+            "findings": hold.findings.iter().map(finding_json).collect::<Vec<_>>(),
+        }),
         Ok(Ended::Published(_)) => json!({"outcome": "published"}),
         Err(error) => failure::document(error),
     };
@@ -206,7 +234,18 @@ fn json(ended: &Result<Ended>, published: &[Report]) -> serde_json::Value {
     document
 }
 
-fn report_json(report: &Report) -> serde_json::Value {
+pub(super) fn finding_json(finding: &Finding) -> serde_json::Value {
+    let what = match finding.what {
+        Suspect::Gone => "gone",
+        Suspect::Prices { .. } => "prices",
+    };
+    serde_json::json!({
+        "shop_id": finding.shop_id, "shop_name": finding.shop_name, "what": what,
+        "offers": finding.offers, "of": finding.of, "share_max": finding.share_max, "text": finding.to_string(),
+    })
+}
+
+pub(super) fn report_json(report: &Report) -> serde_json::Value {
     let shops = report.shops.iter().map(|shop| {
         serde_json::json!({
             "shop_id": shop.shop_id,
@@ -270,7 +309,7 @@ mod tests {
             (Ok(Ended::Published(vec![report()])), ""),
             (failed(), ""),
         ] {
-            assert_eq!(text(&ended, &[report()]), format!("{first}{end}"));
+            assert_eq!(text(&ended, &[report()], Path::new("p.toml")), format!("{first}{end}"));
         }
         for (ended, outcome, code) in [(stopped(true), "stopped", 75), (failed(), "failed", 1)] {
             let document = json(&ended, &[report()]);

@@ -166,7 +166,7 @@ async fn show(asked: &Show, target: &Target, talk: &Talk) -> Result<Outcome> {
 }
 
 /// The rows of an answer, each as an object.
-async fn rows(answer: Answer) -> Result<Vec<Value>> {
+pub(super) async fn rows(answer: Answer) -> Result<Vec<Value>> {
     let mut json = Vec::new();
     let _ = query::output::write(answer, Format::Json, Layout::default(), &mut json).await?;
     serde_json::from_slice(&json).map_err(|source| Error::internal("rows cannot be read as JSON").caused_by(source))

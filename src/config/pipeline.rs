@@ -28,6 +28,8 @@ pub struct Pipeline {
     pub on_quota: OnQuota,
     /// What happens to an incomplete shop.
     pub on_incomplete: OnIncomplete,
+    /// What keeps a day from being published that looks wrong.
+    pub guard: Guard,
     /// Which account asks next.
     pub account_choice: AccountChoice,
     /// Who asks. Empty only with `files`.
@@ -147,6 +149,25 @@ pub enum OnIncomplete {
     Hold,
 }
 
+/// What keeps a day from being published that looks wrong: shop by shop, against the picture before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Guard {
+    /// The share of a shop's offers that may go at once, 0 to 1. Lower: more nights need a look; 1: any may go.
+    pub drop_share_max: f64,
+    /// A price that becomes this many times as large or small counts as one that jumped; at least 2.
+    pub price_factor: u32,
+    /// The share of a shop's prices that may jump at once, 0 to 1; 1: any may.
+    pub price_share_max: f64,
+    /// Fewer offers than this are no alarm, whatever their share: one of two that goes says nothing.
+    pub offers_min: u32,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self { drop_share_max: 0.3, price_factor: 10, price_share_max: 0.3, offers_min: 5 }
+    }
+}
+
 /// One app at the gateway.
 #[derive(Debug, Clone)]
 pub struct Account {
@@ -241,6 +262,8 @@ pub enum AlertOn {
     Quota,
     /// A gateway refuses an account.
     Denied,
+    /// A day looks wrong and is held back.
+    Held,
     /// A run published: the nightly heartbeat.
     Published,
 }

@@ -18,6 +18,8 @@ pub enum Event<'a> {
         /// Landed answers that need not be asked for again.
         answers: usize,
     },
+    /// A day is about to be rebuilt from what has landed.
+    Replaying(chrono::NaiveDate),
     /// The first call of a shop is about to leave.
     ShopStarted {
         /// The shop as the pipeline names it: name, else address, else id.

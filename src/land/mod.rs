@@ -6,6 +6,7 @@
 //! Invariant: what a gateway answered is kept byte for byte (known secrets apart), and never half-read.
 
 pub mod files;
+pub mod hold;
 mod resume;
 pub mod segment;
 pub mod start;
@@ -13,6 +14,7 @@ mod writer;
 mod zone;
 
 pub use files::{LandedDay, land_files};
+pub use hold::{Finding, HeldRun, Hold, held};
 pub use resume::{Counts, Gateways, Resumed};
 pub use start::{Frozen, Retry, Unfinished, unfinished};
 pub use writer::{Landing, Writer, WriterOptions};

@@ -1,8 +1,11 @@
 //! What a run froze when it started for the first time: `start.json` beside its segments, durable before its first call.
 //!
-//! A run whose start is still there is unfinished, and the next start goes on with it under the same id and day.
+//! A run whose start is still there is unfinished, unless it is held ([`hold`]), and the next start goes on with it under
+//! the same id and day.
 //!
-//! Invariant: written once; deleted only when the run has published.
+//! Invariant: written once; deleted only when the run has published, is held, or ended in vain.
+
+use std::collections::HashSet;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -10,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Error, Kind, Result, RunId};
 use crate::store::{Created, Store};
 
+use super::hold;
 use super::zone::{Zone, pipeline_folder};
 
 const FILE: &str = "start.json";
@@ -58,13 +62,14 @@ pub struct Unfinished {
 pub async fn unfinished(store: &Store, pipeline: &str) -> Result<Vec<Unfinished>> {
     let folder = pipeline_folder(pipeline);
     let mut runs = Vec::new();
-    for file in store.list(&folder).await? {
-        let mut parts = file.path.strip_prefix(&folder).unwrap_or_default().trim_start_matches('/').split('/');
-        let (Some(dt), Some(run_id), Some(FILE), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
+    let files = store.list(&folder).await?;
+    let held: HashSet<_> = files.iter().filter_map(|file| hold::place(&folder, &file.path, hold::FILE)).collect();
+    for file in files {
+        let Some((dt, run_id)) = hold::place(&folder, &file.path, FILE) else { continue };
+        // Its start was left behind by a crash.
+        if held.contains(&(dt, run_id)) {
             continue;
-        };
-        let (Ok(dt), Ok(run_id)) = (dt.parse(), run_id.parse()) else { continue };
+        }
         let Some(json) = store.get(&file.path).await? else { continue };
         let frozen = serde_json::from_slice(&json).map_err(|source| {
             Error::data(format!("the start of a run `{}` cannot be read", file.path))

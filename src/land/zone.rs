@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 
 use crate::base::{Error, Result, RunId};
 use crate::extract::{Attempt, Record, RunFacts};
-use crate::store::Store;
+use crate::store::{Created, Store};
 
 use super::segment::{self, SegmentError};
 
@@ -59,6 +59,21 @@ impl Zone {
         let files = self.store.list(&self.run_folder(run)).await?;
         let segments = files.into_iter().filter(|file| file.path.ends_with(".seg"));
         Ok(segments.map(|file| SegmentRef { path: file.path, bytes: file.bytes }).collect())
+    }
+
+    /// Lands attempts of a run once more, as they had landed before: under their own numbers, durable together.
+    ///
+    /// # Errors
+    /// `Internal` when they cannot be packed, or are there already; `Storage`.
+    pub async fn land_again(&self, run: &RunId, attempts: &[Attempt]) -> Result<()> {
+        let Some(first) = attempts.first() else { return Ok(()) };
+        let packed = segment::Encoder::new().and_then(|mut encoder| encoder.encode(attempts));
+        let packed = packed.map_err(|source| Error::internal("attempts cannot be packed").caused_by(source))?;
+        let path = self.segment_path(run, first.record.number);
+        match self.store.create(&path, packed).await? {
+            Created::Done => Ok(()),
+            Created::Exists => Err(Error::internal(format!("the segment `{path}` is there already"))),
+        }
     }
 
     /// The attempts of a segment, in the order of their numbers.

@@ -276,7 +276,11 @@ async fn commit_all(store: &Store, entry: &Entry, mut opened: BTreeMap<Table, De
     Ok(committed)
 }
 
-pub(super) fn to_entry(draft: Draft) -> Result<Entry> {
+/// The entry of the publish log that a draft becomes.
+///
+/// # Errors
+/// `Internal` for pictures among the files of an attempt that keeps them.
+pub fn to_entry(draft: Draft) -> Result<Entry> {
     let picture = draft.pictures == Pictures::Replace;
     if let Some(table) = draft.files.keys().find(|table| !picture && !table.is_journal()) {
         return Err(Error::internal(format!("an attempt that keeps the pictures has files of `{table}`")));

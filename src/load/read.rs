@@ -38,9 +38,24 @@ pub fn read(
     entry: &Entry,
     table: Table,
     columns: Option<&[&str]>,
+    take: impl FnMut(RecordBatch) -> Result<()>,
+) -> Result<()> {
+    read_by(store, entry, table, columns, BATCH_ROWS, take)
+}
+
+/// As [`read`], so many rows at once: for rows that are large.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_by(
+    store: &Store,
+    entry: &Entry,
+    table: Table,
+    columns: Option<&[&str]>,
+    rows: usize,
     mut take: impl FnMut(RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    Batches::new(store, entry, table, columns, BATCH_ROWS).try_for_each(|batch| take(batch?))
+    Batches::new(store, entry, table, columns, rows).try_for_each(|batch| take(batch?))
 }
 
 /// The rows of a table, as one entry published them, batch by batch. Blocks, as [`read`] does.

@@ -103,6 +103,8 @@ pub enum Start {
     },
     /// Nothing: the day is published. The price is that of fetching it once more.
     Published,
+    /// Nothing: a run of the day is held. The price is that of fetching it once more.
+    Held,
 }
 
 /// Which gateway is asked.

@@ -12,8 +12,8 @@ use crate::config::gateway::{
 };
 use crate::config::location::Location;
 use crate::config::pipeline::{
-    Account, AccountChoice, Credential, Fetch, FetchDetails, FetchListing, LakeConfig, OnIncomplete, OnQuota, Shop,
-    StateConfig, Units,
+    Account, AccountChoice, Credential, Fetch, FetchDetails, FetchListing, Guard, LakeConfig, OnIncomplete, OnQuota,
+    Shop, StateConfig, Units,
 };
 use crate::config::{Pipeline, Pointer, Template};
 
@@ -205,6 +205,7 @@ pub fn pipeline(gateway: Gateway) -> Pipeline {
         on_quota: OnQuota::Continue,
         account_choice: AccountChoice::Drain,
         on_incomplete: OnIncomplete::Publish,
+        guard: Guard::default(),
         accounts: vec![account("main")],
         fetch: Fetch {
             listing: FetchListing::All,

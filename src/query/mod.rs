@@ -17,6 +17,7 @@ mod error;
 pub mod functions;
 pub mod output;
 pub mod published;
+pub mod quarantine;
 pub mod runs;
 pub mod session;
 mod stats;

@@ -7,7 +7,7 @@ use super::session::{Answer, Session};
 use crate::base::{Error, Result};
 
 const LIST: &str = "
-SELECT dt, pipeline, attempt, status, received, loaded, duplicates, quarantined, carried,
+SELECT dt, pipeline, attempt, kind, status, received, loaded, duplicates, quarantined, carried,
        calls_used AS calls, bytes_received AS bytes, started_at,
        CAST(date_part('epoch', finished_at - started_at) AS BIGINT) AS seconds, run_id
 FROM runs

@@ -3,6 +3,7 @@
 //! | what is there | what happens |
 //! |---|---|
 //! | an unfinished run (of the stated day, where one is stated) | the newest one goes on, with its id and day |
+//! | a run of the day is held | nothing, unless it is refreshed |
 //! | the day is published and complete | nothing, unless it is refreshed |
 //! | the day is published, but shops or items are incomplete | a new attempt for those alone |
 //! | nothing | the day's first attempt |
@@ -18,7 +19,7 @@ use crate::base::time::beijing_day;
 use crate::base::{Error, Result};
 use crate::config::Pipeline;
 use crate::extract::{Listed, RunFacts, ShopFacts};
-use crate::land::{Frozen, Retry, Unfinished, Zone, unfinished};
+use crate::land::{self, Frozen, HeldRun, Retry, Unfinished, Zone, unfinished};
 use crate::load::Snapshot;
 use crate::load::log::Entry;
 use crate::load::read::read;
@@ -32,6 +33,8 @@ use super::{Options, Surroundings, day, new_run_id};
 pub(super) enum Begin {
     /// The day is published already.
     Published(NaiveDate),
+    /// A run of the day waits for somebody's word.
+    Held(HeldRun),
     /// This run.
     Run(Box<Begun>),
 }
@@ -50,6 +53,8 @@ pub(super) struct Begun {
 pub(super) enum Next {
     /// The day is published already.
     Published(NaiveDate),
+    /// A run of the day is held.
+    Held(HeldRun),
     /// Go on with this run.
     GoesOn(Unfinished, Part),
     /// Begin a run of this day.
@@ -94,6 +99,7 @@ pub(super) async fn begin(
     clear_published(pipeline, &snapshot, store).await?;
     let (dt, part) = match next(pipeline, options, beijing_day(now), store, &snapshot).await? {
         Next::Published(dt) => return Ok(Begin::Published(dt)),
+        Next::Held(run) => return Ok(Begin::Held(run)),
         Next::GoesOn(Unfinished { dt, run_id, frozen }, part) => {
             let stands = stands(dt);
             return Ok(Begin::Run(Box::new(Begun { start: start(dt, run_id), frozen, stands, part })));
@@ -131,6 +137,10 @@ pub(super) async fn next(
         return Ok(Next::GoesOn(run, Part { retry, untouched }));
     }
     let dt = options.dt.unwrap_or(today);
+    let of_the_day = |run: &HeldRun| run.dt == dt && !options.refresh;
+    if let Some(run) = held(pipeline, store, snapshot).await?.into_iter().rfind(of_the_day) {
+        return Ok(Next::Held(run));
+    }
     let (mut retry, mut kept) = (None, Vec::new());
     if let Some(entry) = snapshot.picture(&pipeline.name, dt).filter(|_| !options.refresh) {
         let missing = incomplete(store, &pipeline.name, entry).await?;
@@ -146,6 +156,16 @@ pub(super) async fn next(
     Ok(Next::Begins(dt, Part { retry, untouched: kept }))
 }
 
+/// The runs that are held, the newest start last. Once a picture of their day was published after them, they are history.
+pub(super) async fn held(pipeline: &Pipeline, store: &Store, snapshot: &Snapshot) -> Result<Vec<HeldRun>> {
+    let mut held = land::held(store, &pipeline.name).await?;
+    held.retain(|run| {
+        let picture = snapshot.picture(&pipeline.name, run.dt);
+        picture.is_none_or(|entry| entry.published_at <= run.hold.held_at && entry.run_id != run.run_id.to_string())
+    });
+    Ok(held)
+}
+
 /// Whether a run has died after its publication was decided: nothing of it is to be asked again.
 fn is_published(run: &Unfinished, pipeline: &Pipeline, snapshot: &Snapshot) -> bool {
     snapshot.has_published(&pipeline.name, &run.run_id.to_string())
@@ -158,6 +178,14 @@ pub(super) async fn clear_published(pipeline: &Pipeline, snapshot: &Snapshot, st
             let zone = Zone::new(store.clone(), &pipeline.name, run.dt);
             zone.delete_segments(&run.run_id).await?;
             zone.forget_start(&run.run_id).await?;
+        }
+    }
+    for run in land::held(store, &pipeline.name).await? {
+        let run_id = run.run_id.to_string();
+        if snapshot.has_published(&pipeline.name, &run_id) {
+            let zone = Zone::new(store.clone(), &pipeline.name, run.dt);
+            zone.delete_segments(&run.run_id).await?;
+            zone.forget_hold(&run.run_id).await?;
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! One landed day → files → publication.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use arrow::array::RecordBatch;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -12,7 +12,7 @@ use crate::config::Pipeline;
 use crate::config::gateway::ErrorClass;
 use crate::config::pipeline::{FetchDetails, OnIncomplete};
 use crate::extract::{Attempt, Listed, RunFacts};
-use crate::land::{SegmentRef, Zone};
+use crate::land::{Finding, HeldRun, Hold, SegmentRef, Zone};
 use crate::load::publish::{self, Draft, Pictures, Published, Turn};
 use crate::load::{DataFile, Entry, Snapshot, Target};
 use crate::store::Store;
@@ -21,13 +21,13 @@ use crate::transform::collect::{Collected, Collector, STAGE_OFFER};
 use crate::transform::contract::Table;
 use crate::transform::names::ShopNames;
 use crate::transform::picture::{self, Picture};
-use crate::transform::rows::{self, CallRow, QuarantineRow, RunRow, RunStatus};
+use crate::transform::rows::{self, CallRow, QuarantineRow, RunKind, RunRow, RunStatus};
 use crate::transform::shops::{self, Fate, Fetched, Listings, Verdict};
 use crate::transform::sort::{Fields, Record, Sorted, Sorter};
 
 use super::previous::{Depth, Goes};
 use super::write::Files;
-use super::{Report, Surroundings, not_conserved, previous, stopped};
+use super::{Outcome, Report, Surroundings, guard, not_conserved, previous, stopped};
 
 /// Of the memory a run may take, for the keys of the offers before and of those chosen.
 const KEYS_PERCENT: usize = 15;
@@ -52,31 +52,119 @@ pub(super) struct Place<'a> {
     pub(super) turn: &'a Turn<'a>,
 }
 
-/// Transforms what has landed for a day and publishes it; the landed segments are folded into `raw_pages` by it.
+/// Transforms what has landed for a day and publishes it, whatever it looks like; the landed segments are folded into
+/// `raw_pages` by it.
 pub(super) async fn publish(place: Place<'_>, zone: &Zone, start: &Start, facts: RunFacts) -> Result<Report> {
-    let Place { pipeline, around, store, turn } = place;
-    let snapshot = Snapshot::load(store).await?;
-    let before =
-        snapshot.previous_dt(&pipeline.name, start.dt).and_then(|dt| snapshot.picture(&pipeline.name, dt)).cloned();
-    // A day that is published anew keeps what it had, where an incomplete shop does not show it again.
-    let replaced = snapshot.picture(&pipeline.name, start.dt).cloned();
+    let day = Day::of(place, zone, start, facts).await?;
+    let (report, written) = off_reactor(move || day.write()).await?;
+    fold(place, zone, start, written).await?;
+    Ok(report)
+}
+
+/// What became of a day that the guard has looked at.
+#[must_use]
+pub(super) enum Looked {
+    Published(Report),
+    /// Nothing is published: this looks wrong.
+    Held(Hold),
+}
+
+impl Looked {
+    /// How the attempt ended.
+    pub(super) fn outcome(self, start: &Start) -> Outcome {
+        match self {
+            Self::Published(report) => Outcome::Published(vec![report]),
+            Self::Held(hold) => {
+                let run = HeldRun { dt: start.dt, run_id: start.run_id, hold };
+                Outcome::Held(super::Held { run, published: Vec::new() })
+            }
+        }
+    }
+}
+
+/// As [`publish`], unless the day looks wrong: then its run is held, and no start goes on with it.
+pub(super) async fn publish_if_sound(place: Place<'_>, zone: &Zone, start: &Start, facts: RunFacts) -> Result<Looked> {
+    let known = facts.clone();
+    let day = Day::of(place, zone, start, facts).await?;
+    let (started, now) = (start.clone(), place.around.clock.now());
+    let looked = off_reactor(move || day.look(&started, now)).await?;
+    let Rebuilt { report, written, findings, .. } = looked;
+    if findings.is_empty() {
+        fold(place, zone, start, written).await?;
+        return Ok(Looked::Published(report));
+    }
+    // Nobody will ever name them.
+    for file in written.files.values().flatten() {
+        place.store.delete(&file.path).await?;
+    }
+    let hold = Hold { held_at: place.around.clock.now(), findings };
+    zone.hold(&start.run_id, &hold).await?;
+    let error = Some(format!("held back: {}", hold.summary()));
+    publish_ended(place, start, Ended { status: RunStatus::Held, error, facts: Some(&known) }).await?;
+    Ok(Looked::Held(hold))
+}
+
+/// What a day is rebuilt from, where that does not follow from what is published.
+pub(super) struct Rebuilding<'a> {
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) around: &'a Surroundings<'a>,
+    /// Where the pictures before and the landed answers are read.
+    pub(super) store: &'a Store,
+    /// Where the files go.
+    pub(super) into: &'a Store,
+    pub(super) start: &'a Start,
+    pub(super) facts: RunFacts,
+    pub(super) before: Option<Entry>,
+    pub(super) replaced: Option<Entry>,
+    pub(super) seq: u64,
+    /// The greatest number of the run's calls that is in `calls`.
+    pub(super) calls_to: i64,
+    pub(super) kind: RunKind,
+}
+
+/// A day's files before they are published.
+pub(super) struct Rebuilt {
+    pub(super) report: Report,
+    /// The files as an entry of the publish log names them.
+    pub(super) entry: Entry,
+    /// What looks wrong about it.
+    pub(super) findings: Vec<Finding>,
+    written: Written,
+}
+
+/// Writes the files of a day, and publishes nothing.
+pub(super) async fn rebuild(rebuilding: Rebuilding<'_>) -> Result<Rebuilt> {
+    let Rebuilding { pipeline, around, store, into, start, facts, before, replaced, seq, calls_to, kind } = rebuilding;
+    let zone = Zone::new(store.clone(), &pipeline.name, start.dt);
     let day = Day {
         pipeline: pipeline.clone(),
         store: store.clone(),
+        into: into.clone(),
         cancel: around.cancel.clone(),
         segments: zone.segments(&start.run_id).await?,
-        seq: turn.next_seq(),
+        seq,
         finished_at: around.clock.now(),
         start: start.clone(),
         facts,
         before,
         replaced,
-        calls_to: snapshot.calls_to(&pipeline.name, &start.run_id.to_string()),
+        calls_to,
+        kind,
     };
-    let (report, written) = off_reactor(move || day.write()).await?;
+    let (start, now) = (start.clone(), around.clock.now());
+    off_reactor(move || day.look(&start, now)).await
+}
+
+/// Publishes a day that was rebuilt.
+pub(super) async fn publish_rebuilt(place: Place<'_>, start: &Start, rebuilt: Rebuilt) -> Result<Report> {
+    decide(place, start, Pictures::Replace, rebuilt.written).await?;
+    Ok(rebuilt.report)
+}
+
+/// Publishes the files of a day, and lets go of the segments that are folded into them.
+async fn fold(place: Place<'_>, zone: &Zone, start: &Start, written: Written) -> Result<()> {
     decide(place, start, Pictures::Replace, written).await?;
-    zone.delete_segments(&start.run_id).await?;
-    Ok(report)
+    zone.delete_segments(&start.run_id).await
 }
 
 /// Records an attempt that stopped before its work was done.
@@ -155,11 +243,29 @@ async fn publish_ended(place: Place<'_>, start: &Start, ended: Ended<'_>) -> Res
 }
 
 /// The files of a publication, before it is decided.
+#[derive(Clone)]
 struct Written {
     seq: u64,
     files: BTreeMap<Table, Vec<DataFile>>,
     /// The greatest number of the run's calls that is in `calls` with them.
     calls_to: i64,
+}
+
+impl Written {
+    /// What is to be decided.
+    fn draft(self, pipeline: &str, start: &Start, pictures: Pictures, published_at: DateTime<Utc>) -> Draft {
+        Draft {
+            seq: self.seq,
+            pipeline: pipeline.to_owned(),
+            dt: start.dt,
+            run_id: start.run_id.to_string(),
+            attempt: start.attempt,
+            pictures,
+            published_at,
+            calls_to: self.calls_to,
+            files: self.files,
+        }
+    }
 }
 
 /// The calls after number `known`, which are in the journal already since the run stopped, and the last number now.
@@ -172,18 +278,8 @@ fn not_journalled(mut calls: Vec<CallRow>, known: i64) -> (Vec<CallRow>, i64) {
 /// Makes the decision and the commits that follow from it.
 async fn decide(place: Place<'_>, start: &Start, pictures: Pictures, written: Written) -> Result<()> {
     let Place { pipeline, around, store, turn } = place;
-    let Written { seq, files, calls_to } = written;
-    let draft = Draft {
-        seq,
-        pipeline: pipeline.name.clone(),
-        dt: start.dt,
-        run_id: start.run_id.to_string(),
-        attempt: start.attempt,
-        pictures,
-        published_at: around.clock.now(),
-        calls_to,
-        files,
-    };
+    let seq = written.seq;
+    let draft = written.draft(&pipeline.name, start, pictures, around.clock.now());
     match turn.publish(store, draft).await? {
         Published::Done(_) => Ok(()),
         Published::Lost(other) => Err(Error::new(
@@ -198,6 +294,8 @@ async fn decide(place: Place<'_>, start: &Start, pictures: Pictures, written: Wr
 struct Day {
     pipeline: Pipeline,
     store: Store,
+    /// Where its files go.
+    into: Store,
     cancel: CancellationToken,
     segments: Vec<SegmentRef>,
     seq: u64,
@@ -210,9 +308,52 @@ struct Day {
     replaced: Option<Entry>,
     /// The greatest number of the run's calls that an earlier stop has put into `calls`.
     calls_to: i64,
+    /// A replay leaves the journals of calls and answers as they are.
+    kind: RunKind,
 }
 
 impl Day {
+    /// A run's day as it follows from what is published.
+    async fn of(place: Place<'_>, zone: &Zone, start: &Start, facts: RunFacts) -> Result<Self> {
+        let Place { pipeline, around, store, turn } = place;
+        let snapshot = Snapshot::load(store).await?;
+        let before = snapshot.previous_dt(&pipeline.name, start.dt);
+        Ok(Self {
+            pipeline: pipeline.clone(),
+            store: store.clone(),
+            into: store.clone(),
+            cancel: around.cancel.clone(),
+            segments: zone.segments(&start.run_id).await?,
+            seq: turn.next_seq(),
+            finished_at: around.clock.now(),
+            start: start.clone(),
+            facts,
+            before: before.and_then(|dt| snapshot.picture(&pipeline.name, dt)).cloned(),
+            // A day that is published anew keeps what it had, where an incomplete shop does not show it again.
+            replaced: snapshot.picture(&pipeline.name, start.dt).cloned(),
+            calls_to: snapshot.calls_to(&pipeline.name, &start.run_id.to_string()),
+            kind: RunKind::Run,
+        })
+    }
+
+    /// Writes the files, and looks at them.
+    fn look(self, start: &Start, now: DateTime<Utc>) -> Result<Rebuilt> {
+        // Whoever replays a published day means to change it.
+        let is_guarded = self.kind == RunKind::Run;
+        let pictures = [&self.before, &self.replaced].into_iter().flatten().filter(|_| is_guarded);
+        let pictures: Vec<Entry> = pictures.cloned().collect();
+        let listed = self.listed_shops();
+        let (rules, name) = (self.pipeline.guard, self.pipeline.name.clone());
+        // What is written may stand apart from what was read.
+        let (before, after) = (self.store.clone(), self.into.clone());
+        let (report, written) = self.write()?;
+        let entry = publish::to_entry(written.clone().draft(&name, start, Pictures::Replace, now))?;
+        let listed = listed.unwrap_or_else(|| report.shops.iter().map(|shop| shop.shop_id.clone()).collect());
+        let draft = guard::Draft { store: &after, entry: &entry, shops: &report.shops, listed: &listed };
+        let findings = guard::findings(&draft, &before, &pictures, &rules)?;
+        Ok(Rebuilt { report, entry, findings, written })
+    }
+
     fn write(self) -> Result<(Report, Written)> {
         let run_id = self.start.run_id.to_string();
         let runtime = Handle::current();
@@ -237,8 +378,11 @@ impl Day {
         if report.received != report.loaded + report.duplicates + report.quarantined {
             return Err(not_conserved(&report));
         }
-        let (calls, calls_to) = not_journalled(std::mem::take(&mut collected.calls), self.calls_to);
-        let mut files = Files::new(&self.store, target(&self.pipeline, &self.start), &budget);
+        let (mut calls, mut calls_to) = not_journalled(std::mem::take(&mut collected.calls), self.calls_to);
+        if self.kind == RunKind::Replay {
+            (calls, calls_to) = (Vec::new(), self.calls_to);
+        }
+        let mut files = Files::new(&self.into, target(&self.pipeline, &self.start), &budget);
         files.picture(|write| self.write_picture(&settled.picture, write))?;
         files.small(Table::Shops, &rows::shops(&run_id, &report.shops)?)?;
         let stays = match &self.replaced {
@@ -253,7 +397,9 @@ impl Day {
         let held = held_rows(&settled, &collected.shops, gateway, &run_id)?;
         files.with_earlier(Table::Quarantine, first.chain(held), &stays)?;
         files.small(Table::Calls, &rows::calls(&run_id, &calls)?)?;
-        files.raw_pages(self.segments.iter().map(read))?;
+        if self.kind == RunKind::Run {
+            files.raw_pages(self.segments.iter().map(read))?;
+        }
         files.small(Table::Runs, &rows::run(&self.run_row(&report, &calls))?)?;
         Ok((report, Written { seq: self.seq, files: files.files, calls_to }))
     }
@@ -290,6 +436,24 @@ impl Day {
         self.replaced.as_ref().or(self.before.as_ref())
     }
 
+    /// The shops of whose listing an absent offer is missing; `None`: every one that is found.
+    fn listed_shops(&self) -> Option<HashSet<String>> {
+        match self.listings() {
+            Listings::All => None,
+            Listings::None => Some(HashSet::new()),
+            Listings::Named => Some(self.facts.shops.iter().map(|shop| shop.shop_id.clone()).collect()),
+        }
+    }
+
+    fn listings(&self) -> Listings {
+        let gateway = &self.pipeline.gateway;
+        match self.pipeline.files.as_ref().and_then(|files| gateway.endpoints.get(&files.endpoint)) {
+            None => Listings::Named,
+            Some(endpoint) if endpoint.list.is_empty() => Listings::None,
+            Some(_) => Listings::All,
+        }
+    }
+
     fn keeps_details(&self) -> bool {
         self.pipeline.files.is_none() && self.pipeline.fetch.details != FetchDetails::Off
     }
@@ -312,12 +476,6 @@ impl Day {
             *quarantined.entry(row.shop_id.clone()).or_default() += 1;
         }
         let gateway = &self.pipeline.gateway;
-        let captured = self.pipeline.files.as_ref().and_then(|files| gateway.endpoints.get(&files.endpoint));
-        let listings = match captured {
-            None => Listings::Named,
-            Some(endpoint) if endpoint.list.is_empty() => Listings::None,
-            Some(_) => Listings::All,
-        };
         let fetched = Fetched {
             gateway: &gateway.name,
             facts: &self.facts,
@@ -331,7 +489,7 @@ impl Day {
             quarantined: &quarantined,
             set_aside: &collected.set_aside,
             gone: &collected.gone,
-            listings,
+            listings: self.listings(),
             hold: self.pipeline.on_incomplete == OnIncomplete::Hold,
             keeps_details: self.keeps_details(),
         };
@@ -375,6 +533,7 @@ impl Day {
         let mut row = run_row(&self.pipeline, &self.start, self.seq, self.finished_at);
         (row.calls_saved, row.quota_left) = (self.facts.calls_saved, self.facts.quota_left);
         count_calls(&mut row, calls);
+        row.kind = self.kind;
         row.status = if report.is_complete() { RunStatus::Published } else { RunStatus::PublishedIncomplete };
         row.error.clone_from(&report.incomplete_reason);
         row.received = report.received;
@@ -530,6 +689,7 @@ fn run_row(pipeline: &Pipeline, start: &Start, seq: u64, finished_at: DateTime<U
         quota_left: None,
         publish_seq: i64::try_from(seq).ok(),
         config_hash: pipeline.config_hash.clone(),
+        kind: RunKind::Run,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::land::{self, Zone};
 use crate::load::Snapshot;
 
 use super::day::Place;
-use super::{Options, Outcome, Report, SoFar, day, hear, new_run_id, recorded, stopped};
+use super::{Options, Outcome, SoFar, begin, day, hear, new_run_id, recorded, stopped};
 
 /// What a start takes; the pipeline's lock is held.
 pub(super) struct Start<'a> {
@@ -35,6 +35,12 @@ pub(super) async fn load(start: Start<'_>, so_far: &mut SoFar<'_>) -> Result<Out
     if files.dt_from == DtFrom::Run && snapshot.picture(&pipeline.name, dt).is_some() && !options.refresh {
         return Ok(Outcome::AlreadyPublished { dt });
     }
+    if files.dt_from == DtFrom::Run
+        && !options.refresh
+        && let Some(run) = begin::held(pipeline, store, &snapshot).await?.into_iter().rfind(|run| run.dt == dt)
+    {
+        return Ok(so_far.ended(Some(run)));
+    }
     let target =
         FilesTarget { store: store.clone(), pipeline: pipeline.name.clone(), clock: Arc::clone(&around.clock) };
     let land = async { land::land_files(Captures::open(files, dt)?, target, |dt| new_run_id(around, dt)).await };
@@ -52,7 +58,10 @@ pub(super) async fn load(start: Start<'_>, so_far: &mut SoFar<'_>) -> Result<Out
         }
         let attempt = start.begin(landed.dt, landed.run_id).await?;
         let published = start.publish(&attempt, landed).await;
-        start.ended(&attempt, published, so_far).await?;
+        // The days after one that is held would be compared with a day that is not there.
+        if let Outcome::Held(held) = start.ended(&attempt, published, so_far).await? {
+            return Ok(so_far.ended(Some(held.run)));
+        }
     }
     Ok(Outcome::Published(so_far.published.clone()))
 }
@@ -73,15 +82,15 @@ impl Start<'_> {
         Ok(Attempt { start: day::Start { dt, run_id, attempt, started_at: around.clock.now() }, stands })
     }
 
-    async fn publish(&self, attempt: &Attempt, landed: LandedDay) -> Result<Report> {
+    async fn publish(&self, attempt: &Attempt, landed: LandedDay) -> Result<Outcome> {
         let zone = Zone::new(self.place.store.clone(), &self.place.pipeline.name, landed.dt);
-        day::publish(self.place, &zone, &attempt.start, landed.facts).await
+        let looked = day::publish_if_sound(self.place, &zone, &attempt.start, landed.facts).await?;
+        Ok(looked.outcome(&attempt.start))
     }
 
     /// Records and tells how an attempt ended; passes its outcome on.
-    async fn ended(&self, attempt: &Attempt, outcome: Result<Report>, so_far: &mut SoFar<'_>) -> Result<Outcome> {
+    async fn ended(&self, attempt: &Attempt, outcome: Result<Outcome>, so_far: &mut SoFar<'_>) -> Result<Outcome> {
         let Attempt { start, stands } = attempt;
-        let outcome = outcome.map(|report| Outcome::Published(vec![report]));
         let outcome = recorded(self.place, start, outcome).await;
         let ended = hear::Ended { start, stands: *stands, noted: None };
         hear::tell(self.place.pipeline, self.place.around, &ended, &outcome).await;

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | published, all complete | `published` |
 //! | published, a shop or an item is incomplete | `incomplete`, and `published` |
+//! | its day looks wrong and is held back | `held` |
 //! | calls are short, an account passed 80 or 95 % (each is told once a day), or is blocked | `quota` |
 //! | the gateway refuses an account | `denied` |
 //! | anything else that kept it from publishing | `failed` |
@@ -21,6 +22,7 @@ use crate::config::Pipeline;
 use crate::config::pipeline::{Alert, AlertOn};
 use crate::extract::Note;
 use crate::extract::accounts::Mark;
+use crate::land::{Finding, Hold};
 use crate::state::StateStore;
 
 use super::{Outcome, Report, Surroundings, day};
@@ -75,6 +77,7 @@ pub(super) async fn tell(pipeline: &Pipeline, around: &Surroundings<'_>, ended: 
                     alerts = untold(pipeline, state, note).await;
                 }
             }
+            About::Hold(hold) => message.shops = suspicious(hold),
             About::Nothing => {}
         }
         said.push((alerts, message));
@@ -151,6 +154,7 @@ async fn send(messages: &[(Vec<Alert>, Message)]) {
 enum About<'o> {
     Report(&'o Report),
     Note(&'o Note),
+    Hold(&'o Hold),
     Nothing,
 }
 
@@ -183,6 +187,14 @@ fn messages<'o>(ended: &Ended<'o>, outcome: &'o Result<Outcome>) -> Vec<(Told, S
             let short = notes.iter().any(|note| matches!(note, Note::NoneLeft { .. } | Note::Refused { .. }));
             let kind = if short { Told::Quota } else { Told::Failed };
             messages.push((kind, format!("{dt} {stays}: {reason}; the next start goes on"), About::Nothing));
+        }
+        Ok(Outcome::Held(held)) => {
+            let text = format!(
+                "{dt} is held, nothing of it is published: {}; look at it, then `huopan run PIPELINE --dt {dt}` with \
+                 `--publish-anyway`, or with `--refresh` to fetch it anew",
+                held.run.hold.summary()
+            );
+            messages.push((Told::Held, text, About::Hold(&held.run.hold)));
         }
         Ok(Outcome::AlreadyPublished { .. } | Outcome::Landed { .. }) => {}
         Err(error) => {
@@ -224,6 +236,15 @@ fn incomplete(report: &Report) -> Vec<alert::Shop> {
         })
     };
     report.shops.iter().filter_map(shop).collect()
+}
+
+fn suspicious(hold: &Hold) -> Vec<alert::Shop> {
+    let shop = |finding: &Finding| alert::Shop {
+        shop_id: finding.shop_id.clone().unwrap_or_default(),
+        shop_name: finding.shop_name.clone(),
+        reason: finding.to_string(),
+    };
+    hold.findings.iter().map(shop).collect()
 }
 
 fn counts(report: &Report) -> Counts {

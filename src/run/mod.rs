@@ -1,7 +1,7 @@
 //! Run: the one place that joins the stages, for one pipeline and one day (or, for captured files, the days in them).
 //!
 //! ```text
-//! lock ─► roll forward ─► extract (or files) ─► land ─► collect ─► judge ─► merge ─► files ─► entry ─► Delta ─► fold
+//! lock ─► roll forward ─► extract (or files) ─► land ─► collect ─► judge ─► merge ─► files ─► guard ─► entry ─► Delta ─► fold
 //!      ─► upkeep
 //! ```
 //!
@@ -12,6 +12,8 @@
 //! * `hear`: who is told how an attempt ended.
 //! * `doctor`: what keeps a run from working, asked for one by one.
 //! * `day`: one landed day → files → publication.
+//! * `replay`: days rebuilt from landed answers; `kept`: what of them is kept; `differences`: between two pictures.
+//! * `guard`: what looks wrong about a day, and holds it back; `pull`: two pictures side by side.
 //! * `survey`: what is known before a run, for its price.
 //! * `previous`: what of the picture before goes on into today's.
 //! * `write`: batches → the files of all tables.
@@ -22,11 +24,16 @@
 pub mod abandon;
 mod begin;
 mod day;
+pub mod differences;
 pub mod doctor;
 mod files;
+mod guard;
 mod hear;
+mod kept;
 mod ledger;
 mod previous;
+mod pull;
+pub mod replay;
 pub mod survey;
 mod tail;
 mod write;
@@ -42,7 +49,7 @@ use crate::config::Pipeline;
 use crate::config::pipeline::OnQuota;
 use crate::extract::driver::{Gate, Learned};
 use crate::extract::{self, Event, Job, Note, Progress, RunFacts};
-use crate::land::{Counts, Resumed, Writer, WriterOptions, Zone};
+use crate::land::{Counts, HeldRun, Resumed, Writer, WriterOptions, Zone};
 use crate::load::Snapshot;
 use crate::load::Turn;
 use crate::plan;
@@ -52,7 +59,7 @@ use crate::store::{Store, describe_holder};
 use crate::transform::rows::ShopRow;
 
 use begin::{Begin, Begun};
-use day::Place;
+use day::{Looked, Place};
 use survey::Found;
 
 pub use ledger::rebuild_from_lake;
@@ -80,6 +87,8 @@ pub struct Options {
     pub until_landed: bool,
     /// Use no cached answer.
     pub no_cache: bool,
+    /// Publish what is held, from what has landed: no call is made.
+    pub publish_anyway: bool,
 }
 
 /// How a run ended.
@@ -108,8 +117,19 @@ pub enum Outcome {
         /// The day stays as an earlier attempt published it.
         stands: bool,
     },
+    /// A day looks wrong: nothing of it is published until somebody says so.
+    Held(Held),
     /// Published, a report per day.
     Published(Vec<Report>),
+}
+
+/// A day that is held back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// The run, its day and what looks wrong.
+    pub run: HeldRun,
+    /// Days that the same start has published.
+    pub published: Vec<Report>,
 }
 
 /// What one publication holds.
@@ -186,6 +206,17 @@ struct SoFar<'p> {
     is_told: bool,
 }
 
+impl SoFar<'_> {
+    /// How the start ended that has published these days, and held one back.
+    fn ended(&self, held: Option<HeldRun>) -> Outcome {
+        let published = self.published.clone();
+        match held {
+            None => Outcome::Published(published),
+            Some(run) => Outcome::Held(Held { run, published }),
+        }
+    }
+}
+
 async fn start(
     pipeline: &Pipeline,
     lake: Option<&Store>,
@@ -231,6 +262,10 @@ async fn under_lock(
     let today = beijing_day(around.clock.now());
     let place = Place { pipeline, around, store, turn };
     day::forget_landing(store, &pipeline.name).await?;
+    if options.publish_anyway {
+        return publish_held(place, options, so_far).await;
+    }
+    tell_of_held(place, options).await?;
     if let Some(files) = &pipeline.files {
         return files::load(files::Start { place, files, options }, so_far).await;
     }
@@ -239,11 +274,15 @@ async fn under_lock(
     // The pipeline's lock is ours: whoever held places under this name is dead.
     state.release(&holder).await?;
     ledger::rebuild(store, pipeline, state.as_ref(), today).await?;
+    let mut held = None;
     loop {
         so_far.is_told = false;
         let begun = match begin::begin(pipeline, options, around, store).await? {
-            Begin::Published(dt) if so_far.published.is_empty() => return Ok(Outcome::AlreadyPublished { dt }),
-            Begin::Published(_) => return Ok(Outcome::Published(so_far.published.clone())),
+            Begin::Published(dt) if so_far.published.is_empty() && held.is_none() => {
+                return Ok(Outcome::AlreadyPublished { dt });
+            }
+            Begin::Published(_) => return Ok(so_far.ended(held)),
+            Begin::Held(run) => return Ok(so_far.ended(Some(run))),
             Begin::Run(begun) => *begun,
         };
         let (start, stands) = (begun.start.clone(), begun.stands);
@@ -269,13 +308,67 @@ async fn under_lock(
         so_far.is_told = true;
         match outcome {
             Ok(Outcome::Published(published)) => so_far.published.extend(published),
+            // A day that is held does not keep today's from being fetched.
+            Ok(Outcome::Held(of)) => held = Some(of.run),
             other => return other,
         }
         let is_asked_for = options.dt.is_some() || start.dt >= today;
         if is_asked_for && !(options.refresh && is_retry) {
-            return Ok(Outcome::Published(so_far.published.clone()));
+            return Ok(so_far.ended(held));
         }
     }
+}
+
+/// Says which day before the one that is asked for waits for somebody's word.
+async fn tell_of_held(place: Place<'_>, options: Options) -> Result<()> {
+    let Place { pipeline, around, store, .. } = place;
+    let dt = options.dt.unwrap_or_else(|| beijing_day(around.clock.now()));
+    let snapshot = Snapshot::load(store).await?;
+    let latest = snapshot.latest_dt(&pipeline.name);
+    for HeldRun { dt: held, .. } in begin::held(pipeline, store, &snapshot).await? {
+        // Once a later day is published, the held one is history.
+        if held < dt && latest.is_none_or(|latest| latest < held) {
+            let file = pipeline.path.display();
+            around.progress.on(Event::Warning(&format!(
+                "{held} is held and waits for your word: `huopan run {file} --dt {held} --publish-anyway`"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Publishes the newest run that is held (of the stated day, where one is stated) from what has landed of it.
+async fn publish_held(place: Place<'_>, options: Options, so_far: &mut SoFar<'_>) -> Result<Outcome> {
+    let Place { pipeline, around, store, .. } = place;
+    let snapshot = Snapshot::load(store).await?;
+    let mut held = begin::held(pipeline, store, &snapshot).await?;
+    held.retain(|run| options.dt.is_none_or(|dt| dt == run.dt));
+    let Some(HeldRun { dt, run_id, .. }) = held.pop() else {
+        let day = options.dt.map(|dt| format!(" of {dt}")).unwrap_or_default();
+        return Err(Error::config(format!("no run{day} of pipeline `{}` is held", pipeline.name))
+            .with_hint("`huopan runs` lists them; without `--publish-anyway` a run is started as ever"));
+    };
+    let zone = Zone::new(store.clone(), &pipeline.name, dt);
+    let facts = zone.read_facts(&run_id).await?.ok_or_else(|| {
+        Error::data(format!("what run `{run_id}` knew at its end is no longer there"))
+            .with_hint(format!("fetch the day anew: `huopan run {} --refresh`", pipeline.path.display()))
+    })?;
+    let start =
+        day::Start { dt, run_id, attempt: snapshot.attempts(&pipeline.name, dt) + 1, started_at: around.clock.now() };
+    let stands = snapshot.picture(&pipeline.name, dt).is_some();
+    // Its calls were those of the start that was held.
+    let facts = RunFacts { calls_used: 0, calls_saved: 0, ..facts };
+    let published = day::publish(place, &zone, &start, facts).await;
+    let outcome = recorded(place, &start, published.map(|report| Outcome::Published(vec![report]))).await;
+    if outcome.is_ok() {
+        zone.forget_hold(&run_id).await?;
+    }
+    hear::tell(pipeline, around, &hear::Ended { start: &start, stands, noted: None }, &outcome).await;
+    so_far.is_told = true;
+    if let Ok(Outcome::Published(reports)) = &outcome {
+        so_far.published.extend_from_slice(reports);
+    }
+    outcome
 }
 
 /// Passes an attempt's outcome on; one that failed before anything was decided leaves a row in `runs`.
@@ -318,7 +411,10 @@ impl Attempt<'_> {
     /// A run that ended without a single answer worth keeping is no unfinished run: the next start begins anew, on its own
     /// day, instead of filling an old day with what is there much later.
     async fn forget_if_vain(&self, outcome: &Result<Outcome>) -> Result<()> {
-        if matches!(outcome, Ok(Outcome::Published(_) | Outcome::Landed { .. } | Outcome::AlreadyPublished { .. })) {
+        if matches!(
+            outcome,
+            Ok(Outcome::Published(_) | Outcome::Held(_) | Outcome::Landed { .. } | Outcome::AlreadyPublished { .. })
+        ) {
             return Ok(());
         }
         let start = &self.begun.start;
@@ -355,9 +451,11 @@ impl Attempt<'_> {
             let (dt, stands) = (start.dt, begun.stands);
             return Ok(Outcome::Stopped { dt, reason, kind: Kind::Unavailable, stands });
         }
-        let report = day::publish(self.place, &zone, start, facts).await?;
-        zone.forget_start(&start.run_id).await?;
-        Ok(Outcome::Published(vec![report]))
+        let looked = day::publish_if_sound(self.place, &zone, start, facts).await?;
+        if let Looked::Published(_) = looked {
+            zone.forget_start(&start.run_id).await?;
+        }
+        Ok(looked.outcome(start))
     }
 
     fn reads_cache(&self) -> bool {

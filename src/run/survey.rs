@@ -277,6 +277,7 @@ async fn find_start(pipeline: &Pipeline, options: Options, found: Found, store: 
     let snapshot = Snapshot::load(store).await?;
     Ok(match begin::next(pipeline, options, found.today, store, &snapshot).await? {
         Next::Published(dt) => Found { start: Start::Published, dt, ..found },
+        Next::Held(run) => Found { start: Start::Held, dt: run.dt, ..found },
         Next::GoesOn(run, part) => {
             let zone = Zone::new(store.clone(), &pipeline.name, run.dt);
             let resumed = Resumed::read(&zone, &run.run_id, gateways(pipeline)).await?;

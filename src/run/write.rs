@@ -120,7 +120,7 @@ impl<'a> Files<'a> {
         for attempts in segments {
             for attempt in attempts? {
                 bytes += attempt.body.len();
-                waiting.extend(raw_page(attempt));
+                waiting.extend(raw_page(attempt)?);
                 if bytes >= RAW_BATCH_BYTES {
                     writer.write(&rows::raw_pages(&self.target.run_id, &waiting)?)?;
                     waiting.clear();
@@ -160,21 +160,25 @@ fn with_run_id(batch: &RecordBatch, table: Table, run_id: &str) -> Result<Record
 }
 
 /// The row of an attempt whose answer is kept.
-fn raw_page(attempt: Attempt) -> Option<RawPageRow> {
+fn raw_page(attempt: Attempt) -> Result<Option<RawPageRow>> {
     let Attempt { record, body } = attempt;
     if record.judged.is_some() {
-        return None;
+        return Ok(None);
     }
-    Some(RawPageRow {
+    let Some(http_status) = record.http_status.and_then(|status| i16::try_from(status).ok()) else { return Ok(None) };
+    let header = serde_json::to_string(&record)
+        .map_err(|source| Error::internal("the record of an attempt cannot be written").caused_by(source))?;
+    Ok(Some(RawPageRow {
         number: record.number,
         request: serde_json::to_string(&record.request).unwrap_or_default(),
         endpoint: record.endpoint,
         shop_id: record.shop_id,
-        http_status: i16::try_from(record.http_status?).ok()?,
+        http_status,
         content_type: record.content_type,
         redacted: record.redacted,
         digest: record.digest,
         body,
         received_at: record.received_at,
-    })
+        header,
+    }))
 }

@@ -8,6 +8,7 @@
 //! | `local` | a folder |
 //! | `bucket` | a prefix of an object store; `s3`: the client of a bucket, `credentials`: where its keys come from |
 //! | `lock`, `lease` | one run per pipeline at a time: the kernel's lock on disk, an expiring lease on S3 |
+//! | `layered` | a store over another, for work that must not touch a lake |
 //! | `probe` | a race of creators: a store that lets two win is refused |
 //! | `new_file` | a file that is written piece by piece |
 //!
@@ -18,6 +19,7 @@ mod bucket;
 #[cfg(test)]
 mod conformance;
 mod credentials;
+mod layered;
 mod lease;
 mod local;
 mod lock;
@@ -126,6 +128,14 @@ impl Store {
     #[must_use]
     pub fn over(backend: impl Backend + 'static) -> Self {
         Self { backend: Arc::new(backend) }
+    }
+
+    /// This store over a lake: what is written goes here, what is not here is read from the lake. It cannot be locked,
+    /// and nothing reaches the lake through it. To be called within the runtime.
+    #[must_use]
+    pub fn over_lake(&self, lake: &Self) -> Self {
+        let (above, below) = (self.clone(), lake.clone());
+        Self::over(layered::Layered { above, below, runtime: tokio::runtime::Handle::current() })
     }
 
     /// Races creators of one file, a few times, and clears up.

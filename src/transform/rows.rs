@@ -205,6 +205,7 @@ pub struct RawPageRow {
     pub digest: String,
     pub body: Bytes,
     pub received_at: DateTime<Utc>,
+    pub header: String,
 }
 
 /// The batch of `raw_pages`.
@@ -224,6 +225,7 @@ pub fn raw_pages(run_id: &str, rows: &[RawPageRow]) -> Result<RecordBatch> {
     columns.add("digest", StringArray::from_iter_values(rows.iter().map(|row| &row.digest)));
     columns.add("body", BinaryArray::from_iter_values(rows.iter().map(|row| &row.body)));
     columns.add("received_at", timestamps(rows.iter().map(|row| Some(row.received_at))));
+    columns.add("header", StringArray::from_iter_values(rows.iter().map(|row| &row.header)));
     columns.batch(Table::RawPages)
 }
 
@@ -250,6 +252,27 @@ pub struct RunRow {
     pub quota_left: Option<i64>,
     pub publish_seq: Option<i64>,
     pub config_hash: String,
+    pub kind: RunKind,
+}
+
+/// What an attempt did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunKind {
+    /// Fetch, or go on with what was fetched.
+    Run,
+    /// Rebuild a day from what had landed.
+    Replay,
+}
+
+impl RunKind {
+    /// Its value in the table.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            RunKind::Run => "run",
+            RunKind::Replay => "replay",
+        }
+    }
 }
 
 /// How an attempt of a run ended.
@@ -259,6 +282,8 @@ pub enum RunStatus {
     Published,
     /// Published, but a shop is incomplete.
     PublishedIncomplete,
+    /// Its work was done, and what came of it looks wrong; nothing published.
+    Held,
     /// Stopped before its work was done; nothing published.
     Stopped,
     /// Failed; nothing published.
@@ -272,6 +297,7 @@ impl RunStatus {
         match self {
             RunStatus::Published => "published",
             RunStatus::PublishedIncomplete => "published_incomplete",
+            RunStatus::Held => "held",
             RunStatus::Stopped => "stopped",
             RunStatus::Failed => "failed",
         }
@@ -307,6 +333,7 @@ pub fn run(row: &RunRow) -> Result<RecordBatch> {
     columns.add("huopan_version", text(env!("CARGO_PKG_VERSION")));
     columns.add("contract_version", text(super::contract::CONTRACT_VERSION));
     columns.add("config_hash", text(&row.config_hash));
+    columns.add("kind", text(row.kind.name()));
     columns.batch(Table::Runs)
 }
 

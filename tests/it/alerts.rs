@@ -69,8 +69,12 @@ impl Bench {
     }
 
     async fn run(&self) -> Ended {
+        self.run_with(&[]).await
+    }
+
+    async fn run_with(&self, more: &[&str]) -> Ended {
         let env = [("SECRET", self.secret), ("ALERT_URL", &*self.url)];
-        let arguments = ["run", "pipeline.toml", "--log", "json", "-v"];
+        let arguments = [&["run", "pipeline.toml", "--log", "json", "-v"], more].concat();
         let ended = huopan_with(self.place.path(), &arguments, &env).await;
         let port = self.url.split(['/', ':']).nth(4).unwrap();
         for part in ["S3cr3t", "robot", port] {
@@ -110,6 +114,24 @@ async fn an_incomplete_shop_is_told_with_its_reason() {
     assert!(heard[0]["text"].as_str().unwrap().ends_with(": 1 of 3 shops are incomplete"), "{heard:?}");
     assert_eq!((&heard[0]["shops"][0]["shop_id"], &heard[0]["shops_total"]), (&"b2b-404".into(), &1.into()));
     assert!(heard[0]["shops"][0]["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_day_that_looks_wrong_is_told_once_as_held_with_its_shops() {
+    let bench = Bench::new(quick(), "").await;
+    assert_eq!(bench.run().await.code, 0);
+    let thin = sim::start(Options { shop_sizes: vec![20, 45], ..quick() }).await.unwrap();
+    bench.change(&bench.sim.url(Gateway::Portals), &thin.url(Gateway::Portals));
+    assert_eq!(bench.run_with(&["--refresh"]).await.code, 3);
+    let heard = bench.receiver.heard();
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert_eq!((&heard[0]["kind"], &heard[0]["shops_total"]), (&"held".into(), &1.into()), "{heard:?}");
+    assert!(heard[0]["text"].as_str().unwrap().contains(" is held, nothing of it is published: shop `"), "{heard:?}");
+    assert_eq!(heard[0]["shops"][0]["shop_id"], thin.world(Gateway::Portals).shops[0].shop_id);
+    assert!(heard[0]["shops"][0]["reason"].as_str().unwrap().contains(" offers would be gone ("), "{heard:?}");
+    // The next start says it to who starts it, not to everybody.
+    assert_eq!(bench.run().await.code, 3);
+    assert_eq!(bench.receiver.told(), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{Ended, Place, attempt, copy, day, ended, huopan, huopan_with, publish, quick, spawn};
 
-const DAY: RunOptions = RunOptions { dt: None, refresh: false, until_landed: false, no_cache: false };
+const DAY: RunOptions =
+    RunOptions { dt: None, refresh: false, until_landed: false, no_cache: false, publish_anyway: false };
 
 /// Two published days.
 async fn two_days() -> (Place, Sim, Pipeline) {

@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{PICTURES, Place, Row, attempt, copy, day, ended, huopan, load, quick, shop_lines, spawn};
 
-const RUN: RunOptions = RunOptions { dt: None, refresh: false, until_landed: false, no_cache: false };
+const RUN: RunOptions =
+    RunOptions { dt: None, refresh: false, until_landed: false, no_cache: false, publish_anyway: false };
 
 /// The machine's clock, moved.
 #[derive(Debug, Default)]

@@ -12,14 +12,20 @@ use crate::support::{self, Place, day};
 
 /// A pipeline file whose lake is on the server.
 fn on_bucket(place: &Place, server: &S3Server, sim: &Sim, name: &str) -> std::path::PathBuf {
-    let file = place.pipeline_file(sim, Gateway::Portals, &support::shop_lines(&sim.world(Gateway::Portals)));
+    let file = pipeline_on_bucket(place, server, sim, &support::shop_lines(&sim.world(Gateway::Portals)));
     let text = std::fs::read_to_string(&file).unwrap();
-    let lake = format!("url = \"s3://{BUCKET}/team/lake\"\nendpoint = \"{}\"\nallow_http = true", server.address());
-    let text = text.replace("url = \"lake\"", &lake).replace("name = \"test\"", &format!("name = \"{name}\""));
-    place.write(&format!("{name}.toml"), text)
+    place.write(&format!("{name}.toml"), text.replace("name = \"test\"", &format!("name = \"{name}\"")))
 }
 
-fn load(file: &Path, server: &S3Server) -> Pipeline {
+/// As [`Place::pipeline_file`], but its lake is on the server.
+pub(crate) fn pipeline_on_bucket(place: &Place, server: &S3Server, sim: &Sim, lines: &str) -> std::path::PathBuf {
+    let file = place.pipeline_file(sim, Gateway::Portals, lines);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lake = format!("url = \"s3://{BUCKET}/team/lake\"\nendpoint = \"{}\"\nallow_http = true", server.address());
+    place.write("pipeline.toml", text.replace("url = \"lake\"", &lake))
+}
+
+pub(crate) fn load(file: &Path, server: &S3Server) -> Pipeline {
     let env = |name: &str| {
         let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
         if name.starts_with("AWS_") {
@@ -30,7 +36,7 @@ fn load(file: &Path, server: &S3Server) -> Pipeline {
     load_pipeline(file, &env).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-async fn lake(server: &S3Server) -> Store {
+pub(crate) async fn lake(server: &S3Server) -> Store {
     let env = |name: &str| server.variable(name);
     let location = Location::parse(&format!("s3://{BUCKET}/team/lake"), Path::new("/"), &env).unwrap();
     Store::readable(&location).await.unwrap()

@@ -21,6 +21,7 @@ pub(super) fn document(pipeline: &Pipeline, survey: &Survey, price: &Price) -> s
         Start::GoesOn { run_id } => ("goes_on", Some(run_id)),
         Start::Retries { .. } => ("retries", None),
         Start::Published => ("published", None),
+        Start::Held => ("held", None),
     };
     let time: Duration = price.gateways.iter().map(|gateway| gateway.time).sum();
     let shops = price.subjects.iter().filter(|subject| matches!(subject.subject, Subject::Shop { .. }));

@@ -15,11 +15,12 @@ const ON: &[(&str, AlertOn)] = &[
     ("incomplete", AlertOn::Incomplete),
     ("quota", AlertOn::Quota),
     ("denied", AlertOn::Denied),
+    ("held", AlertOn::Held),
     ("published", AlertOn::Published),
 ];
 
 /// What an alert is told that does not say: all but the nightly heartbeat.
-const ON_DEFAULT: [AlertOn; 4] = [AlertOn::Failed, AlertOn::Incomplete, AlertOn::Quota, AlertOn::Denied];
+const ON_DEFAULT: [AlertOn; 5] = [AlertOn::Failed, AlertOn::Incomplete, AlertOn::Quota, AlertOn::Denied, AlertOn::Held];
 
 /// `[[alerts]]`.
 pub(super) fn alerts(root: &mut Section<'_>, scope: &Scope<'_>) -> Vec<Alert> {

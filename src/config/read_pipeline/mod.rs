@@ -7,6 +7,7 @@
 mod accounts;
 mod alerts;
 mod fetch;
+mod guard;
 mod lake;
 mod lists;
 mod secrets;
@@ -131,6 +132,7 @@ fn whole(mut root: Section<'_>, path: &Path, env: &Environment<'_>) -> Option<Pi
     let on_quota = root.choice("on_quota", &[("refuse", OnQuota::Refuse), ("continue", OnQuota::Continue)]);
     let on_incomplete =
         root.choice("on_incomplete", &[("publish", OnIncomplete::Publish), ("hold", OnIncomplete::Hold)]);
+    let guard = guard::guard(&mut root);
     let account_choice =
         root.choice("account_choice", &[("drain", AccountChoice::Drain), ("rotate", AccountChoice::Rotate)]);
     let accounts = accounts::accounts(&mut root, &scope);
@@ -157,6 +159,7 @@ fn whole(mut root: Section<'_>, path: &Path, env: &Environment<'_>) -> Option<Pi
         details: details.filter(|details| !details.accounts.is_empty()),
         on_quota: on_quota.unwrap_or(OnQuota::Refuse),
         on_incomplete: on_incomplete.unwrap_or(OnIncomplete::Publish),
+        guard,
         account_choice: account_choice.unwrap_or(AccountChoice::Drain),
         accounts: accounts.listing,
         fetch: fetch?,

@@ -75,7 +75,8 @@ fn journals_have_the_agreed_columns() {
         "dt date, pipeline string, run_id string, attempt integer, status string, error? string, started_at timestamp, \
          finished_at timestamp, received long, loaded long, duplicates long, quarantined long, carried long, \
          calls_used long, calls_saved long, retries long, throttles long, bytes_received long, quota_left? long, \
-         publish_seq? long, huopan_version string, contract_version string, config_hash string",
+         publish_seq? long, huopan_version string, contract_version string, config_hash string, \
+         kind? string",
     );
     check(
         Table::Calls,
@@ -86,7 +87,8 @@ fn journals_have_the_agreed_columns() {
     check(
         Table::RawPages,
         "dt date, pipeline string, run_id string, number long, endpoint string, shop_id? string, request string, \
-         http_status short, content_type? string, redacted boolean, digest string, body binary, received_at timestamp",
+         http_status short, content_type? string, redacted boolean, digest string, body binary, received_at timestamp, \
+         header? string",
     );
 }
 
@@ -113,7 +115,8 @@ fn statuses_are_limited_to_the_agreed_values() {
         (Table::PriceTiers, "ladder_status", ladder),
         (Table::Offers, "status", "on_sale off_sale delisted"),
         (Table::Offers, "quote_type", "0 1 2 3"),
-        (Table::Runs, "status", "published published_incomplete stopped failed"),
+        (Table::Runs, "status", "published published_incomplete held stopped failed"),
+        (Table::Runs, "kind", "run replay"),
         (Table::Offers, "title", ""),
     ] {
         assert_eq!(allowed(table, column), expected, "{table}.{column}");
@@ -188,7 +191,7 @@ fn a_broken_document_is_refused_with_its_reason() {
     let good = Table::Offers.document();
     assert!(wire::parse(good).is_ok());
     for (from, to, reason) in [
-        ("version: 1.1.0", "version: 9.9.9", "the contract's is"),
+        ("version: 1.2.0", "version: 9.9.9", "the contract's is"),
         ("physicalType: boolean", "physicalType: bool", "unknown type `bool`"),
         ("logicalType: boolean", "logicalType: string", "does not fit"),
         ("required: true", "requred: true", "requred"),

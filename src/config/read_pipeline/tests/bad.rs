@@ -38,7 +38,7 @@ fn a_key_that_no_other_resembles() {
 10 | [zzz]
    |  ^^^
    |
-   = help: known here: `name`, `gateway`, `url`, `shops`, `shops_file`, `items`, `items_file`, `files`, `on_quota`, `on_incomplete`, `account_choice`, `accounts`, `fetch`, `units`, `lake`, `state`, `alerts`"#,
+   = help: known here: `name`, `gateway`, `url`, `shops`, `shops_file`, `items`, `items_file`, `files`, `on_quota`, `on_incomplete`, `guard`, `account_choice`, `accounts`, `fetch`, `units`, `lake`, `state`, `alerts`"#,
     );
 }
 
@@ -526,7 +526,7 @@ fn a_secret_in_the_wrong_place() {
 5 | app_secret = "********************"
   | ^^^^^^^^^^
   |
-  = help: known here: `name`, `gateway`, `url`, `shops`, `shops_file`, `items`, `items_file`, `files`, `on_quota`, `on_incomplete`, `account_choice`, `accounts`, `fetch`, `units`, `lake`, `state`, `alerts`"#,
+  = help: known here: `name`, `gateway`, `url`, `shops`, `shops_file`, `items`, `items_file`, `files`, `on_quota`, `on_incomplete`, `guard`, `account_choice`, `accounts`, `fetch`, `units`, `lake`, `state`, `alerts`"#,
     );
 }
 

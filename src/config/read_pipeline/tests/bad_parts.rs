@@ -476,7 +476,7 @@ fn what_is_wrong_with_alerts_is_said() {
                 "url = \"lake\"\n\n[[alerts]]\nname = \"ops\"\nkind = \"webhook\"\nurl = \"env:HOOK\"\non = [\"failure\", \"quota\"]\n[[alerts]]\nname = \"none\"\nkind = \"email\"\nurl = \"env:REDIS\"\non = []\n",
             )],
             &[
-                r#"17:7 "failure" · `failure` is no `on` · one of `failed`, `incomplete`, `quota`, `denied`, `published`"#,
+                r#"17:7 "failure" · `failure` is no `on` · one of `failed`, `incomplete`, `quota`, `denied`, `held`, `published`"#,
                 r#"20:8 "email" · `email` is no `kind` · one of `webhook`"#,
                 r#"21:7 "env:REDIS" · what `env:REDIS` names is no address for `url` · it begins with one of `http://`, `https://`"#,
                 "22:6 [] · this alert is told nothing · remove the line: all but `published`; or remove the alert",

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::Secret;
-use crate::config::pipeline::{AlertKind, AlertOn, FetchListing, Keep, Maintenance, RedisConfig, StateConfig};
+use crate::config::pipeline::{AlertKind, AlertOn, FetchListing, Guard, Keep, Maintenance, RedisConfig, StateConfig};
 
 /// A pipeline that lists through one gateway and gets details through another.
 pub(super) const TWO: &str = r#"name    = "nightly"
@@ -67,6 +67,17 @@ fn what_a_run_may_do_is_read() {
     let proxy = Secret::new(format!("http://me:{SECRET}@127.0.0.1:1080"));
     assert_eq!(pipeline.accounts[0].proxy, Some(proxy));
     assert!(!format!("{pipeline:?}").contains(SECRET));
+}
+
+#[test]
+fn the_guard_is_on_and_each_of_its_numbers_may_be_changed() {
+    let guard = |lines: &str| load(&format!("{RIGHT}{lines}")).unwrap().guard;
+    let default = Guard { drop_share_max: 0.3, price_factor: 10, price_share_max: 0.3, offers_min: 5 };
+    assert_eq!(guard(""), default);
+    assert_eq!(guard("[guard]\ndrop_share_max = 1\n"), Guard { drop_share_max: 1.0, ..default });
+    let all = "[guard]\ndrop_share_max = 0.5\nprice_factor = 3\nprice_share_max = 0\noffers_min = 1\n";
+    let changed = Guard { drop_share_max: 0.5, price_factor: 3, price_share_max: 0.0, offers_min: 1 };
+    assert_eq!(guard(all), changed);
 }
 
 #[test]
@@ -136,7 +147,7 @@ fn an_alert_hears_all_but_what_was_published_unless_it_says() {
     );
     let alerts = load(&text).unwrap().alerts;
     assert_eq!((alerts[0].name.as_str(), alerts[0].kind), ("ops", AlertKind::Webhook));
-    assert_eq!(alerts[0].on, [AlertOn::Failed, AlertOn::Incomplete, AlertOn::Quota, AlertOn::Denied]);
+    assert_eq!(alerts[0].on, [AlertOn::Failed, AlertOn::Incomplete, AlertOn::Quota, AlertOn::Denied, AlertOn::Held]);
     assert_eq!(alerts[1].on, [AlertOn::Published]);
     assert_eq!(alerts[0].url.expose(), format!("https://example.com/hook?key={SECRET}"));
 }

@@ -1,0 +1,413 @@
+//! Days rebuilt from landed answers, without a call: after a rule or a definition was corrected, say.
+//!
+//! Takes a pipeline as it is now and a span of days; gives what became of each, with what differs by table and column.
+//! A dry run publishes nothing, takes no lock and writes nothing into the lake.
+//!
+//! | a day of the span | is |
+//! |---|---|
+//! | published | rebuilt from `raw_pages`: each run that published it, in their order, the later upon the earlier |
+//! | … and its answers are no longer kept | left as it is, the base of the next |
+//! | landed and not published (`run --until land`), or held | published from what landed, unless it looks wrong |
+//! | landed by a run that was stopped | left to the next start, or published as incomplete where that is asked for |
+//!
+//! Later days follow, one after the other, as long as rows of the day before go on in them and that day has changed.
+//! Where the pipeline keeps SKUs of the day before, they follow whenever that day has changed.
+//!
+//! Invariant: bytes are what arrived (their digests are checked), and the journals `calls` and `raw_pages` stay.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::NaiveDate;
+use tempfile::TempDir;
+
+use crate::base::{Error, Result, RunId};
+use crate::config::Pipeline;
+use crate::config::pipeline::FetchDetails;
+use crate::extract::{Event, Listed, RunFacts};
+use crate::land::{Hold, Zone, unfinished};
+use crate::load::log::{self, Change, Entry};
+use crate::load::{Snapshot, Turn, publish};
+use crate::store::{Store, describe_holder};
+use crate::transform::rows::RunKind;
+
+use super::day::{self, Looked, Place, Rebuilding, Start};
+use super::differences::{TableDifference, differences};
+use super::kept::{self, Kept};
+use super::pull::Side;
+use super::{Report, Surroundings, begin};
+
+/// What to rebuild.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// The first day.
+    pub from: NaiveDate,
+    /// The last day.
+    pub to: NaiveDate,
+    /// Publish nothing.
+    pub dry_run: bool,
+    /// Publish what stopped runs have landed, too.
+    pub stopped: bool,
+}
+
+/// What became of one day.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReplayedDay {
+    /// The day.
+    pub dt: NaiveDate,
+    /// It is after the span: rows of the day before go on in it.
+    pub follows: bool,
+    /// How it ended.
+    pub became: Became,
+    /// What is worth knowing about it, in words.
+    pub notes: Vec<String>,
+    /// What differs from the picture that was published, by table; empty: there was none, or it stands.
+    pub differences: Vec<TableDifference>,
+}
+
+/// How a day ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Became {
+    /// Published (in a dry run: would be published).
+    Rebuilt(Box<Report>),
+    /// Its published picture stands.
+    Stands,
+    /// It looks wrong, and is held.
+    Held(Hold),
+    /// An unpublished run of it was left alone.
+    LeftAlone,
+}
+
+/// Rebuilds days.
+///
+/// # Errors
+/// `Config` where there is nothing to rebuild; everything that keeps a day from being read, transformed or published:
+/// the days before it are published then, and the same replay goes over them again.
+pub async fn replay(pipeline: &Pipeline, asked: Asked, around: &Surroundings<'_>) -> Result<Vec<ReplayedDay>> {
+    if asked.dry_run {
+        let lake = Store::readable(&pipeline.lake.location).await?;
+        return Work::new(pipeline, around, &lake, None).await?.run(asked).await;
+    }
+    let lake = Store::writable(&pipeline.lake.location).await?;
+    let lock = lake.lock(&pipeline.name, &describe_holder(around.clock.now())).await?;
+    let replayed = async {
+        let turn = Turn::take(&lake, &pipeline.name, &lock, around.clock.now()).await?;
+        day::forget_landing(&lake, &pipeline.name).await?;
+        let place = Place { pipeline, around, store: &lake, turn: &turn };
+        Work::new(pipeline, around, &lake, Some(place)).await?.run(asked).await
+    };
+    let replayed = replayed.await;
+    if let Err(error) = lock.release().await {
+        tracing::warn!(pipeline = pipeline.name, %error, "cannot let go of the lock: it expires");
+    }
+    replayed
+}
+
+/// A replay at work.
+struct Work<'a> {
+    pipeline: &'a Pipeline,
+    around: &'a Surroundings<'a>,
+    lake: &'a Store,
+    /// Where days are published; `None`: nowhere, it is a dry run.
+    place: Option<Place<'a>>,
+    /// What must not reach the lake stands here, over it.
+    above: Store,
+    _folder: TempDir,
+    snapshot: Snapshot,
+    /// The pipeline's log, entry by entry, as far back as it is retained.
+    log: Vec<Entry>,
+    /// The pictures that were rebuilt.
+    rebuilt: BTreeMap<NaiveDate, Entry>,
+}
+
+/// A run that has landed and not published.
+struct Landed {
+    dt: NaiveDate,
+    run_id: RunId,
+    /// As it says to its reader; `None`: it may be published.
+    left_alone: Option<String>,
+    facts: RunFacts,
+}
+
+impl<'a> Work<'a> {
+    async fn new(
+        pipeline: &'a Pipeline,
+        around: &'a Surroundings<'a>,
+        lake: &'a Store,
+        place: Option<Place<'a>>,
+    ) -> Result<Self> {
+        let folder = tempfile::tempdir().map_err(|source| {
+            Error::storage("cannot make a temporary folder")
+                .with_hint("point TMPDIR at a disk with room")
+                .caused_by(source)
+        })?;
+        let above = Store::open(folder.path())?.over_lake(lake);
+        let snapshot = Snapshot::load(lake).await?;
+        let names = log::names_of(lake, &pipeline.name).await?;
+        let log = match names.entries.first_key_value() {
+            Some((&first, _)) => log::read_span(lake, &pipeline.name, first..=names.last()).await?,
+            None => Vec::new(),
+        };
+        Ok(Self { pipeline, around, lake, place, above, _folder: folder, snapshot, log, rebuilt: BTreeMap::new() })
+    }
+
+    async fn run(mut self, asked: Asked) -> Result<Vec<ReplayedDay>> {
+        let is_asked = |dt: &NaiveDate| (asked.from..=asked.to).contains(dt);
+        let landed = self.landed(asked).await?;
+        let mut days: BTreeSet<NaiveDate> = self.snapshot.published_days(&self.pipeline.name).collect();
+        days.extend(landed.iter().map(|run| run.dt));
+        days.retain(|dt| *dt >= asked.from);
+        if !days.iter().any(is_asked) {
+            let Asked { from, to, .. } = asked;
+            return Err(Error::config(format!(
+                "pipeline `{}` has nothing between {from} and {to}",
+                self.pipeline.name
+            ))
+            .with_hint("`huopan runs` lists what was published"));
+        }
+        let mut replayed: Vec<ReplayedDay> = Vec::new();
+        let mut before_has_changed = false;
+        for dt in days {
+            let follows = !is_asked(&dt);
+            if follows && !(before_has_changed && self.builds_upon_before(dt).await?) {
+                break;
+            }
+            self.around.progress.on(Event::Replaying(dt));
+            let first = replayed.len();
+            if self.snapshot.picture(&self.pipeline.name, dt).is_some() {
+                replayed.push(self.published_day(dt, follows).await?);
+            }
+            for run in landed.iter().filter(|run| run.dt == dt) {
+                replayed.push(self.landed_run(run).await?);
+            }
+            before_has_changed = replayed[first..].iter().any(ReplayedDay::has_changed);
+        }
+        Ok(replayed)
+    }
+
+    /// Rebuilds a published day from the answers of the runs that published it.
+    async fn published_day(&mut self, dt: NaiveDate, follows: bool) -> Result<ReplayedDay> {
+        let mut day = ReplayedDay { dt, follows, became: Became::Stands, notes: Vec::new(), differences: Vec::new() };
+        let published = self.snapshot.picture(&self.pipeline.name, dt).cloned();
+        let runs = self.picture_runs(dt, published.as_ref());
+        let mut replaced: Option<Entry> = None;
+        for (index, run_id) in runs.iter().enumerate() {
+            let is_last = index + 1 == runs.len();
+            let facts = match kept::unfold(self.lake, &self.above, &self.snapshot, (&self.pipeline.name, dt, run_id))
+                .await?
+            {
+                Kept::Facts(facts) => *facts,
+                Kept::No(why) => {
+                    let stands = if is_last { "it stands as published" } else { "its published picture is the base" };
+                    day.notes.push(format!("{why}: {stands}"));
+                    replaced = published.clone();
+                    continue;
+                }
+            };
+            if replaced.is_none() && is_retry(&facts) {
+                day.notes.push(
+                    "what its first run published is no longer known: its published picture is the base".to_owned(),
+                );
+                replaced = published.clone();
+            }
+            let start = self.start(dt, *run_id);
+            let into = if is_last && self.place.is_some() { self.lake } else { &self.above };
+            let rebuilt = day::rebuild(Rebuilding {
+                pipeline: self.pipeline,
+                around: self.around,
+                store: &self.above,
+                into,
+                start: &start,
+                // No call is made.
+                facts: RunFacts { calls_used: 0, calls_saved: 0, quota_left: None, ..facts },
+                before: self.before(dt),
+                replaced: replaced.take(),
+                seq: self.next_seq().await?,
+                calls_to: self.snapshot.calls_to(&self.pipeline.name, &run_id.to_string()),
+                kind: RunKind::Replay,
+            })
+            .await?;
+            Zone::new(self.above.clone(), &self.pipeline.name, dt).delete_segments(run_id).await?;
+            if !is_last {
+                replaced = Some(rebuilt.entry);
+                continue;
+            }
+            day.differences = self.differences(published.as_ref(), &rebuilt.entry).await?;
+            self.rebuilt.insert(dt, rebuilt.entry.clone());
+            day.became = Became::Rebuilt(Box::new(match self.place {
+                Some(place) => day::publish_rebuilt(place, &start, rebuilt).await?,
+                None => rebuilt.report,
+            }));
+        }
+        Ok(day)
+    }
+
+    /// Publishes what a run has landed that did not publish, unless it looks wrong.
+    async fn landed_run(&mut self, run: &Landed) -> Result<ReplayedDay> {
+        let dt = run.dt;
+        let mut day = ReplayedDay {
+            dt,
+            follows: false,
+            became: Became::LeftAlone,
+            notes: run.left_alone.iter().cloned().collect(),
+            differences: Vec::new(),
+        };
+        if run.left_alone.is_some() {
+            return Ok(day);
+        }
+        let facts = RunFacts { calls_used: 0, calls_saved: 0, stopped: None, ..run.facts.clone() };
+        let published = self.picture(dt);
+        let start = self.start(dt, run.run_id);
+        let zone = Zone::new(self.lake.clone(), &self.pipeline.name, dt);
+        let (became, entry) = match self.place {
+            Some(place) => match day::publish_if_sound(place, &zone, &start, facts).await? {
+                Looked::Held(hold) => (Became::Held(hold), None),
+                Looked::Published(report) => {
+                    zone.forget_hold(&run.run_id).await?;
+                    zone.forget_start(&run.run_id).await?;
+                    self.snapshot = Snapshot::load(self.lake).await?;
+                    let entry = self.snapshot.picture(&self.pipeline.name, dt).cloned();
+                    (Became::Rebuilt(Box::new(report)), entry)
+                }
+            },
+            None => {
+                let rebuilt = day::rebuild(Rebuilding {
+                    pipeline: self.pipeline,
+                    around: self.around,
+                    store: &self.above,
+                    into: &self.above,
+                    start: &start,
+                    facts,
+                    before: self.before(dt),
+                    replaced: published.clone(),
+                    seq: self.next_seq().await?,
+                    calls_to: self.snapshot.calls_to(&self.pipeline.name, &run.run_id.to_string()),
+                    kind: RunKind::Run,
+                })
+                .await?;
+                match rebuilt.findings.is_empty() {
+                    true => (Became::Rebuilt(Box::new(rebuilt.report)), Some(rebuilt.entry)),
+                    false => {
+                        let hold = Hold { held_at: self.around.clock.now(), findings: rebuilt.findings };
+                        (Became::Held(hold), None)
+                    }
+                }
+            }
+        };
+        if let (Some(published), Some(entry)) = (&published, &entry) {
+            day.differences = self.differences(Some(published), entry).await?;
+        }
+        self.rebuilt.extend(entry.map(|entry| (dt, entry)));
+        day.became = became;
+        Ok(day)
+    }
+
+    /// The runs of the span that have landed and not published, the oldest first.
+    async fn landed(&self, asked: Asked) -> Result<Vec<Landed>> {
+        let name = &self.pipeline.name;
+        let held = begin::held(self.pipeline, self.lake, &self.snapshot).await?;
+        let mut runs: Vec<(NaiveDate, RunId)> = held.iter().map(|run| (run.dt, run.run_id)).collect();
+        runs.extend(unfinished(self.lake, name).await?.iter().map(|run| (run.dt, run.run_id)));
+        runs.retain(|(dt, run_id)| {
+            let run_id = run_id.to_string();
+            (asked.from..=asked.to).contains(dt) && !self.snapshot.has_published(name, &run_id)
+        });
+        runs.sort_by_key(|(_, run_id)| *run_id);
+        let mut landed = Vec::new();
+        for (dt, run_id) in runs {
+            let facts = Zone::new(self.lake.clone(), name, dt).read_facts(&run_id).await?;
+            let goes_on = format!("`huopan run {} --dt {dt}` goes on with it", self.pipeline.path.display());
+            let left_alone = match &facts {
+                None => Some(format!("run {run_id} was cut off: {goes_on}")),
+                Some(RunFacts { stopped: Some(why), .. }) if !asked.stopped => Some(format!(
+                    "run {run_id} is unfinished ({why}): {goes_on}; `--stopped` publishes what it has, as incomplete"
+                )),
+                Some(_) => None,
+            };
+            landed.push(Landed { dt, run_id, left_alone, facts: facts.unwrap_or_default() });
+        }
+        Ok(landed)
+    }
+
+    /// The runs that published pictures of a day, in the order of their first ones.
+    fn picture_runs(&self, dt: NaiveDate, published: Option<&Entry>) -> Vec<RunId> {
+        let mut runs = Vec::new();
+        let is_picture = |entry: &&Entry| entry.change == Change::Run && entry.picture && entry.dt == dt;
+        // The log may not reach back to the one that stands.
+        for entry in self.log.iter().filter(is_picture).chain(published) {
+            if let Ok(run_id) = entry.run_id.parse()
+                && !runs.contains(&run_id)
+            {
+                runs.push(run_id);
+            }
+        }
+        runs
+    }
+
+    /// Whether rows of the day before go on in a published day.
+    async fn builds_upon_before(&self, dt: NaiveDate) -> Result<bool> {
+        let Some(entry) = self.snapshot.picture(&self.pipeline.name, dt).cloned() else { return Ok(false) };
+        if matches!(self.pipeline.fetch.skus, FetchDetails::Missing | FetchDetails::Changed) {
+            return Ok(true);
+        }
+        let lake = self.lake.clone();
+        day::off_reactor(move || kept::has_earlier_rows(&lake, &entry)).await
+    }
+
+    fn picture(&self, dt: NaiveDate) -> Option<Entry> {
+        self.rebuilt.get(&dt).or_else(|| self.snapshot.picture(&self.pipeline.name, dt)).cloned()
+    }
+
+    /// The picture of the day before, rebuilt where it was.
+    fn before(&self, dt: NaiveDate) -> Option<Entry> {
+        let rebuilt = self.rebuilt.range(..dt).next_back().map(|(day, _)| *day);
+        let day = rebuilt.max(self.snapshot.previous_dt(&self.pipeline.name, dt))?;
+        self.picture(day)
+    }
+
+    fn start(&self, dt: NaiveDate, run_id: RunId) -> Start {
+        let attempt = self.snapshot.attempts(&self.pipeline.name, dt) + 1;
+        Start { dt, run_id, attempt, started_at: self.around.clock.now() }
+    }
+
+    async fn next_seq(&self) -> Result<u64> {
+        match self.place {
+            Some(place) => Ok(place.turn.next_seq()),
+            None => publish::next_seq(self.lake, &self.pipeline.name).await,
+        }
+    }
+
+    async fn differences(&self, before: Option<&Entry>, after: &Entry) -> Result<Vec<TableDifference>> {
+        let (store, before, after) = (self.above.clone(), before.cloned(), after.clone());
+        day::off_reactor(move || {
+            let side = |entry| Side { store: &store, entry };
+            differences(side(before.as_ref()), side(Some(&after)))
+        })
+        .await
+    }
+}
+
+impl ReplayedDay {
+    /// Whether a reader of its tables sees any difference.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        match &self.became {
+            Became::Rebuilt(_) => self.differences.is_empty() || !self.differences.iter().all(TableDifference::is_none),
+            Became::Stands | Became::Held(_) | Became::LeftAlone => false,
+        }
+    }
+
+    /// Whether all that was asked for is published and proven complete.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        match &self.became {
+            Became::Rebuilt(report) => report.is_complete(),
+            Became::Stands => true,
+            Became::Held(_) | Became::LeftAlone => false,
+        }
+    }
+}
+
+/// Whether a run asked for a part of its day only.
+fn is_retry(facts: &RunFacts) -> bool {
+    !facts.items_untouched.is_empty() || facts.shops.iter().any(|shop| shop.listing == Listed::Untouched)
+}
