@@ -98,7 +98,7 @@ pub struct Shown {
     pub account: String,
     /// The gateway that was asked, by name.
     pub gateway: String,
-    /// For which calls, as in [`Resting::scope`].
+    /// For which calls, as in [`crate::state::Resting::scope`].
     pub scope: String,
     /// When it was known.
     pub since: DateTime<Utc>,

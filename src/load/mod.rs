@@ -5,7 +5,7 @@
 //!
 //! * [`parquet`], [`stats`]: rows → files, with their statistics and digests; [`read`]: back again.
 //! * [`log`]: the publish log; [`state`]: what it adds up to; [`checkpoint`]: that, in one file now and then.
-//! * [`publish`]: the decision and the commits that follow; [`delta`]: the commits.
+//! * [`mod@publish`]: the decision and the commits that follow; [`delta`]: the commits.
 //! * [`snapshot`]: what is published, for readers; [`history`]: how it came about.
 //! * [`upkeep`]: fewer files for the same rows, and nothing that nobody needs any more.
 //! * [`verify`]: whether files and logs are what they say.

@@ -5,6 +5,7 @@
 //! Invariant: nothing is written below, and no file above has the name of one below.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -44,6 +45,13 @@ impl Backend for Layered {
         match self.above.get(path).await? {
             Some(bytes) => Ok(Some(bytes)),
             None => self.below.get(path).await,
+        }
+    }
+
+    async fn get_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Option<Vec<Bytes>>> {
+        match self.above.get_ranges(path, ranges).await? {
+            Some(parts) => Ok(Some(parts)),
+            None => self.below.get_ranges(path, ranges).await,
         }
     }
 
