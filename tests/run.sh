@@ -51,7 +51,10 @@ step "lints"
 cargo clippy --locked --all-targets -- -D warnings
 step "tests"
 cargo test --locked --lib
-cargo test --locked --test it -- --show-output    # the tables of killed runs, of coverage, of pace and of nights
+# The tables of killed runs, of coverage, of pace and of nights are printed; pace is measured apart from what keeps every
+# core busy for minutes.
+cargo test --locked --test it -- --show-output --skip matrix:: --skip polled::
+cargo test --locked --test it -- --show-output matrix:: polled::
 step "docs"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
 
