@@ -13,7 +13,7 @@ use url::Url;
 use crate::base::{Error, Result, Secret};
 
 /// What S3 clients take from the environment: the variables that AWS's own tools read.
-pub const S3_VARIABLES: [&str; 26] = [
+pub const S3_VARIABLES: [&str; 25] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -37,7 +37,6 @@ pub const S3_VARIABLES: [&str; 26] = [
     "AWS_EC2_METADATA_DISABLED",
     "AWS_EC2_METADATA_SERVICE_ENDPOINT",
     "AWS_CONTAINER_CREDENTIALS_ENDPOINT",
-    "AWS_CA_BUNDLE",
     "HOME",
     "PATH",
 ];

@@ -238,7 +238,8 @@ async fn start(
     let outcome = async {
         let turn = Turn::take(&store, &pipeline.name, &lock, around.clock.now()).await?;
         let outcome = under_lock(pipeline, options, around, so_far, &store, &turn).await;
-        if let Ok(Outcome::Published(_)) = &outcome {
+        // Also where a day after it was held or failed.
+        if !so_far.published.is_empty() {
             tail::tidy(pipeline, around, &store, &turn).await;
         }
         outcome

@@ -56,19 +56,19 @@ impl CredentialProvider for Credentials {
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
         let mut known = self.known.lock().await;
-        if known.as_ref().is_none_or(|known| !known.is_valid()) {
-            let failed = |source| object_store::Error::Unauthenticated { path: String::new(), source };
-            let found = self.sources.provide_credential(&self.context).await;
-            let found = found.map_err(|source| failed(source.into()))?;
-            *known = Some(found.ok_or_else(|| failed(MISSING.into()))?);
-        }
-        let Some(known) = known.as_ref() else {
-            return Err(object_store::Error::NotImplemented { operation: "keys".into(), implementer: "huopan".into() });
+        let credential = match known.as_ref().filter(|known| known.is_valid()) {
+            Some(known) => known.clone(),
+            None => {
+                let failed = |source| object_store::Error::Unauthenticated { path: String::new(), source };
+                let found = self.sources.provide_credential(&self.context).await;
+                let found = found.map_err(|source| failed(source.into()))?;
+                known.insert(found.ok_or_else(|| failed(MISSING.into()))?).clone()
+            }
         };
         Ok(Arc::new(AwsCredential {
-            key_id: known.access_key_id.clone(),
-            secret_key: known.secret_access_key.clone(),
-            token: known.session_token.clone(),
+            key_id: credential.access_key_id,
+            secret_key: credential.secret_access_key,
+            token: credential.session_token,
         }))
     }
 }

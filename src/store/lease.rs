@@ -142,9 +142,9 @@ async fn read(bucket: &Bucket, path: &Path) -> Result<Option<(Lease, UpdateVersi
     let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
     let written_at = found.meta.last_modified;
     let bytes = found.bytes().await?;
-    // What cannot be read is nobody's; the version still guards its change.
+    // What cannot be read may be somebody's: it is waited for, and its holder is fenced off, as of one that is unknown.
     let lease = serde_json::from_slice(&bytes).unwrap_or_else(|_| Lease {
-        holder: String::new(),
+        holder: "an unknown process".to_owned(),
         process: None,
         token: String::new(),
     });

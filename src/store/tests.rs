@@ -215,11 +215,20 @@ async fn a_lease_whose_holder_died_here_is_taken_over_at_once_and_one_of_another
     assert!(!lock.is_taken_over(), "it was let go of");
     lock.release().await.unwrap();
 
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    let aged = || std::fs::File::options().write(true).open(&file).unwrap().set_modified(old).unwrap();
+    std::fs::write(&file, "{").unwrap();
+    let error = store.lock("nightly", "me").await.unwrap_err();
+    assert!(error.to_string().contains("an unknown process"), "{error}");
+    aged();
+    let lock = store.lock("nightly", "me").await.unwrap();
+    assert!(lock.is_taken_over(), "whoever it was must be fenced off");
+    lock.release().await.unwrap();
+
     let mut elsewhere = own;
     elsewhere["process"]["machine"] = "another".into();
     std::fs::write(&file, elsewhere.to_string()).unwrap();
     assert_eq!(store.lock("nightly", "me").await.unwrap_err().kind(), Kind::Conflict);
-    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
-    std::fs::File::options().write(true).open(&file).unwrap().set_modified(old).unwrap();
+    aged();
     assert!(store.lock("nightly", "me").await.unwrap().is_taken_over());
 }

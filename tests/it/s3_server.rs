@@ -55,7 +55,9 @@ impl S3Server {
         let app = axum::Router::new().fallback(move |request: Request| {
             let (service, writes, root) = (service.clone(), Arc::clone(&writes), root.clone());
             let number = served.fetch_add(1, Ordering::Relaxed);
-            async move {
+            // A request that has come is seen through, as a store does, also when its sender is gone: the files behind
+            // would be left half written, and be answered with 500 from then on.
+            let answered = tokio::spawn(async move {
                 match manners {
                     Manners::Stormy(every) if number % every == every / 2 => slow_down(),
                     Manners::Stormy(every) if number % every == every - 1 => {
@@ -65,7 +67,8 @@ impl S3Server {
                     Manners::Overwrites => answer(service, &writes, Some(root), request).await,
                     Manners::Good | Manners::Stormy(_) => answer(service, &writes, None, request).await,
                 }
-            }
+            });
+            async move { answered.await.unwrap() }
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
