@@ -1,7 +1,9 @@
 use super::super::log::{self, Appended, Entry};
 use super::super::publish::{next_seq, roll_forward, to_entry};
-use super::super::{Snapshot, delta};
+use super::super::{Snapshot, Turn, delta};
 use super::*;
+use crate::base::{Error, Kind};
+use crate::store::PipelineLock;
 
 /// Publishes a first time, then a second time up to (not including) the commit of table number `commits`.
 async fn crashed_after(store: &Store, commits: usize) -> Entry {
@@ -101,4 +103,58 @@ async fn a_commit_lost_behind_a_kept_later_one_is_made_up_for() {
     assert_eq!(roll_forward(&store, "a").await.unwrap().map(|done| done.entry.seq), Some(2));
     assert_eq!(counts(store.root(), Table::Offers).await, "2026-11-20 a 5");
     assert_eq!(counts(store.root(), Table::Runs).await, "2026-11-20 a 7");
+}
+
+/// A lock that was taken from a holder who had not let go of it, or one that is lost.
+#[derive(Debug, Clone, Copy)]
+enum Hold {
+    TakenOver,
+    Lost,
+}
+
+#[async_trait::async_trait]
+impl crate::store::Hold for Hold {
+    fn is_taken_over(&self) -> bool {
+        matches!(self, Hold::TakenOver)
+    }
+
+    fn check(&self) -> crate::base::Result<()> {
+        match self {
+            Hold::TakenOver => Ok(()),
+            Hold::Lost => Err(Error::new(Kind::Conflict, "lost")),
+        }
+    }
+
+    async fn release(self: Box<Self>) -> crate::base::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_holder_whose_lock_expired_decides_nothing_any_more() {
+    let (_folder, store) = lake();
+    let expired = store.lock("a", "first").await.unwrap();
+    let first = Turn::take(&store, "a", &expired, at(0)).await.unwrap();
+    let late = draft(&store, "a", day(20), first.next_seq(), 2);
+    // Somebody else takes the lock over, and has published nothing yet when the first one comes to decide.
+    let lock = PipelineLock::new(Hold::TakenOver);
+    let second = Turn::take(&store, "a", &lock, at(1)).await.unwrap();
+    assert!(matches!(first.publish(&store, late.clone()).await.unwrap(), Published::Lost(_)));
+    assert!(matches!(first.publish(&store, late).await.unwrap(), Published::Lost(_)), "nor the next time");
+    assert_eq!(counts(store.root(), Table::Offers).await, "");
+    let own = draft(&store, "a", day(20), second.next_seq(), 5);
+    assert!(matches!(second.publish(&store, own).await.unwrap(), Published::Done(_)));
+    assert_eq!(counts(store.root(), Table::Offers).await, "2026-11-20 a 5");
+    let state = Snapshot::load(&store).await.unwrap();
+    assert_eq!(state.attempts("a", day(20)), 1, "the fence is no attempt");
+}
+
+#[tokio::test]
+async fn a_holder_who_knows_that_its_lock_is_lost_does_not_even_try() {
+    let (_folder, store) = lake();
+    let lock = PipelineLock::new(Hold::Lost);
+    let turn = Turn::take(&store, "a", &lock, at(0)).await.unwrap();
+    let draft = draft(&store, "a", day(20), turn.next_seq(), 2);
+    assert_eq!(turn.publish(&store, draft).await.unwrap_err().kind(), Kind::Conflict);
+    assert_eq!(next_seq(&store, "a").await.unwrap(), 1);
 }
