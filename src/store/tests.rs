@@ -130,6 +130,18 @@ async fn a_bucket_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_of_a_server_that_runs_elsewhere_conforms() {
+    #[expect(clippy::disallowed_methods, reason = "only the environment knows where the server is")]
+    let env = |name: &str| std::env::var(name).ok();
+    let Some(address) = env("HUOPAN_TEST_S3") else {
+        println!("SKIPPED: no bucket to test with (HUOPAN_TEST_S3)");
+        return;
+    };
+    let location = Location::parse(&format!("{address}/conformance"), Path::new("/"), &env).unwrap();
+    conformance::conforms(&Store::writable(&location).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_conforms_whose_answers_get_lost() {
     let server = S3Server::start_with(Manners::Stormy(9)).await;
     conformance::conforms(&Store::writable(&bucket(&server, "lake")).await.unwrap()).await;
