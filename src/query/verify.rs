@@ -4,6 +4,7 @@
 //! |---|---|
 //! | every picture | each row carries the id of the run that published it; its offers are there once |
 //! | `offers` | `tier_count` and `sku_count` are the rows in `price_tiers` and `skus`; both have no rows without an offer |
+//! | `shops` | `offer_count` is the shop's rows in `offers` (but the delisted) |
 //! | `runs` | a row with the publication's number, received = loaded + duplicates + quarantined, loaded + carried are the offers (but the delisted) |
 //! | `runs`, `calls` | the calls of a run's attempts are those in the journal |
 
@@ -35,6 +36,16 @@ FROM (SELECT offer_id, {count} AS stated FROM offers WHERE dt = $1 AND pipeline 
 FULL JOIN (SELECT offer_id, count(*) AS found FROM {table} WHERE dt = $1 AND pipeline = $2 GROUP BY offer_id) AS t
   ON o.offer_id = t.offer_id
 WHERE o.offer_id IS NULL OR o.stated <> coalesce(t.found, 0)";
+
+/// Shops whose stated number of offers is not that of their rows.
+const SHOPS: &str = "
+SELECT count(*)
+FROM (SELECT shop_id, offer_count FROM shops WHERE dt = $1 AND pipeline = $2) AS s
+LEFT JOIN (
+  SELECT shop_id, count(*) AS all_rows, count(*) FILTER (WHERE status <> 'delisted') AS listed
+  FROM offers WHERE dt = $1 AND pipeline = $2 GROUP BY shop_id
+) AS o ON s.shop_id = o.shop_id
+WHERE s.offer_count NOT BETWEEN coalesce(o.listed, 0) AND coalesce(o.all_rows, 0)";
 
 const FUNNEL: &str = "
 SELECT status, received = loaded + duplicates + quarantined AS adds_up, loaded + carried AS goes_in
@@ -95,6 +106,10 @@ async fn picture(session: &Session, state: &State, entry: &Entry) -> Result<Vec<
             0 => {}
             offers => add("offers", format!("`{count}` of {offers} offers is not their rows in `{table}`")),
         }
+    }
+    match number(session, SHOPS, day_of(dt, pipeline)).await? {
+        0 => {}
+        shops => add("shops", format!("`offer_count` of {shops} shops is not their rows in `offers`")),
     }
     if let Some(what) = funnel(session, pipeline, entry).await? {
         add("runs", what);

@@ -301,6 +301,7 @@ async fn captured_files_tell_each_day_that_they_publish_and_the_one_that_fails()
     // The second day's files cannot be written: the first stays told, the third is not begun.
     std::fs::remove_dir_all(place.lake().join("offers/dt=2026-11-19")).unwrap();
     place.write("lake/offers/dt=2026-11-19", "");
+    place.leave_unwell();
     let ended = huopan_with(place.path(), &["run", "pipeline.toml"], &env).await;
     assert_eq!(ended.code, 1, "{ended:?}");
     assert!(ended.stdout.starts_with("2026-11-18: published as number "), "{ended:?}");

@@ -12,7 +12,7 @@ use huopan::transform::contract::Table;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sha2::{Digest as _, Sha256};
 
-use crate::s3_server::{BUCKET, S3Server};
+use crate::s3_server::{BUCKET, Manners};
 use crate::support::{Place, day, huopan, publish, quick, rows_of};
 
 async fn export_day(lake: &Store, target: &Store, number: u32, profile: Profile) -> Vec<Exported> {
@@ -87,7 +87,8 @@ async fn an_exported_day_is_the_published_one_and_a_new_publication_replaces_it(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_holds_what_a_folder_holds_and_nothing_of_the_export_before() {
-    let (sim, place, server) = (sim::start(quick()).await.unwrap(), Place::new(), S3Server::start().await);
+    let (sim, place, server) =
+        (sim::start(quick()).await.unwrap(), Place::new(), crate::s3::server(Manners::Good).await);
     let pipeline = place.shops(&sim, Gateway::Portals);
     let env = |name: &str| server.variable(name);
     let to = Location::parse(&format!("s3://{BUCKET}/exports"), Path::new("/"), &env).unwrap();

@@ -93,6 +93,7 @@ async fn rows_are_listed_filtered_and_shown_with_the_place_of_their_bytes() {
     }
     // An answer that is no longer kept leaves the row readable.
     std::fs::remove_dir_all(place.lake().join("raw_pages")).unwrap();
+    place.leave_unwell();
     let ended = quarantine(&place, &["list"]).await;
     assert_eq!(ended.code, 0, "{ended:?}");
 }

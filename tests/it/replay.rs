@@ -209,6 +209,7 @@ async fn a_day_whose_answers_are_no_longer_kept_stands_and_is_the_base_of_the_ne
     for file in place.lake_files().iter().filter(|file| file.to_string_lossy().contains("raw_pages/dt=2026-11-18")) {
         std::fs::remove_file(file).unwrap();
     }
+    place.leave_unwell();
     place.pipeline_file(&sim, Gateway::Portals, &format!("{}{RULE}", shop_lines(&sim.world(Gateway::Portals))));
     let ended = replay(&place, "2026-11-18..2026-11-19", &["--json"]).await;
     assert_eq!(ended.code, 0, "{ended:?}");
@@ -333,7 +334,7 @@ async fn hostile_bytes_are_kept_as_they_came_and_replayed_to_the_same_rows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lake_on_s3_is_held_and_replayed_as_one_on_disk() {
-    let server = crate::s3_server::S3Server::start().await;
+    let server = crate::s3::server(crate::s3_server::Manners::Good).await;
     let (sim, place, disk) = (sim::start(messy()).await.unwrap(), Place::new(), Place::new());
     let pipeline = |lines: &str| crate::s3::pipeline_on_bucket(&place, &server, &sim, lines);
     let lines = shop_lines(&sim.world(Gateway::Portals));

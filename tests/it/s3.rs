@@ -10,6 +10,15 @@ use huopan::store::Store;
 use crate::s3_server::{BUCKET, KEY, Manners, S3Server};
 use crate::support::{self, Place, day};
 
+/// A server whose lakes are verified when it is dropped.
+pub(crate) async fn server(manners: Manners) -> S3Server {
+    S3Server::start_with(manners).await.looked_at_in_the_end(|bucket| {
+        let entries = walkdir::WalkDir::new(bucket).max_depth(4).into_iter().filter_map(Result::ok);
+        let logs = entries.filter(|entry| entry.path().ends_with("_huopan/publish"));
+        logs.for_each(|log| support::is_well(log.path().ancestors().nth(2).unwrap()));
+    })
+}
+
 /// A pipeline file whose lake is on the server.
 fn on_bucket(place: &Place, server: &S3Server, sim: &Sim, name: &str) -> std::path::PathBuf {
     let file = pipeline_on_bucket(place, server, sim, &support::shop_lines(&sim.world(Gateway::Portals)));
@@ -44,7 +53,7 @@ pub(crate) async fn lake(server: &S3Server) -> Store {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nights_on_a_bucket_give_the_tables_of_nights_on_disk() {
-    let (server, sim) = (S3Server::start().await, huopan::sim::start(support::quick()).await.unwrap());
+    let (server, sim) = (server(Manners::Good).await, huopan::sim::start(support::quick()).await.unwrap());
     let (place, disk) = (Place::new(), Place::new());
     let pipeline = load(&on_bucket(&place, &server, &sim, "test"), &server);
     let local = disk.shops(&sim, Gateway::Portals);
@@ -66,8 +75,7 @@ async fn nights_on_a_bucket_give_the_tables_of_nights_on_disk() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_of_503s_and_lost_answers_is_a_night_like_others() {
-    let (server, sim) =
-        (S3Server::start_with(Manners::Stormy(12)).await, huopan::sim::start(support::quick()).await.unwrap());
+    let (server, sim) = (server(Manners::Stormy(12)).await, huopan::sim::start(support::quick()).await.unwrap());
     let (place, disk) = (Place::new(), Place::new());
     support::publish(&load(&on_bucket(&place, &server, &sim, "test"), &server), day(20)).await;
     support::publish(&disk.shops(&sim, Gateway::Portals), day(20)).await;
@@ -81,7 +89,7 @@ async fn a_night_of_503s_and_lost_answers_is_a_night_like_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_takes_a_bucket_wherever_it_takes_a_folder() {
-    let (server, sim) = (S3Server::start().await, huopan::sim::start(support::quick()).await.unwrap());
+    let (server, sim) = (server(Manners::Good).await, huopan::sim::start(support::quick()).await.unwrap());
     let place = Place::new();
     let file = on_bucket(&place, &server, &sim, "test");
     let file = file.to_str().unwrap();
@@ -117,7 +125,7 @@ async fn the_command_line_takes_a_bucket_wherever_it_takes_a_folder() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_is_kept_in_order_as_a_folder_is() {
-    let (server, sim) = (S3Server::start().await, huopan::sim::start(support::quick()).await.unwrap());
+    let (server, sim) = (server(Manners::Good).await, huopan::sim::start(support::quick()).await.unwrap());
     let place = Place::new();
     let pipeline = load(&on_bucket(&place, &server, &sim, "test"), &server);
     for _ in 0..3 {
@@ -160,7 +168,7 @@ async fn a_bucket_is_kept_in_order_as_a_folder_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pipelines_that_publish_at_once_share_a_bucket() {
-    let (server, sim) = (S3Server::start().await, huopan::sim::start(support::quick()).await.unwrap());
+    let (server, sim) = (server(Manners::Good).await, huopan::sim::start(support::quick()).await.unwrap());
     let place = Place::new();
     let pipelines: Vec<Pipeline> =
         ["a", "b", "c"].iter().map(|name| load(&on_bucket(&place, &server, &sim, name), &server)).collect();

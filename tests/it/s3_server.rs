@@ -37,7 +37,14 @@ pub(crate) enum Manners {
 pub(crate) struct S3Server {
     folder: TempDir,
     address: String,
+    at_end: fn(&Path),
     _serving: AbortOnDropHandle<()>,
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        (self.at_end)(&self.bucket());
+    }
 }
 
 impl S3Server {
@@ -74,7 +81,14 @@ impl S3Server {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
         let serving = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { folder, address, _serving: AbortOnDropHandle::new(serving) }
+        Self { folder, address, at_end: |_| (), _serving: AbortOnDropHandle::new(serving) }
+    }
+
+    /// Has the folder that holds the bucket looked at when the server is dropped.
+    pub(crate) fn looked_at_in_the_end(self, look: fn(&Path)) -> Self {
+        let mut server = self;
+        server.at_end = look;
+        server
     }
 
     /// Its endpoint.

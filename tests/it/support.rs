@@ -6,13 +6,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::NaiveDate;
-use huopan::base::{Result, SystemClock};
+use huopan::base::{Clock as _, Result, SystemClock};
 use huopan::config::{Pipeline, load_pipeline};
 use huopan::extract::progress::Silent;
+use huopan::load::Snapshot;
+use huopan::load::verify::{Depth, Problem, verify};
 use huopan::query::Session;
 use huopan::run::{Options as RunOptions, Outcome, Report, Surroundings, run};
 use huopan::sim::{Gateway, Options, Sim, WorldTruth};
@@ -43,15 +46,55 @@ pub(crate) fn quick() -> Options {
     }
 }
 
-/// A folder of its own with a pipeline's files and the lake it fills.
+/// A folder of its own with a pipeline's files and the lake it fills. When it is dropped its lake is verified: a test that
+/// leaves it unwell on purpose says so.
 #[derive(Debug)]
 pub(crate) struct Place {
     folder: tempfile::TempDir,
+    is_left_unwell: AtomicBool,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.is_left_unwell.load(Ordering::Relaxed) && self.lake().is_dir() {
+            is_well(&self.lake());
+        }
+    }
+}
+
+/// What `huopan lake verify` says is wrong with a lake.
+pub(crate) async fn problems(lake: &Store) -> Vec<Problem> {
+    let found = verify(lake, Depth::Full).await.unwrap().problems;
+    if !found.is_empty() {
+        return found;
+    }
+    let snapshot = Snapshot::load(lake).await.unwrap();
+    let session = Session::open(lake, snapshot.clone(), &huopan::query::Options::default()).unwrap();
+    huopan::query::verify::verify(&session, &snapshot).await.unwrap()
+}
+
+/// Verifies the lake in a folder, from code that cannot wait.
+pub(crate) fn is_well(lake: &Path) {
+    if std::thread::panicking() {
+        return;
+    }
+    let lake = lake.to_owned();
+    let verified = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { problems(&Store::open(&lake).unwrap()).await })
+    });
+    let found = verified.join().unwrap();
+    assert!(found.is_empty(), "the lake is not well after the test: {found:#?}");
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { folder: tempfile::tempdir().unwrap(), is_left_unwell: AtomicBool::new(false) }
+    }
+
+    /// The test leaves the lake in a state that `huopan lake verify` complains about.
+    pub(crate) fn leave_unwell(&self) {
+        self.is_left_unwell.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -222,6 +265,16 @@ pub(crate) fn copy(from: &Path, to: &Path) {
             std::fs::create_dir_all(target).unwrap();
         } else {
             std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Makes every file below a folder look as if it had been written so long ago.
+pub(crate) fn age(folder: &Path, days: u32) {
+    let then = SystemClock.now() - chrono::TimeDelta::days(days.into());
+    for entry in walkdir::WalkDir::new(folder).into_iter().map(|entry| entry.unwrap()) {
+        if entry.file_type().is_file() {
+            std::fs::File::options().write(true).open(entry.path()).unwrap().set_modified(then.into()).unwrap();
         }
     }
 }

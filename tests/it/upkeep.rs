@@ -79,6 +79,7 @@ async fn tables_that_disagree_are_told_with_what_to_do() {
     let verified = lake(&place, &["verify"]).await;
     assert_eq!(verified.code, 1, "{}", verified.stdout);
     assert!(verified.stdout.contains("is active in the Delta table, but not published\n  → "), "{}", verified.stdout);
+    place.leave_unwell();
 }
 
 /// The path of every file below the lake that is no lock.
@@ -89,15 +90,6 @@ fn files(place: &Place) -> Vec<std::path::PathBuf> {
     files
 }
 
-/// Makes every file below the lake look as if it had been written so long ago.
-fn age(place: &Place, days: u64) {
-    let then = std::fs::metadata(place.path()).unwrap().modified().unwrap();
-    let then = then - std::time::Duration::from_secs(days * 24 * 60 * 60);
-    for path in place.lake_files() {
-        std::fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_look_changes_nothing_and_a_vacuum_leaves_what_is_published() {
     let place = Place::new();
@@ -105,7 +97,7 @@ async fn a_look_changes_nothing_and_a_vacuum_leaves_what_is_published() {
     place.write("lake/offers/dt=2026-11-20/pipeline=test/orphan.parquet", "orphan");
     place
         .write("lake/_huopan/landing/test/2026-11-20/0198c2a0-0000-7000-8000-000000000000/000000000001.seg", "refused");
-    age(&place, 40);
+    support::age(&place.lake(), 40);
     let (before, content) = (files(&place), place.content(day(21)).await);
     let looked = lake(&place, &["vacuum", "--raw-days", "30", "--list"]).await;
     assert_eq!(looked.code, 0, "{}", looked.stderr);
@@ -132,7 +124,7 @@ async fn a_look_changes_nothing_and_a_vacuum_leaves_what_is_published() {
 async fn a_pipeline_that_is_running_is_left_alone() {
     let place = Place::new();
     nights(&place, &[20]).await;
-    age(&place, 40);
+    support::age(&place.lake(), 40);
     let store = place.store();
     let lock = store.lock("test", "the night's run").await.unwrap();
     let before = files(&place);

@@ -102,7 +102,8 @@ impl<'s> Course<'s> {
         if self.moves {
             let machine = self.scenario.place(self.sim);
             copy(&self.place.lake(), &machine.lake());
-            self.place = machine;
+            // Nobody goes on with what is left here.
+            std::mem::replace(&mut self.place, machine).leave_unwell();
         }
     }
 
