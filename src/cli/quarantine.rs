@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::base::{Error, Result};
 use crate::load::Snapshot;
+use crate::load::snapshot::PartitionFile;
 use crate::query::output::Layout;
 use crate::query::quarantine::{self, Filter, Which};
 use crate::store::Store;
@@ -140,7 +141,7 @@ async fn show(asked: &Show, target: &Target) -> Result<Outcome> {
     let store = target.store().await?;
     let snapshot = Snapshot::load(&store).await?;
     for row in &mut found {
-        row["bytes_in"] = place(&store, &snapshot, row).into();
+        row["bytes_in"] = places(&store, &snapshot, row).into();
     }
     let mut out = std::io::stdout().lock();
     written(match asked.json {
@@ -150,25 +151,29 @@ async fn show(asked: &Show, target: &Target) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// The file of `raw_pages` that holds a row's answer; `None`: it is no longer kept.
-fn place(store: &Store, snapshot: &Snapshot, row: &Value) -> Option<String> {
-    row["endpoint"].as_str()?;
-    let (run_id, number) = row["raw_ref"].as_str()?.split_once('/')?;
-    let number: i64 = number.parse().ok()?;
-    let pipeline = row["pipeline"].as_str()?;
-    let holds = |stats: &Value| {
+/// The files of `raw_pages` that may hold a row's answer: more than one where runs share a day and their files were
+/// merged. Empty: it is no longer kept.
+fn places(store: &Store, snapshot: &Snapshot, row: &Value) -> Vec<String> {
+    let word = |name: &str| row[name].as_str();
+    let answer = word("raw_ref").and_then(|raw_ref| raw_ref.split_once('/'));
+    let (Some(dt), Some(pipeline), Some((run_id, number))) = (word("answer_dt"), word("pipeline"), answer) else {
+        return Vec::new();
+    };
+    let number: Option<i64> = number.parse().ok();
+    let may_hold = |stats: &Value| {
         let (min, max) = (&stats["minValues"], &stats["maxValues"]);
         let runs = min["run_id"].as_str().zip(max["run_id"].as_str());
         let numbers = min["number"].as_i64().zip(max["number"].as_i64());
         runs.is_none_or(|(min, max)| (min..=max).contains(&run_id))
-            && numbers.is_none_or(|(min, max)| (min..=max).contains(&number))
+            && numbers.zip(number).is_none_or(|((min, max), number)| (min..=max).contains(&number))
     };
-    let files = snapshot.files(Table::RawPages);
-    let file = files.into_iter().find(|file| file.pipeline == pipeline && holds(&file.file.stats))?;
-    Some(match store.folder() {
-        Some(folder) => folder.join(&file.file.path).display().to_string(),
-        None => format!("{}{}", store.url(), file.file.path),
-    })
+    let files = snapshot.files(Table::RawPages).into_iter();
+    let files = files.filter(|of| of.pipeline == pipeline && of.dt.to_string() == dt && may_hold(&of.file.stats));
+    let place = |of: PartitionFile<'_>| match store.folder() {
+        Some(folder) => folder.join(&of.file.path).display().to_string(),
+        None => format!("{}{}", store.url(), of.file.path),
+    };
+    files.map(place).collect()
 }
 
 fn text(row: &Value) -> String {
@@ -187,15 +192,18 @@ fn text(row: &Value) -> String {
         _ = writeln!(text, "  field `{field}`: {}", word("value"));
     }
     let raw_ref = word("raw_ref");
-    match (row["bytes_in"].as_str(), raw_ref.split_once('/')) {
-        (Some(file), Some((run_id, number))) => {
+    let files: Vec<&str> = row["bytes_in"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    match (&files[..], raw_ref.split_once('/')) {
+        ([_, ..], Some((run_id, number))) => {
+            let one_of = if files.len() > 1 { "in one of " } else { "" };
             _ = writeln!(
                 text,
-                "  answer {raw_ref}: endpoint {}, HTTP {}, {}\n  its bytes: {file}\n    \
+                "  answer {raw_ref}: endpoint {}, HTTP {}, {}\n  its bytes: {one_of}{}\n    \
                  huopan sql -c \"select body from raw_pages where run_id = '{run_id}' and number = {number}\"",
                 word("endpoint"),
                 row["http_status"],
-                word("received_at")
+                word("received_at"),
+                files.join(", ")
             );
         }
         _ => _ = writeln!(text, "  answer {raw_ref}: its bytes are no longer kept"),

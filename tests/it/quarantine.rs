@@ -71,7 +71,9 @@ async fn rows_are_listed_filtered_and_shown_with_the_place_of_their_bytes() {
         assert_eq!(shown[0][column], all[0][column], "{column}");
     }
     let raw_ref = shown[0]["raw_ref"].as_str().unwrap();
-    assert!(std::path::Path::new(shown[0]["bytes_in"].as_str().unwrap()).is_file(), "{shown:?}");
+    let files = shown[0]["bytes_in"].as_array().unwrap();
+    assert_eq!(files.len(), 1, "{shown:?}");
+    assert!(std::path::Path::new(files[0].as_str().unwrap()).is_file(), "{shown:?}");
     assert_eq!((&shown[0]["endpoint"], &shown[0]["http_status"]), (&"listing".into(), &200.into()));
     assert!(shown[0]["record"].as_str().unwrap().contains("no id"), "{shown:?}");
     let by_ref = rows(&quarantine(&place, &["show", raw_ref, "--json"]).await);
@@ -79,6 +81,20 @@ async fn rows_are_listed_filtered_and_shown_with_the_place_of_their_bytes() {
     let other_day = rows(&quarantine(&place, &["show", "1", "--dt", "2026-11-20", "--json"]).await);
     assert_ne!(other_day[0]["raw_ref"], shown[0]["raw_ref"]);
 
+    // The same answers once more, and then in one file with those before.
+    let again = huopan(place.path(), &["run", "pipeline.toml", "--dt", "2026-11-21", "--refresh"]).await;
+    assert_eq!(again.code, 3, "{again:?}");
+    let shown = rows(&quarantine(&place, &["show", "1", "--json"]).await);
+    assert_ne!(shown[0]["bytes_in"][0], json!(files[0]), "the newer run's own file");
+    assert_eq!(huopan(place.path(), &["lake", "optimize", "--lake", "lake"]).await.code, 0);
+    let merged = rows(&quarantine(&place, &["show", "1", "--json"]).await);
+    assert_eq!(
+        (merged[0]["raw_ref"].clone(), merged[0]["bytes_in"].as_array().unwrap().len()),
+        (shown[0]["raw_ref"].clone(), 1)
+    );
+    assert_ne!(merged[0]["bytes_in"], shown[0]["bytes_in"]);
+
+    let raw_ref = merged[0]["raw_ref"].as_str().unwrap();
     let text = quarantine(&place, &["show", raw_ref]).await;
     assert_eq!(text.code, 0, "{text:?}");
     for part in
