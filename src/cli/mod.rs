@@ -22,11 +22,14 @@ mod sql;
 mod table;
 mod target;
 
+use std::any::Any;
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use futures::FutureExt as _;
 
 use crate::base::{Error, Kind, Result};
 
@@ -134,24 +137,8 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let talk = output::Talk::start(arguments.log, arguments.verbose, arguments.quiet);
     let prints_json = arguments.command.prints_json();
-    let result = match arguments.command {
-        Command::Demo(arguments) => demo::main(arguments, &talk).await,
-        Command::Check(arguments) => check::main(&arguments, &talk),
-        Command::Doctor(arguments) => doctor::main(&arguments, &talk).await,
-        Command::Plan(arguments) => plan::main(&arguments, &talk).await,
-        Command::Run(arguments) => run::main(arguments, &talk).await,
-        Command::Replay(arguments) => replay::main(&arguments, &talk).await,
-        Command::Quarantine(arguments) => quarantine::main(&arguments, &talk).await,
-        Command::Runs(arguments) => runs::main(&arguments, &talk).await,
-        Command::Accounts(arguments) => accounts::main(&arguments).await,
-        Command::Explain(arguments) => explain::main(&arguments).await,
-        Command::Gateways(arguments) => gateways::main(&arguments),
-        Command::Sql(arguments) => sql::main(&arguments, &talk).await,
-        Command::Schema(arguments) => schema::main(&arguments),
-        Command::Feed(arguments) => feed::main(&arguments, &talk).await,
-        Command::Lake(arguments) => lake::main(&arguments, &talk).await,
-        Command::Sim(arguments) => sim::main(arguments, &talk).await,
-    };
+    let result = AssertUnwindSafe(command(arguments.command, &talk)).catch_unwind().await;
+    let result = result.unwrap_or_else(|panic| Err(bug(panic.as_ref())));
     match result {
         Ok(outcome) => ExitCode::from(outcome.code()),
         Err(error) => {
@@ -163,6 +150,42 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(error.kind().exit_code())
         }
     }
+}
+
+async fn command(command: Command, talk: &output::Talk) -> Result<Outcome> {
+    match command {
+        Command::Demo(arguments) => demo::main(arguments, talk).await,
+        Command::Check(arguments) => check::main(&arguments, talk),
+        Command::Doctor(arguments) => doctor::main(&arguments, talk).await,
+        Command::Plan(arguments) => plan::main(&arguments, talk).await,
+        Command::Run(arguments) => run::main(arguments, talk).await,
+        Command::Replay(arguments) => replay::main(&arguments, talk).await,
+        Command::Quarantine(arguments) => quarantine::main(&arguments, talk).await,
+        Command::Runs(arguments) => runs::main(&arguments, talk).await,
+        Command::Accounts(arguments) => accounts::main(&arguments).await,
+        Command::Explain(arguments) => explain::main(&arguments).await,
+        Command::Gateways(arguments) => gateways::main(&arguments),
+        Command::Sql(arguments) => sql::main(&arguments, talk).await,
+        Command::Schema(arguments) => schema::main(&arguments),
+        Command::Feed(arguments) => feed::main(&arguments, talk).await,
+        Command::Lake(arguments) => lake::main(&arguments, talk).await,
+        Command::Sim(arguments) => sim::main(arguments, talk).await,
+    }
+}
+
+/// Logs a panic in whatever form logs have; what panicked is told as an error afterwards.
+pub fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current().name().unwrap_or_default().to_owned();
+    tracing::error!(place, thread, "{}", bug(panic.payload()));
+}
+
+/// The error that a panic is.
+fn bug(payload: &(dyn Any + Send)) -> Error {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("for no stated reason");
+    Error::internal(format!("huopan panicked: {text}"))
+        .with_hint("this is a bug in huopan; what was published stays, and the next start goes on from what has landed")
 }
 
 impl LogFormat {
