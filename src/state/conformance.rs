@@ -379,7 +379,7 @@ impl Both {
 }
 
 /// A new call of a run.
-fn asking(account: &str, day: NaiveDate, now: DateTime<Utc>, bounds: Bounds) -> Ask<'_> {
+pub(super) fn asking(account: &str, day: NaiveDate, now: DateTime<Utc>, bounds: Bounds) -> Ask<'_> {
     Ask {
         account,
         gateway: "gateway",

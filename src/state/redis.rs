@@ -12,9 +12,14 @@
 //! | `huopan:counts:DAY:runs` | a hash: `["KEY","SCOPE","RUN"]` → one run's part of them; expires |
 //! | `huopan:answer:KEY` | an answer: eight bytes of microseconds until it expires, then its bytes; expires |
 //!
+//! A server that is emptied, or comes back with what it knew a while ago, while a run uses it would let calls be made a
+//! second time: a process remembers what it was granted, and stops when the server no longer does. The next start counts
+//! from what has landed.
+//!
 //! Invariant: no message holds the address's user or password, and with `rediss://` nothing is said to a server whose
 //! certificate is not trusted.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,12 +50,16 @@ const PAUSE_MOST: u64 = 20_000;
 const COUNTS_KEPT_SECONDS: i64 = COUNTS_KEPT_DAYS as i64 * 86_400;
 
 /// Writes an account's page and a count, with the part of the run that it grew by, if both are as they were; else gives
-/// what they are.
+/// what all three are.
 const CHANGE: &str = "
 local document = redis.call('GET', KEYS[1]) or ''
 local calls = ''
 if ARGV[4] ~= '' then calls = redis.call('HGET', KEYS[3], ARGV[4]) or '' end
-if document ~= ARGV[1] or calls ~= ARGV[5] then return {document, calls} end
+if document ~= ARGV[1] or calls ~= ARGV[5] then
+    local part = ''
+    if ARGV[4] ~= '' then part = redis.call('HGET', KEYS[4], ARGV[8]) or '' end
+    return {document, calls, part}
+end
 if document ~= ARGV[2] then
     redis.call('SET', KEYS[1], ARGV[2])
     redis.call('SADD', KEYS[2], ARGV[3])
@@ -80,8 +89,8 @@ pub(super) struct Redis {
     /// Host and port.
     server: String,
     manager: ConnectionManager,
-    /// Decisions of one process take turns, so that only processes compete.
-    turn: Mutex<()>,
+    /// Decisions of one process take turns, so that only processes compete. What it was granted, by count and part.
+    turn: Mutex<HashMap<(String, String), u64>>,
 }
 
 impl std::fmt::Debug for Redis {
@@ -128,7 +137,7 @@ impl Redis {
             .set_response_timeout(Some(patience));
         let manager =
             ConnectionManager::new_with_config(client, config).await.map_err(|error| failure(&server, error))?;
-        let this = Self { server, manager, turn: Mutex::new(()) };
+        let this = Self { server, manager, turn: Mutex::default() };
         this.check_version().await?;
         Ok(this)
     }
@@ -175,12 +184,17 @@ impl Redis {
         let parts = parts_of(&counts);
         let field = scope.map_or_else(|| Ok(String::new()), |scope| field(&(account, scope.name)))?;
         let part = scope.map_or_else(|| Ok(String::new()), |scope| self::field(&(account, scope.name, scope.run)))?;
-        let _turn = self.turn.lock().await;
+        let mut granted = self.turn.lock().await;
+        let granted = granted.entry((counts.clone(), part.clone())).or_default();
         let mut read = redis::pipe();
-        read.get(&page).hget(&counts, &field);
-        let read: (Option<String>, Option<String>) = self.send(Request::Many(&read)).await?;
+        read.get(&page).hget(&counts, &field).hget(&parts, &part);
+        let read: (Option<String>, Option<String>, Option<String>) = self.send(Request::Many(&read)).await?;
         let (mut document, mut calls) = (read.0.unwrap_or_default(), read.1.unwrap_or_default());
+        let mut known = read.2.unwrap_or_default();
         for attempt in 0..ATTEMPTS {
+            if scope.is_some() && known.parse::<u64>().unwrap_or(0) < *granted {
+                return Err(self.forgot());
+            }
             let mut ledger = Ledger::read(&document).map_err(|error| self.damaged(&page, error))?;
             let used = if calls.is_empty() { Ok(0) } else { calls.parse::<u64>() };
             let used = used.map_err(|error| self.damaged(&counts, error))?;
@@ -193,9 +207,12 @@ impl Redis {
             let mut change = redis::cmd("EVAL");
             change.arg(CHANGE).arg(4).arg(&page).arg("huopan:accounts").arg(&counts).arg(&parts);
             change.arg(&document).arg(&after).arg(account).arg(&field).arg(&calls).arg(&calls_after);
-            let now: Option<(String, String)> = self.ask(change.arg(COUNTS_KEPT_SECONDS).arg(&part)).await?;
-            let Some(now) = now else { return Ok(decided) };
-            (document, calls) = now;
+            let now: Option<(String, String, String)> = self.ask(change.arg(COUNTS_KEPT_SECONDS).arg(&part)).await?;
+            let Some(now) = now else {
+                *granted += u64::from(calls_after != calls);
+                return Ok(decided);
+            };
+            (document, calls, known) = now;
             let pause = rand::random_range(0..=(100_u64 << attempt.min(8)).min(PAUSE_MOST));
             tokio::time::sleep(Duration::from_micros(pause)).await;
         }
@@ -212,6 +229,14 @@ impl Redis {
         let mut accounts: Vec<String> = self.ask(redis::cmd("SMEMBERS").arg("huopan:accounts")).await?;
         accounts.sort_unstable();
         Ok(accounts)
+    }
+
+    fn forgot(&self) -> Error {
+        let message = format!("redis at `{}` no longer knows the calls that this run has made", self.server);
+        Error::new(Kind::Unavailable, message).with_hint(
+            "it was emptied, or restarted without its newest data (`appendonly yes` keeps them): start the run again, \
+             and the calls are counted anew from what has landed",
+        )
     }
 
     fn damaged(&self, key: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {

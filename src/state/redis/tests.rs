@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 
 use super::*;
 use crate::base::Secret;
-use crate::state::{State, conformance};
+use crate::state::{Bounds, State, conformance};
 
 /// A server of its own for a test.
 struct Server {
@@ -112,6 +112,28 @@ async fn a_lost_connection_is_made_anew() {
         let _: i64 = server.tell("CLIENT KILL TYPE normal").await;
         store.wake("key").await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_server_that_forgets_what_a_run_was_granted_grants_it_no_more() {
+    let Some(server) = Server::start("redis", &[]) else { return };
+    let (state, other) = (server.state().await, server.state().await);
+    let now = state.now().await.unwrap();
+    let bounds =
+        Bounds { calls_per_day: Some(9), calls_per_second: None, calls_in_flight: 9, lease: Duration::from_secs(60) };
+    let ask = conformance::asking("account", now.date_naive(), now, bounds);
+    for _ in 0..2 {
+        assert!(matches!(state.reserve(&ask).await, Ok(Reserved::Granted { .. })));
+    }
+    () = server.tell("FLUSHALL").await;
+    let error = state.reserve(&ask).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert!(error.to_string().contains("no longer knows the calls that this run has made"), "{error}");
+    // A start that counts from what has landed, and whoever has called nothing yet, go on.
+    let landed = Counted { account: "account".into(), scope: String::new(), day: now.date_naive(), calls: 2 };
+    assert!(other.raise(&landed, ask.run).await.unwrap());
+    assert!(matches!(other.reserve(&ask).await, Ok(Reserved::Granted { used: 3, .. })));
+    assert!(matches!(state.reserve(&ask).await, Ok(Reserved::Granted { used: 4, .. })), "its calls are known again");
 }
 
 #[tokio::test]
