@@ -25,7 +25,7 @@ use super::cached;
 use super::driver::Job;
 use super::facts::Note;
 use super::fingerprint::Fingerprint;
-use super::http::Exchange;
+use super::http::{Exchange, Progress};
 use super::judge::{Fault, Judgement};
 use super::progress::Event;
 use super::reading::read;
@@ -343,7 +343,7 @@ impl<'r> Caller<'r> {
         let skew = side.live().skew;
         let token = self.tokens.generation(side.gateway, &side.accounts[ticket.account]);
         let request = self.build(errand, ticket.account, skew.correct(self.job.clock.now()))?;
-        let sent = self.send(side, &ticket, request, number).await;
+        let sent = self.send(side, &mut ticket, request, number).await?;
         let record = Record {
             endpoint: errand.task.endpoint().to_owned(),
             shop_id: values.shop_id.clone(),
@@ -366,22 +366,41 @@ impl<'r> Caller<'r> {
                 tokio::time::sleep(wait).await;
             }
             // A wait here may make the call late again.
-            match side.leave(ticket.account, tokio::time::Instant::now()) {
+            match side.leave(ticket, tokio::time::Instant::now()) {
                 Ok(()) => return Ok(()),
                 Err(wait) => tokio::time::sleep(wait).await,
             }
         }
     }
 
-    /// Sends a call and counts it; its answer shows the gateway's clock.
-    pub(super) async fn send(&self, side: &Side<'r>, ticket: &Ticket, request: Request, number: u32) -> Sent {
+    /// Sends a call that may leave, and counts it; its answer shows the gateway's clock. Where a connection had to be
+    /// opened first the call takes a new place in the rhythm once it stands.
+    pub(super) async fn send(
+        &self,
+        side: &Side<'r>,
+        ticket: &mut Ticket,
+        request: Request,
+        number: u32,
+    ) -> Result<Sent> {
         let clock = &self.job.clock;
-        let (sent_at, sent) = (clock.now(), tokio::time::Instant::now());
-        let exchange = side.http(ticket.account).send(&request).await;
+        let (mut sent_at, mut sent) = (clock.now(), tokio::time::Instant::now());
+        let mut sending = side.http(ticket.account).start(&request);
+        let exchange = loop {
+            match sending.next().await {
+                Progress::Ended(exchange) => break exchange,
+                Progress::Stands => {
+                    side.has_not_left(ticket);
+                    self.leave(side, ticket).await?;
+                    (sent_at, sent) = (clock.now(), tokio::time::Instant::now());
+                    sending.go();
+                }
+            }
+        };
+        drop(sending);
         let (latency, received_at) = (sent.elapsed(), clock.now());
         self.observe(side, &exchange, sent_at, received_at);
         self.count(&exchange, number, &side.accounts[ticket.account], ticket);
-        Sent { identity: request.identity, number, exchange, sent_at, received_at, latency }
+        Ok(Sent { identity: request.identity, number, exchange, sent_at, received_at, latency })
     }
 
     /// The record of an attempt, but for what it was about.
@@ -503,6 +522,15 @@ impl<'r> Caller<'r> {
             // Another account may ask, and the next start waits until the end.
             (ErrorClass::Retry | ErrorClass::Throttle | ErrorClass::Quota, Some((rest, extent))) => {
                 Step::Rest(rest, extent)
+            }
+            // The way there is this account's own; others go another one.
+            (ErrorClass::Retry, None)
+                if record.is_unconnected()
+                    && spent.attempts >= UNCONNECTED_AFTER
+                    && side.accounts[tried.ticket.account].proxy.is_some()
+                    && live.accounts.has_other(tried.ticket.account, tried.ticket.asking()) =>
+            {
+                Step::Rest(rests::unconnected(fault, self.job.clock.now() + self.ledger.offset), Extent::Everything)
             }
             (ErrorClass::Retry | ErrorClass::Throttle | ErrorClass::Quota, None) => {
                 if let Some(failures) = live.outage.failed() {
@@ -658,6 +686,8 @@ impl<'r> Caller<'r> {
     }
 }
 
+/// Tries without a connection after which an account with a proxy of its own leaves the call to others.
+const UNCONNECTED_AFTER: u32 = 2;
 /// A page of a span that can be halved is not asked for again after so many time-outs.
 const HALVED_AFTER: u32 = 2;
 /// A smaller change of the clock's offset does not explain a refused signature.

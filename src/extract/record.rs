@@ -86,6 +86,12 @@ impl Record {
         self.http_status.is_some_and(|status| (300..400).contains(&status))
     }
 
+    /// Whether no connection stood: the call did not reach the gateway.
+    #[must_use]
+    pub fn is_unconnected(&self) -> bool {
+        self.transport_error.as_deref().is_some_and(|error| error.starts_with("cannot connect"))
+    }
+
     /// The name of the attempt in tables: `run_id/number`.
     #[must_use]
     pub fn raw_ref(&self) -> String {

@@ -96,7 +96,7 @@ impl<'r> Caller<'r> {
         self.leave(side, ticket).await?;
         let now = side.live().skew.correct(self.job.clock.now());
         let request = Tokens::request(side.gateway, account, now)?;
-        let sent = self.send(side, ticket, request, tries).await;
+        let sent = self.send(side, ticket, request, tries).await?;
         let taken = self.tokens.take(side.gateway, account, &sent.exchange, sent.received_at);
         let class = taken.as_ref().err().map(|fault| fault.class);
         let judged = Some(class.map_or(GOOD, ErrorClass::name).to_owned());

@@ -83,6 +83,8 @@ pub(super) struct Ticket {
     /// How long the call waited for it.
     pub(super) waited: Duration,
     place: u32,
+    /// When it left, as far as this machine knows.
+    left: Option<Instant>,
     /// Worth a word.
     pub(super) mark: Option<Mark>,
 }
@@ -263,7 +265,8 @@ impl<'r> Side<'r> {
     ///
     /// # Errors
     /// The time to wait; nothing was noted then.
-    pub(super) fn leave(&self, account: usize, now: Instant) -> std::result::Result<(), Duration> {
+    pub(super) fn leave(&self, ticket: &mut Ticket, now: Instant) -> std::result::Result<(), Duration> {
+        let account = ticket.account;
         let Some(rate) = self.bounds(account).calls_per_second else { return Ok(()) };
         // A window holds whole calls: 2.5 a second are 2; 0.5 a second are 1 in two.
         let (calls, window) = if rate >= 1.0 { (rate.floor(), 1.0) } else { (1.0, 1.0 / rate) };
@@ -277,7 +280,18 @@ impl<'r> Side<'r> {
             sent.pop_front();
         }
         sent.push_back(now);
+        ticket.left = Some(now);
         Ok(())
+    }
+
+    /// Takes back that a call left: its connection had to be opened first, and the call waits for another moment.
+    pub(super) fn has_not_left(&self, ticket: &mut Ticket) {
+        let Some(left) = ticket.left.take() else { return };
+        if let Some(sent) = self.live().sent.get_mut(ticket.account)
+            && let Some(place) = sent.iter().rposition(|other| *other == left)
+        {
+            sent.remove(place);
+        }
     }
 
     /// Gives the ticket's place in flight back, to rest for `rest`.
@@ -354,7 +368,7 @@ impl<'r> Side<'r> {
 impl Ticket {
     fn new(account: usize, asking: Asking<'_>, day: NaiveDate, granted_at: DateTime<Utc>, place: u32) -> Self {
         let (scope, endpoint) = (asking.scope.to_owned(), asking.endpoint.to_owned());
-        Self { account, scope, endpoint, day, granted_at, waited: Duration::ZERO, place, mark: None }
+        Self { account, scope, endpoint, day, granted_at, waited: Duration::ZERO, place, left: None, mark: None }
     }
 
     pub(super) fn asking(&self) -> Asking<'_> {
@@ -371,7 +385,7 @@ mod tests {
         #[test]
         fn no_closed_second_sees_more_calls_leave_than_allowed_however_late_they_come(
             rate in 1..20_u32,
-            delays in proptest::collection::vec(0..150_u64, 1..120),
+            delays in proptest::collection::vec((0..150_u64, proptest::prelude::any::<bool>()), 1..120),
         ) {
             let mut gateway = testing::gateway("http://localhost/");
             gateway.limits.calls_per_second = Some(f64::from(rate));
@@ -379,14 +393,25 @@ mod tests {
             let side = Side::new(&gateway, &accounts, AccountChoice::Drain, None).unwrap();
             let start = Instant::now();
             let (mut due, mut left): (Instant, Vec<Instant>) = (start, Vec::new());
-            for delay in delays {
+            let asking = Asking { scope: "all", endpoint: "listing" };
+            let ticket = || Ticket::new(0, asking, side.day(Utc::now()), Utc::now(), 0);
+            for (delay, has_to_connect) in delays {
                 // Granted evenly, on the wire up to 150 ms later.
                 due += seconds(1.015 / f64::from(rate));
                 let mut now = due + Duration::from_millis(delay);
                 now = left.last().map_or(now, |last| now.max(*last));
-                if let Err(wait) = side.leave(0, now) {
-                    now += wait;
-                    assert_eq!(side.leave(0, now), Ok(()));
+                let mut ticket = ticket();
+                let leave = |ticket: &mut Ticket, now: &mut Instant| {
+                    if let Err(wait) = side.leave(ticket, *now) {
+                        *now += wait;
+                        assert_eq!(side.leave(ticket, *now), Ok(()));
+                    }
+                };
+                leave(&mut ticket, &mut now);
+                if has_to_connect {
+                    now += Duration::from_millis(5 * delay);
+                    side.has_not_left(&mut ticket);
+                    leave(&mut ticket, &mut now);
                 }
                 left.push(now);
             }

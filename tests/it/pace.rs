@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 
 use crate::extract::{Around, Written, extract};
 use crate::support::{Ended, Place, ended, quick, spawn};
+use crate::traps::proxies::Socks;
 
 /// Calls in any second that these tests' gateway takes.
 const CALLS_PER_SECOND: u32 = 10;
@@ -92,6 +93,24 @@ async fn a_steady_stream_uses_the_rate_that_is_allowed_and_never_exceeds_it() {
         }
     }
     panic!("{best:.2} calls a second are less than {enough:.2}");
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_their_connections_do_not_leave_together_once_these_stand() {
+    let sim = paced(20).await;
+    // The slots of four workers pass while their connections are opened.
+    let socks = Socks::when_all_have_come(sim.addr(), 4).await;
+    let place = Place::new();
+    let proxy = place.write("proxy", format!("socks5://{}", socks.address));
+    let accounts = format!("{SHARED}proxy = \"file:{}\"\n", proxy.display());
+    let lines = items(&sim, 0, 20);
+    let written = Written { definition: DEFINITION, accounts: &accounts, ..Written::new(Gateway::ItemGet, &lines) };
+    let (facts, attempts) = extract(&written.load(&sim), &Around::new().await).await;
+    assert_eq!((facts.as_ref().unwrap().throttles, attempts.len()), (0, 20), "{facts:?}");
+    let sent: Vec<DateTime<Utc>> = attempts.iter().map(|attempt| attempt.record.sent_at).collect();
+    let most = most_in_a_second(&sent);
+    assert!(most <= CALLS_PER_SECOND as usize, "{most} calls left within a second");
+    println!("{}", seen(&sim).1);
 }
 
 /// Runs two pipelines that share an account, each with half of the offers, at the same time.

@@ -117,6 +117,11 @@ impl Trap {
     /// The account's calls go through this proxy.
     pub(super) fn through(mut self, proxy: &str) -> Self {
         self.accounts.push_str("proxy = \"env:PROXY\"\n");
+        self.with_proxy(proxy)
+    }
+
+    /// What accounts mean by `env:PROXY`.
+    pub(super) fn with_proxy(mut self, proxy: &str) -> Self {
         self.proxy = proxy.to_owned();
         self
     }

@@ -82,7 +82,7 @@ mod general;
 mod item_get;
 mod portals;
 mod product_get;
-mod proxies;
+pub(crate) mod proxies;
 mod resellers;
 mod shares;
 mod shop_search;

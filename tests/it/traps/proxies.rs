@@ -7,6 +7,7 @@ use huopan::base::Kind;
 use huopan::sim::{Gateway, Sim};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::ask::{Trap, sim};
 use crate::support::shop_lines;
@@ -15,21 +16,35 @@ use crate::support::shop_lines;
 type Login = Option<(&'static str, &'static str)>;
 
 /// A proxy in process. Whatever it is asked to connect to, it connects to the gateway.
-struct Socks {
-    address: SocketAddr,
+pub(crate) struct Socks {
+    pub(crate) address: SocketAddr,
     /// Where it was asked to connect to, as it was asked.
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Socks {
     async fn start(gateway: SocketAddr, login: Login) -> Self {
+        Self::start_when(gateway, login, 1).await
+    }
+
+    /// Lets nobody through before so many have come.
+    pub(crate) async fn when_all_have_come(gateway: SocketAddr, callers: usize) -> Self {
+        Self::start_when(gateway, None, callers).await
+    }
+
+    async fn start_when(gateway: SocketAddr, login: Login, callers: usize) -> Self {
+        let all = watch::Sender::new(0);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, asked) = (listener.local_addr().unwrap(), Arc::default());
         let seen: Arc<Mutex<Vec<String>>> = Arc::clone(&asked);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let seen = Arc::clone(&seen);
-                tokio::spawn(async move { pass(stream, gateway, login, &seen).await });
+                let (seen, all) = (Arc::clone(&seen), all.clone());
+                tokio::spawn(async move {
+                    all.send_modify(|come| *come += 1);
+                    all.subscribe().wait_for(|come| *come >= callers).await.unwrap();
+                    pass(stream, gateway, login, &seen).await
+                });
             }
         });
         Self { address, asked }
@@ -133,4 +148,25 @@ async fn a_socks_proxy_that_refuses_is_no_way_out_and_its_password_is_not_said()
         assert!(landed.chain([&*said]).all(|said| !said.contains("hunter3") && !said.contains("somebody")), "{said}");
     }
     assert_eq!((socks.asked(), sim.stats().calls), (vec![], 0));
+}
+
+#[tokio::test]
+async fn an_account_whose_proxy_is_dead_leaves_its_calls_to_the_next_one_and_is_named() {
+    let sim = sim().await;
+    // A port that was free a moment ago.
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let account = |name: &str, key: &str, proxy: &str| {
+        format!(
+            "[[accounts]]\nname = \"{name}\"\n{proxy}licence = \"paid\"\n\
+             credentials = {{ app_key = \"{key}\", app_secret = \"env:SECRET\" }}\n"
+        )
+    };
+    let accounts = account("dead", "sim-app", "proxy = \"env:PROXY\"\n") + &account("alive", "sim-paid", "");
+    let trap = Trap::on(&sim, Gateway::Portals).lines(&shop_lines(&sim.world(Gateway::Portals))).accounts(&accounts);
+    let asked = trap.with_proxy(&format!("http://{dead}")).ask().await;
+    assert_eq!(asked.incomplete(), None);
+    let failed: Vec<_> = asked.attempts.iter().filter(|attempt| attempt.record.account == "dead").collect();
+    assert!((1..=8).contains(&failed.len()), "{} calls through the dead proxy", failed.len());
+    let through = format!("through the account's proxy `{dead}`");
+    assert!(failed.iter().all(|attempt| attempt.record.transport_error.as_ref().unwrap().contains(&through)));
 }
