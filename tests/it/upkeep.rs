@@ -82,6 +82,52 @@ async fn tables_that_disagree_are_told_with_what_to_do() {
     place.leave_unwell();
 }
 
+/// What `lake verify` asks of the tables, each broken in a file that is whole otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_thing_that_the_tables_may_disagree_about_is_told() {
+    let place = Place::new();
+    nights(&place, &[20, 21]).await;
+    let store = place.store();
+    for (table, rows, expected) in [
+        (
+            "offers",
+            "union all (select * exclude (dt, pipeline) from offers where dt = '2026-11-21' limit 1)",
+            "offers dt=2026-11-21 pipeline=test: 1 offers are there more than once",
+        ),
+        ("offers", "replace sku_count", "offers dt=2026-11-21 pipeline=test: `sku_count` of "),
+        ("offers", "replace tier_count", "offers dt=2026-11-21 pipeline=test: `tier_count` of "),
+        (
+            "shops",
+            "replace offer_count",
+            "shops dt=2026-11-21 pipeline=test: `offer_count` of 2 shops is not their rows in `offers`",
+        ),
+        (
+            "runs",
+            "replace received",
+            "runs dt=2026-11-21 pipeline=test: received is not loaded + duplicates + quarantined",
+        ),
+        ("runs", "replace carried", "runs dt=2026-11-21 pipeline=test: loaded + carried are "),
+        ("runs", "replace publish_seq", "runs dt=2026-11-21 pipeline=test: 0 rows instead of one are of publication 2"),
+        ("runs", "failed", "runs dt=2026-11-21 pipeline=test: publication 2 is there, and its run is `failed`"),
+        ("calls", "and number > 1", " calls of this run, `calls` has "),
+    ] {
+        let (columns, more) = match rows.split_once(' ') {
+            Some(("replace", column)) => (format!("replace (coalesce({column}, 0) + 1 as {column})"), ""),
+            None => ("replace ('failed' as status)".to_owned(), ""),
+            Some(_) => (String::new(), rows),
+        };
+        let sql = format!("select * exclude (dt, pipeline) {columns} from {table} where dt = '2026-11-21' {more}");
+        let published = support::forge(&store, 2, table, &sql).await;
+        let session = huopan::query::Session::over(&store, &huopan::query::Options::default()).await.unwrap();
+        let snapshot = huopan::load::Snapshot::load(&store).await.unwrap();
+        let problems = huopan::query::verify::verify(&session, &snapshot).await.unwrap();
+        let told: Vec<String> =
+            problems.iter().map(|problem| format!("{}: {}", problem.subject, problem.what)).collect();
+        assert!(told.iter().any(|told| told.contains(expected)), "{table} {rows}: {told:?}");
+        store.put_durable(&support::entry_path(2), published).await.unwrap();
+    }
+}
+
 /// The path of every file below the lake that is no lock.
 fn files(place: &Place) -> Vec<std::path::PathBuf> {
     let mut files = place.lake_files();
