@@ -189,7 +189,7 @@ async fn a_pipeline_that_is_running_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_small_journal_files_are_merged_at_the_end_of_a_run() {
+async fn a_run_ends_with_many_small_journal_files_merged_and_lost_checkpoints_written_again() {
     let (place, sim) = (Place::new(), huopan::sim::start(support::quick()).await.unwrap());
     let pipeline = place.shops(&sim, Gateway::Portals);
     for _ in 0..9 {
@@ -208,6 +208,16 @@ async fn many_small_journal_files_are_merged_at_the_end_of_a_run() {
     let paths = lake(&place, &["files", "runs"]).await.stdout;
     assert_eq!(paths.lines().count(), 1, "{paths}");
     assert_eq!(lake(&place, &["optimize"]).await.stdout, "test: nothing to merge\n");
+    // A Delta log that has lost its checkpoints gets one again.
+    let checkpoints = || {
+        let of_log = |path: &std::path::PathBuf| path.to_string_lossy().contains("/runs/_delta_log/");
+        let is_one = |path: &std::path::PathBuf| path.to_string_lossy().contains("checkpoint");
+        files(&place).into_iter().filter(of_log).filter(is_one).collect::<Vec<_>>()
+    };
+    assert!(!checkpoints().is_empty());
+    checkpoints().iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    support::publish(&pipeline, day(20)).await;
+    assert!(!checkpoints().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,7 +233,12 @@ async fn a_run_takes_away_the_days_that_are_older_than_its_pipeline_keeps_them()
     let today = huopan::base::time::beijing_day(huopan::base::Clock::now(&huopan::base::SystemClock));
     support::publish(&off, today).await;
     assert_eq!(place.value("select count(distinct dt) from offers").await, "2", "switched off");
+    // What a process that died has left goes with them.
+    let leftover = place.write("lake/offers/.huopan-tmp-1-1", "half");
+    let then = huopan::base::Clock::now(&huopan::base::SystemClock) - chrono::TimeDelta::days(2);
+    std::fs::File::options().write(true).open(&leftover).unwrap().set_modified(then.into()).unwrap();
     support::publish(&keeps("retain_days = 1"), today).await;
+    assert!(!leftover.exists());
     for table in ["offers", "price_tiers", "shops", "runs", "calls", "raw_pages"] {
         assert_eq!(place.value(&format!("select count(distinct dt) from {table}")).await, "1", "{table}");
     }
