@@ -81,6 +81,15 @@ struct Tally {
     jumped: u64,
 }
 
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.offers += other.offers;
+        self.gone += other.gone;
+        self.prices += other.prices;
+        self.jumped += other.jumped;
+    }
+}
+
 /// What is wrong with a shop by every picture, in the numbers of the first.
 fn suspects(tallies: &[Tally], guard: &Guard) -> Vec<(Suspect, u64, u64, f64)> {
     let gone = |tally: &Tally| (tally.gone, tally.offers, guard.drop_share_max);
@@ -125,25 +134,34 @@ fn tallies(draft: &Draft<'_>, before: Side<'_>, guard: &Guard) -> Result<BTreeMa
     let rows = Rows { table: Table::Offers, columns: Some(COLUMNS) };
     let mut tallies: BTreeMap<Option<Arc<str>>, Tally> = BTreeMap::new();
     side_by_side(before, after, rows, offers, |before, after| {
-        let Some(before) = before.into_iter().find(|offer| offer.on_sale) else { return Ok(()) };
+        let Some(before) = before.first() else { return Ok(()) };
         let is_listed = before.shop_id.as_deref().is_some_and(|shop| draft.listed.contains(shop));
-        let after = after.first();
-        if after.is_none() && !is_listed {
-            return Ok(());
-        }
-        let tally = tallies.entry(before.shop_id.clone()).or_default();
-        tally.offers += 1;
-        let Some(after) = after.filter(|offer| offer.on_sale) else {
-            tally.gone += 1;
-            return Ok(());
-        };
-        if let Some(jumped) = has_jumped(&before, after, guard.price_factor) {
-            tally.prices += 1;
-            tally.jumped += u64::from(jumped);
+        if let Some(one) = count(before, after.first(), is_listed, guard.price_factor) {
+            tallies.entry(before.shop_id.clone()).or_default().add(one);
         }
         Ok(())
     })?;
     Ok(tallies)
+}
+
+/// One offer as it counts; `None`: as nothing.
+fn count(before: &Offer, after: Option<&Offer>, is_listed: bool, factor: u32) -> Option<Tally> {
+    if !before.on_sale {
+        return None;
+    }
+    if after.is_none() && !is_listed {
+        return None;
+    }
+    let Some(after) = after.filter(|offer| offer.on_sale) else {
+        return Some(Tally { offers: 1, gone: 1, ..Tally::default() });
+    };
+    let jumped = has_jumped(before, after, factor);
+    Some(Tally {
+        offers: 1,
+        prices: u64::from(jumped.is_some()),
+        jumped: u64::from(jumped == Some(true)),
+        ..Tally::default()
+    })
 }
 
 /// Whether an offer's price has become `factor` times as large or small; `None`: they cannot be compared.
@@ -217,6 +235,28 @@ mod tests {
         assert_eq!(has_jumped(&by_piece, &offer("箱", Some(120), Some(12_000)), 10), Some(true));
         assert_eq!(has_jumped(&offer("件", None, Some(500)), &offer("件", None, Some(5)), 10), Some(true));
         assert_eq!(has_jumped(&pieces(5), &offer("件", None, None), 10), None);
+    }
+
+    #[test]
+    fn an_offer_counts_by_what_became_of_it() {
+        let on_sale = offer("件", Some(100), None);
+        let off_sale = Offer { on_sale: false, ..on_sale.clone() };
+        let (dear, unknown) = (offer("件", Some(1000), None), offer("件", None, None));
+        for (before, after, is_listed, expected) in [
+            (&on_sale, Some(&on_sale), true, Some((1, 0, 1, 0))),
+            (&on_sale, Some(&dear), true, Some((1, 0, 1, 1))),
+            (&on_sale, Some(&unknown), true, Some((1, 0, 0, 0))),
+            (&on_sale, Some(&off_sale), true, Some((1, 1, 0, 0))),
+            (&on_sale, Some(&off_sale), false, Some((1, 1, 0, 0))),
+            (&on_sale, None, true, Some((1, 1, 0, 0))),
+            (&on_sale, None, false, None),
+            (&off_sale, None, true, None),
+            (&off_sale, Some(&dear), true, None),
+        ] {
+            let found = count(before, after, is_listed, 10);
+            let found = found.map(|tally| (tally.offers, tally.gone, tally.prices, tally.jumped));
+            assert_eq!(found, expected, "{before:?} → {after:?}, listed: {is_listed}");
+        }
     }
 
     #[test]

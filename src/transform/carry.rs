@@ -153,3 +153,82 @@ fn column<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b ArrayRef> {
 fn broken(error: arrow::error::ArrowError) -> Error {
     Error::data("the picture before cannot be carried forward").caused_by(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::columns::{Builder, Origin};
+    use super::super::hash::Hashes;
+    use super::super::offer::{Offer, PriceSource, Tier};
+    use super::*;
+    use crate::base::Money;
+
+    /// Offers by id, with so many tiers.
+    fn rows(offers: &[(i64, i32)]) -> Rows {
+        let tier = |tier_no| Tier {
+            sku_id: None,
+            tier_no,
+            min_quantity: i64::from(tier_no),
+            max_quantity: None,
+            min_pieces: None,
+            max_pieces: None,
+            unit_price: Money::from_units(7),
+            piece_price: None,
+            price_source: PriceSource::Sku,
+        };
+        let mut rows = Builder::default();
+        for (offer_id, tiers) in offers {
+            let offer = Offer { offer_id: *offer_id, tiers: (1..=*tiers).map(tier).collect(), ..Offer::default() };
+            rows.append(
+                &offer,
+                &Origin {
+                    gateway: "test",
+                    fetched_at: 5,
+                    skus_fetched_at: &[],
+                    observed_dt: 0,
+                    raw_ref: "r/1",
+                    detail_fetched_at: None,
+                    hashes: Hashes { content: 0, volatile: 0 },
+                },
+            );
+        }
+        rows.finish().unwrap()
+    }
+
+    fn cut(batch: &RecordBatch, rows: usize) -> Batches<'static> {
+        let batch = batch.clone();
+        let starts = (0..batch.num_rows()).step_by(rows);
+        Box::new(starts.map(move |start| Ok(batch.slice(start, rows.min(batch.num_rows() - start)))))
+    }
+
+    fn ids(batch: &RecordBatch) -> Vec<i64> {
+        column(batch, "offer_id").unwrap().as_primitive::<Int64Type>().values().to_vec()
+    }
+
+    #[test]
+    fn offers_meet_their_tiers_however_the_batches_are_cut() {
+        let Rows { offers, tiers, skus } = rows(&[(1, 2), (2, 0), (3, 3), (4, 1)]);
+        let tiers_of = |id: &i64| ids(&tiers).into_iter().filter(|owner| owner == id).collect::<Vec<_>>();
+        for (of_offers, of_tiers) in (1..=4).flat_map(|of_offers| (1..=6).map(move |of_tiers| (of_offers, of_tiers))) {
+            let published = Published::new(cut(&offers, of_offers), cut(&tiers, of_tiers), cut(&skus, 1));
+            let mut found = Vec::new();
+            for piece in published {
+                let piece = piece.unwrap();
+                let expected: Vec<i64> = ids(&piece.offers).iter().flat_map(tiers_of).collect();
+                assert_eq!(ids(&piece.tiers), expected, "{of_offers} {of_tiers}");
+                found.extend(ids(&piece.offers));
+            }
+            assert_eq!(found, [1, 2, 3, 4]);
+        }
+    }
+
+    #[test]
+    fn tiers_that_are_not_those_of_the_offers_are_refused() {
+        let published = rows(&[(1, 2), (2, 1)]);
+        for tiers in [rows(&[(1, 1), (2, 2)]), rows(&[(1, 2)]), rows(&[(1, 2), (3, 1)]), rows(&[])] {
+            let (offers, skus) = (cut(&published.offers, 9), cut(&published.skus, 9));
+            let refused = Published::new(offers, cut(&tiers.tiers, 9), skus).next().unwrap();
+            let error = refused.err().unwrap();
+            assert_eq!(error.to_string(), "the published rows of `price_tiers` do not belong to those of `offers`");
+        }
+    }
+}

@@ -309,6 +309,22 @@ mod tests {
     }
 
     #[test]
+    fn of_records_modified_at_once_the_one_fetched_last_counts_whatever_its_number_then_the_later_place() {
+        let fetched = |number, fetched_at, position| Candidate { fetched_at, position, ..candidate(1, 5, number) };
+        // An answer that was used again instead of asked for has a later number and was fetched earlier.
+        let records = [fetched(9, 1, 0), fetched(2, 7, 0), fetched(2, 7, 3)];
+        let (today, none) = (sorted(&records), Sorted::default());
+        let mut order = Vec::new();
+        let keys = Keys { fetched: &today, before: &none, replaced: None };
+        keys.join(|known| {
+            order.extend(known.fetched.iter().map(|record| (record.number, record.position)));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(order, [(2, 3), (2, 0), (9, 0)]);
+    }
+
+    #[test]
     fn each_offer_meets_its_rows_of_both_pictures_before() {
         let earlier = |ids: &[i64]| {
             sorted(&ids.iter().map(|id| Earlier { offer_id: *id, ..Earlier::default() }).collect::<Vec<_>>())

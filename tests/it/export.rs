@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use huopan::config::location::Location;
 use huopan::feed::export::{self, Exported, Manifest, Profile, partition::partitions};
 use huopan::load::Snapshot;
+use huopan::run::{Options as RunOptions, Outcome};
 use huopan::sim::{self, Gateway};
 use huopan::store::Store;
 use huopan::transform::contract::Table;
@@ -13,7 +14,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sha2::{Digest as _, Sha256};
 
 use crate::s3_server::{BUCKET, Manners};
-use crate::support::{Place, day, huopan, publish, quick, rows_of};
+use crate::support::{Place, attempt, day, huopan, publish, quick, rows_of};
 
 async fn export_day(lake: &Store, target: &Store, number: u32, profile: Profile) -> Vec<Exported> {
     let snapshot = Snapshot::load(lake).await.unwrap();
@@ -83,6 +84,64 @@ async fn an_exported_day_is_the_published_one_and_a_new_publication_replaces_it(
     assert!(after.len() == before.len() && after != before, "{after:?}");
     let error = export::open(&Location::Folder(place.lake())).await.unwrap_err();
     assert!(error.to_string().ends_with("is a lake"), "{error}");
+}
+
+#[tokio::test]
+async fn a_partition_is_written_anew_when_it_is_not_what_is_asked_for_or_not_whole() {
+    let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
+    publish(&place.shops(&sim, Gateway::Portals), day(20)).await;
+    let (lake, target) = (place.store(), export::open(&Location::Folder(place.path().join("out"))).await.unwrap());
+    let written = async |profile| {
+        let exported = export_day(&lake, &target, 20, profile).await;
+        let written = exported.into_iter().filter_map(|exported| match exported {
+            Exported::Written(manifest) => Some(manifest.table),
+            Exported::UpToDate(_) => None,
+        });
+        written.collect::<Vec<_>>()
+    };
+    assert_eq!(written(Profile::Plain).await.len(), Table::ALL.len());
+    assert_eq!(written(Profile::Hive).await.len(), Table::ALL.len(), "other readers");
+    assert_eq!(written(Profile::Hive).await, [""; 0]);
+    std::fs::remove_file(place.path().join("out/offers/dt=2026-11-20/pipeline=test/_SUCCESS")).unwrap();
+    assert_eq!(written(Profile::Hive).await, ["offers"]);
+    // An attempt that publishes no picture adds to the journals of its day.
+    let thin = sim::start(sim::Options { shop_sizes: vec![20, 45], ..quick() }).await.unwrap();
+    let options = RunOptions { dt: Some(day(20)), refresh: true, ..RunOptions::default() };
+    let held = attempt(&place.shops(&thin, Gateway::Portals), options).await.unwrap();
+    assert!(matches!(held, Outcome::Held(_)), "{held:?}");
+    assert_eq!(place.value("select count(*) from runs").await, "2");
+    let mut journals = written(Profile::Hive).await;
+    journals.sort();
+    assert_eq!(journals, ["calls", "runs"]);
+    assert_eq!(written(Profile::Hive).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_fails_leaves_no_half_of_a_partition_that_looks_whole() {
+    let (sim, place, server) =
+        (sim::start(quick()).await.unwrap(), Place::new(), crate::s3::server(Manners::Good).await);
+    let pipeline = place.shops(&sim, Gateway::Portals);
+    publish(&pipeline, day(20)).await;
+    let env = |name: &str| server.variable(name);
+    let bucket = Location::parse(&format!("s3://{BUCKET}/exports"), Path::new("/"), &env).unwrap();
+    let folder = Location::Folder(place.path().join("out"));
+    let targets = [export::open(&bucket).await.unwrap(), export::open(&folder).await.unwrap()];
+    for target in &targets {
+        export_day(&place.store(), target, 20, Profile::Plain).await;
+    }
+    publish(&pipeline, day(20)).await;
+    let (lake, days) = (place.store(), export::Days { first: day(20), last: day(20) });
+    let snapshot = Snapshot::load(&lake).await.unwrap();
+    let partition = &partitions(&snapshot, &[Table::Offers], days)[0];
+    std::fs::remove_file(place.lake().join(&partition.files[0].path)).unwrap();
+    place.leave_unwell();
+    for target in &targets {
+        export::export(&lake, target, partition, Profile::Plain).await.unwrap_err();
+    }
+    let at = "offers/dt=2026-11-20/pipeline=test";
+    assert!(!server.file(&format!("exports/{at}/_SUCCESS")).exists());
+    let before = names(&place.path().join("out").join(at));
+    assert!(before.contains(&"_SUCCESS".to_owned()) && before.len() == 3, "the one before stands: {before:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! The feed: applied in its order it keeps a copy of the newest picture; consumers; the command line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use huopan::feed::{Cursor, Scope, Sensitivity, TABLES, backlog, changes};
 use huopan::load::Retained;
@@ -8,7 +8,7 @@ use huopan::sim::{self, Gateway, Sim};
 use huopan::store::Store;
 use huopan::transform::contract::Table;
 
-use crate::support::{Place, Row, day, huopan, item_lines, publish, quick, rows_of};
+use crate::support::{Place, Row, day, forge, huopan, item_lines, publish, quick, rows_of};
 
 /// The rows of a feed since a cursor, and the cursor after them.
 async fn feed(store: &Store, since: &Cursor, scope: Scope) -> (Vec<Row>, Cursor) {
@@ -35,7 +35,10 @@ impl Mirror {
             let key = key(table, row);
             match (row["kind"].as_str(), row["op"].as_str()) {
                 ("new", "upsert") => assert!(self.0.insert(key, content(row)).is_none(), "known already: {row:?}"),
-                ("changed", "upsert") => assert!(self.0.insert(key, content(row)).is_some(), "unknown: {row:?}"),
+                ("changed", "upsert") => {
+                    let before = self.0.insert(key, content(row)).unwrap_or_else(|| panic!("unknown: {row:?}"));
+                    assert_ne!(before, content(row), "nothing of it has changed");
+                }
                 ("gone" | "dropped", "delete") => assert!(self.0.remove(&key).is_some(), "unknown: {row:?}"),
                 other => panic!("{other:?}"),
             }
@@ -130,6 +133,75 @@ async fn a_copy_of_the_skus_follows_too() {
         assert!(!expected.is_empty());
         assert_eq!(mirror.0, expected, "{table}");
     }
+}
+
+#[tokio::test]
+async fn a_stock_that_moves_is_told_to_those_alone_who_ask_for_it() {
+    let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
+    let items = item_lines(&sim.world(Gateway::ProductGet));
+    let pipeline = place.pipeline(&sim, Gateway::ProductGet, &items);
+    for night in [16, 20] {
+        sim.set_day(day(night));
+        publish(&pipeline, day(night)).await;
+    }
+    let since = "v1:test=1".parse().unwrap();
+    let told = async |sensitivity| {
+        let (rows, _) = feed(&place.store(), &since, Scope { table: Table::Skus, sensitivity }).await;
+        rows.iter().filter(|row| row["kind"] == "changed").count()
+    };
+    let before = told(Sensitivity::Content).await;
+    let moved = "select * exclude (dt, pipeline) replace (stock_pieces + 1 as stock_pieces) from skus
+         where dt = '2026-11-20'";
+    forge(&place.store(), 2, "skus", moved).await;
+    place.leave_unwell();
+    assert_eq!(told(Sensitivity::Content).await, before);
+    assert!(told(Sensitivity::Volatile).await > before, "of the offers that changed");
+    // Rows out of their order would be told as gone and new.
+    forge(
+        &place.store(),
+        2,
+        "offers",
+        "select * exclude (dt, pipeline) from offers where dt = '2026-11-20' order by title",
+    )
+    .await;
+    let (store, log) = (place.store(), Retained::load(&place.store()).await.unwrap());
+    let backlog = backlog(&log, &since, 1).unwrap();
+    let scope = Scope { table: Table::Offers, sensitivity: Sensitivity::Content };
+    let error = changes::of(&store, &backlog.steps[0], scope, &mut |_, _| Ok(())).await.unwrap_err();
+    assert!(error.to_string().ends_with("of publication 2 of `test` are out of order"), "{error}");
+}
+
+#[tokio::test]
+async fn tiers_that_a_changed_offer_no_longer_has_are_gone() {
+    let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
+    let pipeline = place.shops(&sim, Gateway::Portals);
+    for night in [16, 20] {
+        sim.set_day(day(night));
+        publish(&pipeline, day(night)).await;
+    }
+    place.leave_unwell();
+    let tiers = "select * exclude (dt, pipeline) {} from price_tiers where dt = '2026-11-16'";
+    let more = tiers.replace("{}", "replace (tier_no + 100 as tier_no)");
+    let order = "order by shop_id nulls first, offer_id, sku_id nulls first, tier_no";
+    forge(&place.store(), 1, "price_tiers", &format!("{} union all {more} {order}", tiers.replace("{}", ""))).await;
+    let since = "v1:test=1".parse().unwrap();
+    let told = async |table| feed(&place.store(), &since, Scope { table, sensitivity: Sensitivity::Content }).await.0;
+    let changed: BTreeSet<String> = told(Table::Offers)
+        .await
+        .into_iter()
+        .filter(|row| row["kind"] == "changed")
+        .map(|row| row["offer_id"].clone())
+        .collect();
+    let had = place.rows("select offer_id, tier_no from price_tiers where dt = '2026-11-16' and tier_no > 100").await;
+    let had = had.iter().filter(|row| changed.contains(&row["offer_id"])).count();
+    let gone: Vec<Row> = told(Table::PriceTiers)
+        .await
+        .into_iter()
+        .filter(|row| changed.contains(&row["offer_id"]) && row["tier_no"].parse::<i32>().unwrap() > 100)
+        .collect();
+    assert!(had > 3);
+    assert_eq!(gone.len(), had);
+    assert!(gone.iter().all(|row| (row["kind"].as_str(), row["op"].as_str()) == ("gone", "delete")), "{gone:?}");
 }
 
 #[tokio::test]

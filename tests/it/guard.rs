@@ -69,6 +69,12 @@ async fn a_shop_that_loses_most_of_its_offers_is_held_and_published_anyway_witho
     publish(&other.pipeline(&thin, Gateway::Portals, &lines), day(21)).await;
     assert_eq!(place.content(day(21)).await, other.content(day(21)).await);
 
+    // Of what is held only the answers stay.
+    let verified = huopan::load::verify::verify(&place.store(), huopan::load::verify::Depth::Quick).await.unwrap();
+    assert_eq!(verified.unnamed, 0);
+    // What somebody has accepted is not held once more when it is fetched anew.
+    assert_eq!(run(&place, &["--dt", "2026-11-21", "--refresh"]).await.code, 0);
+
     let nothing = run(&place, &["--publish-anyway"]).await;
     assert_eq!(nothing.code, 1, "{nothing:?}");
     assert!(nothing.stderr.contains("no run of pipeline `test` is held"), "{}", nothing.stderr);
@@ -122,6 +128,16 @@ async fn a_held_night_does_not_keep_the_next_one_from_being_fetched() {
     assert!(!later.stderr.contains("is held"), "{}", later.stderr);
     assert_eq!(run(&place, &["--dt", "2026-11-21", "--publish-anyway"]).await.code, 0);
     assert_eq!(place.value("select count(distinct dt) from offers").await, "4");
+}
+
+#[tokio::test]
+async fn a_shop_that_is_not_asked_for_any_more_is_not_missed() {
+    let (place, sim) = (Place::new(), sim::start(quick()).await.unwrap());
+    publish(&place.shops(&sim, Gateway::Portals), day(20)).await;
+    let world = sim.world(Gateway::Portals);
+    place.pipeline_file(&sim, Gateway::Portals, &format!("shops = [\"{}\"]", world.shops[0].shop_id));
+    let ended = run(&place, &["--dt", "2026-11-21"]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
 }
 
 /// `12.5` → `1250`

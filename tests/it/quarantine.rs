@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{Ended, Place, day, huopan, publish, quick};
 
 /// A lake of captured answers; the second record of each page has no readable id.
-async fn spoilt() -> Place {
+pub(crate) async fn spoilt() -> Place {
     let (sim, live, place) = (sim::start(quick()).await.unwrap(), Place::new(), Place::new());
     publish(&live.shops(&sim, Gateway::Portals), day(20)).await;
     let listing = "select shop_id, cast(body as varchar) as body from raw_pages where endpoint = 'listing'";

@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{Ended, Place, Row, attempt, day, huopan, item_lines, publish, quick, rows, shop_lines};
 
+mod unusual;
+
 /// Half of the offers are odd: their quantities depend on rules.
 fn messy() -> Options {
     Options { mess_per_mille: 600, ..quick() }
@@ -179,6 +181,9 @@ async fn later_nights_that_carried_rows_forward_follow() {
         night(&other, &sim, &ruled, dt).await;
     }
     let (seventeenth, calls) = (whole(&place, day(17)).await, sim.stats().calls);
+    // Where that day does not change, nothing follows it.
+    let same = json(&replay(&place, "2026-11-18", &["--json"]).await);
+    assert_eq!(same["days"].as_array().unwrap().len(), 1, "{same}");
     place.pipeline_file(&sim, Gateway::Portals, &ruled);
     let shown = replay(&place, "2026-11-18", &["--dry-run", "--json"]).await;
     let ended = replay(&place, "2026-11-18", &["--json"]).await;

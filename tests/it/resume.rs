@@ -83,7 +83,7 @@ async fn start(
 }
 
 /// A start that is stopped at its n-th page; the day of its run.
-async fn stopped(pipeline: &Pipeline, options: RunOptions, page: usize) -> NaiveDate {
+pub(crate) async fn stopped(pipeline: &Pipeline, options: RunOptions, page: usize) -> NaiveDate {
     match start(pipeline, options, Arc::new(SystemClock), &StopAt::page(page)).await.unwrap() {
         Outcome::Stopped { dt, kind: Kind::Unavailable, .. } => dt,
         other => panic!("not stopped: {other:?}"),
@@ -113,7 +113,7 @@ async fn one_by_one(options: Options) -> (Place, Sim, Pipeline) {
     (place, sim, calm(pipeline))
 }
 
-fn calm(mut pipeline: Pipeline) -> Pipeline {
+pub(crate) fn calm(mut pipeline: Pipeline) -> Pipeline {
     pipeline.gateway.limits.calls_in_flight = 1;
     pipeline
 }
@@ -295,7 +295,7 @@ async fn watermarks_go_by_the_gateways_clock_also_when_a_start_makes_no_call() {
 }
 
 /// The definition without windows and categories, whose second page is the last.
-fn short_listing() -> String {
+pub(crate) fn short_listing() -> String {
     let text = include_str!("../../schemas/gateways/portals.toml");
     let lines = text.lines().filter(|line| {
         !line.starts_with("window   = { start = \"start_time\", field") && !line.starts_with("category = ")

@@ -20,6 +20,7 @@ use huopan::query::Session;
 use huopan::run::{Options as RunOptions, Outcome, Report, Surroundings, run};
 use huopan::sim::{Gateway, Options, Sim, WorldTruth};
 use huopan::store::Store;
+use huopan::transform::contract::Table;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
@@ -186,7 +187,7 @@ url = "state.sqlite"
     /// Rows per table as a reader of the Delta tables, who knows nothing of the publish log, counts them.
     pub(crate) async fn delta_counts(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
-        for table in huopan::transform::contract::Table::ALL {
+        for table in Table::ALL {
             let url = url::Url::from_directory_path(self.lake().join(table.name())).unwrap();
             let delta = deltalake_core::open_table(url).await.unwrap();
             counts.insert(table.name().to_owned(), delta_rows(&delta));
@@ -197,7 +198,7 @@ url = "state.sqlite"
     /// Rows per table as huopan counts them.
     pub(crate) async fn counts(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
-        for table in huopan::transform::contract::Table::ALL {
+        for table in Table::ALL {
             let count = self.value(&format!("select count(*) from {table}")).await;
             counts.insert(table.name().to_owned(), count.parse().unwrap());
         }
@@ -220,6 +221,42 @@ pub(crate) async fn rows(lake: &Store, sql: &str) -> Vec<Row> {
     let session = Session::over(lake, &huopan::query::Options::default()).await.unwrap();
     let answer = session.sql(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     answer.collect().await.unwrap().iter().flat_map(rows_of).collect()
+}
+
+/// Puts the rows of a query in the place of a table's in publication `seq` of pipeline `test`: the file is whole, and is
+/// not what was published. Gives back the entry as it was.
+pub(crate) async fn forge(lake: &Store, seq: u64, table: &str, sql: &str) -> bytes::Bytes {
+    let session = Session::over(lake, &huopan::query::Options::default()).await.unwrap();
+    let answer = session.sql(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let batches = answer.collect().await.unwrap();
+    let schema = table.parse::<Table>().unwrap().file_schema().unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), schema.clone(), None).unwrap();
+    for batch in &batches {
+        let column = |field: &Arc<arrow::datatypes::Field>| {
+            arrow::compute::cast(batch.column_by_name(field.name()).unwrap(), field.data_type()).unwrap()
+        };
+        let columns = schema.fields().iter().map(column).collect();
+        writer.write(&RecordBatch::try_new(schema.clone(), columns).unwrap()).unwrap();
+    }
+    let bytes = writer.into_inner().unwrap();
+    let name = entry_path(seq);
+    let before = lake.get(&name).await.unwrap().unwrap();
+    let mut entry: serde_json::Value = serde_json::from_slice(&before).unwrap();
+    let file = &mut entry["tables"][table][0];
+    let mut digest = huopan::land::segment::digest(&bytes);
+    digest.retain(|letter| letter.is_ascii_alphanumeric());
+    let path = file["path"].as_str().unwrap().replace(".parquet", &format!("-{digest}.parquet"));
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    (file["path"], file["bytes"], file["rows"]) = (path.clone().into(), bytes.len().into(), rows.into());
+    (file["digest"], file["stats"]) = (serde_json::Value::Null, serde_json::Value::Null);
+    lake.put_durable(&path, bytes.into()).await.unwrap();
+    lake.put_durable(&name, serde_json::to_vec(&entry).unwrap().into()).await.unwrap();
+    before
+}
+
+/// Where an entry of the publish log of pipeline `test` stands.
+pub(crate) fn entry_path(seq: u64) -> String {
+    huopan::load::Entry::path("test", seq)
 }
 
 /// See [`Place::content`].

@@ -82,6 +82,52 @@ async fn tables_that_disagree_are_told_with_what_to_do() {
     place.leave_unwell();
 }
 
+/// What `lake verify` asks of the tables, each broken in a file that is whole otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_thing_that_the_tables_may_disagree_about_is_told() {
+    let place = Place::new();
+    nights(&place, &[20, 21]).await;
+    let store = place.store();
+    for (table, rows, expected) in [
+        (
+            "offers",
+            "union all (select * exclude (dt, pipeline) from offers where dt = '2026-11-21' limit 1)",
+            "offers dt=2026-11-21 pipeline=test: 1 offers are there more than once",
+        ),
+        ("offers", "replace sku_count", "offers dt=2026-11-21 pipeline=test: `sku_count` of "),
+        ("offers", "replace tier_count", "offers dt=2026-11-21 pipeline=test: `tier_count` of "),
+        (
+            "shops",
+            "replace offer_count",
+            "shops dt=2026-11-21 pipeline=test: `offer_count` of 2 shops is not their rows in `offers`",
+        ),
+        (
+            "runs",
+            "replace received",
+            "runs dt=2026-11-21 pipeline=test: received is not loaded + duplicates + quarantined",
+        ),
+        ("runs", "replace carried", "runs dt=2026-11-21 pipeline=test: loaded + carried are "),
+        ("runs", "replace publish_seq", "runs dt=2026-11-21 pipeline=test: 0 rows instead of one are of publication 2"),
+        ("runs", "failed", "runs dt=2026-11-21 pipeline=test: publication 2 is there, and its run is `failed`"),
+        ("calls", "and number > 1", " calls of this run, `calls` has "),
+    ] {
+        let (columns, more) = match rows.split_once(' ') {
+            Some(("replace", column)) => (format!("replace (coalesce({column}, 0) + 1 as {column})"), ""),
+            None => ("replace ('failed' as status)".to_owned(), ""),
+            Some(_) => (String::new(), rows),
+        };
+        let sql = format!("select * exclude (dt, pipeline) {columns} from {table} where dt = '2026-11-21' {more}");
+        let published = support::forge(&store, 2, table, &sql).await;
+        let session = huopan::query::Session::over(&store, &huopan::query::Options::default()).await.unwrap();
+        let snapshot = huopan::load::Snapshot::load(&store).await.unwrap();
+        let problems = huopan::query::verify::verify(&session, &snapshot).await.unwrap();
+        let told: Vec<String> =
+            problems.iter().map(|problem| format!("{}: {}", problem.subject, problem.what)).collect();
+        assert!(told.iter().any(|told| told.contains(expected)), "{table} {rows}: {told:?}");
+        store.put_durable(&support::entry_path(2), published).await.unwrap();
+    }
+}
+
 /// The path of every file below the lake that is no lock.
 fn files(place: &Place) -> Vec<std::path::PathBuf> {
     let mut files = place.lake_files();
@@ -143,7 +189,7 @@ async fn a_pipeline_that_is_running_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_small_journal_files_are_merged_at_the_end_of_a_run() {
+async fn a_run_ends_with_many_small_journal_files_merged_and_lost_checkpoints_written_again() {
     let (place, sim) = (Place::new(), huopan::sim::start(support::quick()).await.unwrap());
     let pipeline = place.shops(&sim, Gateway::Portals);
     for _ in 0..9 {
@@ -162,6 +208,16 @@ async fn many_small_journal_files_are_merged_at_the_end_of_a_run() {
     let paths = lake(&place, &["files", "runs"]).await.stdout;
     assert_eq!(paths.lines().count(), 1, "{paths}");
     assert_eq!(lake(&place, &["optimize"]).await.stdout, "test: nothing to merge\n");
+    // A Delta log that has lost its checkpoints gets one again.
+    let checkpoints = || {
+        let of_log = |path: &std::path::PathBuf| path.to_string_lossy().contains("/runs/_delta_log/");
+        let is_one = |path: &std::path::PathBuf| path.to_string_lossy().contains("checkpoint");
+        files(&place).into_iter().filter(of_log).filter(is_one).collect::<Vec<_>>()
+    };
+    assert!(!checkpoints().is_empty());
+    checkpoints().iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    support::publish(&pipeline, day(20)).await;
+    assert!(!checkpoints().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,7 +233,12 @@ async fn a_run_takes_away_the_days_that_are_older_than_its_pipeline_keeps_them()
     let today = huopan::base::time::beijing_day(huopan::base::Clock::now(&huopan::base::SystemClock));
     support::publish(&off, today).await;
     assert_eq!(place.value("select count(distinct dt) from offers").await, "2", "switched off");
+    // What a process that died has left goes with them.
+    let leftover = place.write("lake/offers/.huopan-tmp-1-1", "half");
+    let then = huopan::base::Clock::now(&huopan::base::SystemClock) - chrono::TimeDelta::days(2);
+    std::fs::File::options().write(true).open(&leftover).unwrap().set_modified(then.into()).unwrap();
     support::publish(&keeps("retain_days = 1"), today).await;
+    assert!(!leftover.exists());
     for table in ["offers", "price_tiers", "shops", "runs", "calls", "raw_pages"] {
         assert_eq!(place.value(&format!("select count(distinct dt) from {table}")).await, "1", "{table}");
     }

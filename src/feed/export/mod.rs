@@ -6,7 +6,8 @@
 //!
 //! Beside the files of a partition stand `_manifest.json` (every file with size, rows and SHA-256, and the publication)
 //! and, last, `_SUCCESS`; names that start with `_` are no data to Hive, Spark and their kin. A partition whose
-//! publication is exported already is left as it is.
+//! publication is exported already is left as it is; one of a journal, to which attempts without a picture add as well,
+//! while it has no more rows.
 //!
 //! | profile | decimals | times | lists | codec |
 //! |---|---|---|---|---|
@@ -54,7 +55,7 @@ pub struct Manifest {
     pub dt: chrono::NaiveDate,
     /// The pipeline.
     pub pipeline: String,
-    /// The newest publication that is in it.
+    /// The publication of the day's picture; of a journal's day that has none, of the pipeline's newest.
     pub publish_seq: u64,
     /// Its run.
     pub run_id: String,
@@ -130,4 +131,5 @@ fn is_current(manifest: &Manifest, partition: &Partition<'_>, profile: Profile) 
     (manifest.publish_seq, manifest.run_id.as_str(), manifest.published_at, manifest.profile)
         == (newest.seq, newest.run_id.as_str(), newest.published_at, profile)
         && manifest.contract_version == CONTRACT_VERSION
+        && manifest.rows == partition.rows()
 }

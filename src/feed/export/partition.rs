@@ -41,7 +41,7 @@ pub struct Partition<'s> {
     pub table: Table,
     /// The day.
     pub dt: NaiveDate,
-    /// The newest publication that has a part in it.
+    /// The publication of the day's picture; of a journal's day that has none, of the pipeline's newest.
     pub newest: &'s Entry,
     /// Its files: of a picture those of one publication, of a journal those of all.
     pub files: Vec<&'s DataFile>,
@@ -52,6 +52,12 @@ impl Partition<'_> {
     #[must_use]
     pub fn folder(&self) -> String {
         format!("{}/dt={}/pipeline={}", self.table, self.dt, self.newest.pipeline)
+    }
+
+    /// Its rows.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.files.iter().map(|file| file.rows).sum()
     }
 }
 

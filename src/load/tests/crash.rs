@@ -1,8 +1,12 @@
+use chrono::TimeDelta;
+
 use super::super::log::{self, Appended, Entry};
 use super::super::publish::{next_seq, roll_forward, to_entry};
+use super::super::upkeep::sweep;
 use super::super::{Snapshot, Turn, delta};
 use super::*;
 use crate::base::{Error, Kind};
+use crate::config::pipeline::Keep;
 use crate::store::PipelineLock;
 
 /// Publishes a first time, then a second time up to (not including) the commit of table number `commits`.
@@ -157,4 +161,21 @@ async fn a_holder_who_knows_that_its_lock_is_lost_does_not_even_try() {
     let draft = draft(&store, "a", day(20), turn.next_seq(), 2);
     assert_eq!(turn.publish(&store, draft).await.unwrap_err().kind(), Kind::Conflict);
     assert_eq!(next_seq(&store, "a").await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_vacuum_whose_lock_is_lost_deletes_nothing() {
+    let (_folder, store) = lake();
+    for seq in 1..=2 {
+        publish(&store, draft(&store, "a", day(20), seq, 2)).await;
+    }
+    let before = store.list("offers").await.unwrap();
+    let lock = PipelineLock::new(Hold::Lost);
+    let turn = Turn::take(&store, "a", &lock, at(0)).await.unwrap();
+    let (keep, now) = (Keep::default(), before[0].modified_at + TimeDelta::days(8));
+    let lake = sweep::Lake::list(&store).await.unwrap();
+    assert!(!lake.look(&store, "a", keep, now).await.unwrap().goes.is_empty());
+    let bounds = sweep::Bounds { keep, now, files_max: usize::MAX };
+    assert_eq!(sweep::vacuum(&store, "a", &turn, &lake, bounds).await.unwrap_err().kind(), Kind::Conflict);
+    assert_eq!(store.list("offers").await.unwrap(), before);
 }

@@ -143,6 +143,44 @@ async fn vacuum_takes_what_was_replaced_and_orphans_and_nothing_that_is_named() 
 }
 
 #[tokio::test]
+async fn a_vacuum_deletes_no_more_files_than_it_may_and_the_next_one_goes_on() {
+    let (_folder, store) = lake();
+    for seq in 1..=3 {
+        publish(&store, draft(&store, "a", day(20), seq, 3)).await;
+    }
+    let lock = store.lock("a", "test").await.unwrap();
+    let turn = Turn::take(&store, "a", &lock, at(0)).await.unwrap();
+    let later = store.list("_huopan").await.unwrap()[0].modified_at + TimeDelta::days(8);
+    let mut gone = 0;
+    loop {
+        let swept = vacuum(&store, &turn, Keep::default(), later, 5).await;
+        is_clean(&store).await;
+        if swept.goes.is_empty() {
+            break;
+        }
+        assert!(swept.goes.len() <= 5, "{:?}", swept.goes);
+        gone += swept.goes.len();
+    }
+    // Five pictures and the entry of each publication that was replaced.
+    assert_eq!(gone, 12);
+}
+
+#[tokio::test]
+async fn a_file_that_delta_still_has_active_stays() {
+    let (_folder, store) = lake();
+    for seq in 1..=2 {
+        publish(&store, draft(&store, "a", day(20), seq, 3)).await;
+    }
+    let log = store.list("offers/_delta_log").await.unwrap();
+    store.delete(&log.iter().rfind(|meta| meta.path.ends_with(".json")).unwrap().path).await.unwrap();
+    let later = log[0].modified_at + TimeDelta::days(8);
+    let lake = Lake::list(&store).await.unwrap();
+    let goes = lake.look(&store, "a", Keep::default(), later).await.unwrap().goes;
+    let goes_of = |table: Table| goes.iter().filter(|one| one.path.starts_with(&format!("{table}/"))).count();
+    assert_eq!((goes_of(Table::Offers), goes_of(Table::PriceTiers)), (0, 1), "{goes:?}");
+}
+
+#[tokio::test]
 async fn old_days_leave_the_tables_at_once_and_their_files_later() {
     let (_folder, store) = lake();
     for (seq, dt) in [(1, 10), (2, 19), (3, 20)] {

@@ -52,6 +52,10 @@ async fn a_file_without_a_digest_is_held_to_its_rows() {
     store.put_durable(&Entry::path("a", 2), serde_json::to_vec(&entry).unwrap().into()).await.unwrap();
     let found = problems(&store, Depth::Full).await;
     assert!(found.iter().any(|found| found.ends_with("has 5 rows instead of 6")), "{found:?}");
+    assert!(
+        found.iter().any(|found| found.ends_with("6 rows by the publish log, others by the Delta table")),
+        "{found:?}"
+    );
     assert_eq!(verify(&store, Depth::Full).await.unwrap().digests, 15);
 }
 

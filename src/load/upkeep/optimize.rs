@@ -271,6 +271,31 @@ mod tests {
     }
 
     #[test]
+    fn days_are_merged_until_so_many_bytes_and_partitions_from_so_many_files_on() {
+        let mut state = State::new("a");
+        for (seq, dt, files) in [(1, "2026-11-18", 3), (2, "2026-11-19", 2), (3, "2026-11-20", 3)] {
+            let file =
+                |number| serde_json::json!({"path": format!("{dt}{number}"), "bytes": 10, "rows": 1, "stats": {}});
+            let files: Vec<_> = (0..files).map(file).collect();
+            let entry = serde_json::from_value(serde_json::json!({
+                "seq": seq, "pipeline": "a", "dt": dt, "run_id": dt, "attempt": 1, "picture": false,
+                "published_at": "2026-11-20T00:00:00Z", "huopan_version": "0", "contract_version": "1",
+                "tables": {"calls": files}
+            }));
+            state.apply(entry.unwrap());
+        }
+        let days = |files_min, bytes_max| {
+            let wanted = Wanted { tables: vec![Table::Calls], files_min, bytes_max, ..Wanted::default() };
+            plan(&state, &wanted).into_keys().map(|dt| dt.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(days(2, u64::MAX), ["2026-11-18", "2026-11-19", "2026-11-20"]);
+        assert_eq!(days(3, u64::MAX), ["2026-11-18", "2026-11-20"]);
+        assert_eq!(days(2, 31), ["2026-11-18", "2026-11-19"], "what has begun is ended");
+        assert_eq!(days(2, 30), ["2026-11-18"]);
+        assert_eq!(days(2, 0), [""; 0]);
+    }
+
+    #[test]
     fn small_neighbours_come_together_and_large_files_stay_alone() {
         check(&[], &[]);
         check(&[10], &[&[10]]);

@@ -186,6 +186,17 @@ async fn a_night_of_changes_carries_the_rest_and_delists_what_the_gateway_lists_
         watermark_at from shops where dt = '2026-11-20'";
     assert_eq!(lake.rows(counts).await, ["3 1 1 1 1 0 2026-11-20T12:00:00Z"]);
 
+    // What is no longer listed has no price that could be asked for.
+    let delisted = |dt: u32| {
+        format!(
+            "select ladder_status, price_source, tier_count, sku_count, min_piece_price, max_piece_price, price,
+             (select count(*) from price_tiers t where t.dt = o.dt and t.offer_id = 3) from offers o
+             where offer_id = 3 and dt = '2026-11-{dt}'"
+        )
+    };
+    assert_eq!(lake.rows(&delisted(19)).await, ["single channel 1 0 8.000000 8.000000 9.0000 1"]);
+    assert_eq!(lake.rows(&delisted(20)).await, ["missing none 0 0 ∅ ∅ 9.0000 0"]);
+
     // The next night nothing happens: what was called delisted is gone.
     let idle = facts(vec![shop_facts(21, Listed::Changed, 3)]);
     let report = lake.publish(21, 3, Vec::new(), idle).await;
