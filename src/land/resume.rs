@@ -183,6 +183,10 @@ impl Answered for Resumed {
             Error::data(format!("the landed segment `{}` has changed", self.segments[place.segment].path))
         })
     }
+
+    fn holds(&self, key: CallKey) -> bool {
+        self.settled.contains_key(&key)
+    }
 }
 
 /// Whether an answer settles its call: there is nothing better to be had by asking again.

@@ -60,6 +60,9 @@ pub struct Survey {
     pub earlier_counts: HashMap<usize, u64>,
     /// What shops needed on the last nights, by their ids, the newest first.
     pub nights: HashMap<String, Vec<Night>>,
+    /// The details left to ask for of what listings have named already, by the shop's place in the work (`None`: of single
+    /// items).
+    pub details: HashMap<Option<usize>, DetailsLeft>,
     /// Calls that the run has been answered already: it does not make them again.
     pub answered: Answered,
     /// Whether the run has asked for ids and counts itself already: no call for them is left to make.
@@ -79,6 +82,17 @@ pub struct Night {
     pub changes_only: bool,
     /// Calls made for it, those included that were made again.
     pub calls: u64,
+}
+
+/// Details that are left to ask for of what was named, in calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DetailsLeft {
+    /// For details of offers.
+    pub items: u64,
+    /// For details of SKUs.
+    pub skus: u64,
+    /// No more can be named: the listing, or the last of the single items, is settled.
+    pub is_all: bool,
 }
 
 /// Answered calls by whose endpoint they went to, and the shop they were about, by its id.
@@ -244,6 +258,8 @@ pub struct Price {
     pub total: Calls,
     /// How many it may well be, where each subject tells.
     pub expected: Option<u64>,
+    /// Whether that is what is left of a run that has been answered something already.
+    pub is_rest: bool,
     /// By endpoint.
     pub endpoints: Vec<Line>,
     /// By gateway.
@@ -268,7 +284,7 @@ impl Price {
     /// [`Kind::Quota`] when another day allows it, [`Kind::Config`] when none does.
     #[must_use]
     pub fn refusal(&self) -> Option<Error> {
-        let needs = format!("the run needs {} calls", self.total);
+        let needs = format!("the run {} {} calls", if self.is_rest { "still needs" } else { "needs" }, self.total);
         let fit = if self.fits_most == Some(self.fits_least) { "they fit on" } else { "at the least they fit on" };
         match self.fits_least {
             Fits::Today => None,
@@ -310,6 +326,7 @@ pub fn price(pipeline: &Pipeline, survey: &Survey) -> Price {
         dt: survey.dt,
         today: survey.today,
         total,
+        is_rest: !survey.answered.is_empty() || survey.details.values().any(|left| left.is_all),
         expected: subjects.iter().map(expected).sum(),
         endpoints: by_endpoint(&lines),
         gateways: pricer.gateways(&lines, &planned),

@@ -38,6 +38,7 @@ pub mod survey;
 mod tail;
 mod write;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::NaiveDate;
@@ -389,7 +390,7 @@ enum Extracted {
     /// It was not begun, or not gone on with: calls are short.
     Refused {
         refusal: Error,
-        /// No earlier start was answered anything.
+        /// Nothing was listed: neither by an earlier start nor by this one.
         is_new: bool,
     },
 }
@@ -471,21 +472,26 @@ impl Attempt<'_> {
             let (dt, settled) = (start.dt, resumed.settled());
             around.progress.on(Event::Resumed { dt, answers: settled });
         }
-        let found = Found {
+        let mut found = Found {
             dt: start.dt,
             today: beijing_day(around.clock.now()),
             now: around.clock.now(),
             start: Start::Begins,
             work: begun.work(plan::work(pipeline)?),
             known: survey::known_before(pipeline, store, start.dt).await?,
+            until: begun.frozen.started_at,
             resumed: Some(Arc::clone(&resumed)),
+            details: HashMap::new(),
             reads_counts: self.reads_cache() && begun.frozen.retry.is_none(),
         };
         let refuses = pipeline.on_quota == OnQuota::Refuse;
         // What an earlier start was answered must not be lost.
         let is_new = resumed.settled() == 0;
-        if refuses && let Some(refusal) = refusal(pipeline, &survey::of_run(pipeline, &found, self.state).await?) {
-            return Ok(Extracted::Refused { refusal, is_new });
+        if refuses {
+            found.details = survey::details_left(pipeline, &found, self.state, &around.clock).await?;
+            if let Some(refusal) = refusal(pipeline, &survey::of_run(pipeline, &found, self.state).await?) {
+                return Ok(Extracted::Refused { refusal, is_new });
+            }
         }
         let gate = Within { pipeline, state: self.state, found: &found, refusal: Mutex::default() };
         let mask = extract::driver::mask(pipeline);
@@ -522,8 +528,8 @@ impl Attempt<'_> {
         let closed = writer.close().await;
         let mut facts = extracted?;
         closed?;
-        if let Some(refusal) = gate.refusal.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            return Ok(Extracted::Refused { refusal, is_new });
+        if let Some((refusal, has_listed)) = gate.refusal.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Extracted::Refused { refusal, is_new: is_new && !has_listed });
         }
         let mut counts = Counts::default();
         counts.extend(&resumed.ledger);
@@ -547,22 +553,24 @@ struct Within<'a> {
     pipeline: &'a Pipeline,
     state: &'a dyn StateStore,
     found: &'a Found,
-    /// Why it was not let go on.
-    refusal: Mutex<Option<Error>>,
+    /// Why it was not let go on, and whether it has listed anything.
+    refusal: Mutex<Option<(Error, bool)>>,
 }
 
 #[async_trait::async_trait]
 impl Gate for Within<'_> {
     async fn refusal(&self, learned: Learned) -> Result<Option<String>> {
-        // What ids and counts have cost is in the ledger by now.
+        // What the run has asked for so far is in the ledger by now.
         let survey = survey::of_run(self.pipeline, self.found, self.state).await?;
-        let Learned { counts, ids_by_url } = learned;
-        let survey = Survey { is_under_way: true, counts, ids_by_url, ..survey };
+        let Learned { counts, ids_by_url, details } = learned;
+        let has_listed = !details.is_empty();
+        let details = if has_listed { details } else { survey.details };
+        let survey = Survey { is_under_way: true, counts, ids_by_url, details, ..survey };
         let Some(refusal) = refusal(self.pipeline, &survey) else {
             return Ok(None);
         };
         let reason = refusal.to_string();
-        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some((refusal, has_listed));
         Ok(Some(reason))
     }
 }

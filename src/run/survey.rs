@@ -12,15 +12,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::base::time::beijing_day;
-use crate::base::{Error, Result};
-use crate::config::pipeline::Account;
+use crate::base::{Clock, Error, Result};
+use crate::config::pipeline::{Account, FetchDetails};
 use crate::config::{Gateway, Pipeline};
 use crate::extract::answered::Nothing;
 use crate::extract::driver::{Gate, Learned};
-use crate::extract::{self, Answered, BoughtCount, Fingerprint, Job, Listed};
+use crate::extract::{self, Answered, BoughtCount, Fingerprint, Foresight, Job, Listed};
 use crate::land::{self, Resumed, Writer, WriterOptions, Zone};
 use crate::load::Snapshot;
-use crate::plan::price::{AccountQuota, Night, Start, Survey};
+use crate::plan::price::{AccountQuota, DetailsLeft, Night, Start, Survey};
 use crate::plan::{self, Known, Work};
 use crate::state::{self, AccountHealth, Counted, Resting, StateStore};
 use crate::store::Store;
@@ -53,7 +53,9 @@ pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &
         start: Start::Begins,
         work,
         known: Known::default(),
+        until: now,
         resumed: None,
+        details: HashMap::new(),
         reads_counts: pipeline.fetch.cache && !options.no_cache,
     };
     let mut nights = HashMap::new();
@@ -64,6 +66,7 @@ pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &
     }
     let state = state::open(&pipeline.state).await?;
     ledger::rebuild_from_lake(pipeline, state.as_ref()).await?;
+    found.details = details_left(pipeline, &found, state.as_ref(), &around.clock).await?;
     let probed = match asks {
         Asks::Nothing => None,
         Asks::Counts => Some(probe(pipeline, &found, state.as_ref(), around).await?),
@@ -89,8 +92,12 @@ pub(super) struct Found {
     pub(super) start: Start,
     pub(super) work: Work,
     pub(super) known: Known,
+    /// When the run started for the first time.
+    pub(super) until: DateTime<Utc>,
     /// What an unfinished run was answered.
     pub(super) resumed: Option<Arc<Resumed>>,
+    /// What it has still to ask for of what it was answered: [`details_left`].
+    pub(super) details: HashMap<Option<usize>, DetailsLeft>,
     /// Whether counts that were bought earlier today say how large shops are about.
     pub(super) reads_counts: bool,
 }
@@ -134,12 +141,38 @@ pub(super) async fn of_run(pipeline: &Pipeline, found: &Found, state: &dyn State
         free_counts,
         earlier_counts,
         nights: HashMap::new(),
+        details: found.details.clone(),
         answered: found.resumed.as_ref().map(|resumed| resumed.answered().clone()).unwrap_or_default(),
         is_under_way: false,
         probe_calls: 0,
         accounts: quotas(&pipeline.gateway, &pipeline.accounts, (&counts, &health)),
         detail_accounts: details.map(|of| quotas(&of.gateway, &of.accounts, (&counts, &health))).unwrap_or_default(),
     })
+}
+
+/// The details that an unfinished run has still to ask for of what its listings have named.
+pub(super) async fn details_left(
+    pipeline: &Pipeline,
+    found: &Found,
+    state: &dyn StateStore,
+    clock: &Arc<dyn Clock>,
+) -> Result<HashMap<Option<usize>, DetailsLeft>> {
+    let asks = found.work.skus != FetchDetails::Off || found.work.details != FetchDetails::Off;
+    let Some(resumed) = found.resumed.as_ref().filter(|resumed| asks && resumed.settled() > 0) else {
+        return Ok(HashMap::new());
+    };
+    extract::foresee(Foresight {
+        pipeline,
+        work: &found.work,
+        known: &found.known,
+        dt: found.dt,
+        until: found.until,
+        answered: resumed.as_ref(),
+        state,
+        reads_cache: found.reads_counts,
+        clock: Arc::clone(clock),
+    })
+    .await
 }
 
 /// What a gateway's accounts may still do, as the state store knows it.
@@ -285,6 +318,7 @@ async fn find_start(pipeline: &Pipeline, options: Options, found: Found, store: 
                 start: Start::GoesOn { run_id: run.run_id.to_string() },
                 dt: run.dt,
                 work: part.of(found.work),
+                until: run.frozen.started_at,
                 resumed: Some(Arc::new(resumed)),
                 ..found
             }

@@ -465,6 +465,67 @@ async fn the_gate_knows_what_the_counts_have_cost() {
     assert_eq!(starts(&bench), 0);
 }
 
+/// Shops whose SKU details are asked for, with so many calls a day more than their counts and listings need.
+async fn with_skus(mode: &str, more_calls: u64) -> (Bench, u64) {
+    let bench = Bench::shops(vec![60, 45], &format!("[fetch]\nskus = \"{mode}\"\n")).await;
+    let listed = needs(&bench);
+    bench.change("calls_per_day = 3000", &format!("calls_per_day = {}", listed + more_calls));
+    (bench, listed)
+}
+
+#[tokio::test]
+async fn details_that_do_not_fit_are_refused_when_the_listings_have_named_them_and_the_plan_knows_their_number() {
+    let (bench, listed) = with_skus("missing", 20).await;
+    let ended = bench.huopan(&["run", "pipeline.toml"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("the run still needs") && ended.stderr.contains("more than any day allows"), "{ended:?}");
+    assert_eq!((bench.sim.stats().calls, starts(&bench)), (listed, 1), "no detail is asked for; what has landed is kept");
+    let plan = bench.plan(&[]).await;
+    let (left, dt) = (exact(&plan), plan["dt"].as_str().unwrap());
+    assert_eq!((&plan["start"], left.keys().collect::<Vec<_>>()), (&"goes_on".into(), vec!["sku"]));
+    assert!(left["sku"] > 20, "{left:?}");
+    assert!(ended.stderr.contains(&format!("still needs {} calls", left["sku"])), "{ended:?}");
+    // It is refused again without a call, and fits tomorrow with a call less than today would take.
+    assert_eq!(bench.huopan(&["run", "pipeline.toml"]).await.code, 1);
+    let too_few = listed + left["sku"] - 1;
+    bench.change(&format!("calls_per_day = {}", listed + 20), &format!("calls_per_day = {too_few}"));
+    let ended = bench.huopan(&["run", "pipeline.toml"]).await;
+    assert_eq!((ended.code, bench.sim.stats().calls), (75, listed), "{ended:?}");
+    assert!(ended.stderr.contains("more than are left today; they fit on"), "{ended:?}");
+    bench.change(&format!("calls_per_day = {too_few}"), &format!("calls_per_day = {}", too_few + 1));
+    assert_eq!(bench.run(dt, 0).await, left);
+}
+
+#[tokio::test]
+async fn a_run_that_may_go_on_another_day_says_how_many_details_are_left() {
+    let (bench, listed) = with_skus("all", 20).await;
+    bench.change("shops = [", "on_quota = \"continue\"\nshops = [");
+    let definition = std::fs::read_to_string(bench.place.path().join("portals-at-once.toml")).unwrap();
+    bench.place.write("portals-at-once.toml", definition + "calls_in_flight = 1\n");
+    // The second shop's listing is open yet when the calls end among the first one's details.
+    assert_eq!(bench.huopan(&["run", "pipeline.toml"]).await.code, 75);
+    assert_eq!(bench.sim.stats().calls, listed + 20);
+    let plan = bench.plan(&[]).await;
+    let [first, second] = [0, 1].map(|shop| plan["shops"][shop].clone());
+    assert_eq!(first["calls"]["exactness"], "exact", "{first}");
+    assert_eq!(second["calls"]["exactness"], "at_least", "{second}");
+    bench.change(&format!("calls_per_day = {}", listed + 20), "calls_per_day = 3000");
+    let before = bench.sim.journal().len();
+    let run = bench.run(plan["dt"].as_str().unwrap(), 0).await;
+    within(&plan, &run);
+    let details = bench.sim.journal()[before..].iter().filter(|call| call.request.contains("alibaba.sku.get")).count();
+    assert!(first["calls"]["most"].as_u64().unwrap() < details as u64, "{first}: {details}");
+}
+
+#[tokio::test]
+async fn details_that_the_caches_hold_are_no_reason_to_refuse_a_run() {
+    let (bench, listed) = with_skus("all", 2000).await;
+    bench.run("2026-11-20", 0).await;
+    let spent = bench.sim.stats().calls;
+    bench.change(&format!("calls_per_day = {}", listed + 2000), &format!("calls_per_day = {}", spent + listed));
+    assert_eq!(bench.run("2026-11-21", 0).await.values().sum::<u64>(), listed);
+}
+
 #[tokio::test]
 async fn an_unfinished_run_that_does_not_fit_today_is_kept_with_its_answers() {
     let (bench, clock) = with_calls(3000, "").await;

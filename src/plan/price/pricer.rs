@@ -13,7 +13,7 @@ use crate::plan::{CountFrom, KnownShop, ShopIdFrom, ShopWork};
 use super::quota::{Needs, Portion, Purse, Shares, scope};
 use super::rules::{self, Held, Offers, Shelf};
 use super::{
-    AccountPrice, AccountQuota, Again, Alternative, Answered, Calls, Cost, GatewayPrice, Line, Source, Start, Subject,
+    AccountPrice, AccountQuota, Again, Alternative, Answered, Calls, Cost, DetailsLeft, GatewayPrice, Line, Source, Start, Subject,
     SubjectPrice, Survey,
 };
 
@@ -155,7 +155,13 @@ impl<'a> Pricer<'a> {
         }
         lines.push(line("sku", rules::skus(modes.skus, rules::shown(shelf, offers), held)));
         spare(&mut lines, id, answered);
-        if !to_count && work.count == CountFrom::Listing {
+        let left = self.survey.details.get(&Some(place)).copied();
+        let is_listed = left.is_some_and(|left| left.is_all) && modes.listing == self.modes().listing;
+        if is_listed {
+            lines.retain(|line| matches!(line.endpoint, "item" | "sku"));
+        }
+        left.into_iter().for_each(|left| self.correct(&mut lines, left, modes));
+        if !to_count && work.count == CountFrom::Listing && !is_listed {
             // The first page was asked for to learn the total. Where an earlier start has landed it, it is spared by now.
             let landed = id.is_some_and(|id| self.has_answered("listing", id));
             let first = lines.iter_mut().find(|line| line.endpoint == "listing").filter(|_| !landed);
@@ -163,6 +169,24 @@ impl<'a> Pricer<'a> {
         }
         let subject = Subject::Shop { place, shop: work.shop.clone(), id: id.map(str::to_owned), changes_only };
         Some(SubjectPrice::new(subject, offers, lines).expecting(self.usual(id, changes_only, to_count)))
+    }
+
+    /// Puts the details that are left of what was named in the place of what they were reckoned to be. Another choice than
+    /// the pipeline's may ask for others.
+    fn correct(&self, lines: &mut [Line], left: DetailsLeft, modes: Modes) {
+        // Where details do not wait for the whole listing, a call holds what has come by then.
+        let share_calls = |line: &Line| batch(self.gateway(line.source)).is_some_and(|batch| batch > 1);
+        let waits = self.pipeline.on_quota == OnQuota::Refuse;
+        for line in lines {
+            match line.endpoint {
+                "item" if left.is_all && modes.details == self.modes().details && (waits || !share_calls(line)) => {
+                    line.calls = Calls::exact(left.items);
+                }
+                "sku" if left.is_all && modes.skus == self.modes().skus => line.calls = Calls::exact(left.skus),
+                "sku" if modes.skus == self.modes().skus => line.calls = line.calls.no_fewer_than(left.skus),
+                _ => {}
+            }
+        }
     }
 
     /// What a whole run needed for a shop on the last nights on which it was listed in the same way: the median.
@@ -204,6 +228,7 @@ impl<'a> Pricer<'a> {
             Line { source: Source::Listing, endpoint: "sku", calls: skus },
         ];
         spare(&mut lines, None, answered);
+        self.survey.details.get(&None).into_iter().for_each(|left| self.correct(&mut lines, *left, modes));
         Some(SubjectPrice::new(Subject::Items, Offers::Counted(asked), lines))
     }
 

@@ -28,6 +28,7 @@ fn survey(pipeline: &Pipeline) -> Survey {
         counts: HashMap::new(),
         free_counts: HashSet::new(),
         earlier_counts: HashMap::new(),
+        details: HashMap::new(),
         nights: HashMap::new(),
         answered: Default::default(),
         is_under_way: false,
@@ -112,6 +113,25 @@ fn what_was_answered_already_is_not_in_the_price() {
     let all = left.answered.keys().map(|key| (key.clone(), 1000)).collect();
     let nothing = price(&pipeline, &Survey { answered: all, ..left });
     assert_eq!(told(&nothing.endpoints), "count 1, listing 2", "the other shop's");
+}
+
+#[test]
+fn what_listings_have_named_is_priced_by_it() {
+    let mut pipeline = pipeline(&["b2b-1", "b2b-2"]);
+    pipeline.items = vec![1, 2];
+    pipeline.fetch.skus = FetchDetails::Missing;
+    let counted = counted(&pipeline, &[7, 3]);
+    assert_eq!(told(&price(&pipeline, &counted).endpoints), "count 2, listing 6, item 2, sku unknown");
+    let left = |items, skus, is_all| DetailsLeft { items, skus, is_all };
+    let some = [(Some(0), left(0, 12, true)), (Some(1), left(0, 5, false))].into();
+    let priced = price(&pipeline, &Survey { details: some, ..counted.clone() });
+    assert_eq!(told(&priced.endpoints), "count 1, listing 2, item 2, sku 17 or more", "the first shop is listed");
+    let all = [(Some(0), left(0, 12, true)), (Some(1), left(0, 5, true)), (None, left(0, 4, true))].into();
+    let priced = price(&pipeline, &Survey { details: all, ..counted });
+    assert_eq!((told(&priced.endpoints).as_str(), priced.is_rest), ("sku 21", true));
+    let choices = priced.alternatives.iter().filter(|choice| choice.setting == "skus");
+    let choices: Vec<String> = choices.map(|choice| format!("{} {}", choice.value, choice.calls)).collect();
+    assert_eq!(choices, ["off 0", "missing 21", "changed unknown", "all unknown"]);
 }
 
 #[test]
