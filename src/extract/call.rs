@@ -239,8 +239,8 @@ impl<'r> Caller<'r> {
 
     /// An answer that the cache holds and the call may use.
     async fn in_cache(&self, errand: &Errand<'_, 'r>) -> Result<Option<Attempt>> {
-        let counts = cached::is_count(errand.task) && self.job.reads_counts;
-        if !self.job.reads_cache || !(counts || errand.endpoint.cache_seconds.is_some()) {
+        let (reuse, counts) = (self.job.reuse, cached::is_count(errand.task));
+        if !reuse.allows(errand.task) || !(counts || errand.endpoint.cache_seconds.is_some()) {
             return Ok(None);
         }
         let now = self.job.clock.now() + self.ledger.offset;
@@ -249,7 +249,7 @@ impl<'r> Caller<'r> {
         let Some(kept) = cached::decode(&found.value) else { return Ok(None) };
         // Its definition gives a count no lifetime: it was bought to decide about a start.
         let is_bought = counts && errand.endpoint.cache_seconds.is_none();
-        if is_bought && !cached::count_holds(&kept, self.job.clock.now()) {
+        if is_bought && !cached::count_holds(&kept, self.job.clock.now()) || !reuse.takes(errand.task, &kept) {
             return Ok(None);
         }
         let answered_at = errand.side.live().skew.correct(kept.record.received_at);

@@ -25,6 +25,7 @@ use crate::state::{Counted, StateStore};
 
 use super::Sink;
 use super::answered::Answered;
+use super::cached::Reuse;
 use super::call::{Caller, Reply, Shared};
 use super::facts::{Note, RunFacts};
 use super::foresee;
@@ -59,10 +60,8 @@ pub struct Job<'a> {
     pub holder: &'a str,
     /// The gateways' clocks as earlier starts of the run saw them: the pipeline's own, and the details'.
     pub clocks: [Skew; 2],
-    /// Whether cached answers may be used.
-    pub reads_cache: bool,
-    /// Whether counts that a probe (or a start that was refused) has just bought may be used.
-    pub reads_counts: bool,
+    /// Which cached answers may be used; of counts also those that a probe (or a start that was refused) has just bought.
+    pub reuse: Reuse,
     /// Says why the run must not go on, because calls are short: once ids and counts are known, and again once listings
     /// have named what details are to be asked for.
     pub gate: Option<&'a dyn Gate>,

@@ -17,6 +17,7 @@ use crate::plan::price::DetailsLeft;
 use crate::plan::{Known, Work};
 use crate::state::StateStore;
 
+use super::cached::Reuse;
 use super::call::Caller;
 use super::driver::{self, Job, values};
 use super::progress::Silent;
@@ -39,8 +40,8 @@ pub struct Foresight<'a> {
     pub answered: &'a dyn Answered,
     /// The caches.
     pub state: &'a dyn StateStore,
-    /// Whether cached answers may be used.
-    pub reads_cache: bool,
+    /// Which cached answers may be used.
+    pub reuse: Reuse,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -63,8 +64,7 @@ pub async fn foresee(foresight: Foresight<'_>) -> Result<HashMap<Option<usize>, 
         state: foresight.state,
         holder: "",
         clocks: Default::default(),
-        reads_cache: foresight.reads_cache,
-        reads_counts: false,
+        reuse: foresight.reuse,
         gate: None,
         clock,
         sink: &Nowhere,

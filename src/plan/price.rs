@@ -50,8 +50,12 @@ pub struct Survey {
     pub work: Work,
     /// The picture before.
     pub known: Known,
+    /// The picture of the day itself, where it is published or held: about what fetching it anew finds.
+    pub picture: Known,
     /// Shops' ids by address: from the caches, or bought by a probe.
     pub ids_by_url: HashMap<String, String>,
+    /// Those addresses whose ids need not be paid for.
+    pub free_ids: HashSet<String>,
     /// Shops' official counts of today, by the shop's place in the work.
     pub counts: HashMap<usize, u64>,
     /// Those of them that were bought before the run, which need not be paid for if it begins now.
@@ -304,7 +308,8 @@ impl Price {
 #[must_use]
 pub fn refusal(pipeline: &Pipeline, survey: &Survey) -> Option<Error> {
     let today = price(pipeline, survey).refusal()?;
-    let anew = Survey { is_under_way: false, free_counts: HashSet::new(), ..survey.clone() };
+    let (free_ids, free_counts) = (HashSet::new(), HashSet::new());
+    let anew = Survey { is_under_way: false, free_ids, free_counts, ..survey.clone() };
     Some(price(pipeline, &anew).refusal().unwrap_or(today))
 }
 

@@ -460,12 +460,8 @@ impl Attempt<'_> {
         Ok(looked.outcome(start))
     }
 
-    fn reads_cache(&self) -> bool {
-        self.pipeline.fetch.cache && !self.options.no_cache && !self.begun.frozen.refresh
-    }
-
     async fn extract(&self, zone: &Zone) -> Result<Extracted> {
-        let Self { pipeline, around, begun, store, .. } = self;
+        let Self { pipeline, options, around, begun, store, .. } = self;
         let start = &begun.start;
         let resumed = Arc::new(Resumed::read(zone, &start.run_id, survey::gateways(pipeline)).await?);
         if resumed.settled() > 0 {
@@ -482,7 +478,9 @@ impl Attempt<'_> {
             until: begun.frozen.started_at,
             resumed: Some(Arc::clone(&resumed)),
             details: HashMap::new(),
-            reads_counts: self.reads_cache() && begun.frozen.retry.is_none(),
+            is_refresh: begun.frozen.refresh,
+            picture: survey::picture_of(pipeline, store, start.dt).await?,
+            options: *options,
         };
         let refuses = pipeline.on_quota == OnQuota::Refuse;
         // What an earlier start was answered must not be lost.
@@ -498,8 +496,8 @@ impl Attempt<'_> {
         // A number in the journal is never given again, also when the segment that held it was removed.
         let journalled = Snapshot::load(store).await?.calls_to(&pipeline.name, &start.run_id.to_string());
         let first_number = resumed.last_number.max(journalled) + 1;
-        let options = WriterOptions { run_id: start.run_id, first_number, mask };
-        let writer = Writer::start(zone.clone(), options);
+        let writing = WriterOptions { run_id: start.run_id, first_number, mask };
+        let writer = Writer::start(zone.clone(), writing);
         let run_id = start.run_id.to_string();
         let job = Job {
             pipeline,
@@ -513,8 +511,7 @@ impl Attempt<'_> {
             state: self.state,
             holder: self.holder,
             clocks: resumed.clocks,
-            reads_cache: self.reads_cache(),
-            reads_counts: begun.frozen.retry.is_none(),
+            reuse: found.reuse(pipeline),
             gate: if refuses { Some(&gate) } else { None },
             clock: Arc::clone(&around.clock),
             sink: &writer,

@@ -36,6 +36,8 @@ fn survey(pipeline: &Pipeline, counts: &[(usize, u64)], calls_per_day: u64) -> S
         start: Start::Begins,
         work: work(pipeline).unwrap(),
         known: Known::default(),
+        picture: Known::default(),
+        free_ids: HashSet::new(),
         ids_by_url: HashMap::new(),
         counts: counts.iter().copied().collect(),
         free_counts: HashSet::new(),

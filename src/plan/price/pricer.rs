@@ -13,8 +13,8 @@ use crate::plan::{CountFrom, KnownShop, ShopIdFrom, ShopWork};
 use super::quota::{Needs, Portion, Purse, Shares, scope};
 use super::rules::{self, Held, Offers, Shelf};
 use super::{
-    AccountPrice, AccountQuota, Again, Alternative, Answered, Calls, Cost, DetailsLeft, GatewayPrice, Line, Source, Start, Subject,
-    SubjectPrice, Survey,
+    AccountPrice, AccountQuota, Again, Alternative, Answered, Calls, Cost, DetailsLeft, GatewayPrice, Line, Source,
+    Start, Subject, SubjectPrice, Survey,
 };
 
 /// Choices in `[fetch]`.
@@ -90,10 +90,19 @@ impl<'a> Pricer<'a> {
         }
     }
 
-    /// A shop's id: given, cached, or as the picture before knew it.
+    /// A shop's id: given, cached, or as the picture of the day or the one before knew it.
     fn id(&self, shop: &'a ShopWork) -> Option<&'a str> {
-        let before = || self.survey.known.ids_by_url.get(shop.shop.url.as_ref()?).map(String::as_str);
-        id_today(self.survey, shop).or_else(before)
+        let Survey { picture, known, .. } = self.survey;
+        let pictured = || {
+            let url = shop.shop.url.as_ref()?;
+            picture.ids_by_url.get(url).or_else(|| known.ids_by_url.get(url)).map(String::as_str)
+        };
+        id_today(self.survey, shop).or_else(pictured)
+    }
+
+    /// A shop as the picture of the day shows it, where it is fetched once more.
+    fn pictured(&self, id: Option<&str>) -> Option<&'a KnownShop> {
+        id.and_then(|id| self.survey.picture.shops.get(id))
     }
 
     fn known(&self, id: Option<&str>) -> Option<&'a KnownShop> {
@@ -107,9 +116,13 @@ impl<'a> Pricer<'a> {
         if let Some(count) = self.survey.earlier_counts.get(&place) {
             return Offers::Earlier(*count);
         }
-        let Some(known) = self.known(id) else { return Offers::Unknown };
-        let held = u64::try_from(known.offers.len()).ok().filter(|held| *held > 0);
-        known.official_count.or(held).map_or(Offers::Unknown, Offers::Before)
+        let held = |shop: &KnownShop| u64::try_from(shop.offers.len()).ok().filter(|held| *held > 0);
+        // What an incomplete picture of the day holds is less than there is.
+        let pictured =
+            |shop: &KnownShop| shop.official_count.or_else(|| held(shop).filter(|_| shop.whole_dt.is_some()));
+        let today = self.pictured(id).and_then(pictured).map(Offers::Earlier);
+        let before = || self.known(id).and_then(|shop| shop.official_count.or(held(shop))).map(Offers::Before);
+        today.or_else(before).unwrap_or(Offers::Unknown)
     }
 
     pub(super) fn subjects(&self, modes: Modes) -> Vec<SubjectPrice> {
@@ -134,7 +147,7 @@ impl<'a> Pricer<'a> {
         let endpoints = &self.pipeline.gateway.endpoints;
         let off_sale = endpoints.get("off_sale").is_some_and(|endpoint| endpoint.window.is_some());
         // Only a cached answer saves the call: the picture before may be wrong by now.
-        let cached = work.shop.url.as_ref().is_some_and(|url| self.survey.ids_by_url.contains_key(url));
+        let cached = work.shop.url.as_ref().is_some_and(|url| self.survey.free_ids.contains(url));
         let to_ask = !self.survey.is_under_way;
         let to_count = to_ask && !self.survey.free_counts.contains(&place);
         let line = |endpoint, calls| Line { source: Source::Listing, endpoint, calls };
@@ -153,7 +166,9 @@ impl<'a> Pricer<'a> {
             let asked = if changes_only { asked.or_fewer() } else { asked };
             lines.push(Line { source, endpoint: "item", calls: asked.in_batches(batch, pages.most()) });
         }
-        lines.push(line("sku", rules::skus(modes.skus, rules::shown(shelf, offers), held)));
+        let pictured = self.pictured(id).map_or(held, |shop| Held::of(shop.offers.values()));
+        let usual = if held.with_skus > 0 { held } else { pictured };
+        lines.push(line("sku", rules::skus(modes.skus, rules::shown(shelf, offers), (held, usual))));
         spare(&mut lines, id, answered);
         let left = self.survey.details.get(&Some(place)).copied();
         let is_listed = left.is_some_and(|left| left.is_all) && modes.listing == self.modes().listing;
@@ -222,7 +237,7 @@ impl<'a> Pricer<'a> {
         let known = |item: &i64| self.survey.known.shops.values().find_map(|shop| shop.offers.get(*item));
         let held = Held::of(items.iter().filter_map(known));
         let (source, batch) = self.details()?;
-        let skus = rules::skus(modes.skus, Calls::exact(asked), held);
+        let skus = rules::skus(modes.skus, Calls::exact(asked), (held, held));
         let mut lines = vec![
             Line { source, endpoint: "item", calls: Calls::exact(asked).in_batches(batch, Some(1)) },
             Line { source: Source::Listing, endpoint: "sku", calls: skus },

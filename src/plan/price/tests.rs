@@ -24,6 +24,8 @@ fn survey(pipeline: &Pipeline) -> Survey {
         start: Start::Begins,
         work: work(pipeline).unwrap(),
         known: Known::default(),
+        picture: Known::default(),
+        free_ids: HashSet::new(),
         ids_by_url: HashMap::new(),
         counts: HashMap::new(),
         free_counts: HashSet::new(),
@@ -59,7 +61,7 @@ fn an_address_costs_a_call_unless_its_id_is_known() {
     let unknown = survey(&pipeline);
     assert_eq!(told(&price(&pipeline, &unknown).endpoints), "shop 1, count 2, listing 2–10");
     let ids = HashMap::from([("https://a.1688.com".to_owned(), "b2b-1".to_owned())]);
-    let cached = Survey { ids_by_url: ids.clone(), ..unknown.clone() };
+    let cached = Survey { ids_by_url: ids.clone(), free_ids: ids.keys().cloned().collect(), ..unknown.clone() };
     assert_eq!(told(&price(&pipeline, &cached).endpoints), "count 2, listing 2–10");
     // The picture before knows what an address was: enough to say how large the shop is, not to save the call.
     let shops = [known("b2b-1", 1, "2026-11-19T18:00:00Z")].into();
@@ -76,7 +78,9 @@ fn a_shop_that_is_named_twice_is_paid_for_once_when_that_is_certain() {
         let told = |again: &Again| format!("{} {}", again.shop.url.clone().unwrap_or_default(), again.id);
         price.again.iter().map(told).collect::<Vec<_>>()
     };
-    let certain = price(&pipeline, &Survey { ids_by_url: ids.clone(), ..counted(&pipeline, &[7, 3, 7, 3]) });
+    let free_ids = ids.keys().cloned().collect();
+    let certain = Survey { ids_by_url: ids.clone(), free_ids, ..counted(&pipeline, &[7, 3, 7, 3]) };
+    let certain = price(&pipeline, &certain);
     assert_eq!(told(&certain.endpoints), "count 2, listing 6");
     assert_eq!(told_again(&certain), ["https://a.1688.com b2b-1", "https://c.1688.com b2b-2"]);
     let before = Survey { known: Known { ids_by_url: ids, ..Known::default() }, ..counted(&pipeline, &[7, 3, 7, 3]) };
