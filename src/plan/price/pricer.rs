@@ -6,15 +6,15 @@ use std::collections::HashSet;
 
 use crate::base::Money;
 use crate::config::Pipeline;
-use crate::config::gateway::{Gateway, TOKEN};
+use crate::config::gateway::{Gateway, QuotaScope, TOKEN};
 use crate::config::pipeline::{Account, FetchDetails, FetchListing, OnQuota};
 use crate::plan::{CountFrom, KnownShop, ShopIdFrom, ShopWork};
 
-use super::quota::{Needs, Portion, Purse, Shares, scope};
+use super::quota::{Needs, Over, Portion, Purse, Shares, scope};
 use super::rules::{self, Held, Offers, Shelf};
 use super::{
-    AccountPrice, AccountQuota, Again, Alternative, Answered, Calls, Cost, DetailsLeft, GatewayPrice, Line, Source,
-    Start, Subject, SubjectPrice, Survey,
+    AccountPrice, AccountQuota, Again, Alternative, Answered, Assumption, Calls, Cost, CountedBy, DetailsLeft,
+    Exactness, GatewayPrice, Line, Source, Start, Subject, SubjectPrice, Survey, TooMany,
 };
 
 /// Choices in `[fetch]`.
@@ -247,6 +247,36 @@ impl<'a> Pricer<'a> {
         Some(SubjectPrice::new(Subject::Items, Offers::Counted(asked), lines))
     }
 
+    /// What the most takes for granted of the shops that are still to be listed.
+    pub(super) fn assumptions(&self, subjects: &[SubjectPrice]) -> Vec<Assumption> {
+        let open = |subject: &&SubjectPrice| {
+            let mut lines = subject.lines.iter();
+            lines.any(|line| line.endpoint == "listing" && line.calls.exactness() == Exactness::Estimate)
+        };
+        let shops =
+            |known: fn(Offers) -> bool| subjects.iter().filter(open).filter(|subject| known(subject.offers)).count();
+        let unknown = shops(|offers| offers == Offers::Unknown);
+        let before = shops(|offers| matches!(offers, Offers::Earlier(_) | Offers::Before(_)));
+        let from = self.shelf.as_ref().and_then(Shelf::goes_on_from).filter(|_| unknown > 0);
+        let smaller = from.map(|offers| Assumption::Smaller { shops: unknown, offers });
+        let hardly_grown = (before > 0).then_some(Assumption::HardlyGrown { shops: before });
+        smaller.into_iter().chain(hardly_grown).collect()
+    }
+
+    /// Names the calls that no day allows.
+    pub(super) fn too_many(&self, subjects: &[SubjectPrice], over: Over<'_>) -> TooMany {
+        let Over { subject, portion, calls, calls_per_day } = over;
+        let of = match (self.gateway(portion.source).limits.quota_scope, &subjects[subject].subject) {
+            (QuotaScope::Shop, Subject::Shop { shop, id, .. }) => {
+                let called = [&shop.name, id, &shop.url].into_iter().flatten().next();
+                called.map(|name| CountedBy::Shop(name.clone()))
+            }
+            (QuotaScope::Endpoint, _) => Some(CountedBy::Endpoint(portion.endpoint)),
+            (QuotaScope::Shop | QuotaScope::Account, _) => None,
+        };
+        TooMany { of, calls, calls_per_day }
+    }
+
     /// The access tokens of the accounts that take part. How long the gateway lets one live, only its answer says.
     pub(super) fn tokens(&self, subjects: &[SubjectPrice]) -> Option<SubjectPrice> {
         if self.survey.is_under_way {
@@ -333,7 +363,10 @@ impl<'a> Pricer<'a> {
         let price = |(account, takes): (&AccountQuota, &u64)| AccountPrice {
             name: account.name.clone(),
             calls_per_day: account.calls_per_day,
-            left: portions.iter().filter_map(|portion| purse.left(account, portion)).min(),
+            left: match portions.is_empty() {
+                true => purse.left_of_all(account),
+                false => portions.iter().filter_map(|portion| purse.left(account, portion)).min(),
+            },
             takes: *takes,
             counted_with: shared.iter().find_map(|shared| shared.other(&account.name)).map(|other| other.name.clone()),
             rests: account.rests.clone(),

@@ -91,6 +91,12 @@ impl Shelf {
         self.pages_max?.checked_mul(self.page_size).filter(|most| *most < u64::MAX)
     }
 
+    /// Shops of fewer offers need no more than one listing; larger ones go on past it: how far, only a count tells.
+    #[must_use]
+    pub fn goes_on_from(&self) -> Option<u64> {
+        self.offers_max().filter(|_| self.goes_on)
+    }
+
     /// Whether one listing proves that it holds this many offers: a full last page means that there may be more.
     fn holds(&self, offers: u64) -> bool {
         self.offers_max().is_none_or(|most| offers < most)

@@ -451,6 +451,33 @@ fn what_does_not_fit_is_named_with_its_day_and_refused_only_when_it_cannot_fit()
 }
 
 #[test]
+fn the_shop_or_endpoint_that_is_too_much_for_a_day_is_named() {
+    let mut pipeline = pipeline(&["b2b-1", "b2b-2"]);
+    let refusal = |pipeline: &Pipeline, accounts: &[AccountQuota]| {
+        let surveyed = Survey { accounts: accounts.to_vec(), ..counted(pipeline, &[4, 10]) };
+        price(pipeline, &surveyed).refusal().map(|error| error.to_string())
+    };
+    // 3 and 6 calls.
+    let needs = "the run needs 9 calls, more than any day allows";
+    for (counted_by, allowed, expected) in [
+        (QuotaScope::Account, 5, Some(needs.to_owned())),
+        (QuotaScope::Shop, 5, Some(format!("{needs}: shop `b2b-2` needs at least 6 calls, and a day allows it 5"))),
+        (
+            QuotaScope::Endpoint,
+            5,
+            Some(format!("{needs}: endpoint `listing` needs at least 7 calls, and a day allows it 5")),
+        ),
+        (QuotaScope::Shop, 6, None),
+        (QuotaScope::Endpoint, 7, None),
+    ] {
+        pipeline.gateway.limits.quota_scope = counted_by;
+        assert_eq!(refusal(&pipeline, &[quota("a", allowed, 0)]), expected, "{counted_by:?}");
+    }
+    pipeline.gateway.limits.quota_scope = QuotaScope::Shop;
+    assert_eq!(refusal(&pipeline, &[quota("a", 3, 0), quota("b", 3, 0)]), None, "two accounts share a shop's calls");
+}
+
+#[test]
 fn what_may_fit_is_not_refused() {
     let pipeline = pipeline(&["b2b-1"]);
     let price = price(&pipeline, &Survey { accounts: vec![quota("a", 5, 0)], ..survey(&pipeline) });
