@@ -320,7 +320,7 @@ impl<'a> Pricer<'a> {
             Subject::Shop { shop, id, .. } if line.endpoint != "shop" => id.as_deref().or(shop.url.as_deref()),
             _ => None,
         };
-        scope(self.gateway(line.source).limits.quota_scope, line.endpoint, shop)
+        scope(self.gateway(line.source), line.endpoint, shop)
     }
 
     pub(super) fn needs(&self, subjects: &[SubjectPrice], number: fn(Calls) -> u64) -> Needs {

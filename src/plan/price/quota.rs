@@ -12,6 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 
 use crate::base::time::beijing_day;
+use crate::config::Gateway;
 use crate::config::gateway::{Limits, QuotaScope};
 use crate::config::pipeline::{Account, AccountChoice};
 use crate::state::{Counted, RestKind, Resting, covers};
@@ -84,12 +85,12 @@ struct Call<'a> {
     endpoint: &'a str,
 }
 
-/// The scope that a call counts in.
+/// The scope that a call counts in: of endpoints that are one method to the gateway the calls are counted together.
 #[must_use]
-pub fn scope(counts: QuotaScope, endpoint: &str, shop: Option<&str>) -> String {
-    match counts {
+pub fn scope(gateway: &Gateway, endpoint: &str, shop: Option<&str>) -> String {
+    match gateway.limits.quota_scope {
         QuotaScope::Account => String::new(),
-        QuotaScope::Endpoint => format!("endpoint:{endpoint}"),
+        QuotaScope::Endpoint => format!("endpoint:{}", gateway.counted_as(endpoint)),
         QuotaScope::Shop => shop.map_or_else(String::new, |shop| format!("shop:{shop}")),
     }
 }
