@@ -71,7 +71,7 @@ struct Set {
     /// Calls made today, by everybody
     #[arg(long)]
     calls: u64,
-    /// What the gateway counts, where that is not the whole account: `endpoint:NAME` or `shop:ID`
+    /// What the gateway counts, where that is not the whole account: `endpoint:NAME` (huopan's or its own) or `shop:ID`
     #[arg(long)]
     scope: Option<String>,
 }
@@ -115,11 +115,15 @@ pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
                 false => write!(out, "{}", text(&rows, &ledger)),
             })?;
         }
-        Some(Command::Set(set)) => correct(state.as_ref(), &ledger, find(&accounts, &set.account)?, set).await?,
+        Some(Command::Set(set)) => {
+            let account = find(&accounts, &set.account)?;
+            let before = correct(state.as_ref(), &ledger, account, set).await?;
+            tell(arguments.json, &corrected(account, set, &ledger, &before))?;
+        }
         Some(Command::Wake(wake)) => {
             let account = find(&accounts, &wake.account)?;
             state.wake(&account.key).await?;
-            written(writeln!(std::io::stdout(), "{}: awake, at its full rate", account.name))?;
+            tell(arguments.json, &woken(account, &ledger))?;
         }
     }
     Ok(Outcome::Done)
@@ -153,6 +157,8 @@ struct Known {
     gateway: Option<String>,
     calls_per_day: Option<u64>,
     counts_by: Option<QuotaScope>,
+    /// Where the gateway counts by endpoint: its names for huopan's.
+    methods: Vec<(String, String)>,
     print: Option<Fingerprint>,
 }
 
@@ -173,6 +179,7 @@ fn named(pipeline: &Pipeline) -> Vec<Known> {
         gateway: Some(gateway.name.clone()),
         calls_per_day: account.calls_per_day,
         counts_by: Some(gateway.limits.quota_scope),
+        methods: gateway.endpoints.keys().map(|name| (name.clone(), gateway.counted_as(name))).collect(),
         print: Some(Fingerprint::new(gateway, account)),
     });
     known.collect()
@@ -189,6 +196,7 @@ fn unnamed(ledger: &Ledger) -> Vec<Known> {
         gateway: None,
         calls_per_day: None,
         counts_by: None,
+        methods: Vec::new(),
         print: None,
     };
     keys.into_iter().map(known).collect()
@@ -207,13 +215,54 @@ fn find<'a>(accounts: &'a [Known], name: &str) -> Result<&'a Known> {
     })
 }
 
-async fn correct(state: &dyn StateStore, ledger: &Ledger, account: &Known, set: &Set) -> Result<()> {
+/// What was done, as a line and as a document.
+struct Done {
+    line: String,
+    document: serde_json::Value,
+}
+
+fn tell(json: bool, Done { line, document }: &Done) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    written(if json { writeln!(out, "{document}") } else { writeln!(out, "{line}") })
+}
+
+fn corrected(account: &Known, set: &Set, ledger: &Ledger, before: &Counted) -> Done {
+    let (today, now, was) = (ledger.today, thousands(set.calls), thousands(before.calls));
+    Done {
+        line: format!("{}: {now} calls counted on {today} (before: {was})", account.name),
+        document: serde_json::json!({
+            "day": today,
+            "name": account.name,
+            "key": account.key,
+            "scope": before.scope,
+            "calls": set.calls,
+            "calls_before": before.calls,
+        }),
+    }
+}
+
+fn woken(account: &Known, ledger: &Ledger) -> Done {
+    let own = ledger.health.iter().filter(|health| health.account == account.key);
+    let ended: Vec<_> = own.flat_map(|health| &health.rests).map(rest_json).collect();
+    Done {
+        line: format!("{}: awake, at its full rate", account.name),
+        document: serde_json::json!({
+            "day": ledger.today,
+            "name": account.name,
+            "key": account.key,
+            "ended_rests": ended,
+        }),
+    }
+}
+
+/// Sets a count; gives what it was.
+async fn correct(state: &dyn StateStore, ledger: &Ledger, account: &Known, set: &Set) -> Result<Counted> {
     let scope = scope(account, set.scope.as_deref())?;
     let before = ledger.counts.iter().find(|counted| counted.account == account.key && counted.scope == scope);
-    let counted = Counted { account: account.key.clone(), scope, day: ledger.today, calls: set.calls };
-    state.correct(&counted).await?;
-    let (was, now) = (thousands(before.map_or(0, |counted| counted.calls)), thousands(set.calls));
-    written(writeln!(std::io::stdout(), "{}: {now} calls counted on {} (before: {was})", account.name, ledger.today))
+    let calls = before.map_or(0, |counted| counted.calls);
+    let before = Counted { account: account.key.clone(), scope, day: ledger.today, calls };
+    state.correct(&Counted { calls: set.calls, ..before.clone() }).await?;
+    Ok(before)
 }
 
 /// The scope to correct: it must be one that the gateway counts by.
@@ -222,6 +271,12 @@ fn scope(account: &Known, stated: Option<&str>) -> Result<String> {
     let (right, hint) = match account.counts_by {
         Some(QuotaScope::Account) => (stated.is_empty(), "leave `--scope` out: this gateway counts all calls together"),
         Some(QuotaScope::Endpoint) => {
+            // Several of huopan's endpoints may be one to the gateway.
+            let own = stated.strip_prefix("endpoint:").filter(|name| !name.is_empty());
+            let own = own.and_then(|stated| account.methods.iter().find(|(name, _)| name == stated));
+            if let Some((_, method)) = own {
+                return Ok(format!("endpoint:{method}"));
+            }
             (is_named(stated, "endpoint:"), "this gateway counts by endpoint: `--scope endpoint:listing`")
         }
         // What is asked before a shop's id is known counts for the account.
@@ -356,6 +411,10 @@ fn percent(calls: u64, limit: u64) -> u128 {
     }
 }
 
+fn rest_json(Resting { scope, rest, .. }: &Resting) -> serde_json::Value {
+    serde_json::json!({"scope": scope, "kind": rest.kind, "until": rest.until, "reason": rest.reason})
+}
+
 fn json(rows: &[Row<'_>], ledger: &Ledger) -> serde_json::Value {
     let row = |row: &Row<'_>| {
         let limit = row.account.calls_per_day;
@@ -363,7 +422,6 @@ fn json(rows: &[Row<'_>], ledger: &Ledger) -> serde_json::Value {
             let left = limit.map(|limit| limit.saturating_sub(*calls));
             serde_json::json!({"scope": scope, "calls": calls, "left": left})
         };
-        let rest = |Resting { scope, rest, .. }: &&Resting| serde_json::json!({"scope": scope, "kind": rest.kind, "until": rest.until, "reason": rest.reason});
         serde_json::json!({
             "name": row.account.name,
             "key": row.account.key,
@@ -372,7 +430,7 @@ fn json(rows: &[Row<'_>], ledger: &Ledger) -> serde_json::Value {
             "scopes": row.calls.iter().map(scope).collect::<Vec<_>>(),
             "rate_share": row.rate_share,
             "in_flight": row.in_flight,
-            "rests": row.rests.iter().map(rest).collect::<Vec<_>>(),
+            "rests": row.rests.iter().copied().map(rest_json).collect::<Vec<_>>(),
         })
     };
     serde_json::json!({"day": ledger.today, "accounts": rows.iter().map(row).collect::<Vec<_>>()})

@@ -15,8 +15,8 @@ use crate::base::{Result, SystemClock};
 use crate::config::Pipeline;
 use crate::config::pipeline::OnQuota;
 use crate::plan::price::{
-    AccountPrice, Again, Alternative, Calls, Cost, Exactness, Fits, Line, Offers, Price, Source, Start, Subject,
-    SubjectPrice, Survey, price,
+    AccountPrice, Again, Alternative, Assumption, Calls, Cost, Exactness, Fits, Line, Offers, Price, Source, Start,
+    Subject, SubjectPrice, Survey, price,
 };
 use crate::run::survey::{Asks, survey};
 use crate::run::{Options, Surroundings};
@@ -37,8 +37,11 @@ use super::{Outcome, check, written};
 
 Numbers: 12 is exact · 3–50 is proven, from the least to the most · ≈ 3–50 is
 reckoned from the day before or from a count of earlier today, or holds for shops
-that fit into the gateway's pages · `unknown` until an answer says it · ~5 may well
-be: the median of the last nights, and no bound.
+that fit into the gateway's pages: the verdict says on what it rests · `unknown`
+until an answer says it · ~5 may well be: the median of the last nights, no bound.
+
+`done` is the day of the last call; where a run must finish on one day
+(on_quota = \"refuse\"), the day that allows all of it.
 
 Not in the price: calls that fail and are made again; answers that the caches still
 hold, which cost nothing.")]
@@ -49,7 +52,7 @@ pub(super) struct Arguments {
     /// The day the run stands for [default: as `run` chooses it]
     #[arg(long, value_name = "YYYY-MM-DD")]
     dt: Option<NaiveDate>,
-    /// Ask for shops' ids and official counts first; these calls count
+    /// Ask for shops' ids and official counts first; these calls count, and a run within ten minutes uses the answers
     #[arg(long)]
     probe: bool,
     /// Print as JSON
@@ -97,7 +100,7 @@ pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> 
 fn text(pipeline: &Pipeline, survey: &Survey, price: &Price) -> String {
     let mut text = head(pipeline, survey);
     let gateways = price.gateways.len() > 1;
-    text.push_str(&subjects(price).render("  "));
+    text.push_str(&subjects(pipeline, price).render("  "));
     text.push('\n');
     text.push_str(&endpoints(price, gateways).render("  "));
     text.push('\n');
@@ -105,7 +108,7 @@ fn text(pipeline: &Pipeline, survey: &Survey, price: &Price) -> String {
     text.push('\n');
     text.push_str(&conditions(pipeline, price));
     _ = writeln!(text, "{}", sum(price));
-    _ = writeln!(text, "{}", verdict(pipeline, price));
+    _ = writeln!(text, "{}", verdict(pipeline, survey, price));
     text.push_str(&choices(&price.alternatives));
     text.push_str(&notes(pipeline, survey, price));
     text
@@ -152,7 +155,7 @@ fn retried(shops: usize, items: usize) -> String {
     }
 }
 
-fn subjects(price: &Price) -> Table {
+fn subjects(pipeline: &Pipeline, price: &Price) -> Table {
     // Nights tell nothing where every number is known, and on the first one.
     let expects = price.subjects.iter().any(|subject| expected(subject).is_some());
     let mut columns = vec![
@@ -178,7 +181,7 @@ fn subjects(price: &Price) -> Table {
             Subject::Shop { .. } => "whole",
             Subject::Items | Subject::Tokens => "",
         };
-        let done = done(subject, price.today);
+        let done = done(subject, price, pipeline);
         let mut cells = vec![name(&subject.subject), offers, listed.into(), subject.calls.to_string(), done];
         if expects {
             cells.insert(4, expected(subject).map(|calls| format!("~{}", thousands(calls))).unwrap_or_default());
@@ -204,8 +207,14 @@ fn name(subject: &Subject) -> String {
     }
 }
 
-fn done(subject: &SubjectPrice, today: NaiveDate) -> String {
+fn done(subject: &SubjectPrice, price: &Price, pipeline: &Pipeline) -> String {
+    let today = price.today;
     match (subject.done_on, subject.calls.most()) {
+        (None, _) if pipeline.on_quota == OnQuota::Refuse => match price.fits_least {
+            Fits::Today => "today, if few".into(),
+            Fits::On(day) => format!("{day}, if few"),
+            Fits::NoDay => "on no one day".into(),
+        },
         (None, _) => "not in a year".into(),
         (Some(day), None) if day == today => "unknown".into(),
         (Some(day), None) => format!("not before {day}"),
@@ -301,15 +310,15 @@ fn duration(time: Duration) -> String {
 }
 
 /// Whether it fits into today, and what `run` does if not.
-fn verdict(pipeline: &Pipeline, price: &Price) -> String {
-    let fits = fits(pipeline, price);
+fn verdict(pipeline: &Pipeline, survey: &Survey, price: &Price) -> String {
+    let fits = fits(pipeline, survey, price);
     match price.not_before {
         None => fits,
         Some(from) => format!("{fits}; NOT BEFORE {} (Beijing): accounts rest until then", beijing(from)),
     }
 }
 
-fn fits(pipeline: &Pipeline, price: &Price) -> String {
+fn fits(pipeline: &Pipeline, survey: &Survey, price: &Price) -> String {
     let then = match pipeline.on_quota {
         OnQuota::Refuse => "`run` starts nothing before (on_quota = \"refuse\")".to_owned(),
         OnQuota::Continue => {
@@ -317,16 +326,48 @@ fn fits(pipeline: &Pipeline, price: &Price) -> String {
         }
     };
     match (price.fits_least, price.fits_most) {
-        (Fits::Today, Some(Fits::Today)) => "it fits into today".into(),
+        (Fits::Today, Some(Fits::Today)) => format!("it fits into today{}", granted(survey, price)),
         (Fits::Today, Some(Fits::On(_) | Fits::NoDay)) => {
             "it MAY NOT FIT into today: only if it needs few calls".into()
         }
         (Fits::Today, None) => "it MAY NOT FIT into today: nobody knows how many calls it needs at most".into(),
-        (Fits::On(day), _) => format!("it DOES NOT FIT into today, but on {day}: {then}"),
-        (Fits::NoDay, _) => match pipeline.on_quota {
-            OnQuota::Refuse => "it is MORE THAN ANY DAY ALLOWS: `run` does not start it (on_quota = \"refuse\")".into(),
-            OnQuota::Continue => format!("it is MORE THAN ANY DAY ALLOWS: {then}"),
-        },
+        (Fits::On(day), most) => {
+            let few = match most {
+                Some(Fits::On(most)) if most == day => granted(survey, price),
+                Some(Fits::On(most)) => format!(" if it needs few calls, else on {most}"),
+                _ => " if it needs few calls".to_owned(),
+            };
+            format!("it DOES NOT FIT into today, but on {day}{few}: {then}")
+        }
+        (Fits::NoDay, _) => {
+            let part = price.too_many.as_ref().filter(|too_many| too_many.of.is_some());
+            let part = part.map(|too_many| format!(" ({too_many})")).unwrap_or_default();
+            let then = match pipeline.on_quota {
+                OnQuota::Refuse => "`run` does not start it (on_quota = \"refuse\")",
+                OnQuota::Continue => &then,
+            };
+            format!("it is MORE THAN ANY DAY ALLOWS{part}: {then}")
+        }
+    }
+}
+
+/// On which conditions the greatest number of calls is one.
+fn granted(survey: &Survey, price: &Price) -> String {
+    let condition = |assumption: &Assumption| match assumption {
+        Assumption::Smaller { shops: 1, offers } => {
+            format!("the shop that is not counted has fewer than {} offers", thousands(*offers))
+        }
+        Assumption::Smaller { shops, offers } => {
+            format!("each of the {shops} shops that are not counted has fewer than {} offers", thousands(*offers))
+        }
+        Assumption::HardlyGrown { .. } => "no shop has grown by more than 5 % since it was counted".to_owned(),
+    };
+    let conditions: Vec<String> = price.assumes.iter().map(condition).collect();
+    let unknown = price.assumes.iter().any(|assumption| matches!(assumption, Assumption::Smaller { .. }));
+    let probe = if unknown && survey.probe_calls == 0 { " (`--probe` counts them)" } else { "" };
+    match conditions.is_empty() {
+        true => String::new(),
+        false => format!(" if {}{probe}", conditions.join(" and ")),
     }
 }
 

@@ -34,7 +34,8 @@ pub(super) struct Arguments {
     /// The day the run stands for [default: today in Beijing]
     #[arg(long, value_name = "YYYY-MM-DD")]
     dt: Option<NaiveDate>,
-    /// Fetch and publish a day anew that is published
+    /// Fetch and publish a day anew that is published: kept offers and details are not used, shop ids and what `plan --probe`
+    /// has just bought are
     #[arg(long)]
     refresh: bool,
     /// Use no answer that is kept for a while (shop ids, SKU and item details): ask again

@@ -62,6 +62,9 @@ struct List {
     /// How to write the rows
     #[arg(long, value_enum, default_value_t = FormatName::Table)]
     format: FormatName,
+    /// The same as `--format json`
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -100,7 +103,8 @@ impl Arguments {
         match &self.command {
             Some(Command::Show(asked)) => asked.json,
             Some(Command::Abandon(asked)) => asked.json,
-            Some(Command::List(_)) | None => false,
+            Some(Command::List(asked)) => asked.json,
+            None => self.list.json,
         }
     }
 }
@@ -174,6 +178,7 @@ pub(super) async fn rows(answer: Answer) -> Result<Vec<Value>> {
 
 async fn list(arguments: &List, target: &Target, talk: &Talk) -> Result<Outcome> {
     let session = target.session().await?;
-    print(runs::list(&session, arguments.last).await?, arguments.format.format(), Layout::default(), talk).await?;
+    let format = if arguments.json { FormatName::Json } else { arguments.format };
+    print(runs::list(&session, arguments.last).await?, format.format(), Layout::default(), talk).await?;
     Ok(Outcome::Done)
 }

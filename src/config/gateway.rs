@@ -65,6 +65,14 @@ impl Gateway {
         let token = self.token.as_ref().map(|token| &token.endpoint).filter(|_| name == TOKEN);
         token.or_else(|| self.endpoints.get(name))
     }
+
+    /// What the gateway counts the calls of an endpoint by, where it counts them by endpoint: its own name for it, which
+    /// two of huopan's endpoints may share.
+    #[must_use]
+    pub fn counted_as(&self, endpoint: &str) -> String {
+        let method = self.endpoint(endpoint).map(Endpoint::method).filter(|method| !method.is_empty());
+        method.unwrap_or_else(|| endpoint.to_owned())
+    }
 }
 
 /// The endpoints a run asks, beside [`TOKEN`].

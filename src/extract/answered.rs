@@ -40,6 +40,9 @@ pub trait Answered: Send + Sync {
     /// # Errors
     /// Whatever keeps the landed answer from being read: the run must stop.
     async fn find(&self, key: CallKey) -> Result<Option<Attempt>>;
+
+    /// Whether there is one.
+    fn holds(&self, key: CallKey) -> bool;
 }
 
 /// A run that starts for the first time.
@@ -50,6 +53,10 @@ pub struct Nothing;
 impl Answered for Nothing {
     async fn find(&self, _: CallKey) -> Result<Option<Attempt>> {
         Ok(None)
+    }
+
+    fn holds(&self, _: CallKey) -> bool {
+        false
     }
 }
 

@@ -25,6 +25,35 @@ pub(super) fn key(url: &str, key: CallKey) -> String {
     format!("{url}-{key:032x}")
 }
 
+/// Which answers of the caches may stand for calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reuse {
+    /// Any at all.
+    pub any: bool,
+    /// Also those about offers. Whoever refreshes a day asks for these anew; what an address leads to, and the counts that
+    /// were just bought for it, still hold.
+    pub offers: bool,
+    /// Only counts that were received after this: until then they were listed by, and the day was published.
+    pub counts_after: Option<DateTime<Utc>>,
+}
+
+impl Reuse {
+    /// No cached answer stands for a call.
+    pub const NOTHING: Self = Self { any: false, offers: false, counts_after: None };
+    /// Every cached answer does.
+    pub const ALL: Self = Self { any: true, offers: true, counts_after: None };
+
+    /// Whether a call may be answered by a cache.
+    pub(super) fn allows(self, task: &Task) -> bool {
+        self.any && (self.offers || is_count(task) || matches!(task, Task::Resolve { .. }))
+    }
+
+    /// Whether it may be answered by this.
+    pub(super) fn takes(self, task: &Task, kept: &Attempt) -> bool {
+        !is_count(task) || self.counts_after.is_none_or(|after| kept.record.received_at > after)
+    }
+}
+
 /// How long a count that a probe (or a start that was refused) bought may stand for the shop.
 const COUNT_HOLDS: TimeDelta = TimeDelta::minutes(10);
 
@@ -44,7 +73,16 @@ pub(super) fn is_count(task: &Task) -> bool {
     matches!(task, Task::Count { .. } | Task::Page { list: ListKind::OnSale, slice: 0, page: 0 | 1, .. })
 }
 
-/// The id behind a shop's address, where an answer that has landed or the cache holds it.
+/// An id that a run does not ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KnownId {
+    /// An earlier start of the run has landed it.
+    Landed(String),
+    /// A cache holds it.
+    Cached(String),
+}
+
+/// The id behind a shop's address, where an answer that has landed or a cache holds it.
 ///
 /// # Errors
 /// Whatever the state store or the landing zone fails with; `Config` when the definition cannot build the call.
@@ -52,20 +90,24 @@ pub async fn known_shop_id(
     pipeline: &Pipeline,
     answered: &dyn Answered,
     state: &dyn StateStore,
-    url: &str,
-) -> Result<Option<String>> {
+    (url, reuse): (&str, Reuse),
+) -> Result<Option<KnownId>> {
     let values = Values { shop_url: Some(url.to_owned()), ..Values::default() };
     let task = Task::Resolve { shop: 0 };
     let Some((endpoint, answer_key)) = question(pipeline, &task, values)? else { return Ok(None) };
-    let mut kept = answered.find(answer_key).await?;
-    if kept.is_none() && pipeline.fetch.cache {
-        let cached = state.cached(&key(&pipeline.gateway.url, answer_key), state.now().await?).await?;
-        kept = cached.and_then(|cached| decode(&cached.value));
+    let id = |kept| match reread(&task, pipeline, endpoint, &kept) {
+        Some(Outcome::Resolved(id)) => Some(id),
+        _ => None,
+    };
+    if let Some(kept) = answered.find(answer_key).await? {
+        return Ok(id(kept).map(KnownId::Landed));
     }
-    match kept.and_then(|kept| reread(&task, pipeline, endpoint, &kept)) {
-        Some(Outcome::Resolved(id)) => Ok(Some(id)),
-        _ => Ok(None),
+    // Without a lifetime in the definition nothing is cached, and what an earlier definition let be cached is not used.
+    if !reuse.allows(&task) || endpoint.cache_seconds.is_none() {
+        return Ok(None);
     }
+    let cached = state.cached(&key(&pipeline.gateway.url, answer_key), state.now().await?).await?;
+    Ok(cached.and_then(|cached| decode(&cached.value)).and_then(id).map(KnownId::Cached))
 }
 
 /// A shop's official count of the run's day, where an answer that has landed says it.
@@ -101,15 +143,19 @@ pub enum BoughtCount {
 pub async fn bought_count(
     pipeline: &Pipeline,
     state: &dyn StateStore,
-    (dt, now): (NaiveDate, DateTime<Utc>),
+    (dt, now, reuse): (NaiveDate, DateTime<Utc>, Reuse),
     (shop, id): (&ShopWork, &str),
 ) -> Result<Option<BoughtCount>> {
     let (task, values) = count_of(pipeline, shop, id);
+    if !reuse.allows(&task) {
+        return Ok(None);
+    }
     let Some((endpoint, answer_key)) = question(pipeline, &task, values)? else { return Ok(None) };
     let key = count_key(dt, &key(&pipeline.gateway.url, answer_key));
     let kept = state.cached(&key, state.now().await?).await?.and_then(|cached| decode(&cached.value));
     let Some(kept) = kept else { return Ok(None) };
-    let holds = endpoint.cache_seconds.is_some() || count_holds(&kept, now);
+    let is_young = endpoint.cache_seconds.is_some() || count_holds(&kept, now);
+    let holds = is_young && reuse.takes(&task, &kept);
     let count = stated_count(&task, pipeline, endpoint, &kept);
     Ok(count.map(|count| if holds { BoughtCount::Holds(count) } else { BoughtCount::Earlier(count) }))
 }

@@ -206,14 +206,7 @@ impl<'r> Caller<'r> {
         };
         let Some(kept) = kept else { return Ok(None) };
         let (judgement, outcome) = self.judge(errand, &kept);
-        let outcome = match judgement {
-            Judgement::Good => outcome,
-            Judgement::Fault(fault) if matches!(fault.class, ErrorClass::Item | ErrorClass::Gone) => {
-                Outcome::Refused(describe(&fault))
-            }
-            // Rules may have changed since it landed: it settles nothing now.
-            Judgement::Fault(_) => return Ok(None),
-        };
+        let Some(outcome) = settled(judgement, outcome) else { return Ok(None) };
         let tally = &mut self.lock().tally;
         tally.saved += 1;
         tally.good += 1;
@@ -222,30 +215,46 @@ impl<'r> Caller<'r> {
         Ok(Some((outcome, attempts)))
     }
 
+    /// Whether a call need not be made: an earlier start has landed its answer, or a cache holds it.
+    pub(super) async fn is_known(&self, errand: &Errand<'_, 'r>) -> Result<bool> {
+        Ok(self.job.answered.holds(errand.key) || self.in_cache(errand).await?.is_some())
+    }
+
+    /// What a call is told by an answer that an earlier start has landed.
+    pub(super) async fn landed(&self, errand: &Errand<'_, 'r>) -> Result<Option<Outcome>> {
+        let Some(kept) = self.job.answered.find(errand.key).await? else { return Ok(None) };
+        let (judgement, outcome) = self.judge(errand, &kept);
+        Ok(settled(judgement, outcome))
+    }
+
     /// An answer from the cache, landed again as a copy.
     async fn cached(&self, errand: &Errand<'_, 'r>) -> Result<Option<Attempt>> {
-        let counts = cached::is_count(errand.task) && self.job.reads_counts;
-        if !self.job.reads_cache || !(counts || errand.endpoint.cache_seconds.is_some()) {
-            return Ok(None);
-        }
-        let now = self.job.clock.now() + self.ledger.offset;
-        let key = self.cache_key(errand);
-        let Some(found) = self.ledger.state.cached(&key, now).await? else { return Ok(None) };
-        let Some(mut copy) = cached::decode(&found.value) else { return Ok(None) };
-        // Its definition gives a count no lifetime: it was bought to decide about a start.
-        let is_bought = counts && errand.endpoint.cache_seconds.is_none();
-        if is_bought && !cached::count_holds(&copy, self.job.clock.now()) {
-            return Ok(None);
-        }
-        let answered_at = errand.side.live().skew.correct(copy.record.received_at);
-        if errand.values.fresh_since.is_some_and(|since| answered_at <= since) {
-            return Ok(None);
-        }
+        let Some(mut copy) = self.in_cache(errand).await? else { return Ok(None) };
         copy.record.copied_from = Some(copy.record.raw_ref());
         copy.record.run_id = self.job.run_id.to_owned();
         // As the listing of this run names it.
         copy.record.shop_id.clone_from(&errand.values.shop_id);
         Ok(Some(self.job.sink.land(copy).await?))
+    }
+
+    /// An answer that the cache holds and the call may use.
+    async fn in_cache(&self, errand: &Errand<'_, 'r>) -> Result<Option<Attempt>> {
+        let (reuse, counts) = (self.job.reuse, cached::is_count(errand.task));
+        if !reuse.allows(errand.task) || !(counts || errand.endpoint.cache_seconds.is_some()) {
+            return Ok(None);
+        }
+        let now = self.job.clock.now() + self.ledger.offset;
+        let key = self.cache_key(errand);
+        let Some(found) = self.ledger.state.cached(&key, now).await? else { return Ok(None) };
+        let Some(kept) = cached::decode(&found.value) else { return Ok(None) };
+        // Its definition gives a count no lifetime: it was bought to decide about a start.
+        let is_bought = counts && errand.endpoint.cache_seconds.is_none();
+        if is_bought && !cached::count_holds(&kept, self.job.clock.now()) || !reuse.takes(errand.task, &kept) {
+            return Ok(None);
+        }
+        let answered_at = errand.side.live().skew.correct(kept.record.received_at);
+        let is_old = errand.values.fresh_since.is_some_and(|since| answered_at <= since);
+        Ok((!is_old).then_some(kept))
     }
 
     /// Asks the gateway.
@@ -692,6 +701,17 @@ const UNCONNECTED_AFTER: u32 = 2;
 const HALVED_AFTER: u32 = 2;
 /// A smaller change of the clock's offset does not explain a refused signature.
 pub(super) const SIGNED_WRONG: TimeDelta = TimeDelta::seconds(5);
+
+/// What a kept answer settles its call with. Rules may have changed since it landed: then it settles nothing now.
+fn settled(judgement: Judgement, outcome: Outcome) -> Option<Outcome> {
+    match judgement {
+        Judgement::Good => Some(outcome),
+        Judgement::Fault(fault) if matches!(fault.class, ErrorClass::Item | ErrorClass::Gone) => {
+            Some(Outcome::Refused(describe(&fault)))
+        }
+        Judgement::Fault(_) => None,
+    }
+}
 
 pub(super) fn feedback(fault: Option<&Fault>, tried: &Tried) -> Feedback {
     feedback_of(fault.map(|fault| fault.class), tried.sent_at)

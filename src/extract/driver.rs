@@ -18,17 +18,20 @@ use tokio_util::sync::CancellationToken;
 use crate::base::secret::Mask;
 use crate::base::{Clock, Error, Kind, Result};
 use crate::config::Pipeline;
-use crate::config::pipeline::{Credential, OnQuota};
+use crate::config::pipeline::{Credential, Fetch, OnQuota};
+use crate::plan::price::DetailsLeft;
 use crate::plan::{Known, Work};
 use crate::state::{Counted, StateStore};
 
 use super::Sink;
 use super::answered::Answered;
+use super::cached::Reuse;
 use super::call::{Caller, Reply, Shared};
 use super::facts::{Note, RunFacts};
+use super::foresee;
 use super::progress::{Event, Progress};
 use super::request::Values;
-use super::schedule::{Outcome, Schedule, Setup, Task};
+use super::schedule::{Outcome, Schedule, Setup, Stage, Task};
 use super::side::{Ledger, Side};
 use super::skew::Skew;
 use super::tokens::Tokens;
@@ -57,11 +60,10 @@ pub struct Job<'a> {
     pub holder: &'a str,
     /// The gateways' clocks as earlier starts of the run saw them: the pipeline's own, and the details'.
     pub clocks: [Skew; 2],
-    /// Whether cached answers may be used.
-    pub reads_cache: bool,
-    /// Whether counts that a probe (or a start that was refused) has just bought may be used.
-    pub reads_counts: bool,
-    /// Says, once ids and counts are known, why the run must not go on: calls are short.
+    /// Which cached answers may be used; of counts also those that a probe (or a start that was refused) has just bought.
+    pub reuse: Reuse,
+    /// Says why the run must not go on, because calls are short: once ids and counts are known, and again once listings
+    /// have named what details are to be asked for.
     pub gate: Option<&'a dyn Gate>,
     /// The time.
     pub clock: Arc<dyn Clock>,
@@ -77,7 +79,7 @@ pub struct Job<'a> {
     pub seed: u64,
 }
 
-/// Decides whether a run goes on once it knows ids and counts.
+/// Decides whether a run goes on once it knows ids and counts, and once it knows what its listings name.
 #[async_trait::async_trait]
 pub trait Gate: Send + Sync {
     /// Takes what is known by then; gives why the run must not go on, if it must not.
@@ -87,13 +89,15 @@ pub trait Gate: Send + Sync {
     async fn refusal(&self, learned: Learned) -> Result<Option<String>>;
 }
 
-/// What a run knows before it lists anything.
+/// What a run knows before it lists anything, and before it asks for details.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Learned {
     /// The official counts, by the shop's place in the work.
     pub counts: HashMap<usize, u64>,
     /// The shops' ids, by the address that the pipeline names them with.
     pub ids_by_url: HashMap<String, String>,
+    /// The details to ask for of what listings have named, by the shop's place (`None`: of single items); empty before.
+    pub details: HashMap<Option<usize>, DetailsLeft>,
 }
 
 /// Why a signal stopped the run.
@@ -110,34 +114,16 @@ const SIGNALLED: &str = "stopped by a signal";
 pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
     let started_at = job.clock.now();
     let pipeline = job.pipeline;
-    let setup = Setup {
-        gateway: &pipeline.gateway,
-        details: pipeline.details.as_ref().map_or(&pipeline.gateway, |details| &details.gateway),
-        fetch: &pipeline.fetch,
-        known: job.known,
-        dt: job.dt,
-        until: job.until,
-        stalest_first: pipeline.on_quota == OnQuota::Continue,
-        gated: job.gate.is_some(),
-    };
-    let schedule = Schedule::new(job.work.clone(), setup, &job.earlier_calls);
-    let offset = job.state.now().await? - job.clock.now();
-    let caller = Caller {
-        job: &job,
-        sides: sides(pipeline)?,
-        ledger: Ledger { state: job.state, holder: job.holder, run: job.run_id, offset },
-        tokens: Tokens::default(),
-        mask: mask(pipeline),
-        halt: job.cancel.child_token(),
-        shared: Mutex::new(Shared::new(job.seed)),
-    };
+    let schedule = schedule(&job, job.gate.is_some());
+    let caller = caller(&job).await?;
     for (side, clock) in caller.sides.iter().zip(job.clocks) {
         side.live().skew = clock;
     }
-    let mut run = Run { caller: &caller, schedule, error: None, stopped: None, is_refused: false };
+    let mut run = Run { caller: &caller, schedule, error: None, stopped: None, refused_before: None };
     run.drive().await;
-    let Run { mut schedule, error, stopped, is_refused, .. } = run;
-    if is_refused {
+    let Run { mut schedule, error, stopped, refused_before, .. } = run;
+    // Later counts have landed in a run that goes on.
+    if refused_before == Some(Stage::Listings) {
         caller.keep_counts().await?;
     }
     let Shared { tally, notes, ledger, .. } = {
@@ -184,6 +170,34 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
     })
 }
 
+pub(super) fn schedule<'a>(job: &Job<'a>, gated: bool) -> Schedule<'a> {
+    let pipeline = job.pipeline;
+    let setup = Setup {
+        gateway: &pipeline.gateway,
+        details: pipeline.details.as_ref().map_or(&pipeline.gateway, |details| &details.gateway),
+        fetch: &pipeline.fetch,
+        known: job.known,
+        dt: job.dt,
+        until: job.until,
+        stalest_first: pipeline.on_quota == OnQuota::Continue,
+        gated,
+    };
+    Schedule::new(job.work.clone(), setup, &job.earlier_calls)
+}
+
+pub(super) async fn caller<'r>(job: &'r Job<'r>) -> Result<Caller<'r>> {
+    let offset = job.state.now().await? - job.clock.now();
+    Ok(Caller {
+        job,
+        sides: sides(job.pipeline)?,
+        ledger: Ledger { state: job.state, holder: job.holder, run: job.run_id, offset },
+        tokens: Tokens::default(),
+        mask: mask(job.pipeline),
+        halt: job.cancel.child_token(),
+        shared: Mutex::new(Shared::new(job.seed)),
+    })
+}
+
 /// The gateways of a run.
 pub(super) fn sides(pipeline: &Pipeline) -> Result<Vec<Side<'_>>> {
     let choice = pipeline.account_choice;
@@ -215,8 +229,8 @@ struct Run<'r> {
     schedule: Schedule<'r>,
     error: Option<Error>,
     stopped: Option<String>,
-    /// The gate said no.
-    is_refused: bool,
+    /// The gate said no before this stage.
+    refused_before: Option<Stage>,
 }
 
 enum Landed {
@@ -248,7 +262,7 @@ impl<'r> Run<'r> {
                     Landed::Call(task, Box::new(reply))
                 }));
             }
-            // A worker that is free found nothing to do: ids and counts are known as far as they can be.
+            // A worker that is free found nothing to do: what a stage shows is known as far as it can be.
             if calls_in_flight == 0 && flights.len() < workers && self.pass_gate().await {
                 continue;
             }
@@ -275,15 +289,21 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Ids and counts are known: may the run go on? Whether there may be something new to hand out.
+    /// A stage has shown what it can: may the run go on? Whether there may be something new to hand out.
     async fn pass_gate(&mut self) -> bool {
-        if !self.schedule.is_gated() || self.error.is_some() || self.stopped.is_some() {
+        if self.schedule.stage() == Stage::Details || self.error.is_some() || self.stopped.is_some() {
             return false;
         }
         self.schedule.open();
-        let Some(gate) = self.caller.job.gate else { return true };
-        let learned = Learned { counts: self.schedule.counts(), ids_by_url: self.schedule.ids_by_url() };
-        match gate.refusal(learned).await {
+        // What nobody may ask any more today ends the run anyway, and it goes on another day.
+        let Some(gate) = self.caller.job.gate.filter(|_| self.schedule.held().is_none()) else { return true };
+        let refusal = match self.learned().await {
+            // Nothing was named: the gate knows what there is to know already.
+            Ok(learned) if self.schedule.stage() == Stage::Details && names_nothing(&learned) => return true,
+            Ok(learned) => gate.refusal(learned).await,
+            Err(error) => Err(error),
+        };
+        match refusal {
             Ok(None) => true,
             Err(error) => {
                 self.error = Some(error);
@@ -292,42 +312,30 @@ impl<'r> Run<'r> {
             Ok(Some(reason)) => {
                 self.caller.note(Note::Refused { reason: reason.clone() });
                 self.stopped = Some(reason);
-                self.is_refused = true;
+                self.refused_before = Some(self.schedule.stage());
                 false
             }
         }
+    }
+
+    async fn learned(&self) -> Result<Learned> {
+        let details = match self.schedule.stage() {
+            Stage::Details => foresee::details(self.caller, &self.schedule).await?,
+            Stage::Counts | Stage::Listings => HashMap::new(),
+        };
+        Ok(Learned { counts: self.schedule.counts(), ids_by_url: self.schedule.ids_by_url(), details })
     }
 
     /// The next call and what its places stand for.
     fn next(&mut self) -> Option<(Task, Values)> {
         let now = self.now();
         let task = self.schedule.next(now)?;
-        let fetch = &self.caller.job.pipeline.fetch;
-        let mut values = Values { answer: Some(fetch.answer), more: fetch.options.clone(), ..Values::default() };
-        if let Some(shop) = task.shop() {
-            values.shop_id = self.schedule.shop_id(shop).map(str::to_owned);
-            values.shop_url = self.schedule.shop_url(shop).map(str::to_owned);
-            if self.schedule.has_just_begun(shop) {
-                self.caller.job.progress.on(Event::ShopStarted { shop: self.schedule.label(shop) });
-            }
+        if let Some(shop) = task.shop()
+            && self.schedule.has_just_begun(shop)
+        {
+            self.caller.job.progress.on(Event::ShopStarted { shop: self.schedule.label(shop) });
         }
-        match &task {
-            Task::Page { shop, list, slice, page } => {
-                values.page = Some(*page);
-                (values.span, values.category_id) = self.schedule.slice(*shop, *list, *slice);
-            }
-            Task::Sku { offer_id, sku_id, .. } => {
-                values.offer_id = Some(*offer_id);
-                values.sku_id = Some(*sku_id);
-                values.fresh_since = self.schedule.modified_at(&[*offer_id]);
-            }
-            Task::Item { offer_ids, .. } => {
-                values.offer_id = (offer_ids.len() == 1).then(|| offer_ids[0]);
-                values.offer_ids.clone_from(offer_ids);
-                values.fresh_since = self.schedule.modified_at(offer_ids);
-            }
-            Task::Resolve { .. } | Task::Count { .. } | Task::Categories { .. } | Task::Time => {}
-        }
+        let values = values(&self.schedule, &task, &self.caller.job.pipeline.fetch);
         Some((task, values))
     }
 
@@ -432,6 +440,37 @@ impl<'r> Run<'r> {
     fn now(&self) -> DateTime<Utc> {
         self.caller.job.clock.now()
     }
+}
+
+fn names_nothing(learned: &Learned) -> bool {
+    learned.details.values().all(|left| left.items == 0 && left.skus == 0)
+}
+
+/// What the places of a task's call stand for.
+pub(super) fn values(schedule: &Schedule<'_>, task: &Task, fetch: &Fetch) -> Values {
+    let mut values = Values { answer: Some(fetch.answer), more: fetch.options.clone(), ..Values::default() };
+    if let Some(shop) = task.shop() {
+        values.shop_id = schedule.shop_id(shop).map(str::to_owned);
+        values.shop_url = schedule.shop_url(shop).map(str::to_owned);
+    }
+    match task {
+        Task::Page { shop, list, slice, page } => {
+            values.page = Some(*page);
+            (values.span, values.category_id) = schedule.slice(*shop, *list, *slice);
+        }
+        Task::Sku { offer_id, sku_id, .. } => {
+            values.offer_id = Some(*offer_id);
+            values.sku_id = Some(*sku_id);
+            values.fresh_since = schedule.modified_at(&[*offer_id]);
+        }
+        Task::Item { offer_ids, .. } => {
+            values.offer_id = (offer_ids.len() == 1).then(|| offer_ids[0]);
+            values.offer_ids.clone_from(offer_ids);
+            values.fresh_since = schedule.modified_at(offer_ids);
+        }
+        Task::Resolve { .. } | Task::Count { .. } | Task::Categories { .. } | Task::Time => {}
+    }
+    values
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ impl Standing {
             return;
         }
         let (account, name, since) = (record.account_key.clone(), gateway.name.clone(), record.received_at);
-        let scope = price::scope(gateway.limits.quota_scope, &record.endpoint, record.shop_id.as_deref());
+        let scope = price::scope(gateway, &record.endpoint, record.shop_id.as_deref());
         match judgement {
             Judgement::Good => {
                 let sent_at = self.answered.entry((account, name, scope, record.endpoint.clone())).or_default();

@@ -44,8 +44,20 @@ pub struct Setup<'a> {
     pub until: DateTime<Utc>,
     /// The shops that were fetched longest ago go first, because calls are short.
     pub stalest_first: bool,
-    /// Nothing but ids and counts is asked for until [`Schedule::open`].
+    /// Each [`Stage`] waits for [`Schedule::open`].
     pub gated: bool,
+}
+
+/// What may be asked for. What an answer shows to be asked for next may be more than the day allows: each stage shows it
+/// for the one after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Ids and counts: they show how many calls the listings need.
+    Counts,
+    /// Listings and single items, too: they name offers and SKUs.
+    Listings,
+    /// Everything: also the details of what was named.
+    Details,
 }
 
 /// One call to make.
@@ -149,7 +161,7 @@ pub struct Schedule<'a> {
     order: Vec<usize>,
     /// Shops before this place of `order` are settled.
     first_open: usize,
-    gated: bool,
+    stage: Stage,
     details: Details,
     /// Endpoints that nobody may ask any more, and why.
     held_endpoints: BTreeMap<&'static str, String>,
@@ -176,7 +188,7 @@ impl<'a> Schedule<'a> {
             shops,
             order,
             first_open: 0,
-            gated: setup.gated,
+            stage: if setup.gated { Stage::Counts } else { Stage::Details },
             details,
             held_endpoints: BTreeMap::new(),
             items_unanswered: Vec::new(),
@@ -191,8 +203,8 @@ impl<'a> Schedule<'a> {
         }
         for &index in &self.order[self.first_open..] {
             let shop = &mut self.shops[index];
-            let task = shop.next(index, self.gated, &self.held_endpoints).or_else(|| {
-                let open = !self.gated && shop.held.is_none();
+            let task = shop.next(index, self.stage == Stage::Counts, &self.held_endpoints).or_else(|| {
+                let open = self.stage == Stage::Details && shop.held.is_none();
                 open.then(|| self.details.next(Some(index), &self.held_endpoints)).flatten()
             });
             if let Some(task) = task {
@@ -200,18 +212,31 @@ impl<'a> Schedule<'a> {
                 return Some(task);
             }
         }
-        if self.gated { None } else { self.details.next(None, &self.held_endpoints) }
+        match self.stage {
+            Stage::Counts => None,
+            Stage::Listings => self.details.next_items(None, &self.held_endpoints),
+            Stage::Details => self.details.next(None, &self.held_endpoints),
+        }
     }
 
-    /// Whether only the gate keeps the schedule from handing out a task: ids and counts are known as far as they can be.
+    /// What may be asked for now. When nothing is handed out or in flight any more, only the gate before the next stage
+    /// keeps the schedule from going on.
     #[must_use]
-    pub fn is_gated(&self) -> bool {
-        self.gated
+    pub fn stage(&self) -> Stage {
+        self.stage
     }
 
-    /// Lets everything be asked for.
+    /// Lets the next stage be asked for.
     pub fn open(&mut self) {
-        self.gated = false;
+        self.stage = if self.stage == Stage::Counts { Stage::Listings } else { Stage::Details };
+    }
+
+    /// What listings and single items (`None`) have named: the details that are to be asked for, and whether no more can be
+    /// named, because the listing (or the last of the items) is settled.
+    pub fn named(&self) -> impl Iterator<Item = (Option<usize>, bool, Vec<Task>)> + '_ {
+        let shops = self.shops.iter().enumerate().map(|(index, shop)| (Some(index), shop.is_listed()));
+        let items = std::iter::once((None, self.details.has_all_items()));
+        shops.chain(items).map(|(shop, is_all)| (shop, is_all, self.details.open(shop)))
     }
 
     /// The official counts known so far, by the shop's place in the plan.

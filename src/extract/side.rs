@@ -154,7 +154,7 @@ impl<'r> Side<'r> {
 
     /// What the quota counts a call by.
     pub(super) fn scope(&self, endpoint: &str, shop_id: Option<&str>) -> String {
-        price::scope(self.gateway.limits.quota_scope, endpoint, shop_id)
+        price::scope(self.gateway, endpoint, shop_id)
     }
 
     /// Who an account is, for the store.

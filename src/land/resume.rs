@@ -13,7 +13,7 @@ use chrono::NaiveDate;
 use crate::base::time::beijing_day;
 use crate::base::{Error, Result, RunId};
 use crate::config::Gateway;
-use crate::config::gateway::{ErrorClass, QuotaScope};
+use crate::config::gateway::ErrorClass;
 use crate::extract::answered::{self, CallKey};
 use crate::extract::skew::{Observation, Skew};
 use crate::extract::{Answered, Attempt, Judge, Judgement, Record};
@@ -102,7 +102,7 @@ impl Resumed {
                     let _ = clocks[usize::from(record.gateway.is_some())].observe(seen);
                 }
                 let Some(gateway) = gateways.of(record) else { continue };
-                counts.add(record, gateway.limits.quota_scope);
+                counts.add(record, gateway);
                 let judge = if record.gateway.is_none() { Some(&judges.0) } else { judges.1.as_ref() };
                 if judge.is_some_and(|judge| settles(judge, gateway, &attempt)) {
                     let name = record.gateway.as_deref().unwrap_or_default();
@@ -183,6 +183,10 @@ impl Answered for Resumed {
             Error::data(format!("the landed segment `{}` has changed", self.segments[place.segment].path))
         })
     }
+
+    fn holds(&self, key: CallKey) -> bool {
+        self.settled.contains_key(&key)
+    }
 }
 
 /// Whether an answer settles its call: there is nothing better to be had by asking again.
@@ -200,11 +204,11 @@ pub struct Counts(BTreeMap<(String, String, NaiveDate), u64>);
 
 impl Counts {
     /// Counts an attempt; copies are no calls.
-    pub fn add(&mut self, record: &Record, scope: QuotaScope) {
+    pub fn add(&mut self, record: &Record, gateway: &Gateway) {
         if record.copied_from.is_some() || record.account_key.is_empty() {
             return;
         }
-        let scope = price::scope(scope, &record.endpoint, record.shop_id.as_deref());
+        let scope = price::scope(gateway, &record.endpoint, record.shop_id.as_deref());
         *self.0.entry((record.account_key.clone(), scope, beijing_day(record.sent_at))).or_default() += 1;
     }
 

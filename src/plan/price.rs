@@ -9,7 +9,7 @@
 //! * `quota`: which account, which day, how long.
 //!
 //! Faults are not in the price: calls that fail are made again and count again. Nor are answers that caches hold, but
-//! for shops' ids: with them a run costs less. Which of an account's calls come first matters where two gateways share its
+//! for shops' ids, bought counts, and the details of what an unfinished run has listed: with them a run costs less. Which of an account's calls come first matters where two gateways share its
 //! key and have different limits: they are reckoned shop by shop, a shop's details after its listing.
 //!
 //! Invariant: pure. A number that is called exact or proven holds whatever the answers are, as long as all are good ones
@@ -21,13 +21,14 @@ mod quota;
 mod rules;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::base::{Error, Kind, Money};
 use crate::config::Pipeline;
-use crate::config::pipeline::Shop;
+use crate::config::pipeline::{OnQuota, Shop};
 use crate::state::Resting;
 
 pub use calls::{Calls, Exactness};
@@ -50,8 +51,12 @@ pub struct Survey {
     pub work: Work,
     /// The picture before.
     pub known: Known,
+    /// The picture of the day itself, where it is published or held: about what fetching it anew finds.
+    pub picture: Known,
     /// Shops' ids by address: from the caches, or bought by a probe.
     pub ids_by_url: HashMap<String, String>,
+    /// Those addresses whose ids need not be paid for.
+    pub free_ids: HashSet<String>,
     /// Shops' official counts of today, by the shop's place in the work.
     pub counts: HashMap<usize, u64>,
     /// Those of them that were bought before the run, which need not be paid for if it begins now.
@@ -60,6 +65,9 @@ pub struct Survey {
     pub earlier_counts: HashMap<usize, u64>,
     /// What shops needed on the last nights, by their ids, the newest first.
     pub nights: HashMap<String, Vec<Night>>,
+    /// The details left to ask for of what listings have named already, by the shop's place in the work (`None`: of single
+    /// items).
+    pub details: HashMap<Option<usize>, DetailsLeft>,
     /// Calls that the run has been answered already: it does not make them again.
     pub answered: Answered,
     /// Whether the run has asked for ids and counts itself already: no call for them is left to make.
@@ -79,6 +87,17 @@ pub struct Night {
     pub changes_only: bool,
     /// Calls made for it, those included that were made again.
     pub calls: u64,
+}
+
+/// Details that are left to ask for of what was named, in calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DetailsLeft {
+    /// For details of offers.
+    pub items: u64,
+    /// For details of SKUs.
+    pub skus: u64,
+    /// No more can be named: the listing, or the last of the single items, is settled.
+    pub is_all: bool,
 }
 
 /// Answered calls by whose endpoint they went to, and the shop they were about, by its id.
@@ -161,8 +180,8 @@ pub struct SubjectPrice {
     /// How many it may well be: what the last nights needed, between the least and the most; `None`: no night tells. An
     /// estimate, whatever `calls` is.
     pub expected: Option<u64>,
-    /// The Beijing day on which its last call is made, by the number to plan with, when those before it go first;
-    /// `None`: not within a year.
+    /// The Beijing day on which its last call is made, by the number to plan with, when those before it go first; where a
+    /// run must finish on one day, the day that allows all of it. `None`: not within a year, or on no one day.
     pub done_on: Option<NaiveDate>,
 }
 
@@ -233,6 +252,54 @@ pub struct Alternative {
     pub is_set: bool,
 }
 
+/// What the greatest number of calls takes for granted, where it is an estimate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assumption {
+    /// So many shops, whose size nobody knows, have fewer offers than this.
+    Smaller {
+        /// Shops.
+        shops: usize,
+        /// One listing shows no more.
+        offers: u64,
+    },
+    /// So many shops have grown by no more than a twentieth, and one offer, since they were counted.
+    HardlyGrown {
+        /// Shops.
+        shops: usize,
+    },
+}
+
+/// Calls that no day allows, because they are counted together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TooMany {
+    /// What they are about, or where they go; `None`: everything is counted together.
+    pub of: Option<CountedBy>,
+    /// How many they are at the least.
+    pub calls: u64,
+    /// How many a day allows all accounts together.
+    pub calls_per_day: u64,
+}
+
+/// What calls are counted by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CountedBy {
+    /// A shop, as the pipeline calls it.
+    Shop(String),
+    /// An endpoint, and those that are the same to the gateway.
+    Endpoint(&'static str),
+}
+
+impl fmt::Display for TooMany {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.of {
+            Some(CountedBy::Shop(shop)) => write!(f, "shop `{shop}`")?,
+            Some(CountedBy::Endpoint(endpoint)) => write!(f, "endpoint `{endpoint}`")?,
+            None => f.write_str("it")?,
+        }
+        write!(f, " needs at least {} calls, and a day allows it {}", self.calls, self.calls_per_day)
+    }
+}
+
 /// The price of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Price {
@@ -244,6 +311,8 @@ pub struct Price {
     pub total: Calls,
     /// How many it may well be, where each subject tells.
     pub expected: Option<u64>,
+    /// Whether that is what is left of a run that has been answered something already.
+    pub is_rest: bool,
     /// By endpoint.
     pub endpoints: Vec<Line>,
     /// By gateway.
@@ -256,6 +325,10 @@ pub struct Price {
     pub fits_least: Fits,
     /// When it does if it needs the most; `None`: nobody knows the most.
     pub fits_most: Option<Fits>,
+    /// What the most takes for granted.
+    pub assumes: Vec<Assumption>,
+    /// Where no day allows even the least: the calls that are too many, where they alone are.
+    pub too_many: Option<TooMany>,
     /// The moment of today from which it fits, by the number to plan with, where it does not yet: accounts rest until then.
     pub not_before: Option<DateTime<Utc>>,
     /// What the choices in `[fetch]` cost.
@@ -268,7 +341,7 @@ impl Price {
     /// [`Kind::Quota`] when another day allows it, [`Kind::Config`] when none does.
     #[must_use]
     pub fn refusal(&self) -> Option<Error> {
-        let needs = format!("the run needs {} calls", self.total);
+        let needs = format!("the run {} {} calls", if self.is_rest { "still needs" } else { "needs" }, self.total);
         let fit = if self.fits_most == Some(self.fits_least) { "they fit on" } else { "at the least they fit on" };
         match self.fits_least {
             Fits::Today => None,
@@ -276,10 +349,16 @@ impl Price {
                 Error::new(Kind::Quota, format!("{needs}, more than are left today; {fit} {day}"))
                     .with_hint("run it then, or write `on_quota = \"continue\"` to start today and go on then"),
             ),
-            Fits::NoDay => Some(Error::config(format!("{needs}, more than any day allows")).with_hint(
+            Fits::NoDay => Some(Error::config(format!("{needs}, more than any day allows{}", self.why_no_day())).with_hint(
                 "write `on_quota = \"continue\"` to spread it over days, ask for less in `[fetch]`, or add accounts",
             )),
         }
+    }
+
+    /// Whose calls are too many for a day, where that is not the run itself.
+    fn why_no_day(&self) -> String {
+        let part = self.too_many.as_ref().filter(|too_many| too_many.of.is_some());
+        part.map(|too_many| format!(": {too_many}")).unwrap_or_default()
     }
 }
 
@@ -288,7 +367,8 @@ impl Price {
 #[must_use]
 pub fn refusal(pipeline: &Pipeline, survey: &Survey) -> Option<Error> {
     let today = price(pipeline, survey).refusal()?;
-    let anew = Survey { is_under_way: false, free_counts: HashSet::new(), ..survey.clone() };
+    let (free_ids, free_counts) = (HashSet::new(), HashSet::new());
+    let anew = Survey { is_under_way: false, free_ids, free_counts, ..survey.clone() };
     Some(price(pipeline, &anew).refusal().unwrap_or(today))
 }
 
@@ -302,7 +382,15 @@ pub fn price(pipeline: &Pipeline, survey: &Survey) -> Price {
     let lines: Vec<Line> = subjects.iter().flat_map(|subject| subject.lines.iter().copied()).collect();
     let (planned, least) = (pricer.needs(&subjects, Calls::planned), pricer.needs(&subjects, Calls::least));
     let purse = pricer.purse();
-    for (subject, day) in subjects.iter_mut().zip(purse.done_on(&planned)) {
+    let (fits_least, fits_planned) = (purse.fits(&least), purse.fits(&planned));
+    // A run that must finish on one day is not spread over several.
+    let done_on = match (pipeline.on_quota, fits_planned) {
+        (OnQuota::Continue, _) => purse.done_on(&planned),
+        (OnQuota::Refuse, Fits::Today) => vec![Some(survey.today); subjects.len()],
+        (OnQuota::Refuse, Fits::On(day)) => vec![Some(day); subjects.len()],
+        (OnQuota::Refuse, Fits::NoDay) => vec![None; subjects.len()],
+    };
+    for (subject, day) in subjects.iter_mut().zip(done_on) {
         subject.done_on = day;
     }
     let total: Calls = lines.iter().map(|line| line.calls).sum();
@@ -310,11 +398,17 @@ pub fn price(pipeline: &Pipeline, survey: &Survey) -> Price {
         dt: survey.dt,
         today: survey.today,
         total,
+        is_rest: !survey.answered.is_empty() || survey.details.values().any(|left| left.is_all),
         expected: subjects.iter().map(expected).sum(),
         endpoints: by_endpoint(&lines),
         gateways: pricer.gateways(&lines, &planned),
-        fits_least: purse.fits(&least),
-        fits_most: total.most().map(|_| purse.fits(&planned)),
+        fits_least,
+        fits_most: total.most().map(|_| fits_planned),
+        assumes: pricer.assumptions(&subjects),
+        too_many: purse
+            .too_many(&least)
+            .filter(|_| fits_least == Fits::NoDay)
+            .map(|over| pricer.too_many(&subjects, over)),
         not_before: purse.not_before(&planned),
         alternatives: pricer.alternatives(modes),
         again: pricer.again(),

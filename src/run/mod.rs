@@ -38,6 +38,7 @@ pub mod survey;
 mod tail;
 mod write;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::NaiveDate;
@@ -389,7 +390,7 @@ enum Extracted {
     /// It was not begun, or not gone on with: calls are short.
     Refused {
         refusal: Error,
-        /// No earlier start was answered anything.
+        /// Nothing was listed: neither by an earlier start nor by this one.
         is_new: bool,
     },
 }
@@ -459,41 +460,44 @@ impl Attempt<'_> {
         Ok(looked.outcome(start))
     }
 
-    fn reads_cache(&self) -> bool {
-        self.pipeline.fetch.cache && !self.options.no_cache && !self.begun.frozen.refresh
-    }
-
     async fn extract(&self, zone: &Zone) -> Result<Extracted> {
-        let Self { pipeline, around, begun, store, .. } = self;
+        let Self { pipeline, options, around, begun, store, .. } = self;
         let start = &begun.start;
         let resumed = Arc::new(Resumed::read(zone, &start.run_id, survey::gateways(pipeline)).await?);
         if resumed.settled() > 0 {
             let (dt, settled) = (start.dt, resumed.settled());
             around.progress.on(Event::Resumed { dt, answers: settled });
         }
-        let found = Found {
+        let mut found = Found {
             dt: start.dt,
             today: beijing_day(around.clock.now()),
             now: around.clock.now(),
             start: Start::Begins,
             work: begun.work(plan::work(pipeline)?),
             known: survey::known_before(pipeline, store, start.dt).await?,
+            until: begun.frozen.started_at,
             resumed: Some(Arc::clone(&resumed)),
-            reads_counts: self.reads_cache() && begun.frozen.retry.is_none(),
+            details: HashMap::new(),
+            is_refresh: begun.frozen.refresh,
+            picture: survey::picture_of(pipeline, store, start.dt).await?,
+            options: *options,
         };
         let refuses = pipeline.on_quota == OnQuota::Refuse;
         // What an earlier start was answered must not be lost.
         let is_new = resumed.settled() == 0;
-        if refuses && let Some(refusal) = refusal(pipeline, &survey::of_run(pipeline, &found, self.state).await?) {
-            return Ok(Extracted::Refused { refusal, is_new });
+        if refuses {
+            found.details = survey::details_left(pipeline, &found, self.state, &around.clock).await?;
+            if let Some(refusal) = refusal(pipeline, &survey::of_run(pipeline, &found, self.state).await?) {
+                return Ok(Extracted::Refused { refusal, is_new });
+            }
         }
         let gate = Within { pipeline, state: self.state, found: &found, refusal: Mutex::default() };
         let mask = extract::driver::mask(pipeline);
         // A number in the journal is never given again, also when the segment that held it was removed.
         let journalled = Snapshot::load(store).await?.calls_to(&pipeline.name, &start.run_id.to_string());
         let first_number = resumed.last_number.max(journalled) + 1;
-        let options = WriterOptions { run_id: start.run_id, first_number, mask };
-        let writer = Writer::start(zone.clone(), options);
+        let writing = WriterOptions { run_id: start.run_id, first_number, mask };
+        let writer = Writer::start(zone.clone(), writing);
         let run_id = start.run_id.to_string();
         let job = Job {
             pipeline,
@@ -507,8 +511,7 @@ impl Attempt<'_> {
             state: self.state,
             holder: self.holder,
             clocks: resumed.clocks,
-            reads_cache: self.reads_cache(),
-            reads_counts: begun.frozen.retry.is_none(),
+            reuse: found.reuse(pipeline),
             gate: if refuses { Some(&gate) } else { None },
             clock: Arc::clone(&around.clock),
             sink: &writer,
@@ -522,8 +525,8 @@ impl Attempt<'_> {
         let closed = writer.close().await;
         let mut facts = extracted?;
         closed?;
-        if let Some(refusal) = gate.refusal.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            return Ok(Extracted::Refused { refusal, is_new });
+        if let Some((refusal, has_listed)) = gate.refusal.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Extracted::Refused { refusal, is_new: is_new && !has_listed });
         }
         let mut counts = Counts::default();
         counts.extend(&resumed.ledger);
@@ -547,22 +550,24 @@ struct Within<'a> {
     pipeline: &'a Pipeline,
     state: &'a dyn StateStore,
     found: &'a Found,
-    /// Why it was not let go on.
-    refusal: Mutex<Option<Error>>,
+    /// Why it was not let go on, and whether it has listed anything.
+    refusal: Mutex<Option<(Error, bool)>>,
 }
 
 #[async_trait::async_trait]
 impl Gate for Within<'_> {
     async fn refusal(&self, learned: Learned) -> Result<Option<String>> {
-        // What ids and counts have cost is in the ledger by now.
+        // What the run has asked for so far is in the ledger by now.
         let survey = survey::of_run(self.pipeline, self.found, self.state).await?;
-        let Learned { counts, ids_by_url } = learned;
-        let survey = Survey { is_under_way: true, counts, ids_by_url, ..survey };
+        let Learned { counts, ids_by_url, details } = learned;
+        let has_listed = !details.is_empty();
+        let details = if has_listed { details } else { survey.details };
+        let survey = Survey { is_under_way: true, counts, ids_by_url, details, ..survey };
         let Some(refusal) = refusal(self.pipeline, &survey) else {
             return Ok(None);
         };
         let reason = refusal.to_string();
-        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some((refusal, has_listed));
         Ok(Some(reason))
     }
 }

@@ -12,16 +12,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::base::time::beijing_day;
-use crate::base::{Error, Result};
-use crate::config::pipeline::Account;
+use crate::base::{Clock, Error, Result};
+use crate::config::pipeline::{Account, FetchDetails};
 use crate::config::{Gateway, Pipeline};
 use crate::extract::answered::Nothing;
 use crate::extract::driver::{Gate, Learned};
-use crate::extract::{self, Answered, BoughtCount, Fingerprint, Job, Listed};
+use crate::extract::{self, Answered, BoughtCount, Fingerprint, Foresight, Job, KnownId, Listed, Reuse};
 use crate::land::{self, Resumed, Writer, WriterOptions, Zone};
 use crate::load::Snapshot;
-use crate::plan::price::{AccountQuota, Night, Start, Survey};
-use crate::plan::{self, Known, Work};
+use crate::plan::price::{AccountQuota, DetailsLeft, Night, Start, Survey};
+use crate::plan::{self, Known, KnownShop, Work};
 use crate::state::{self, AccountHealth, Counted, Resting, StateStore};
 use crate::store::Store;
 
@@ -53,27 +53,30 @@ pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &
         start: Start::Begins,
         work,
         known: Known::default(),
+        until: now,
         resumed: None,
-        reads_counts: pipeline.fetch.cache && !options.no_cache,
+        details: HashMap::new(),
+        is_refresh: false,
+        picture: None,
+        options,
     };
     let mut nights = HashMap::new();
     if let Some(store) = Store::find(&pipeline.lake.location).await? {
         found = find_start(pipeline, options, found, &store).await?;
         found.known = known_before(pipeline, &store, found.dt).await?;
+        found.picture = picture_of(pipeline, &store, found.dt).await?;
         nights = last_nights(pipeline, &store, found.dt).await?;
     }
     let state = state::open(&pipeline.state).await?;
     ledger::rebuild_from_lake(pipeline, state.as_ref()).await?;
+    found.details = details_left(pipeline, &found, state.as_ref(), &around.clock).await?;
     let probed = match asks {
         Asks::Nothing => None,
         Asks::Counts => Some(probe(pipeline, &found, state.as_ref(), around).await?),
     };
-    // A retry asks for its counts anew: what it retries was listed since they were bought.
-    let is_retry = matches!(found.start, Start::Retries { .. });
-    found.reads_counts &= !is_retry;
+    // What a probe has bought is in the caches by now, as far as the run may use it.
     let mut survey = Survey { nights, ..of_run(pipeline, &found, state.as_ref()).await? };
     if let Some(Probed { learned, calls }) = probed {
-        survey.is_under_way = !is_retry;
         survey.counts.extend(learned.counts);
         survey.ids_by_url.extend(learned.ids_by_url);
         survey.probe_calls = calls;
@@ -89,19 +92,47 @@ pub(super) struct Found {
     pub(super) start: Start,
     pub(super) work: Work,
     pub(super) known: Known,
+    /// When the run started for the first time.
+    pub(super) until: DateTime<Utc>,
     /// What an unfinished run was answered.
     pub(super) resumed: Option<Arc<Resumed>>,
-    /// Whether counts that were bought earlier today say how large shops are about.
-    pub(super) reads_counts: bool,
+    /// What it has still to ask for of what it was answered: [`details_left`].
+    pub(super) details: HashMap<Option<usize>, DetailsLeft>,
+    /// Whether it fetches a day anew that was fetched.
+    pub(super) is_refresh: bool,
+    /// What was fetched of its day.
+    pub(super) picture: Option<Picture>,
+    pub(super) options: Options,
+}
+
+/// What a day looks like that a run fetches once more.
+pub(super) struct Picture {
+    known: Known,
+    /// When it was published, or held.
+    listed_by: DateTime<Utc>,
+}
+
+impl Found {
+    /// Which cached answers the run may use.
+    pub(super) fn reuse(&self, pipeline: &Pipeline) -> Reuse {
+        let any = pipeline.fetch.cache && !self.options.no_cache;
+        let counts_after = self.picture.as_ref().map(|picture| picture.listed_by);
+        Reuse { any, offers: any && !self.is_refresh, counts_after }
+    }
 }
 
 /// The survey of a run that is about to begin, or goes on.
 pub(super) async fn of_run(pipeline: &Pipeline, found: &Found, state: &dyn StateStore) -> Result<Survey> {
     let (counts, health) = (state.counts(found.today).await?, state.accounts(state.now().await?).await?);
     let answered: &dyn Answered = found.resumed.as_ref().map_or(&Nothing, |resumed| resumed.as_ref());
-    let mut ids_by_url = HashMap::new();
+    let reuse = found.reuse(pipeline);
+    let (mut ids_by_url, mut free_ids) = (HashMap::new(), HashSet::new());
     for url in found.work.shops.iter().filter_map(|shop| shop.shop.url.as_ref()) {
-        if let Some(id) = extract::known_shop_id(pipeline, answered, state, url).await? {
+        let known = extract::known_shop_id(pipeline, answered, state, (url, reuse)).await?;
+        if let Some(KnownId::Cached(_)) = known {
+            free_ids.insert(url.clone());
+        }
+        if let Some(KnownId::Cached(id) | KnownId::Landed(id)) = known {
             ids_by_url.insert(url.clone(), id);
         }
     }
@@ -111,15 +142,15 @@ pub(super) async fn of_run(pipeline: &Pipeline, found: &Found, state: &dyn State
         let Some(id) = shop.shop.id.as_ref().or_else(by_url) else { continue };
         if let Some(count) = extract::landed_count(pipeline, answered, shop, id).await? {
             counts_now.insert(place, count);
-        } else if found.reads_counts {
-            match extract::bought_count(pipeline, state, (found.dt, found.now), (shop, id)).await? {
-                Some(BoughtCount::Holds(count)) => {
-                    counts_now.insert(place, count);
-                    free_counts.insert(place);
-                }
-                Some(BoughtCount::Earlier(count)) => _ = earlier_counts.insert(place, count),
-                None => {}
+            continue;
+        }
+        match extract::bought_count(pipeline, state, (found.dt, found.now, reuse), (shop, id)).await? {
+            Some(BoughtCount::Holds(count)) => {
+                counts_now.insert(place, count);
+                free_counts.insert(place);
             }
+            Some(BoughtCount::Earlier(count)) => _ = earlier_counts.insert(place, count),
+            None => {}
         }
     }
     let details = pipeline.details.as_ref();
@@ -129,17 +160,45 @@ pub(super) async fn of_run(pipeline: &Pipeline, found: &Found, state: &dyn State
         start: found.start.clone(),
         work: found.work.clone(),
         known: found.known.clone(),
+        picture: found.picture.as_ref().map(|picture| picture.known.clone()).unwrap_or_default(),
         ids_by_url,
+        free_ids,
         counts: counts_now,
         free_counts,
         earlier_counts,
         nights: HashMap::new(),
+        details: found.details.clone(),
         answered: found.resumed.as_ref().map(|resumed| resumed.answered().clone()).unwrap_or_default(),
         is_under_way: false,
         probe_calls: 0,
         accounts: quotas(&pipeline.gateway, &pipeline.accounts, (&counts, &health)),
         detail_accounts: details.map(|of| quotas(&of.gateway, &of.accounts, (&counts, &health))).unwrap_or_default(),
     })
+}
+
+/// The details that an unfinished run has still to ask for of what its listings have named.
+pub(super) async fn details_left(
+    pipeline: &Pipeline,
+    found: &Found,
+    state: &dyn StateStore,
+    clock: &Arc<dyn Clock>,
+) -> Result<HashMap<Option<usize>, DetailsLeft>> {
+    let asks = found.work.skus != FetchDetails::Off || found.work.details != FetchDetails::Off;
+    let Some(resumed) = found.resumed.as_ref().filter(|resumed| asks && resumed.settled() > 0) else {
+        return Ok(HashMap::new());
+    };
+    extract::foresee(Foresight {
+        pipeline,
+        work: &found.work,
+        known: &found.known,
+        dt: found.dt,
+        until: found.until,
+        answered: resumed.as_ref(),
+        state,
+        reuse: found.reuse(pipeline),
+        clock: Arc::clone(clock),
+    })
+    .await
 }
 
 /// What a gateway's accounts may still do, as the state store knows it.
@@ -171,6 +230,29 @@ pub(super) async fn known_before(pipeline: &Pipeline, store: &Store, dt: NaiveDa
     };
     let store = store.clone();
     day::off_reactor(move || previous::known(&store, &entry, facts.as_ref())).await
+}
+
+/// What has been fetched of a day, where it is published, or held.
+pub(super) async fn picture_of(pipeline: &Pipeline, store: &Store, dt: NaiveDate) -> Result<Option<Picture>> {
+    let snapshot = Snapshot::load(store).await?;
+    let zone = Zone::new(store.clone(), &pipeline.name, dt);
+    if let Some(run) = begin::held(pipeline, store, &snapshot).await?.into_iter().rfind(|run| run.dt == dt) {
+        let mut known = Known::default();
+        for shop in zone.read_facts(&run.run_id).await?.map(|facts| facts.shops).unwrap_or_default() {
+            known.ids_by_url.extend(shop.shop_url.map(|url| (url, shop.shop_id.clone())));
+            let official_count = shop.official_count.and_then(|count| u64::try_from(count).ok());
+            known.shops.insert(shop.shop_id, KnownShop { official_count, ..KnownShop::default() });
+        }
+        return Ok(Some(Picture { known, listed_by: run.hold.held_at }));
+    }
+    let Some(entry) = snapshot.picture(&pipeline.name, dt).cloned() else { return Ok(None) };
+    let facts = match entry.run_id.parse() {
+        Ok(run_id) => zone.read_facts(&run_id).await?,
+        Err(_) => None,
+    };
+    let (store, listed_by) = (store.clone(), entry.published_at);
+    let known = day::off_reactor(move || previous::known(&store, &entry, facts.as_ref())).await?;
+    Ok(Some(Picture { known, listed_by }))
 }
 
 /// Nights that tell what a shop may well need.
@@ -255,8 +337,7 @@ async fn probe(
         state,
         holder: &holder,
         clocks: Default::default(),
-        reads_cache: pipeline.fetch.cache,
-        reads_counts: !matches!(found.start, Start::Retries { .. }),
+        reuse: found.reuse(pipeline),
         gate: Some(&gate),
         clock: Arc::clone(&around.clock),
         sink: &writer,
@@ -276,8 +357,8 @@ async fn probe(
 async fn find_start(pipeline: &Pipeline, options: Options, found: Found, store: &Store) -> Result<Found> {
     let snapshot = Snapshot::load(store).await?;
     Ok(match begin::next(pipeline, options, found.today, store, &snapshot).await? {
-        Next::Published(dt) => Found { start: Start::Published, dt, ..found },
-        Next::Held(run) => Found { start: Start::Held, dt: run.dt, ..found },
+        Next::Published(dt) => Found { start: Start::Published, dt, is_refresh: true, ..found },
+        Next::Held(run) => Found { start: Start::Held, dt: run.dt, is_refresh: true, ..found },
         Next::GoesOn(run, part) => {
             let zone = Zone::new(store.clone(), &pipeline.name, run.dt);
             let resumed = Resumed::read(&zone, &run.run_id, gateways(pipeline)).await?;
@@ -285,6 +366,8 @@ async fn find_start(pipeline: &Pipeline, options: Options, found: Found, store: 
                 start: Start::GoesOn { run_id: run.run_id.to_string() },
                 dt: run.dt,
                 work: part.of(found.work),
+                until: run.frozen.started_at,
+                is_refresh: run.frozen.refresh,
                 resumed: Some(Arc::new(resumed)),
                 ..found
             }

@@ -34,7 +34,7 @@ pub struct Ask<'a> {
     pub credentials: &'a str,
     /// The endpoint that is asked.
     pub endpoint: &'a str,
-    /// What the calls of a day are counted by: `""` (the account), `endpoint:NAME` or `shop:ID`.
+    /// What the calls of a day are counted by: `""` (the account), `endpoint:NAME` (as the gateway names it) or `shop:ID`.
     pub scope: &'a str,
     /// The run whose call it is: a lost ledger is rebuilt run by run ([`StateStore::raise`]).
     pub run: &'a str,

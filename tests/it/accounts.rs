@@ -96,6 +96,22 @@ async fn a_denied_account_rests_until_it_is_woken_or_its_secret_changes() {
 }
 
 #[tokio::test]
+async fn what_is_corrected_and_woken_is_told_as_json_too() {
+    let (place, _sim) = bench().await;
+    let said = async |arguments: &[&str]| {
+        let ended = accounts(&place, &[arguments, &["--pipeline", "pipeline.toml", "--json"]].concat()).await;
+        serde_json::from_str::<Value>(&ended.stdout).unwrap()
+    };
+    let set = said(&["set", "main", "--calls", "12"]).await;
+    let told = (&set["name"], &set["key"], &set["scope"], &set["calls"], &set["calls_before"]);
+    assert_eq!(told, (&"main".into(), &"sim-app".into(), &"".into(), &12.into(), &0.into()));
+    assert_eq!(said(&["set", "main", "--calls", "9"]).await["calls_before"], 12);
+    let woken = said(&["wake", "main"]).await;
+    assert_eq!((&woken["name"], &woken["ended_rests"]), (&"main".into(), &Value::Array(vec![])));
+    assert_eq!(woken["day"], set["day"]);
+}
+
+#[tokio::test]
 async fn the_ledger_can_be_shown_and_corrected_while_a_run_is_at_work() {
     let (place, sim) = bench().await;
     sim.hold_from(Some(3));

@@ -282,6 +282,10 @@ async fn answers_are_on_stdout_in_every_format_and_the_lake_is_found_in_every_wa
         let rows: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
         assert_eq!(rows[0]["shop_id"], id);
     }
+    let json = huopan(place.path(), &["runs", "--lake", "lake", "--format", "json"]).await;
+    for words in [&["runs", "--json", "--lake", "lake"][..], &["runs", "list", "--json", "--lake", "lake"]] {
+        assert_eq!(huopan(place.path(), words).await.stdout, json.stdout, "{words:?}");
+    }
     let ended = huopan(place.path(), &["runs", "--lake", "lake", "--format", "jsonl"]).await;
     let row: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!((&row["status"], &row["received"]), (&"published".into(), &row["loaded"]));

@@ -64,9 +64,13 @@ impl Bench {
 
     /// `huopan run`, and the calls it made as the simulator counted them by endpoint.
     async fn run(&self, dt: &str, code: i32) -> Used {
+        self.run_with(&["--dt", dt], code).await
+    }
+
+    async fn run_with(&self, arguments: &[&str], code: i32) -> Used {
         let before = self.sim.stats().calls;
         let began_at = SystemClock.now();
-        let ended = self.huopan(&["run", "pipeline.toml", "--json", "--dt", dt]).await;
+        let ended = self.huopan(&[&["run", "pipeline.toml", "--json"], arguments].concat()).await;
         assert_eq!(ended.code, code, "{ended:?}");
         let outcome: Value = serde_json::from_str(&ended.stdout).unwrap();
         let run_id = outcome["publications"][0]["run_id"].as_str().unwrap();
@@ -81,6 +85,13 @@ impl Bench {
         assert_eq!(used.values().sum::<u64>(), self.sim.stats().calls - before, "the journal of calls and the gateway");
         used
     }
+}
+
+/// Portals' shops by their addresses.
+fn shop_addresses(sim: &Sim) -> String {
+    let world = sim.world(Gateway::Portals);
+    let urls: Vec<String> = world.shops.iter().map(|shop| format!("{:?}", shop.shop_url)).collect();
+    format!("shops = [{}]", urls.join(", "))
 }
 
 /// Exactly these calls, by endpoint.
@@ -131,12 +142,7 @@ async fn a_probed_plan_of_shops_is_exactly_what_run_then_uses() {
 
 #[tokio::test]
 async fn a_probed_plan_of_shops_by_address_is_exactly_what_run_then_uses() {
-    let urls = |sim: &Sim| {
-        let world = sim.world(Gateway::Portals);
-        let urls: Vec<String> = world.shops.iter().map(|shop| format!("{:?}", shop.shop_url)).collect();
-        format!("shops = [{}]", urls.join(", "))
-    };
-    let bench = Bench::new(Gateway::Portals, quick(), urls).await;
+    let bench = Bench::new(Gateway::Portals, quick(), shop_addresses).await;
     let blind = bench.plan(&["--dt", "2026-11-20"]).await;
     let before =
         |name: &str| blind["endpoints"].as_array().unwrap().iter().find(|line| line["endpoint"] == name).unwrap();
@@ -465,6 +471,74 @@ async fn the_gate_knows_what_the_counts_have_cost() {
     assert_eq!(starts(&bench), 0);
 }
 
+/// Shops whose SKU details are asked for, with so many calls a day more than their counts and listings need.
+async fn with_skus(mode: &str, more_calls: u64) -> (Bench, u64) {
+    let bench = Bench::shops(vec![60, 45], &format!("[fetch]\nskus = \"{mode}\"\n")).await;
+    let listed = needs(&bench);
+    bench.change("calls_per_day = 3000", &format!("calls_per_day = {}", listed + more_calls));
+    (bench, listed)
+}
+
+#[tokio::test]
+async fn details_that_do_not_fit_are_refused_when_the_listings_have_named_them_and_the_plan_knows_their_number() {
+    let (bench, listed) = with_skus("missing", 20).await;
+    let ended = bench.huopan(&["run", "pipeline.toml"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(
+        ended.stderr.contains("the run still needs") && ended.stderr.contains("more than any day allows"),
+        "{ended:?}"
+    );
+    assert_eq!(
+        (bench.sim.stats().calls, starts(&bench)),
+        (listed, 1),
+        "no detail is asked for; what has landed is kept"
+    );
+    let plan = bench.plan(&[]).await;
+    let (left, dt) = (exact(&plan), plan["dt"].as_str().unwrap());
+    assert_eq!((&plan["start"], left.len()), (&"goes_on".into(), 1), "nothing but SKUs: {left:?}");
+    assert!(left["sku"] > 20, "{left:?}");
+    assert!(ended.stderr.contains(&format!("still needs {} calls", left["sku"])), "{ended:?}");
+    // It is refused again without a call, and fits tomorrow with a call less than today would take.
+    assert_eq!(bench.huopan(&["run", "pipeline.toml"]).await.code, 1);
+    let too_few = listed + left["sku"] - 1;
+    bench.change(&format!("calls_per_day = {}", listed + 20), &format!("calls_per_day = {too_few}"));
+    let ended = bench.huopan(&["run", "pipeline.toml"]).await;
+    assert_eq!((ended.code, bench.sim.stats().calls), (75, listed), "{ended:?}");
+    assert!(ended.stderr.contains("more than are left today; they fit on"), "{ended:?}");
+    bench.change(&format!("calls_per_day = {too_few}"), &format!("calls_per_day = {}", too_few + 1));
+    assert_eq!(bench.run(dt, 0).await, left);
+}
+
+#[tokio::test]
+async fn a_run_that_may_go_on_another_day_says_how_many_details_are_left() {
+    let (bench, listed) = with_skus("all", 20).await;
+    bench.change("shops = [", "on_quota = \"continue\"\nshops = [");
+    let definition = std::fs::read_to_string(bench.place.path().join("portals-at-once.toml")).unwrap();
+    bench.place.write("portals-at-once.toml", definition + "calls_in_flight = 1\n");
+    // The second shop's listing is open yet when the calls end among the first one's details.
+    assert_eq!(bench.huopan(&["run", "pipeline.toml"]).await.code, 75);
+    assert_eq!(bench.sim.stats().calls, listed + 20);
+    let plan = bench.plan(&[]).await;
+    let [first, second] = [0, 1].map(|shop| plan["shops"][shop].clone());
+    assert_eq!(first["calls"]["exactness"], "exact", "{first}");
+    assert_eq!(second["calls"]["exactness"], "at_least", "{second}");
+    bench.change(&format!("calls_per_day = {}", listed + 20), "calls_per_day = 3000");
+    let before = bench.sim.journal().len();
+    let run = bench.run(plan["dt"].as_str().unwrap(), 0).await;
+    within(&plan, &run);
+    let details = bench.sim.journal()[before..].iter().filter(|call| call.request.contains("alibaba.sku.get")).count();
+    assert!(first["calls"]["most"].as_u64().unwrap() < details as u64, "{first}: {details}");
+}
+
+#[tokio::test]
+async fn details_that_the_caches_hold_are_no_reason_to_refuse_a_run() {
+    let (bench, listed) = with_skus("all", 2000).await;
+    bench.run("2026-11-20", 0).await;
+    let spent = bench.sim.stats().calls;
+    bench.change(&format!("calls_per_day = {}", listed + 2000), &format!("calls_per_day = {}", spent + listed));
+    assert_eq!(bench.run("2026-11-21", 0).await.values().sum::<u64>(), listed);
+}
+
 #[tokio::test]
 async fn an_unfinished_run_that_does_not_fit_today_is_kept_with_its_answers() {
     let (bench, clock) = with_calls(3000, "").await;
@@ -535,6 +609,53 @@ async fn a_published_day_costs_nothing_and_says_what_a_refresh_would() {
     assert!(text.contains("published already, `run` makes no call; `run --refresh` costs"), "{text}");
     let outcome = attempt(&bench.pipeline(), RunOptions { dt: Some(day(20)), ..RunOptions::default() }).await;
     assert_eq!(outcome.unwrap(), Outcome::AlreadyPublished { dt: day(20) });
+}
+
+#[tokio::test]
+async fn a_refresh_uses_what_a_probe_has_bought_for_it_and_nothing_older() {
+    for gateway in [Gateway::Portals, Gateway::ShopSearch] {
+        let lines = |sim: &Sim| match gateway {
+            Gateway::Portals => shop_addresses(sim),
+            _ => shop_lines(&sim.world(gateway)),
+        };
+        let bench = Bench::new(gateway, Options { shop_sizes: vec![250, 45], ..quick() }, lines).await;
+        // Bought before the day was published: the run that published it has used it up.
+        bench.plan(&["--probe", "--dt", "2026-11-20"]).await;
+        let first = bench.run("2026-11-20", 0).await;
+        let blind = bench.plan(&["--dt", "2026-11-20"]).await;
+        let shop = &blind["shops"][0];
+        assert_eq!((&blind["start"], &shop["offers_from"]), (&"published".into(), &"count_earlier_today".into()));
+        assert!(shop["calls"]["least"].as_u64().unwrap() >= 3, "{gateway:?}: its size is known: {shop}");
+        let anew = bench.run_with(&["--dt", "2026-11-20", "--refresh"], 0).await;
+        within(&blind, &anew);
+        assert!(anew.values().sum::<u64>() == first.values().sum::<u64>() + 2, "{gateway:?}: two counts: {anew:?}");
+        let plan = bench.plan(&["--probe", "--dt", "2026-11-20"]).await;
+        assert_eq!(plan["probe_calls"], 2, "{gateway:?}");
+        assert_eq!(bench.run_with(&["--dt", "2026-11-20", "--refresh"], 0).await, exact(&plan), "{gateway:?}");
+        bench.plan(&["--probe", "--dt", "2026-11-20"]).await;
+        let nothing = bench.run_with(&["--dt", "2026-11-20", "--refresh", "--no-cache"], 0).await;
+        assert!(nothing.values().sum::<u64>() >= anew.values().sum(), "{gateway:?}: {nothing:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_asks_for_details_anew() {
+    let bench = Bench::shops(vec![20], "[fetch]\nskus = \"all\"\n").await;
+    let first = bench.run("2026-11-20", 0).await;
+    let plan = bench.plan(&["--dt", "2026-11-20"]).await;
+    let anew = bench.run_with(&["--dt", "2026-11-20", "--refresh"], 0).await;
+    assert_eq!(anew["sku"], first["sku"]);
+    within(&plan, &anew);
+    assert!(plan["total"]["most"].as_u64().is_some(), "the picture of the day tells how many SKUs there are: {plan}");
+}
+
+#[tokio::test]
+async fn without_caches_a_run_pays_again_for_what_a_probe_has_bought_and_the_plan_says_so() {
+    let lines = |sim: &Sim| format!("{}\n[fetch]\ncache = false\n", shop_addresses(sim));
+    let bench = Bench::new(Gateway::Portals, quick(), lines).await;
+    let plan = bench.plan(&["--probe", "--dt", "2026-11-20"]).await;
+    assert_eq!(exact(&plan)["count"], 2);
+    assert_eq!(bench.run("2026-11-20", 0).await, exact(&plan));
 }
 
 #[tokio::test]

@@ -292,6 +292,55 @@ async fn an_endpoint_whose_own_calls_are_used_up_ends_what_needs_it() {
 }
 
 #[tokio::test]
+async fn endpoints_that_are_one_method_to_the_gateway_are_counted_together() {
+    let portals = limits(QuotaScope::Endpoint, QuotaBlock::Midnight);
+    let keys = vec![Key::new("sim-app", 10)];
+    let options = Options { keys, limits: [(Gateway::Portals, portals)].into(), shop_sizes: vec![8; 7], ..quick() };
+    let sim = huopan::sim::start(options).await.unwrap();
+    let place = Place::new();
+    let lines = format!("{}\n[fetch]\nlisting = \"changed\"\n", shop_lines(&sim.world(Gateway::Portals)));
+    let file = place.pipeline_file(&sim, Gateway::Portals, &lines);
+    let definition = std::fs::read_to_string(place.path().join("portals-at-once.toml")).unwrap();
+    place.write("portals-at-once.toml", definition + "quota_scope = \"endpoint\"\n");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("calls_per_day = 3000", "calls_per_day = 10")).unwrap();
+    let run = async |dt: &str, code| {
+        let ended = huopan(place.path(), &["run", "pipeline.toml", "--dt", dt]).await;
+        assert_eq!(ended.code, code, "{ended:?}");
+        ended
+    };
+    run("2026-11-20", 0).await;
+    sim.set_day("2026-11-21".parse().unwrap());
+    // Seven listings are counted. Another night lists what changed and what went off sale, each shop by one call each.
+    let calls = sim.stats().calls;
+    let ended = run("2026-11-21", 1).await;
+    assert!(ended.stderr.contains("endpoint `listing` needs at least 14 calls, and a day allows it 10"), "{ended:?}");
+    let set = async |scope: &str, calls: &str| {
+        let set = ["accounts", "set", "main", "--calls", calls, "--scope", scope, "--pipeline", "pipeline.toml"];
+        let ended = huopan(place.path(), &[&set[..], &["--json"]].concat()).await;
+        serde_json::from_str::<serde_json::Value>(&ended.stdout).unwrap()
+    };
+    // Before they were counted by huopan's names: what was counted then is not forgotten.
+    let method = "endpoint:alibaba.seller.items.list.get";
+    let set_back = set("endpoint:off_sale", "0").await;
+    assert_eq!((&set_back["scope"], &set_back["calls_before"]), (&method.into(), &7.into()));
+    assert_eq!(sim.stats().calls, calls, "refused before a call");
+    let file = huopan::config::pipeline::StateConfig::Sqlite(place.path().join("state.sqlite"));
+    let (state, day) = (huopan::state::open(&file).await.unwrap(), beijing_day(SystemClock.now()));
+    for (scope, calls) in [("endpoint:listing", 3), ("endpoint:off_sale", 4)] {
+        let counted = huopan::state::Counted { account: "sim-app".into(), scope: scope.into(), day, calls };
+        state.correct(&counted).await.unwrap();
+    }
+    for _ in 0..2 {
+        let shown = huopan(place.path(), &["accounts", "pipeline.toml", "--json"]).await.stdout;
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        let scopes = shown["accounts"][0]["scopes"].as_array().unwrap();
+        let counted = scopes.iter().find(|counted| counted["scope"] == method).unwrap();
+        assert_eq!((&counted["calls"], &counted["left"]), (&7.into(), &3.into()), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn four_fifths_and_nineteen_twentieths_of_the_day_are_said_once_also_across_runs() {
     let sim = sim(&[("main-key", 1000)]).await;
     let needed = calls_needed(&sim);

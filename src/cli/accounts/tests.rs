@@ -121,6 +121,7 @@ fn a_correction_names_a_scope_that_the_gateway_counts_by() {
         (Some(QuotaScope::Account), Some("shop:1"), false),
         (Some(QuotaScope::Endpoint), None, false),
         (Some(QuotaScope::Endpoint), Some("endpoint:listing"), true),
+        (Some(QuotaScope::Endpoint), Some("endpoint:items.list.get"), true),
         (Some(QuotaScope::Endpoint), Some("listing"), false),
         (Some(QuotaScope::Shop), None, true),
         (Some(QuotaScope::Shop), Some("shop:b2b-1"), true),

@@ -6,8 +6,8 @@ use chrono::NaiveDate;
 
 use crate::config::Pipeline;
 use crate::plan::price::{
-    AccountPrice, Again, Alternative, Calls, Fits, GatewayPrice, Line, Offers, Price, Start, Subject, SubjectPrice,
-    Survey,
+    AccountPrice, Again, Alternative, Assumption, Calls, CountedBy, Fits, GatewayPrice, Line, Offers, Price, Start,
+    Subject, SubjectPrice, Survey, TooMany,
 };
 
 use crate::state::Resting;
@@ -38,6 +38,8 @@ pub(super) fn document(pipeline: &Pipeline, survey: &Survey, price: &Price) -> s
         "seconds": time.as_secs(),
         "fits_least": fits(price.fits_least, price.today),
         "fits_most": price.fits_most.map(|most| fits(most, price.today)),
+        "assumes": price.assumes.iter().map(assumption).collect::<Vec<_>>(),
+        "too_many": price.too_many.as_ref().map(too_many),
         "not_before": price.not_before,
         "endpoints": price.endpoints.iter().map(|of| line(price, of)).collect::<Vec<_>>(),
         "shops": shops.map(|shop| subject(price, shop)).collect::<Vec<_>>(),
@@ -60,6 +62,27 @@ fn fits(of: Fits, today: NaiveDate) -> serde_json::Value {
         Fits::NoDay => ("no_day", None),
     };
     serde_json::json!({"when": when, "day": day})
+}
+
+/// What must hold for the most to be the most.
+fn assumption(of: &Assumption) -> serde_json::Value {
+    match of {
+        Assumption::Smaller { shops, offers } => {
+            serde_json::json!({"assumption": "shops_smaller", "shops": shops, "offers_below": offers})
+        }
+        Assumption::HardlyGrown { shops } => {
+            serde_json::json!({"assumption": "shops_hardly_grown", "shops": shops, "percent": 5})
+        }
+    }
+}
+
+fn too_many(TooMany { of, calls, calls_per_day }: &TooMany) -> serde_json::Value {
+    let (shop, endpoint) = match of {
+        Some(CountedBy::Shop(shop)) => (Some(shop), None),
+        Some(CountedBy::Endpoint(endpoint)) => (None, Some(endpoint)),
+        None => (None, None),
+    };
+    serde_json::json!({"shop": shop, "endpoint": endpoint, "calls": calls, "calls_per_day": calls_per_day})
 }
 
 fn line(price: &Price, of: &Line) -> serde_json::Value {

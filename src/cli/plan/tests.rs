@@ -36,10 +36,13 @@ fn survey(pipeline: &Pipeline, counts: &[(usize, u64)], calls_per_day: u64) -> S
         start: Start::Begins,
         work: work(pipeline).unwrap(),
         known: Known::default(),
+        picture: Known::default(),
+        free_ids: HashSet::new(),
         ids_by_url: HashMap::new(),
         counts: counts.iter().copied().collect(),
         free_counts: HashSet::new(),
         earlier_counts: HashMap::new(),
+        details: HashMap::new(),
         nights: HashMap::new(),
         answered: Default::default(),
         is_under_way: false,
@@ -106,7 +109,7 @@ fn what_is_not_counted_is_a_range_and_a_probe_is_named() {
 fn what_does_not_fit_says_what_run_does() {
     let mut pipeline = pipeline();
     let counted = |pipeline: &Pipeline, calls| survey(pipeline, &[(0, 7), (1, 4)], calls);
-    let verdict = |pipeline: &Pipeline, survey: &Survey| verdict(pipeline, &price(pipeline, survey));
+    let verdict = |pipeline: &Pipeline, survey: &Survey| verdict(pipeline, survey, &price(pipeline, survey));
     let tomorrow = |pipeline: &Pipeline| {
         let mut survey = counted(pipeline, 6);
         survey.accounts[0].used = [(String::new(), 5)].into();
@@ -136,6 +139,72 @@ fn what_does_not_fit_says_what_run_does() {
         text.contains("in all 6 or more calls · about 10 s at the allowed pace, without what is unknown\n"),
         "{text}"
     );
+}
+
+#[test]
+fn a_verdict_says_what_it_rests_on() {
+    let mut pipeline = pipeline();
+    pipeline.on_quota = OnQuota::Refuse;
+    let categories = testing::endpoint("categories");
+    pipeline.gateway.endpoints.insert("categories".into(), categories);
+    pipeline.gateway.endpoints.get_mut("listing").unwrap().category = Some("cid".into());
+    let told = |survey: &Survey| {
+        let price = price(&pipeline, survey);
+        (verdict(&pipeline, survey, &price), json::document(&pipeline, survey, &price)["assumes"].clone())
+    };
+    let fits = "it fits into today";
+    let blind = survey(&pipeline, &[], 30);
+    let (says, document) = told(&blind);
+    let condition = "each of the 2 shops that are not counted has fewer than 10 offers (`--probe` counts them)";
+    assert_eq!(says, format!("{fits} if {condition}"));
+    let smaller = |shops: usize| serde_json::json!({"assumption": "shops_smaller", "shops": shops, "offers_below": 10});
+    assert_eq!(document, serde_json::json!([smaller(2)]));
+    let earlier = Survey { earlier_counts: HashMap::from([(0, 7)]), ..blind };
+    let (says, document) = told(&earlier);
+    let condition = "the shop that is not counted has fewer than 10 offers and no shop has grown by more than 5 % since \
+                     it was counted (`--probe` counts them)";
+    assert_eq!(says, format!("{fits} if {condition}"));
+    let grown = serde_json::json!({"assumption": "shops_hardly_grown", "shops": 1, "percent": 5});
+    assert_eq!(document, serde_json::json!([smaller(1), grown]));
+    assert_eq!(told(&survey(&pipeline, &[(0, 7), (1, 4)], 30)), (fits.to_owned(), serde_json::json!([])));
+}
+
+#[test]
+fn the_days_of_shops_are_those_of_the_verdict_where_a_run_must_end_on_one_day() {
+    let mut pipeline = pipeline();
+    let used_up = |pipeline: &Pipeline, calls| {
+        let mut surveyed = survey(pipeline, &[], calls);
+        surveyed.accounts.iter_mut().for_each(|account| account.used = [(String::new(), calls)].into());
+        surveyed
+    };
+    let told = |pipeline: &Pipeline, survey: &Survey| told(pipeline, survey);
+    let text = told(&pipeline, &used_up(&pipeline, 5));
+    assert!(text.contains("3–7  2026-11-21\n") && text.contains("2–6  2026-11-22\n"), "{text}");
+    pipeline.on_quota = OnQuota::Refuse;
+    let text = told(&pipeline, &used_up(&pipeline, 5));
+    assert_eq!(text.matches("2026-11-21, if few\n").count(), 2, "{text}");
+    assert!(
+        text.contains("it DOES NOT FIT into today, but on 2026-11-21 if it needs few calls: `run` starts"),
+        "{text}"
+    );
+    let text = told(&pipeline, &survey(&pipeline, &[], 5));
+    assert_eq!(text.matches("today, if few\n").count(), 2, "{text}");
+    let text = told(&pipeline, &survey(&pipeline, &[], 2));
+    assert_eq!(text.matches("on no one day\n").count(), 2, "{text}");
+    let text = told(&pipeline, &used_up(&pipeline, 7));
+    assert_eq!(text.matches("2026-11-21\n").count(), 2, "{text}");
+}
+
+#[test]
+fn an_account_that_takes_nothing_has_its_calls_left() {
+    let mut pipeline = pipeline();
+    let details = DetailSource { gateway: testing::gateway(""), accounts: vec![testing::account("items")] };
+    pipeline.details = Some(details);
+    let mut surveyed = survey(&pipeline, &[(0, 7), (1, 4)], 30);
+    let used = [(String::new(), 12)].into();
+    surveyed.detail_accounts = vec![AccountQuota { name: "items".into(), used, ..surveyed.accounts[0].clone() }];
+    let account = &price(&pipeline, &surveyed).gateways[1].accounts[0];
+    assert_eq!((account.left, account.takes), (Some(18), 0));
 }
 
 #[test]

@@ -91,21 +91,40 @@ impl Details {
 
     /// The next detail to ask for.
     pub(super) fn next(&mut self, shop: Option<usize>, held: &BTreeMap<&'static str, String>) -> Option<Task> {
-        let queue = self.queues.get_mut(&shop)?;
-        if !held.contains_key("item") {
-            let count = queue.items.len().min(self.batch);
-            let batch = queue.batches.pop_front().or_else(|| (count > 0).then(|| queue.items.drain(..count).collect()));
-            if let Some(offer_ids) = batch {
-                queue.in_flight += 1;
-                return Some(Task::Item { shop, offer_ids });
-            }
+        if let Some(task) = self.next_items(shop, held) {
+            return Some(task);
         }
-        if held.contains_key("sku") {
-            return None;
-        }
+        let queue = self.queues.get_mut(&shop).filter(|_| !held.contains_key("sku"))?;
         let (offer_id, sku_id) = queue.skus.pop_front()?;
         queue.in_flight += 1;
         Some(Task::Sku { shop, offer_id, sku_id })
+    }
+
+    /// The next offers to ask for.
+    pub(super) fn next_items(&mut self, shop: Option<usize>, held: &BTreeMap<&'static str, String>) -> Option<Task> {
+        let queue = self.queues.get_mut(&shop).filter(|_| !held.contains_key("item"))?;
+        let count = queue.items.len().min(self.batch);
+        let batch = queue.batches.pop_front().or_else(|| (count > 0).then(|| queue.items.drain(..count).collect()));
+        let offer_ids = batch?;
+        queue.in_flight += 1;
+        Some(Task::Item { shop, offer_ids })
+    }
+
+    /// The tasks that are not handed out yet.
+    pub(super) fn open(&self, shop: Option<usize>) -> Vec<Task> {
+        let Some(queue) = self.queues.get(&shop) else { return Vec::new() };
+        let batches = queue.batches.iter().cloned();
+        let items = queue.items.iter().copied().collect::<Vec<i64>>();
+        let items = items.chunks(self.batch).map(<[i64]>::to_vec).collect::<Vec<_>>();
+        let items = batches.chain(items).map(|offer_ids| Task::Item { shop, offer_ids });
+        let skus = queue.skus.iter().map(|&(offer_id, sku_id)| Task::Sku { shop, offer_id, sku_id });
+        items.chain(skus).collect()
+    }
+
+    /// Whether every single item is settled: none can name SKUs any more.
+    pub(super) fn has_all_items(&self) -> bool {
+        let queue = self.queues.get(&None);
+        queue.is_none_or(|queue| queue.in_flight == 0 && queue.items.is_empty() && queue.batches.is_empty())
     }
 
     pub(super) fn settled_sku(&mut self, task: &Task, outcome: &Outcome) {

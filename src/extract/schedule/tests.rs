@@ -169,6 +169,28 @@ fn behind_the_gate_only_ids_and_counts_are_asked_for() {
 }
 
 #[test]
+fn behind_the_second_gate_listings_and_items_are_asked_for_and_say_what_they_name() {
+    let mut world = world(&["a"], &[9], FetchDetails::All);
+    world.gated = true;
+    let mut schedule = world.schedule();
+    tasks(&mut schedule);
+    settle(&mut schedule, &Task::Count { shop: 0 }, Outcome::Counted(2));
+    schedule.open();
+    let item = Task::Item { shop: None, offer_ids: vec![9] };
+    assert_eq!((tasks(&mut schedule), schedule.stage()), (vec![on_sale(0, 1), item.clone()], Stage::Listings));
+    let named = |schedule: &Schedule<'_>| -> Vec<_> {
+        schedule.named().map(|(shop, is_all, tasks)| (shop, is_all, tasks.len())).collect()
+    };
+    assert_eq!(named(&schedule), [(Some(0), false, 0), (None, false, 0)]);
+    settle(&mut schedule, &on_sale(0, 1), page(1..3, &[7, 8]));
+    let offer = Named { offer_id: 9, sku_ids: vec![91], modified_at: None };
+    settle(&mut schedule, &item, Outcome::Detail(vec![offer]));
+    assert_eq!((tasks(&mut schedule), named(&schedule)), (vec![], vec![(Some(0), true, 2), (None, true, 1)]));
+    schedule.open();
+    assert_eq!(tasks(&mut schedule).len(), 3);
+}
+
+#[test]
 fn a_sku_is_asked_for_once_and_the_shop_is_finished_after_its_last() {
     let world = world(&["a"], &[], FetchDetails::All);
     let mut schedule = world.schedule();

@@ -101,6 +101,12 @@ impl Calls {
         }
     }
 
+    /// At least so many.
+    #[must_use]
+    pub fn no_fewer_than(self, least: u64) -> Self {
+        Self { least: self.least.max(least), most: self.most.map(|most| most.max(least)), ..self }
+    }
+
     /// What is left to make when so many have been made.
     #[must_use]
     pub fn less(self, made: u64) -> Self {

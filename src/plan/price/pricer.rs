@@ -6,15 +6,15 @@ use std::collections::HashSet;
 
 use crate::base::Money;
 use crate::config::Pipeline;
-use crate::config::gateway::{Gateway, TOKEN};
+use crate::config::gateway::{Gateway, QuotaScope, TOKEN};
 use crate::config::pipeline::{Account, FetchDetails, FetchListing, OnQuota};
 use crate::plan::{CountFrom, KnownShop, ShopIdFrom, ShopWork};
 
-use super::quota::{Needs, Portion, Purse, Shares, scope};
+use super::quota::{Needs, Over, Portion, Purse, Shares, scope};
 use super::rules::{self, Held, Offers, Shelf};
 use super::{
-    AccountPrice, AccountQuota, Again, Alternative, Answered, Calls, Cost, GatewayPrice, Line, Source, Start, Subject,
-    SubjectPrice, Survey,
+    AccountPrice, AccountQuota, Again, Alternative, Answered, Assumption, Calls, Cost, CountedBy, DetailsLeft,
+    Exactness, GatewayPrice, Line, Source, Start, Subject, SubjectPrice, Survey, TooMany,
 };
 
 /// Choices in `[fetch]`.
@@ -90,10 +90,19 @@ impl<'a> Pricer<'a> {
         }
     }
 
-    /// A shop's id: given, cached, or as the picture before knew it.
+    /// A shop's id: given, cached, or as the picture of the day or the one before knew it.
     fn id(&self, shop: &'a ShopWork) -> Option<&'a str> {
-        let before = || self.survey.known.ids_by_url.get(shop.shop.url.as_ref()?).map(String::as_str);
-        id_today(self.survey, shop).or_else(before)
+        let Survey { picture, known, .. } = self.survey;
+        let pictured = || {
+            let url = shop.shop.url.as_ref()?;
+            picture.ids_by_url.get(url).or_else(|| known.ids_by_url.get(url)).map(String::as_str)
+        };
+        id_today(self.survey, shop).or_else(pictured)
+    }
+
+    /// A shop as the picture of the day shows it, where it is fetched once more.
+    fn pictured(&self, id: Option<&str>) -> Option<&'a KnownShop> {
+        id.and_then(|id| self.survey.picture.shops.get(id))
     }
 
     fn known(&self, id: Option<&str>) -> Option<&'a KnownShop> {
@@ -107,9 +116,13 @@ impl<'a> Pricer<'a> {
         if let Some(count) = self.survey.earlier_counts.get(&place) {
             return Offers::Earlier(*count);
         }
-        let Some(known) = self.known(id) else { return Offers::Unknown };
-        let held = u64::try_from(known.offers.len()).ok().filter(|held| *held > 0);
-        known.official_count.or(held).map_or(Offers::Unknown, Offers::Before)
+        let held = |shop: &KnownShop| u64::try_from(shop.offers.len()).ok().filter(|held| *held > 0);
+        // What an incomplete picture of the day holds is less than there is.
+        let pictured =
+            |shop: &KnownShop| shop.official_count.or_else(|| held(shop).filter(|_| shop.whole_dt.is_some()));
+        let today = self.pictured(id).and_then(pictured).map(Offers::Earlier);
+        let before = || self.known(id).and_then(|shop| shop.official_count.or(held(shop))).map(Offers::Before);
+        today.or_else(before).unwrap_or(Offers::Unknown)
     }
 
     pub(super) fn subjects(&self, modes: Modes) -> Vec<SubjectPrice> {
@@ -134,7 +147,7 @@ impl<'a> Pricer<'a> {
         let endpoints = &self.pipeline.gateway.endpoints;
         let off_sale = endpoints.get("off_sale").is_some_and(|endpoint| endpoint.window.is_some());
         // Only a cached answer saves the call: the picture before may be wrong by now.
-        let cached = work.shop.url.as_ref().is_some_and(|url| self.survey.ids_by_url.contains_key(url));
+        let cached = work.shop.url.as_ref().is_some_and(|url| self.survey.free_ids.contains(url));
         let to_ask = !self.survey.is_under_way;
         let to_count = to_ask && !self.survey.free_counts.contains(&place);
         let line = |endpoint, calls| Line { source: Source::Listing, endpoint, calls };
@@ -153,9 +166,17 @@ impl<'a> Pricer<'a> {
             let asked = if changes_only { asked.or_fewer() } else { asked };
             lines.push(Line { source, endpoint: "item", calls: asked.in_batches(batch, pages.most()) });
         }
-        lines.push(line("sku", rules::skus(modes.skus, rules::shown(shelf, offers), held)));
+        let pictured = self.pictured(id).map_or(held, |shop| Held::of(shop.offers.values()));
+        let usual = if held.with_skus > 0 { held } else { pictured };
+        lines.push(line("sku", rules::skus(modes.skus, rules::shown(shelf, offers), (held, usual))));
         spare(&mut lines, id, answered);
-        if !to_count && work.count == CountFrom::Listing {
+        let left = self.survey.details.get(&Some(place)).copied();
+        let is_listed = left.is_some_and(|left| left.is_all) && modes.listing == self.modes().listing;
+        if is_listed {
+            lines.retain(|line| matches!(line.endpoint, "item" | "sku"));
+        }
+        left.into_iter().for_each(|left| self.correct(&mut lines, left, modes));
+        if !to_count && work.count == CountFrom::Listing && !is_listed {
             // The first page was asked for to learn the total. Where an earlier start has landed it, it is spared by now.
             let landed = id.is_some_and(|id| self.has_answered("listing", id));
             let first = lines.iter_mut().find(|line| line.endpoint == "listing").filter(|_| !landed);
@@ -163,6 +184,24 @@ impl<'a> Pricer<'a> {
         }
         let subject = Subject::Shop { place, shop: work.shop.clone(), id: id.map(str::to_owned), changes_only };
         Some(SubjectPrice::new(subject, offers, lines).expecting(self.usual(id, changes_only, to_count)))
+    }
+
+    /// Puts the details that are left of what was named in the place of what they were reckoned to be. Another choice than
+    /// the pipeline's may ask for others.
+    fn correct(&self, lines: &mut [Line], left: DetailsLeft, modes: Modes) {
+        // Where details do not wait for the whole listing, a call holds what has come by then.
+        let share_calls = |line: &Line| batch(self.gateway(line.source)).is_some_and(|batch| batch > 1);
+        let waits = self.pipeline.on_quota == OnQuota::Refuse;
+        for line in lines {
+            match line.endpoint {
+                "item" if left.is_all && modes.details == self.modes().details && (waits || !share_calls(line)) => {
+                    line.calls = Calls::exact(left.items);
+                }
+                "sku" if left.is_all && modes.skus == self.modes().skus => line.calls = Calls::exact(left.skus),
+                "sku" if modes.skus == self.modes().skus => line.calls = line.calls.no_fewer_than(left.skus),
+                _ => {}
+            }
+        }
     }
 
     /// What a whole run needed for a shop on the last nights on which it was listed in the same way: the median.
@@ -198,13 +237,44 @@ impl<'a> Pricer<'a> {
         let known = |item: &i64| self.survey.known.shops.values().find_map(|shop| shop.offers.get(*item));
         let held = Held::of(items.iter().filter_map(known));
         let (source, batch) = self.details()?;
-        let skus = rules::skus(modes.skus, Calls::exact(asked), held);
+        let skus = rules::skus(modes.skus, Calls::exact(asked), (held, held));
         let mut lines = vec![
             Line { source, endpoint: "item", calls: Calls::exact(asked).in_batches(batch, Some(1)) },
             Line { source: Source::Listing, endpoint: "sku", calls: skus },
         ];
         spare(&mut lines, None, answered);
+        self.survey.details.get(&None).into_iter().for_each(|left| self.correct(&mut lines, *left, modes));
         Some(SubjectPrice::new(Subject::Items, Offers::Counted(asked), lines))
+    }
+
+    /// What the most takes for granted of the shops that are still to be listed.
+    pub(super) fn assumptions(&self, subjects: &[SubjectPrice]) -> Vec<Assumption> {
+        let open = |subject: &&SubjectPrice| {
+            let mut lines = subject.lines.iter();
+            lines.any(|line| line.endpoint == "listing" && line.calls.exactness() == Exactness::Estimate)
+        };
+        let shops =
+            |known: fn(Offers) -> bool| subjects.iter().filter(open).filter(|subject| known(subject.offers)).count();
+        let unknown = shops(|offers| offers == Offers::Unknown);
+        let before = shops(|offers| matches!(offers, Offers::Earlier(_) | Offers::Before(_)));
+        let from = self.shelf.as_ref().and_then(Shelf::goes_on_from).filter(|_| unknown > 0);
+        let smaller = from.map(|offers| Assumption::Smaller { shops: unknown, offers });
+        let hardly_grown = (before > 0).then_some(Assumption::HardlyGrown { shops: before });
+        smaller.into_iter().chain(hardly_grown).collect()
+    }
+
+    /// Names the calls that no day allows.
+    pub(super) fn too_many(&self, subjects: &[SubjectPrice], over: Over<'_>) -> TooMany {
+        let Over { subject, portion, calls, calls_per_day } = over;
+        let of = match (self.gateway(portion.source).limits.quota_scope, &subjects[subject].subject) {
+            (QuotaScope::Shop, Subject::Shop { shop, id, .. }) => {
+                let called = [&shop.name, id, &shop.url].into_iter().flatten().next();
+                called.map(|name| CountedBy::Shop(name.clone()))
+            }
+            (QuotaScope::Endpoint, _) => Some(CountedBy::Endpoint(portion.endpoint)),
+            (QuotaScope::Shop | QuotaScope::Account, _) => None,
+        };
+        TooMany { of, calls, calls_per_day }
     }
 
     /// The access tokens of the accounts that take part. How long the gateway lets one live, only its answer says.
@@ -250,7 +320,7 @@ impl<'a> Pricer<'a> {
             Subject::Shop { shop, id, .. } if line.endpoint != "shop" => id.as_deref().or(shop.url.as_deref()),
             _ => None,
         };
-        scope(self.gateway(line.source).limits.quota_scope, line.endpoint, shop)
+        scope(self.gateway(line.source), line.endpoint, shop)
     }
 
     pub(super) fn needs(&self, subjects: &[SubjectPrice], number: fn(Calls) -> u64) -> Needs {
@@ -293,7 +363,10 @@ impl<'a> Pricer<'a> {
         let price = |(account, takes): (&AccountQuota, &u64)| AccountPrice {
             name: account.name.clone(),
             calls_per_day: account.calls_per_day,
-            left: portions.iter().filter_map(|portion| purse.left(account, portion)).min(),
+            left: match portions.is_empty() {
+                true => purse.left_of_all(account),
+                false => portions.iter().filter_map(|portion| purse.left(account, portion)).min(),
+            },
             takes: *takes,
             counted_with: shared.iter().find_map(|shared| shared.other(&account.name)).map(|other| other.name.clone()),
             rests: account.rests.clone(),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 
 use crate::base::time::beijing_day;
+use crate::config::Gateway;
 use crate::config::gateway::{Limits, QuotaScope};
 use crate::config::pipeline::{Account, AccountChoice};
 use crate::state::{Counted, RestKind, Resting, covers};
@@ -84,12 +85,12 @@ struct Call<'a> {
     endpoint: &'a str,
 }
 
-/// The scope that a call counts in.
+/// The scope that a call counts in: of endpoints that are one method to the gateway the calls are counted together.
 #[must_use]
-pub fn scope(counts: QuotaScope, endpoint: &str, shop: Option<&str>) -> String {
-    match counts {
+pub fn scope(gateway: &Gateway, endpoint: &str, shop: Option<&str>) -> String {
+    match gateway.limits.quota_scope {
         QuotaScope::Account => String::new(),
-        QuotaScope::Endpoint => format!("endpoint:{endpoint}"),
+        QuotaScope::Endpoint => format!("endpoint:{}", gateway.counted_as(endpoint)),
         QuotaScope::Shop => shop.map_or_else(String::new, |shop| format!("shop:{shop}")),
     }
 }
@@ -111,6 +112,19 @@ impl Portion {
     fn call(&self) -> Call<'_> {
         Call { scope: &self.scope, endpoint: self.endpoint }
     }
+}
+
+/// Calls that are counted together and are more than a day allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Over<'n> {
+    /// The place of the first subject that needs some of them.
+    pub subject: usize,
+    /// Its calls.
+    pub portion: &'n Portion,
+    /// All of them.
+    pub calls: u64,
+    /// What a day allows.
+    pub calls_per_day: u64,
 }
 
 /// The calls of a run in the order of asking: by shop, and last the single offers.
@@ -173,6 +187,31 @@ impl<'a> Purse<'a> {
     #[must_use]
     pub fn left(&self, account: &AccountQuota, portion: &Portion) -> Option<u64> {
         account.left(portion.call(), self.on(self.today), 0)
+    }
+
+    /// … whatever it may be asked: the least of what it has left of what it was asked for today.
+    #[must_use]
+    pub fn left_of_all(&self, account: &AccountQuota) -> Option<u64> {
+        let scopes = account.used.keys().map(String::as_str).chain([""]);
+        scopes.filter_map(|scope| account.left(Call { scope, endpoint: "" }, self.on(self.today), 0)).min()
+    }
+
+    /// The first calls that are counted together and are more than a day allows all accounts that may make them.
+    #[must_use]
+    pub fn too_many<'n>(&self, needs: &'n Needs) -> Option<Over<'n>> {
+        let mut sums: HashMap<(Source, &str), u64> = HashMap::new();
+        for portion in needs.iter().flatten() {
+            *sums.entry((portion.source, &portion.scope)).or_default() += portion.calls;
+        }
+        let over = |(subject, portion): (usize, &'n Portion)| {
+            let limits = self.of(portion.source).iter().map(|account| (&account.key, account.calls_per_day));
+            let limits: HashMap<_, _> = limits.collect();
+            let calls_per_day = limits.into_values().sum::<Option<u64>>()?;
+            let calls = sums.get(&(portion.source, &*portion.scope)).copied()?;
+            (calls > calls_per_day).then_some(Over { subject, portion, calls, calls_per_day })
+        };
+        let all = needs.iter().enumerate().flat_map(|(place, of)| of.iter().map(move |portion| (place, portion)));
+        all.filter(|(_, portion)| portion.calls > 0).find_map(over)
     }
 
     /// The first day that alone allows all of these calls.

@@ -91,6 +91,12 @@ impl Shelf {
         self.pages_max?.checked_mul(self.page_size).filter(|most| *most < u64::MAX)
     }
 
+    /// Shops of fewer offers need no more than one listing; larger ones go on past it: how far, only a count tells.
+    #[must_use]
+    pub fn goes_on_from(&self) -> Option<u64> {
+        self.offers_max().filter(|_| self.goes_on)
+    }
+
     /// Whether one listing proves that it holds this many offers: a full last page means that there may be more.
     fn holds(&self, offers: u64) -> bool {
         self.offers_max().is_none_or(|most| offers < most)
@@ -233,7 +239,7 @@ pub fn details(mode: FetchDetails, shelf: &Shelf, offers: Offers, held: Held) ->
 }
 
 /// Details of SKUs, one call each. Only a listing says which SKUs an offer has: an estimate from the SKUs that the
-/// picture before holds; where it holds none, nobody knows.
+/// picture before holds, or another one that tells how many SKUs are usual; where neither does, nobody knows.
 ///
 /// | mode | S SKUs of H offers held before |
 /// |---|---|
@@ -241,12 +247,12 @@ pub fn details(mode: FetchDetails, shelf: &Shelf, offers: Offers, held: Held) ->
 /// | `missing` | S ÷ H for each offer without a held SKU and the usual newcomers |
 /// | `changed`, `all` | those and S |
 #[must_use]
-pub fn skus(mode: FetchDetails, offers: Calls, held: Held) -> Calls {
+pub fn skus(mode: FetchDetails, offers: Calls, (held, usual): (Held, Held)) -> Calls {
     if mode == FetchDetails::Off || offers == Calls::ZERO {
         return Calls::ZERO;
     }
-    let Some(most) = offers.most().filter(|_| held.with_skus > 0) else { return Calls::at_least(0) };
-    let fresh = fresh(most, held.with_skus).saturating_mul(held.skus).div_ceil(held.with_skus);
+    let Some(most) = offers.most().filter(|_| usual.with_skus > 0) else { return Calls::at_least(0) };
+    let fresh = fresh(most, held.with_skus).saturating_mul(usual.skus).div_ceil(usual.with_skus);
     match mode {
         FetchDetails::Missing => Calls::estimate(0, fresh),
         _ => Calls::estimate(0, held.skus.saturating_add(fresh)),

@@ -24,10 +24,13 @@ fn survey(pipeline: &Pipeline) -> Survey {
         start: Start::Begins,
         work: work(pipeline).unwrap(),
         known: Known::default(),
+        picture: Known::default(),
+        free_ids: HashSet::new(),
         ids_by_url: HashMap::new(),
         counts: HashMap::new(),
         free_counts: HashSet::new(),
         earlier_counts: HashMap::new(),
+        details: HashMap::new(),
         nights: HashMap::new(),
         answered: Default::default(),
         is_under_way: false,
@@ -58,7 +61,7 @@ fn an_address_costs_a_call_unless_its_id_is_known() {
     let unknown = survey(&pipeline);
     assert_eq!(told(&price(&pipeline, &unknown).endpoints), "shop 1, count 2, listing 2–10");
     let ids = HashMap::from([("https://a.1688.com".to_owned(), "b2b-1".to_owned())]);
-    let cached = Survey { ids_by_url: ids.clone(), ..unknown.clone() };
+    let cached = Survey { ids_by_url: ids.clone(), free_ids: ids.keys().cloned().collect(), ..unknown.clone() };
     assert_eq!(told(&price(&pipeline, &cached).endpoints), "count 2, listing 2–10");
     // The picture before knows what an address was: enough to say how large the shop is, not to save the call.
     let shops = [known("b2b-1", 1, "2026-11-19T18:00:00Z")].into();
@@ -75,7 +78,9 @@ fn a_shop_that_is_named_twice_is_paid_for_once_when_that_is_certain() {
         let told = |again: &Again| format!("{} {}", again.shop.url.clone().unwrap_or_default(), again.id);
         price.again.iter().map(told).collect::<Vec<_>>()
     };
-    let certain = price(&pipeline, &Survey { ids_by_url: ids.clone(), ..counted(&pipeline, &[7, 3, 7, 3]) });
+    let free_ids = ids.keys().cloned().collect();
+    let certain = Survey { ids_by_url: ids.clone(), free_ids, ..counted(&pipeline, &[7, 3, 7, 3]) };
+    let certain = price(&pipeline, &certain);
     assert_eq!(told(&certain.endpoints), "count 2, listing 6");
     assert_eq!(told_again(&certain), ["https://a.1688.com b2b-1", "https://c.1688.com b2b-2"]);
     let before = Survey { known: Known { ids_by_url: ids, ..Known::default() }, ..counted(&pipeline, &[7, 3, 7, 3]) };
@@ -112,6 +117,25 @@ fn what_was_answered_already_is_not_in_the_price() {
     let all = left.answered.keys().map(|key| (key.clone(), 1000)).collect();
     let nothing = price(&pipeline, &Survey { answered: all, ..left });
     assert_eq!(told(&nothing.endpoints), "count 1, listing 2", "the other shop's");
+}
+
+#[test]
+fn what_listings_have_named_is_priced_by_it() {
+    let mut pipeline = pipeline(&["b2b-1", "b2b-2"]);
+    pipeline.items = vec![1, 2];
+    pipeline.fetch.skus = FetchDetails::Missing;
+    let counted = counted(&pipeline, &[7, 3]);
+    assert_eq!(told(&price(&pipeline, &counted).endpoints), "count 2, listing 6, item 2, sku unknown");
+    let left = |items, skus, is_all| DetailsLeft { items, skus, is_all };
+    let some = [(Some(0), left(0, 12, true)), (Some(1), left(0, 5, false))].into();
+    let priced = price(&pipeline, &Survey { details: some, ..counted.clone() });
+    assert_eq!(told(&priced.endpoints), "count 1, listing 2, item 2, sku 17 or more", "the first shop is listed");
+    let all = [(Some(0), left(0, 12, true)), (Some(1), left(0, 5, true)), (None, left(0, 4, true))].into();
+    let priced = price(&pipeline, &Survey { details: all, ..counted });
+    assert_eq!((told(&priced.endpoints).as_str(), priced.is_rest), ("sku 21", true));
+    let choices = priced.alternatives.iter().filter(|choice| choice.setting == "skus");
+    let choices: Vec<String> = choices.map(|choice| format!("{} {}", choice.value, choice.calls)).collect();
+    assert_eq!(choices, ["off 0", "missing 21", "changed unknown", "all unknown"]);
 }
 
 #[test]
@@ -424,6 +448,33 @@ fn what_does_not_fit_is_named_with_its_day_and_refused_only_when_it_cannot_fit()
     let accounts = &split.gateways[0].accounts;
     let takes: Vec<_> = accounts.iter().map(|account| (account.left, account.takes)).collect();
     assert_eq!(takes, [(Some(4), 4), (Some(20), 11)]);
+}
+
+#[test]
+fn the_shop_or_endpoint_that_is_too_much_for_a_day_is_named() {
+    let mut pipeline = pipeline(&["b2b-1", "b2b-2"]);
+    let refusal = |pipeline: &Pipeline, accounts: &[AccountQuota]| {
+        let surveyed = Survey { accounts: accounts.to_vec(), ..counted(pipeline, &[4, 10]) };
+        price(pipeline, &surveyed).refusal().map(|error| error.to_string())
+    };
+    // 3 and 6 calls.
+    let needs = "the run needs 9 calls, more than any day allows";
+    for (counted_by, allowed, expected) in [
+        (QuotaScope::Account, 5, Some(needs.to_owned())),
+        (QuotaScope::Shop, 5, Some(format!("{needs}: shop `b2b-2` needs at least 6 calls, and a day allows it 5"))),
+        (
+            QuotaScope::Endpoint,
+            5,
+            Some(format!("{needs}: endpoint `listing` needs at least 7 calls, and a day allows it 5")),
+        ),
+        (QuotaScope::Shop, 6, None),
+        (QuotaScope::Endpoint, 7, None),
+    ] {
+        pipeline.gateway.limits.quota_scope = counted_by;
+        assert_eq!(refusal(&pipeline, &[quota("a", allowed, 0)]), expected, "{counted_by:?}");
+    }
+    pipeline.gateway.limits.quota_scope = QuotaScope::Shop;
+    assert_eq!(refusal(&pipeline, &[quota("a", 3, 0), quota("b", 3, 0)]), None, "two accounts share a shop's calls");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::extract::driver::mask;
 use crate::extract::probe::{Answer, Probed, Prober, Wholesale};
 use crate::extract::progress::Silent;
 use crate::extract::reach::{Step, Unreached, host_and_port};
-use crate::extract::{Attempt, Job, Sink};
+use crate::extract::{Attempt, Job, Reuse, Sink};
 use crate::land::{Writer, WriterOptions, Zone};
 use crate::plan::{Known, Work};
 use crate::state::{self, State};
@@ -89,8 +89,7 @@ async fn ask_gateways(visit: &mut Visit<'_>, means: &Means) -> Result<()> {
         state: state.as_ref(),
         holder: &run_id,
         clocks: Default::default(),
-        reads_cache: false,
-        reads_counts: false,
+        reuse: Reuse::NOTHING,
         gate: None,
         clock: visit.clock(),
         sink: writer.as_ref().map_or(&Nowhere as &dyn Sink, |writer| writer),

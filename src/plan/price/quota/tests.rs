@@ -35,10 +35,24 @@ fn rest(scope: &str, until: &str) -> Resting {
 
 #[test]
 fn a_scope_is_named_as_the_ledger_names_it() {
-    assert_eq!(scope(QuotaScope::Account, "listing", Some("b2b-1")), "");
-    assert_eq!(scope(QuotaScope::Endpoint, "listing", Some("b2b-1")), "endpoint:listing");
-    assert_eq!(scope(QuotaScope::Shop, "listing", Some("b2b-1")), "shop:b2b-1");
-    assert_eq!(scope(QuotaScope::Shop, "item", None), "");
+    let by = |quota_scope| {
+        let mut gateway = crate::plan::testing::gateway("");
+        gateway.limits.quota_scope = quota_scope;
+        let method = |endpoint: &mut crate::config::gateway::Endpoint| {
+            endpoint.params = vec![("method".to_owned(), crate::plan::testing::template("items.list.get"))];
+        };
+        gateway.endpoints.values_mut().filter(|endpoint| endpoint.name == "listing").for_each(method);
+        let off_sale =
+            crate::config::gateway::Endpoint { name: "off_sale".into(), ..gateway.endpoints["listing"].clone() };
+        gateway.endpoints.insert("off_sale".into(), off_sale);
+        gateway
+    };
+    assert_eq!(scope(&by(QuotaScope::Account), "listing", Some("b2b-1")), "");
+    assert_eq!(scope(&by(QuotaScope::Endpoint), "listing", Some("b2b-1")), "endpoint:items.list.get");
+    assert_eq!(scope(&by(QuotaScope::Endpoint), "off_sale", None), "endpoint:items.list.get");
+    assert_eq!(scope(&by(QuotaScope::Endpoint), "time", None), "endpoint:time", "the gateway has no name for it");
+    assert_eq!(scope(&by(QuotaScope::Shop), "listing", Some("b2b-1")), "shop:b2b-1");
+    assert_eq!(scope(&by(QuotaScope::Shop), "item", None), "");
 }
 
 #[test]

@@ -175,7 +175,7 @@ fn skus_cost_what_the_skus_of_the_picture_before_make_likely() {
         (Missing, counted(90), held(0, 90, 450), Calls::estimate(0, 25)),
         (All, Calls::estimate(0, 106), held(0, 100, 250), Calls::estimate(0, 265)),
     ] {
-        assert_eq!(skus(mode, offers, held), expected, "{mode:?} {offers:?} {held:?}");
+        assert_eq!(skus(mode, offers, (held, held)), expected, "{mode:?} {offers:?} {held:?}");
     }
 }
 

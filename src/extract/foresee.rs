@@ -1,0 +1,125 @@
+//! What a run is going to ask for in detail, as far as listings have named it: before it asks.
+//!
+//! Takes what earlier starts of a run have landed, and asks the schedule as the run will, but answers it from what is landed
+//! only; gives the details that are left, in calls. A running schedule tells the same of itself.
+//!
+//! Invariant: nothing is sent, landed or counted.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use tokio_util::sync::CancellationToken;
+
+use crate::base::{Clock, Error, Result};
+use crate::config::Pipeline;
+use crate::plan::price::DetailsLeft;
+use crate::plan::{Known, Work};
+use crate::state::StateStore;
+
+use super::cached::Reuse;
+use super::call::Caller;
+use super::driver::{self, Job, values};
+use super::progress::Silent;
+use super::schedule::{Schedule, Task};
+use super::{Answered, Attempt, Sink};
+
+/// What it takes to foresee a run that goes on.
+pub struct Foresight<'a> {
+    /// What to ask for, of whom, as whom.
+    pub pipeline: &'a Pipeline,
+    /// The shops and items of the run.
+    pub work: &'a Work,
+    /// What the picture before says.
+    pub known: &'a Known,
+    /// The run's day.
+    pub dt: NaiveDate,
+    /// When the run started for the first time.
+    pub until: DateTime<Utc>,
+    /// What its earlier starts have landed.
+    pub answered: &'a dyn Answered,
+    /// The caches.
+    pub state: &'a dyn StateStore,
+    /// Which cached answers may be used.
+    pub reuse: Reuse,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The details left to ask for of what landed listings name, by the shop's place in the work (`None`: of single items).
+///
+/// # Errors
+/// What is wrong with the definition; whatever the landing zone or the state store fails with.
+pub async fn foresee(foresight: Foresight<'_>) -> Result<HashMap<Option<usize>, DetailsLeft>> {
+    let (notes, clock) = (Mutex::default(), foresight.clock);
+    let job = Job {
+        pipeline: foresight.pipeline,
+        work: foresight.work.clone(),
+        known: foresight.known,
+        run_id: "",
+        dt: foresight.dt,
+        until: foresight.until,
+        answered: foresight.answered,
+        earlier_calls: HashMap::new(),
+        state: foresight.state,
+        holder: "",
+        clocks: Default::default(),
+        reuse: foresight.reuse,
+        gate: None,
+        clock,
+        sink: &Nowhere,
+        progress: &Silent,
+        notes: &notes,
+        cancel: CancellationToken::new(),
+        seed: 0,
+    };
+    let caller = driver::caller(&job).await?;
+    let mut schedule = driver::schedule(&job, true);
+    // Listings and single items are asked for, their details are not.
+    schedule.open();
+    while let Some(task) = schedule.next(job.until) {
+        let values = values(&schedule, &task, &job.pipeline.fetch);
+        // What has no answer stays open, and what hangs on it is not known.
+        if let Some(outcome) = caller.landed(&caller.errand(&task, &values)?).await?
+            && schedule.settle(&task, outcome, job.until).is_err()
+        {
+            // The run will say which parameter the gateway does not read.
+            break;
+        }
+    }
+    details(&caller, &schedule).await
+}
+
+/// The details that a schedule has still to ask for of what was named, less those whose answers are known. Empty where
+/// nothing is named.
+pub(super) async fn details(
+    caller: &Caller<'_>,
+    schedule: &Schedule<'_>,
+) -> Result<HashMap<Option<usize>, DetailsLeft>> {
+    let mut details = HashMap::new();
+    for (shop, is_all, tasks) in schedule.named() {
+        let mut left = DetailsLeft { items: 0, skus: 0, is_all };
+        for task in tasks {
+            let values = values(schedule, &task, &caller.job.pipeline.fetch);
+            if caller.is_known(&caller.errand(&task, &values)?).await? {
+                continue;
+            }
+            match task {
+                Task::Sku { .. } => left.skus += 1,
+                _ => left.items += 1,
+            }
+        }
+        details.insert(shop, left);
+    }
+    Ok(details)
+}
+
+/// Nothing is landed by foreseeing.
+struct Nowhere;
+
+#[async_trait::async_trait]
+impl Sink for Nowhere {
+    async fn land(&self, _: Attempt) -> Result<Attempt> {
+        Err(Error::internal("what is foreseen is not landed"))
+    }
+}
