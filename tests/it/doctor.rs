@@ -303,6 +303,8 @@ async fn a_refresh_token_is_tried_and_its_token_kept_nowhere() {
     let pipeline = load(&place.write("pipeline.toml", text));
     let examined = examine(&pipeline).await;
     assert_eq!((examined.one("token").status, examined.endpoint("item").status), (Status::Ok, Status::Ok));
+    assert_eq!(examined.one("calls").says, "at most 3 calls as each account: token, time, item");
+    assert_eq!(sim.journal().len(), 3);
     assert!(!format!("{:?}", examined.checks).contains("sim-token"));
     let state = huopan::state::open(&pipeline.state).await.unwrap();
     let today = huopan::base::time::beijing_day(huopan::base::Clock::now(&huopan::base::SystemClock));

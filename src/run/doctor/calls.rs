@@ -11,6 +11,7 @@ use chrono::TimeDelta;
 use crate::base::time::beijing_day;
 use crate::base::{Error, Kind, Result};
 use crate::config::Gateway;
+use crate::config::gateway::TOKEN;
 use crate::config::pipeline::Account;
 use crate::extract::answered::Nothing;
 use crate::extract::driver::mask;
@@ -147,15 +148,21 @@ impl Asker<'_, '_, '_> {
         } else if !reached.contains(&true) {
             self.visit.add("calls", &self.gateway.name, Status::Skipped, "no question is asked: nobody is there");
         } else {
-            let (names, price) =
-                (needs.iter().map(|need| need.endpoint()).collect::<Vec<_>>().join(", "), self.price());
-            let says = format!("at most {} as each account{price}: {names}", counted(needs.len(), "call"));
+            let names = self.questions(&needs);
+            let (count, price, names) = (counted(names.len(), "call"), self.price(), names.join(", "));
+            let says = format!("at most {count} as each account{price}: {names}");
             self.visit.add("calls", &self.gateway.name, Status::Ok, says);
             for (account, _) in reached.iter().enumerate().filter(|(_, reached)| **reached) {
                 refused |= self.interview(account, &needs).await;
             }
         }
         self.clock(refused);
+    }
+
+    /// What may be asked as one account, a new token included.
+    fn questions(&self, needs: &[Need]) -> Vec<&'static str> {
+        let renews = (0..self.accounts.len()).any(|account| self.prober.renews_token(self.place, account));
+        renews.then_some(TOKEN).into_iter().chain(needs.iter().map(|need| need.endpoint())).collect()
     }
 
     fn price(&self) -> String {
