@@ -398,7 +398,7 @@ impl<'r> Caller<'r> {
             content_type: exchange.content_type.clone(),
             retry_after: exchange.retry_after.clone(),
             date: exchange.date.clone(),
-            transport_error: exchange.transport_error.as_ref().map(|error| self.mask.text(error)),
+            transport_error: exchange.transport_error.as_ref().map(|error| self.masked(error)),
             wait_ms: millis(ticket.waited),
             latency_ms: millis(sent.latency),
             sent_at: sent.sent_at,
@@ -416,12 +416,20 @@ impl<'r> Caller<'r> {
         request::build(call).map_err(|error| words::misbuilt(side.gateway, &error))
     }
 
+    /// A text without secrets, given tokens included.
+    fn masked(&self, text: &str) -> String {
+        self.tokens.mask().text(&self.mask.text(text))
+    }
+
+    /// A fault whose words hold no secrets. They are in errors, logs, alerts, tables and the state; what the landed bytes
+    /// hide well may have come to light when they were decoded.
+    pub(super) fn discreet(&self, fault: Fault) -> Fault {
+        Fault { code: fault.code.map(|code| self.masked(&code)), message: self.masked(&fault.message), ..fault }
+    }
+
     /// Renewed tokens are secrets that the sink does not know.
     fn without_tokens(&self, mut attempt: Attempt) -> Attempt {
-        let secrets = self.tokens.secrets();
-        if !secrets.is_empty()
-            && let Some(masked) = Mask::new(secrets).bytes(&attempt.body)
-        {
+        if let Some(masked) = self.tokens.mask().bytes(&attempt.body) {
             attempt.body = masked.into();
             attempt.record.redacted = true;
         }
@@ -454,6 +462,10 @@ impl<'r> Caller<'r> {
         let json = body::to_json(&kept.body, kept.record.content_type.as_deref());
         let parsed = json.as_ref().map_err(Clone::clone).and_then(|json| body::parse(json));
         let judgement = errand.side.judge.judge(errand.endpoint, &kept.record, parsed.as_ref().map(|raw| *raw));
+        let judgement = match judgement {
+            Judgement::Fault(fault) => Judgement::Fault(self.discreet(fault)),
+            Judgement::Good => judgement,
+        };
         let outcome = match (&judgement, parsed) {
             (Judgement::Good, Ok(answer)) => read(errand.task, errand.side.gateway, errand.endpoint, answer),
             _ => Outcome::NotSent,

@@ -98,6 +98,7 @@ impl<'r> Caller<'r> {
         let request = Tokens::request(side.gateway, account, now)?;
         let sent = self.send(side, ticket, request, tries).await;
         let taken = self.tokens.take(side.gateway, account, &sent.exchange, sent.received_at);
+        let taken = taken.map_err(|fault| self.discreet(fault));
         let class = taken.as_ref().err().map(|fault| fault.class);
         let judged = Some(class.map_or(GOOD, ErrorClass::name).to_owned());
         let feedback = feedback_of(class, sent.sent_at + self.ledger.offset);

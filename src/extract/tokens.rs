@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+use crate::base::secret::Mask;
 use crate::base::{Error, Kind, Result, Secret};
 use crate::config::gateway::ErrorClass;
 use crate::config::pipeline::{Account, Credential};
@@ -44,6 +45,8 @@ struct State {
     held: HashMap<(String, String), Held>,
     /// Every token that was given: an answer in flight may still name an older one.
     given: Vec<Secret>,
+    /// … as a mask.
+    mask: Mask,
     /// The last generation that the gateway refused.
     refused: HashMap<(String, String), u64>,
 }
@@ -101,8 +104,8 @@ impl Tokens {
     }
 
     /// Every token that was given: what must not be kept of any answer.
-    pub(super) fn secrets(&self) -> Vec<Secret> {
-        self.lock().given.clone()
+    pub(super) fn mask(&self) -> Mask {
+        self.lock().mask.clone()
     }
 
     /// One renewal at a time.
@@ -144,8 +147,8 @@ impl Tokens {
             429 => ErrorClass::Throttle,
             _ => ErrorClass::Retry,
         };
-        let answer = parsed.map_err(|_| fault(unread, format!("HTTP {status}, no document")))?;
         let rules = gateway.token.as_ref();
+        let answer = parsed.map_err(|_| fault(unread, format!("HTTP {status}, no document")))?;
         let text = |pointers: Option<&Vec<Pointer>>| {
             answer::first(pointers?, answer).and_then(|value| value.text().map(|text| text.trim().to_owned()))
         };
@@ -159,6 +162,7 @@ impl Tokens {
         let token = Secret::new(token);
         let state = &mut *self.lock();
         state.given.push(token.clone());
+        state.mask = Mask::new(state.given.iter().cloned());
         state.held.insert(key(gateway, account), Held { token, renew_at, generation });
         tracing::info!(account = account.name, "renewed the access token");
         Ok(())

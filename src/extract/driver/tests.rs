@@ -437,6 +437,16 @@ async fn redirects_are_not_followed() {
 }
 
 #[tokio::test]
+async fn a_fault_says_no_secret_even_if_the_landed_bytes_hide_one() {
+    // What lands here is not masked at all.
+    let body = r#"{"error_response":{"code":"10002","msg":"test123secret is wrong"}}"#;
+    let url = serve(move |_, _| ok(body)).await;
+    let ran = run(&one_shop(&url)).await;
+    let said = format!("{}", ran.error());
+    assert!(said.contains("*** is wrong") && !said.contains("test123"), "{said}");
+}
+
+#[tokio::test]
 async fn one_redirect_among_good_answers_costs_a_page_and_not_the_run() {
     let url = serve(|_, params| match params.get("pageNum").map(String::as_str) {
         Some("2") => status(302, "<html>log in</html>"),

@@ -74,7 +74,7 @@
 //! | codes | `onebound_code…`, `tmapi_code…` |
 //!
 //! Everything else is in [`general`]: errors under HTTP 200, lists of none and one, codes in messages, secrets copied
-//! with white space, clocks, `Retry-After`, paths; and proxies are in [`proxies`].
+//! with white space or echoed with escapes, clocks, `Retry-After`, paths; and proxies are in [`proxies`].
 
 mod aop;
 mod ask;
