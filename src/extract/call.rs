@@ -87,8 +87,8 @@ pub(super) struct Tally {
     pub(super) throttles: i64,
     pub(super) bytes: i64,
     pub(super) good: i64,
-    /// Why the last call that ran out of its budget did.
-    pub(super) last_failure: Option<String>,
+    /// Why the last call that ran out of its budget did, and what the user can change.
+    pub(super) last_failure: Option<(String, Option<String>)>,
 }
 
 /// What became of a call.
@@ -532,7 +532,7 @@ impl<'r> Caller<'r> {
                     Next::Again(wait) => Step::Again(wait),
                     Next::GiveUp => {
                         let reason = gave_up(fault, spent);
-                        shared.tally.last_failure = Some(reason.clone());
+                        shared.tally.last_failure = Some((reason.clone(), fault.hint.clone()));
                         Step::Done(Ok(if timed_out { Outcome::TimedOut(reason) } else { Outcome::Failed(reason) }))
                     }
                 }

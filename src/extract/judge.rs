@@ -8,12 +8,13 @@
 //! | no (whole) answer | retry |
 //! | "ban will last for N more seconds" | throttle for N when N ≤ 120, else quota |
 //! | sub-code, code (exact, then `prefix.*`), or a code inside the message, with an entry in the definition | its class |
+//! | … with a `prefix.*` only, which makes it final, where the rules below find it temporary | theirs |
 //! | HTTP 3xx | param: the address is not the gateway's own |
 //! | HTTP 429, 频率 限流 frequency | throttle; quota when `Retry-After`, or the definition's entry, says more than 120 s |
 //! | 额度 配额 次数 quota | quota |
 //! | 不存在 已下架 not exist | gone |
 //! | 权限 permission acl · 签名, the words sign and signature | auth |
-//! | HTTP 5xx, broken or empty body | retry |
+//! | HTTP 5xx, a code that says busy, unavailable or time-out, broken or empty body | retry |
 //! | any other code, status, false success flag, or an answer without what was asked for | item: this item or page fails |
 //!
 //! Invariant: pure, and an answer is good only if it holds what the endpoint is asked for: never an empty page by mistake.
@@ -229,8 +230,8 @@ impl Evidence<'_> {
         if let Some(seconds) = self.texts().find_map(ban_seconds) {
             fault.class = ErrorClass::Throttle;
             fault.wait = Some(Duration::from_secs(seconds));
-        } else if let Some((code, rule)) = self.rule() {
-            fault.class = rule.class;
+        } else if let Some(Entry { code, rule, is_family }) = self.rule() {
+            fault.class = if is_family { self.of_family(rule.class, &code) } else { rule.class };
             fault.code = Some(code);
             fault.hint.clone_from(&rule.hint);
             fault.wait = fault.wait.or(rule.wait_seconds.map(Duration::from_secs));
@@ -253,6 +254,18 @@ impl Evidence<'_> {
         date.map_or(self.record.received_at, |date| date.to_utc())
     }
 
+    /// What a code means of which only the family has an entry. Nobody has listed the code: what shows itself to be
+    /// temporary is not made final by what its family usually means.
+    fn of_family(&self, class: ErrorClass, code: &str) -> ErrorClass {
+        use ErrorClass::{Auth, Gone, Item, Param, Quota, Retry, Throttle};
+        match (class, self.general().0) {
+            (Retry | Throttle | Quota, _) => class,
+            (_, temporary @ (Retry | Throttle | Quota)) => temporary,
+            (Auth | Param | Item | Gone, _) if says_temporary(code) => Retry,
+            _ => class,
+        }
+    }
+
     /// Whether the answer speaks of a permission rather than of the key.
     fn says_permission(&self) -> bool {
         let of_key = ["无效", "invalid signature", "unknown"];
@@ -260,15 +273,13 @@ impl Evidence<'_> {
     }
 
     /// The definition's entry for the answer's codes: sub-codes first, exact before prefix, then codes inside messages.
-    fn rule(&self) -> Option<(String, &CodeRule)> {
-        let codes = self.signs.sub_codes.iter().chain(&self.signs.codes);
-        for code in codes {
+    fn rule(&self) -> Option<Entry<'_>> {
+        let mut codes = self.signs.sub_codes.iter().chain(&self.signs.codes);
+        let found = codes.find_map(|code| {
             let code = code.trim();
-            if let Some(rule) = self.rules.codes.get(code).or_else(|| longest_prefix(self.rules, code)) {
-                return Some((code.to_owned(), rule));
-            }
-        }
-        self.signs.messages.iter().find_map(|message| inside(self.rules, message))
+            exact(self.rules, code).or_else(|| family(self.rules, code))
+        });
+        found.or_else(|| self.signs.messages.iter().find_map(|message| inside(self.rules, message)))
     }
 
     /// The general rules of WIRE §5 "Errors", in their order.
@@ -293,11 +304,19 @@ impl Evidence<'_> {
             )
         } else if says(&["签名"]) || says_word(is_signature) {
             (ErrorClass::Auth, signature())
-        } else if self.status >= 500 || matches!(self.problem, Problem::Broken(_) | Problem::Empty) {
+        } else if self.status >= 500
+            || self.is_temporary()
+            || matches!(self.problem, Problem::Broken(_) | Problem::Empty)
+        {
             (ErrorClass::Retry, None)
         } else {
             (ErrorClass::Item, None)
         }
+    }
+
+    /// Whether a code says so itself.
+    fn is_temporary(&self) -> bool {
+        self.signs.sub_codes.iter().chain(&self.signs.codes).any(|code| says_temporary(code))
     }
 
     fn redirects(&self) -> bool {
@@ -339,23 +358,33 @@ fn retry_fault(message: String) -> Fault {
     Fault { class: ErrorClass::Retry, code: None, message, hint: None, wait: None, permission: false }
 }
 
+/// The definition's entry for a code.
+struct Entry<'r> {
+    code: String,
+    rule: &'r CodeRule,
+    /// It is that of a `prefix.*`: the code itself has none.
+    is_family: bool,
+}
+
+fn exact<'r>(rules: &'r ErrorRules, code: &str) -> Option<Entry<'r>> {
+    rules.codes.get(code).map(|rule| Entry { code: code.to_owned(), rule, is_family: false })
+}
+
 /// The entry `prefix.*` with the longest prefix of `code`.
-fn longest_prefix<'r>(rules: &'r ErrorRules, code: &str) -> Option<&'r CodeRule> {
+fn family<'r>(rules: &'r ErrorRules, code: &str) -> Option<Entry<'r>> {
     let prefixes = rules.codes.iter().filter_map(|(name, rule)| Some((name.strip_suffix('*')?, rule)));
-    prefixes.filter(|(prefix, _)| code.starts_with(prefix)).max_by_key(|(prefix, _)| prefix.len()).map(|(_, rule)| rule)
+    let longest = prefixes.filter(|(prefix, _)| code.starts_with(prefix)).max_by_key(|(prefix, _)| prefix.len());
+    longest.map(|(_, rule)| Entry { code: code.to_owned(), rule, is_family: true })
 }
 
 /// Shorter codes (TOP's 7, 25) are too common as plain numbers to be searched for in messages.
 const CODE_INSIDE_MIN: usize = 3;
 
 /// The first word of a message that is a code with an entry.
-fn inside<'r>(rules: &'r ErrorRules, message: &str) -> Option<(String, &'r CodeRule)> {
+fn inside<'r>(rules: &'r ErrorRules, message: &str) -> Option<Entry<'r>> {
     let words = tokens(message).filter(|(_, word)| word.len() >= CODE_INSIDE_MIN);
-    words.map(|(_, word)| word).find_map(|word| {
-        let exact = rules.codes.get(word);
-        let rule = exact.or_else(|| word.contains('.').then(|| longest_prefix(rules, word)).flatten())?;
-        Some((word.to_owned(), rule))
-    })
+    let entry = |word: &str| exact(rules, word).or_else(|| word.contains('.').then(|| family(rules, word)).flatten());
+    words.map(|(_, word)| word).find_map(entry)
 }
 
 /// The words of a text that could be codes: runs of ASCII letters, digits, `.`, `-`, `_`, without dots at their ends.
@@ -393,6 +422,12 @@ fn is_acl(word: &str) -> bool {
 /// The words, not their letters within others: a design may be assigned to whoever signed up.
 fn is_signature(word: &str) -> bool {
     ["sign", "signature", "signatures"].iter().any(|sign| word.eq_ignore_ascii_case(sign))
+}
+
+/// `gw.ServiceUnavailable`, `isp.remote-service-timeout`, `SYSTEM_BUSY`: whoever asks again may be answered.
+fn says_temporary(code: &str) -> bool {
+    let letters: String = code.chars().filter(char::is_ascii_alphanumeric).collect();
+    contains(&letters, &["busy", "unavailable", "timeout", "timedout", "overload", "temporar", "internalerror"])
 }
 
 fn is_of_permission(text: &str) -> bool {

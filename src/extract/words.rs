@@ -45,8 +45,17 @@ pub(super) fn misbuilt(gateway: &Gateway, error: &RequestError) -> Error {
 pub(super) fn outage(gateway: &Gateway, fault: &Fault, failures: u32) -> Error {
     let gateway = &gateway.name;
     let what = describe(fault);
+    let later = "try again later: what was answered is landed, and the next start goes on from there";
     Error::new(Kind::Unavailable, format!("gateway `{gateway}` failed {failures} times in a row: {what}"))
-        .with_hint("try again later: what was answered is landed, and the next start goes on from there")
+        .with_hint(or_else(later, fault.hint.as_deref()))
+}
+
+/// What to do, and what else if that does not help.
+pub(crate) fn or_else(todo: &str, hint: Option<&str>) -> String {
+    match hint {
+        Some(hint) => format!("{todo}; if that does not help: {hint}"),
+        None => todo.to_owned(),
+    }
 }
 
 /// The gateway refuses the account, and no other one may ask.

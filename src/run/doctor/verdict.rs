@@ -14,7 +14,7 @@ use crate::base::Kind;
 use crate::config::gateway::{Endpoint, ErrorClass};
 use crate::extract::probe::{Answer, NotSent};
 use crate::extract::schedule::Outcome;
-use crate::extract::{Fault, Judgement};
+use crate::extract::{Fault, Judgement, or_else};
 
 use super::Status;
 
@@ -97,8 +97,8 @@ fn meaning(endpoint: &Endpoint, fault: &Fault) -> (Status, String, Signature) {
             (Status::Warning, hint(todo), Signature::Untold)
         }
         ErrorClass::Retry => {
-            let todo = "a run would ask again; try the doctor later";
-            (Status::Failed(Kind::Unavailable), hint(todo), Signature::Untold)
+            let todo = or_else("a run would ask again; try the doctor later", fault.hint.as_deref());
+            (Status::Failed(Kind::Unavailable), todo, Signature::Untold)
         }
         ErrorClass::Item => {
             let todo = "is this definition the one of the gateway at `url`? What it answered has landed";
