@@ -22,8 +22,6 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
 use crate::base::json::{Pointers, Raw};
 use crate::config::gateway::{CodeRule, Endpoint, ErrorClass, ErrorRules, Gateway, Refuses};
 
@@ -95,7 +93,7 @@ impl<'g> Judge<'g> {
     /// Judges the parsed body of one attempt.
     pub fn judge(&self, endpoint: &Endpoint, record: &Record, json: Result<Raw<'_>, &BodyError>) -> Judgement {
         if let Some(judged) = &record.judged {
-            return judged_before(judged);
+            return judged_before(judged, record);
         }
         if let Some(error) = &record.transport_error {
             return Judgement::Fault(retry_fault(error.clone()));
@@ -225,8 +223,7 @@ impl Evidence<'_> {
             wait: None,
             permission: false,
         };
-        let stated = self.record.retry_after.as_deref();
-        fault.wait = stated.and_then(|text| retry::retry_after(text, self.answered_at()));
+        fault.wait = stated_wait(self.record);
         if let Some(seconds) = self.texts().find_map(ban_seconds) {
             fault.class = ErrorClass::Throttle;
             fault.wait = Some(Duration::from_secs(seconds));
@@ -246,12 +243,6 @@ impl Evidence<'_> {
         }
         fault.permission &= fault.class == ErrorClass::Auth;
         fault
-    }
-
-    /// When the answer came by the clock of whoever wrote it, which dates in its headers go by.
-    fn answered_at(&self) -> DateTime<Utc> {
-        let date = self.record.date.as_deref().and_then(|date| DateTime::parse_from_rfc2822(date).ok());
-        date.map_or(self.record.received_at, |date| date.to_utc())
     }
 
     /// What a code means of which only the family has an entry. Nobody has listed the code: what shows itself to be
@@ -348,14 +339,19 @@ impl Evidence<'_> {
 }
 
 /// The judgement of this name, of an answer that is kept nowhere.
-fn judged_before(name: &str) -> Judgement {
+fn judged_before(name: &str, record: &Record) -> Judgement {
     let class = ErrorClass::ALL.into_iter().find(|class| class.name() == name);
-    let fault = |class| Fault { class, ..retry_fault("the answer is kept nowhere".to_owned()) };
+    let wait = stated_wait(record);
+    let fault = |class| Fault { class, wait, ..retry_fault("the answer is kept nowhere".to_owned()) };
     class.map_or(Judgement::Good, |class| Judgement::Fault(fault(class)))
 }
 
 fn retry_fault(message: String) -> Fault {
     Fault { class: ErrorClass::Retry, code: None, message, hint: None, wait: None, permission: false }
+}
+
+fn stated_wait(record: &Record) -> Option<Duration> {
+    retry::stated_wait(record.retry_after.as_deref(), record.date.as_deref(), record.received_at)
 }
 
 /// The definition's entry for a code.

@@ -133,10 +133,15 @@ impl Tokens {
         gateway: &Gateway,
         account: &Account,
         exchange: &Exchange,
-        now: DateTime<Utc>,
+        received_at: DateTime<Utc>,
     ) -> std::result::Result<(), Fault> {
-        let wait = exchange.retry_after.as_deref().and_then(|text| retry::retry_after(text, now));
-        let fault = |class, message: String| Fault { class, code: None, message, hint: None, wait, permission: false };
+        let wait = retry::stated_wait(exchange.retry_after.as_deref(), exchange.date.as_deref(), received_at);
+        let is_ban = wait.is_some_and(|wait| wait > retry::WAIT_MAX);
+        let fault = |class, message: String| {
+            // Whoever must wait longer has no calls left until then, as of any other call.
+            let class = if class == ErrorClass::Throttle && is_ban { ErrorClass::Quota } else { class };
+            Fault { class, code: None, message, hint: None, wait, permission: false }
+        };
         if let Some(error) = &exchange.transport_error {
             return Err(fault(ErrorClass::Retry, error.clone()));
         }
@@ -180,11 +185,16 @@ fn key(gateway: &Gateway, account: &Account) -> (String, String) {
 /// Why an account has no token.
 pub(super) fn refusal(gateway: &Gateway, account: &Account, fault: &Fault) -> Error {
     let (name, what) = (&account.name, &fault.message);
-    let kind = if fault.class == ErrorClass::Auth { Kind::Denied } else { Kind::Unavailable };
+    let kind = match fault.class {
+        ErrorClass::Auth => Kind::Denied,
+        ErrorClass::Quota => Kind::Quota,
+        _ => Kind::Unavailable,
+    };
     let error = Error::new(kind, format!("gateway `{}` renews no token for account `{name}`: {what}", gateway.name));
     let needs = gateway.token.as_ref().map(|rules| rules.needs.as_str()).unwrap_or_default();
     match kind {
         Kind::Unavailable => error.with_hint("try again later: what was answered is landed"),
+        Kind::Quota => error.with_hint("the gateway states how long: the account rests until then"),
         _ => error.with_hint(format!(
             "renew `{needs}` of the account at the gateway's console, and see whether its key and secret are right"
         )),

@@ -120,6 +120,13 @@ fn a_family_makes_nothing_final_that_shows_itself_to_be_temporary() {
 }
 
 #[test]
+fn an_answer_that_is_kept_nowhere_still_says_how_long_to_wait() {
+    let (judged, retry_after) = (Some("quota".to_owned()), Some("600".to_owned()));
+    let fault = fault_of(judge_as("listing", &Record { judged, retry_after, ..testing::record(429) }, ""));
+    assert_eq!((fault.class, fault.wait), (Quota, Some(Duration::from_secs(600))));
+}
+
+#[test]
 fn a_word_of_success_is_not_told_as_the_reason() {
     let body = r#"{"error_code":"0000","error_message":"success","data":null}"#;
     let Judgement::Fault(fault) = judge_as("listing", &testing::record(200), body) else { panic!("it holds no list") };
