@@ -6,7 +6,7 @@
 //! Invariant: every attempt is reserved before it leaves and landed before it is judged, and what is judged is what the
 //! sink kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::secret::Mask;
 use crate::base::{Error, Result};
+use crate::config::Gateway;
 use crate::config::gateway::{Endpoint, ErrorClass, QuotaScope};
 use crate::config::pipeline::Account;
 use crate::state::{Cached, Feedback, Rest, RestKind};
@@ -89,7 +90,37 @@ pub(super) struct Tally {
     pub(super) good: i64,
     /// Why the last call that ran out of its budget did, and what the user can change.
     pub(super) last_failure: Option<(String, Option<String>)>,
+    /// Addresses at which a call was answered.
+    found: BTreeSet<Address>,
+    /// Answers that were hardly the gateway's, by address.
+    elsewhere: BTreeMap<Address, u32>,
 }
+
+/// A gateway's name, and the path of its own that an endpoint has.
+type Address = (String, Option<String>);
+
+fn address(gateway: &Gateway, endpoint: &Endpoint) -> Address {
+    (gateway.name.clone(), endpoint.path.as_ref().map(ToString::to_string))
+}
+
+impl Tally {
+    /// The gateway answers at an endpoint's address.
+    pub(super) fn found(&mut self, gateway: &Gateway, endpoint: &Endpoint) {
+        self.found.insert(address(gateway, endpoint));
+    }
+
+    /// Something else than the gateway answered at an endpoint's address; whether that is no mishap.
+    pub(super) fn is_elsewhere(&mut self, gateway: &Gateway, endpoint: &Endpoint) -> bool {
+        let address = address(gateway, endpoint);
+        let is_found = self.found.contains(&address);
+        let answers = self.elsewhere.entry(address).or_default();
+        *answers += 1;
+        *answers >= ELSEWHERE_MAX && !is_found
+    }
+}
+
+/// An address at which nothing of the gateway was ever found is asked this often.
+const ELSEWHERE_MAX: u32 = 2;
 
 /// What became of a call.
 pub(super) struct Reply {
@@ -217,6 +248,7 @@ impl<'r> Caller<'r> {
         let tally = &mut self.lock().tally;
         tally.saved += 1;
         tally.good += 1;
+        tally.found(errand.side.gateway, errand.endpoint);
         let is_uncounted = kept.record.shop_id.is_none() && kept.record.copied_from.is_none();
         let attempts = if is_uncounted { u32::try_from(kept.record.attempt).unwrap_or(0) } else { 0 };
         Ok(Some((outcome, attempts)))
@@ -474,7 +506,11 @@ impl<'r> Caller<'r> {
     }
 
     async fn answered_well(&self, errand: &Errand<'_, 'r>, kept: &Attempt) -> Result<()> {
-        self.lock().tally.good += 1;
+        {
+            let tally = &mut self.lock().tally;
+            tally.good += 1;
+            tally.found(errand.side.gateway, errand.endpoint);
+        }
         errand.side.live().outage.answered();
         let from = kept.record.received_at + self.ledger.offset;
         if let Some(seconds) = errand.endpoint.cache_seconds.filter(|seconds| *seconds > 0) {
@@ -515,6 +551,11 @@ impl<'r> Caller<'r> {
             // Another account may ask, and the next start waits until the end.
             (ErrorClass::Retry | ErrorClass::Throttle | ErrorClass::Quota, Some((rest, extent))) => {
                 Step::Rest(rest, extent)
+            }
+            (ErrorClass::Retry, None)
+                if fault.elsewhere && shared.tally.is_elsewhere(side.gateway, errand.endpoint) =>
+            {
+                Step::Done(Err(words::elsewhere(side.gateway, record, fault)))
             }
             (ErrorClass::Retry | ErrorClass::Throttle | ErrorClass::Quota, None) => {
                 if let Some(failures) = live.outage.failed() {

@@ -12,6 +12,7 @@
 //! | HTTP 3xx | param: the address is not the gateway's own |
 //! | HTTP 429, 频率 限流 frequency | throttle; quota when `Retry-After`, or the definition's entry, says more than 120 s |
 //! | 额度 配额 次数 quota | quota |
+//! | HTTP 404, 405, 410 without a document | retry: the address may not be the gateway's |
 //! | 不存在 已下架 not exist | gone |
 //! | 权限 permission acl · 签名, the words sign and signature | auth |
 //! | HTTP 5xx, a code that says busy, unavailable or time-out, broken or empty body | retry |
@@ -29,6 +30,7 @@ use super::answer::{self, List};
 use super::body::{self, BodyError};
 use super::record::Record;
 use super::retry;
+use super::words::wrong_address;
 
 /// Letters of a gateway's message that are kept.
 const MESSAGE_CHARS: usize = 300;
@@ -61,6 +63,8 @@ pub struct Fault {
     pub wait: Option<Duration>,
     /// Of a refusal ([`ErrorClass::Auth`]): it is about this endpoint, not about the account.
     pub permission: bool,
+    /// Whatever answered is hardly the gateway: the address may be wrong, as the hint says. One try more tells.
+    pub elsewhere: bool,
 }
 
 impl Judgement {
@@ -113,7 +117,8 @@ impl<'g> Judge<'g> {
             Ok(answer) => missing(endpoint, answer),
         };
         let Some(problem) = problem else { return Judgement::Good };
-        let evidence = Evidence { rules: &self.gateway.errors, signs: &signs, record, status, problem: &problem };
+        let evidence =
+            Evidence { rules: &self.gateway.errors, endpoint, signs: &signs, record, status, problem: &problem };
         Judgement::Fault(evidence.classify())
     }
 
@@ -206,6 +211,7 @@ fn missing(endpoint: &Endpoint, answer: Raw<'_>) -> Option<Problem> {
 
 struct Evidence<'e> {
     rules: &'e ErrorRules,
+    endpoint: &'e Endpoint,
     signs: &'e Signs<'e>,
     record: &'e Record,
     status: u16,
@@ -222,6 +228,7 @@ impl Evidence<'_> {
             hint: None,
             wait: None,
             permission: false,
+            elsewhere: false,
         };
         fault.wait = stated_wait(self.record);
         if let Some(seconds) = self.texts().find_map(ban_seconds) {
@@ -242,6 +249,7 @@ impl Evidence<'_> {
             fault.class = ErrorClass::Quota;
         }
         fault.permission &= fault.class == ErrorClass::Auth;
+        fault.elsewhere = fault.class == ErrorClass::Retry && self.is_elsewhere();
         fault
     }
 
@@ -255,6 +263,12 @@ impl Evidence<'_> {
             (Auth | Param | Item | Gone, _) if says_temporary(code) => Retry,
             _ => class,
         }
+    }
+
+    /// Whether whatever answered knows nothing of this address: no document, and a status that says so. Where the address
+    /// names the offer, it may be the offer that is not there.
+    fn is_elsewhere(&self) -> bool {
+        matches!(self.problem, Problem::Broken(_)) && is_no_address(self.status, self.endpoint)
     }
 
     /// Whether the answer speaks of a permission rather than of the key.
@@ -286,6 +300,8 @@ impl Evidence<'_> {
             (ErrorClass::Throttle, None)
         } else if says(&["额度", "配额", "次数", "quota"]) {
             (ErrorClass::Quota, None)
+        } else if self.is_elsewhere() {
+            (ErrorClass::Retry, Some(wrong_address(self.endpoint)))
         } else if says(&["不存在", "已下架", "not exist"]) {
             (ErrorClass::Gone, None)
         } else if self.texts().any(is_of_permission) {
@@ -347,11 +363,19 @@ fn judged_before(name: &str, record: &Record) -> Judgement {
 }
 
 fn retry_fault(message: String) -> Fault {
-    Fault { class: ErrorClass::Retry, code: None, message, hint: None, wait: None, permission: false }
+    Fault { class: ErrorClass::Retry, code: None, message, hint: None, wait: None, permission: false, elsewhere: false }
 }
 
 fn stated_wait(record: &Record) -> Option<Duration> {
     retry::stated_wait(record.retry_after.as_deref(), record.date.as_deref(), record.received_at)
+}
+
+/// Whether a status says that nothing answers at an endpoint's address. Where the address is made of what the call asks
+/// about, that may be what is missing.
+pub(super) fn is_no_address(status: u16, endpoint: &Endpoint) -> bool {
+    const ASKED_ABOUT: [&str; 6] = ["shop_url", "shop_id", "offer_id", "offer_ids", "sku_id", "category_id"];
+    let is_of_call = |place: &str| ASKED_ABOUT.contains(&place);
+    matches!(status, 404 | 405 | 410) && !endpoint.path.as_ref().is_some_and(|path| path.places().any(is_of_call))
 }
 
 /// The definition's entry for a code.

@@ -21,9 +21,10 @@ use crate::config::{Gateway, Pointer};
 use super::answer;
 use super::body;
 use super::http::Exchange;
-use super::judge::Fault;
+use super::judge::{Fault, is_no_address};
 use super::request::{self, Call, Request, Values};
 use super::retry;
+use super::words::wrong_address;
 
 /// A token is renewed this long before it ends.
 const EARLY: Duration = Duration::from_secs(300);
@@ -140,7 +141,7 @@ impl Tokens {
         let fault = |class, message: String| {
             // Whoever must wait longer has no calls left until then, as of any other call.
             let class = if class == ErrorClass::Throttle && is_ban { ErrorClass::Quota } else { class };
-            Fault { class, code: None, message, hint: None, wait, permission: false }
+            Fault { class, code: None, message, hint: None, wait, permission: false, elsewhere: false }
         };
         if let Some(error) = &exchange.transport_error {
             return Err(fault(ErrorClass::Retry, error.clone()));
@@ -153,7 +154,11 @@ impl Tokens {
             _ => ErrorClass::Retry,
         };
         let rules = gateway.token.as_ref();
-        let answer = parsed.map_err(|_| fault(unread, format!("HTTP {status}, no document")))?;
+        let answer = parsed.map_err(|_| {
+            let asked = rules.map(|rules| &rules.endpoint).filter(|asked| is_no_address(status, asked));
+            let fault = fault(unread, format!("HTTP {status}, no document"));
+            Fault { elsewhere: asked.is_some(), hint: asked.map(wrong_address), ..fault }
+        })?;
         let text = |pointers: Option<&Vec<Pointer>>| {
             answer::first(pointers?, answer).and_then(|value| value.text().map(|text| text.trim().to_owned()))
         };
@@ -188,11 +193,13 @@ pub(super) fn refusal(gateway: &Gateway, account: &Account, fault: &Fault) -> Er
     let kind = match fault.class {
         ErrorClass::Auth => Kind::Denied,
         ErrorClass::Quota => Kind::Quota,
+        _ if fault.elsewhere => Kind::Config,
         _ => Kind::Unavailable,
     };
     let error = Error::new(kind, format!("gateway `{}` renews no token for account `{name}`: {what}", gateway.name));
     let needs = gateway.token.as_ref().map(|rules| rules.needs.as_str()).unwrap_or_default();
     match kind {
+        Kind::Config => fault.hint.iter().fold(error, |error, hint| error.with_hint(hint)),
         Kind::Unavailable => error.with_hint("try again later: what was answered is landed"),
         Kind::Quota => error.with_hint("the gateway states how long: the account rests until then"),
         _ => error.with_hint(format!(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::base::{Error, Kind};
 use crate::config::Gateway;
+use crate::config::gateway::{Endpoint, Http};
 
 use super::judge::Fault;
 use super::record::Record;
@@ -75,6 +76,28 @@ pub(super) fn redirected(gateway: &Gateway, record: &Record, fault: &Fault) -> E
         Some(hint) => error.with_hint(hint),
         None => error,
     }
+}
+
+/// What to change where something else than the gateway answers.
+pub(super) fn wrong_address(endpoint: &Endpoint) -> String {
+    let name = &endpoint.name;
+    let path = endpoint.path.as_ref().map(|path| format!("`path` (`{path}`) or ")).unwrap_or_default();
+    let http = match endpoint.http {
+        Http::Get => "get",
+        Http::Post => "post",
+    };
+    let places = format!("`url`, or {path}`http` (`{http}`) of endpoint `{name}` in the definition");
+    format!("what answered is hardly the gateway: correct {places}")
+}
+
+/// Something else than the gateway answers, again and again.
+pub(super) fn elsewhere(gateway: &Gateway, record: &Record, fault: &Fault) -> Error {
+    let (gateway, endpoint, what) = (&gateway.name, &record.endpoint, describe(fault));
+    let status = record.http_status.map(|status| format!("HTTP {status}: ")).unwrap_or_default();
+    let what = what.strip_prefix(&status).unwrap_or(&what);
+    let error = format!("gateway `{gateway}` is not where endpoint `{endpoint}` was asked: {status}{what}");
+    let error = Error::config(error);
+    fault.hint.iter().fold(error, |error, hint| error.with_hint(hint))
 }
 
 /// The gateway refuses a parameter; says what was sent of those it names.

@@ -341,6 +341,20 @@ async fn a_dead_port_is_no_reason_to_ask() {
 }
 
 #[tokio::test]
+async fn a_mistyped_address_is_named_for_one_call() {
+    let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
+    let address = sim.url(Gateway::Portals).replace("/portals/", "/portal/");
+    let pipeline = load(&place.pipeline_file_at(&address, Gateway::Portals, "shops = [\"2200733087881719\"]"));
+    let examined = examine(&pipeline).await;
+    let permission = examined.one("permission");
+    assert_eq!((permission.status, examined.code), (Status::Failed(Kind::Config), 1), "{:#?}", examined.checks);
+    assert!(permission.says.contains("HTTP 404"), "{permission:?}");
+    let todo = permission.todo.as_ref().unwrap();
+    assert!(todo.contains("correct `url`") && todo.contains("of endpoint `count`"), "{todo}");
+    assert!(examined.one("quota").says.starts_with("1 of 3000 calls today"), "{:?}", examined.one("quota"));
+}
+
+#[tokio::test]
 async fn a_gateway_that_answers_as_the_official_one_is_named() {
     let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
     for gateway in [Gateway::Portals, Gateway::ItemGet, Gateway::ShopSearch] {

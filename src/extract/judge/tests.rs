@@ -120,6 +120,33 @@ fn a_family_makes_nothing_final_that_shows_itself_to_be_temporary() {
 }
 
 #[test]
+fn a_status_that_knows_no_such_address_is_told_from_a_failure_if_no_document_comes() {
+    let of = |status, body: &str| fault_of(judge_as("listing", &testing::record(status), body));
+    for status in [404, 405, 410] {
+        for body in
+            ["", "<html><h1>Not Found</h1></html>", "404 page not found", "the page does not exist", "no permission"]
+        {
+            let fault = of(status, body);
+            assert_eq!((fault.class, fault.elsewhere), (Retry, true), "{status} {body}");
+            let hint = fault.hint.unwrap();
+            assert!(hint.contains("correct `url`") && hint.contains("of endpoint `listing`"), "{hint}");
+        }
+        assert!(!of(status, r#"{"error_response":{"code":5002}}"#).elsewhere);
+        assert!(!of(status, "{}").elsewhere, "a document is an answer");
+    }
+    assert!(!of(400, "<html/>").elsewhere && !of(503, "").elsewhere);
+    // It may be the offer that is not there.
+    let mut gateway = testing::gateway("");
+    let endpoint = gateway.endpoints.get_mut("item").unwrap();
+    endpoint.path = Some(crate::config::template::Template::parse("items/{offer_id}").unwrap());
+    let judgement = judge(&gateway, &gateway.endpoints["item"], &testing::record(404), b"<html/>");
+    assert!(
+        matches!(judgement, Judgement::Fault(Fault { class: Retry, elsewhere: false, hint: None, .. })),
+        "{judgement:?}"
+    );
+}
+
+#[test]
 fn an_answer_that_is_kept_nowhere_still_says_how_long_to_wait() {
     let (judged, retry_after) = (Some("quota".to_owned()), Some("600".to_owned()));
     let fault = fault_of(judge_as("listing", &Record { judged, retry_after, ..testing::record(429) }, ""));

@@ -18,7 +18,7 @@ use crate::extract::driver::mask;
 use crate::extract::probe::{Answer, Probed, Prober, Wholesale};
 use crate::extract::progress::Silent;
 use crate::extract::reach::{Step, Unreached, host_and_port};
-use crate::extract::{Attempt, Job, Sink};
+use crate::extract::{Attempt, Job, Judgement, Sink};
 use crate::land::{Writer, WriterOptions, Zone};
 use crate::plan::{Known, Work};
 use crate::state::{self, State};
@@ -289,7 +289,10 @@ impl Asker<'_, '_, '_> {
         if need != Need::Time || line.0 != Status::Ok {
             self.visit.advise("permission", name, line);
         }
-        !matches!(verdict.status, Status::Failed(Kind::Quota | Kind::Unavailable))
+        // Endpoints without a path of their own are all at the same address.
+        let is_lost =
+            matches!(&answer.judgement, Judgement::Fault(fault) if fault.elsewhere) && endpoint.path.is_none();
+        !is_lost && !matches!(verdict.status, Status::Failed(Kind::Quota | Kind::Unavailable))
     }
 
     fn conclude(&mut self, name: &str, interview: &Interview) {

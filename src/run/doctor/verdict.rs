@@ -5,6 +5,7 @@
 //! | good, or "no such offer" | ok (a warning where the offer is gone) | accepted |
 //! | no permission | failed: apply for it | not told |
 //! | any other refusal of key or signature | failed | refused |
+//! | no document, and a status that knows no such address | failed: the address | not told |
 //! | throttled | a warning | not told |
 //! | quota, parameter, outage, not what was asked for | failed | not told |
 //!
@@ -95,6 +96,9 @@ fn meaning(endpoint: &Endpoint, fault: &Fault) -> (Status, String, Signature) {
         ErrorClass::Throttle => {
             let todo = "another program uses this key, or the definition's pace is too fast";
             (Status::Warning, hint(todo), Signature::Untold)
+        }
+        ErrorClass::Retry if fault.elsewhere => {
+            (Status::Failed(Kind::Config), hint("correct `url`"), Signature::Untold)
         }
         ErrorClass::Retry => {
             let todo = or_else("a run would ask again; try the doctor later", fault.hint.as_deref());

@@ -222,3 +222,13 @@ async fn aop_a_date_on_a_tokens_answer_is_by_the_gateways_clock() {
     assert_eq!(judged, [Some("throttle"), Some("good"), None]);
     assert_eq!((asked.facts().stopped.as_deref(), asked.facts().items_unanswered.len()), (None, 0));
 }
+
+#[tokio::test]
+async fn aop_a_wrong_address_for_tokens_is_asked_twice_and_named() {
+    let server = Server::start(|_| Reply::bytes("<html>Not Found</html>").status(404)).await;
+    let offers: Vec<i64> = (OFFER..OFFER + 9).collect();
+    let trap = Trap::at(&server.url, "aop").lines(&items(&offers)).accounts(&account("main", "sim-app", REFRESH));
+    let said = trap.ask().await.failed(Kind::Config);
+    assert!(said.contains("correct `url`") && said.contains("system.oauth2/getToken"), "{said}");
+    assert_eq!(server.calls().len(), 2);
+}
