@@ -6,7 +6,7 @@
 //! Invariant: every attempt is reserved before it leaves and landed before it is judged, and what is judged is what the
 //! sink kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::secret::Mask;
 use crate::base::{Error, Result};
+use crate::config::Gateway;
 use crate::config::gateway::{Endpoint, ErrorClass, QuotaScope};
 use crate::config::pipeline::Account;
 use crate::state::{Cached, Feedback, Rest, RestKind};
@@ -87,9 +88,39 @@ pub(super) struct Tally {
     pub(super) throttles: i64,
     pub(super) bytes: i64,
     pub(super) good: i64,
-    /// Why the last call that ran out of its budget did.
-    pub(super) last_failure: Option<String>,
+    /// Why the last call that ran out of its budget did, and what the user can change.
+    pub(super) last_failure: Option<(String, Option<String>)>,
+    /// Addresses at which a call was answered.
+    found: BTreeSet<Address>,
+    /// Answers that were hardly the gateway's, by address.
+    elsewhere: BTreeMap<Address, u32>,
 }
+
+/// A gateway's name, and the path of its own that an endpoint has.
+type Address = (String, Option<String>);
+
+fn address(gateway: &Gateway, endpoint: &Endpoint) -> Address {
+    (gateway.name.clone(), endpoint.path.as_ref().map(ToString::to_string))
+}
+
+impl Tally {
+    /// The gateway answers at an endpoint's address.
+    pub(super) fn found(&mut self, gateway: &Gateway, endpoint: &Endpoint) {
+        self.found.insert(address(gateway, endpoint));
+    }
+
+    /// Something else than the gateway answered at an endpoint's address; whether that is no mishap.
+    pub(super) fn is_elsewhere(&mut self, gateway: &Gateway, endpoint: &Endpoint) -> bool {
+        let address = address(gateway, endpoint);
+        let is_found = self.found.contains(&address);
+        let answers = self.elsewhere.entry(address).or_default();
+        *answers += 1;
+        *answers >= ELSEWHERE_MAX && !is_found
+    }
+}
+
+/// An address at which nothing of the gateway was ever found is asked this often.
+const ELSEWHERE_MAX: u32 = 2;
 
 /// What became of a call.
 pub(super) struct Reply {
@@ -210,6 +241,7 @@ impl<'r> Caller<'r> {
         let tally = &mut self.lock().tally;
         tally.saved += 1;
         tally.good += 1;
+        tally.found(errand.side.gateway, errand.endpoint);
         let is_uncounted = kept.record.shop_id.is_none() && kept.record.copied_from.is_none();
         let attempts = if is_uncounted { u32::try_from(kept.record.attempt).unwrap_or(0) } else { 0 };
         Ok(Some((outcome, attempts)))
@@ -426,7 +458,7 @@ impl<'r> Caller<'r> {
             content_type: exchange.content_type.clone(),
             retry_after: exchange.retry_after.clone(),
             date: exchange.date.clone(),
-            transport_error: exchange.transport_error.as_ref().map(|error| self.mask.text(error)),
+            transport_error: exchange.transport_error.as_ref().map(|error| self.masked(error)),
             wait_ms: millis(ticket.waited),
             latency_ms: millis(sent.latency),
             sent_at: sent.sent_at,
@@ -444,12 +476,20 @@ impl<'r> Caller<'r> {
         request::build(call).map_err(|error| words::misbuilt(side.gateway, &error))
     }
 
+    /// A text without secrets, given tokens included.
+    fn masked(&self, text: &str) -> String {
+        self.tokens.mask().text(&self.mask.text(text))
+    }
+
+    /// A fault whose words hold no secrets. They are in errors, logs, alerts, tables and the state; what the landed bytes
+    /// hide well may have come to light when they were decoded.
+    pub(super) fn discreet(&self, fault: Fault) -> Fault {
+        Fault { code: fault.code.map(|code| self.masked(&code)), message: self.masked(&fault.message), ..fault }
+    }
+
     /// Renewed tokens are secrets that the sink does not know.
     fn without_tokens(&self, mut attempt: Attempt) -> Attempt {
-        let secrets = self.tokens.secrets();
-        if !secrets.is_empty()
-            && let Some(masked) = Mask::new(secrets).bytes(&attempt.body)
-        {
+        if let Some(masked) = self.tokens.mask().bytes(&attempt.body) {
             attempt.body = masked.into();
             attempt.record.redacted = true;
         }
@@ -482,6 +522,10 @@ impl<'r> Caller<'r> {
         let json = body::to_json(&kept.body, kept.record.content_type.as_deref());
         let parsed = json.as_ref().map_err(Clone::clone).and_then(|json| body::parse(json));
         let judgement = errand.side.judge.judge(errand.endpoint, &kept.record, parsed.as_ref().map(|raw| *raw));
+        let judgement = match judgement {
+            Judgement::Fault(fault) => Judgement::Fault(self.discreet(fault)),
+            Judgement::Good => judgement,
+        };
         let outcome = match (&judgement, parsed) {
             (Judgement::Good, Ok(answer)) => read(errand.task, errand.side.gateway, errand.endpoint, answer),
             _ => Outcome::NotSent,
@@ -490,7 +534,11 @@ impl<'r> Caller<'r> {
     }
 
     async fn answered_well(&self, errand: &Errand<'_, 'r>, kept: &Attempt) -> Result<()> {
-        self.lock().tally.good += 1;
+        {
+            let tally = &mut self.lock().tally;
+            tally.good += 1;
+            tally.found(errand.side.gateway, errand.endpoint);
+        }
         errand.side.live().outage.answered();
         let from = kept.record.received_at + self.ledger.offset;
         if let Some(seconds) = errand.endpoint.cache_seconds.filter(|seconds| *seconds > 0) {
@@ -541,6 +589,11 @@ impl<'r> Caller<'r> {
             {
                 Step::Rest(rests::unconnected(fault, self.job.clock.now() + self.ledger.offset), Extent::Everything)
             }
+            (ErrorClass::Retry, None)
+                if fault.elsewhere && shared.tally.is_elsewhere(side.gateway, errand.endpoint) =>
+            {
+                Step::Done(Err(words::elsewhere(side.gateway, record, fault)))
+            }
             (ErrorClass::Retry | ErrorClass::Throttle | ErrorClass::Quota, None) => {
                 if let Some(failures) = live.outage.failed() {
                     return Step::Done(Err(words::outage(side.gateway, fault, failures)));
@@ -557,7 +610,7 @@ impl<'r> Caller<'r> {
                     Next::Again(wait) => Step::Again(wait),
                     Next::GiveUp => {
                         let reason = gave_up(fault, spent);
-                        shared.tally.last_failure = Some(reason.clone());
+                        shared.tally.last_failure = Some((reason.clone(), fault.hint.clone()));
                         Step::Done(Ok(if timed_out { Outcome::TimedOut(reason) } else { Outcome::Failed(reason) }))
                     }
                 }

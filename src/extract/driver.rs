@@ -35,6 +35,7 @@ use super::schedule::{Outcome, Schedule, Setup, Stage, Task};
 use super::side::{Ledger, Side};
 use super::skew::Skew;
 use super::tokens::Tokens;
+use super::words::or_else;
 
 /// What one extraction needs.
 pub struct Job<'a> {
@@ -135,12 +136,10 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         return Err(error);
     }
     let stopped = stopped.or_else(|| schedule.held().map(str::to_owned));
-    if let (0, Some(failure), None) = (tally.good, &tally.last_failure, &stopped) {
+    if let (0, Some((failure, hint)), None) = (tally.good, &tally.last_failure, &stopped) {
         let (name, calls) = (&pipeline.gateway.name, tally.calls);
-        return Err(Error::new(
-            Kind::Unavailable,
-            format!("gateway `{name}` gave no good answer in {calls} calls: {failure}"),
-        ));
+        let message = format!("gateway `{name}` gave no good answer in {calls} calls: {failure}");
+        return Err(Error::new(Kind::Unavailable, message).with_hint(or_else("try again later", hint.as_deref())));
     }
     let finished_at = job.clock.now();
     schedule.correct_clock(caller.sides[0].live().skew.offset());

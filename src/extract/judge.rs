@@ -8,20 +8,20 @@
 //! | no (whole) answer | retry |
 //! | "ban will last for N more seconds" | throttle for N when N ≤ 120, else quota |
 //! | sub-code, code (exact, then `prefix.*`), or a code inside the message, with an entry in the definition | its class |
+//! | … with a `prefix.*` only, which makes it final, where the rules below find it temporary | theirs |
 //! | HTTP 3xx | param: the address is not the gateway's own |
 //! | HTTP 429, 频率 限流 frequency | throttle; quota when `Retry-After`, or the definition's entry, says more than 120 s |
 //! | 额度 配额 次数 quota | quota |
+//! | HTTP 404, 405, 410 without a document | retry: the address may not be the gateway's |
 //! | 不存在 已下架 not exist | gone |
 //! | 权限 permission acl · 签名, the words sign and signature | auth |
-//! | HTTP 5xx, broken or empty body | retry |
+//! | HTTP 5xx, a code that says busy, unavailable or time-out, broken or empty body | retry |
 //! | any other code, status, false success flag, or an answer without what was asked for | item: this item or page fails |
 //!
 //! Invariant: pure, and an answer is good only if it holds what the endpoint is asked for: never an empty page by mistake.
 
 use std::borrow::Cow;
 use std::time::Duration;
-
-use chrono::{DateTime, Utc};
 
 use crate::base::json::{Pointers, Raw};
 use crate::config::gateway::{CodeRule, Endpoint, ErrorClass, ErrorRules, Gateway, Refuses};
@@ -30,6 +30,7 @@ use super::answer::{self, List};
 use super::body::{self, BodyError};
 use super::record::Record;
 use super::retry;
+use super::words::wrong_address;
 
 /// Letters of a gateway's message that are kept.
 const MESSAGE_CHARS: usize = 300;
@@ -62,6 +63,8 @@ pub struct Fault {
     pub wait: Option<Duration>,
     /// Of a refusal ([`ErrorClass::Auth`]): it is about this endpoint, not about the account.
     pub permission: bool,
+    /// Whatever answered is hardly the gateway: the address may be wrong, as the hint says. One try more tells.
+    pub elsewhere: bool,
 }
 
 impl Judgement {
@@ -94,7 +97,7 @@ impl<'g> Judge<'g> {
     /// Judges the parsed body of one attempt.
     pub fn judge(&self, endpoint: &Endpoint, record: &Record, json: Result<Raw<'_>, &BodyError>) -> Judgement {
         if let Some(judged) = &record.judged {
-            return judged_before(judged);
+            return judged_before(judged, record);
         }
         if let Some(error) = &record.transport_error {
             return Judgement::Fault(retry_fault(error.clone()));
@@ -114,7 +117,8 @@ impl<'g> Judge<'g> {
             Ok(answer) => missing(endpoint, answer),
         };
         let Some(problem) = problem else { return Judgement::Good };
-        let evidence = Evidence { rules: &self.gateway.errors, signs: &signs, record, status, problem: &problem };
+        let evidence =
+            Evidence { rules: &self.gateway.errors, endpoint, signs: &signs, record, status, problem: &problem };
         Judgement::Fault(evidence.classify())
     }
 
@@ -207,6 +211,7 @@ fn missing(endpoint: &Endpoint, answer: Raw<'_>) -> Option<Problem> {
 
 struct Evidence<'e> {
     rules: &'e ErrorRules,
+    endpoint: &'e Endpoint,
     signs: &'e Signs<'e>,
     record: &'e Record,
     status: u16,
@@ -223,14 +228,14 @@ impl Evidence<'_> {
             hint: None,
             wait: None,
             permission: false,
+            elsewhere: false,
         };
-        let stated = self.record.retry_after.as_deref();
-        fault.wait = stated.and_then(|text| retry::retry_after(text, self.answered_at()));
+        fault.wait = stated_wait(self.record);
         if let Some(seconds) = self.texts().find_map(ban_seconds) {
             fault.class = ErrorClass::Throttle;
             fault.wait = Some(Duration::from_secs(seconds));
-        } else if let Some((code, rule)) = self.rule() {
-            fault.class = rule.class;
+        } else if let Some(Entry { code, rule, is_family }) = self.rule() {
+            fault.class = if is_family { self.of_family(rule.class, &code) } else { rule.class };
             fault.code = Some(code);
             fault.hint.clone_from(&rule.hint);
             fault.wait = fault.wait.or(rule.wait_seconds.map(Duration::from_secs));
@@ -244,13 +249,26 @@ impl Evidence<'_> {
             fault.class = ErrorClass::Quota;
         }
         fault.permission &= fault.class == ErrorClass::Auth;
+        fault.elsewhere = fault.class == ErrorClass::Retry && self.is_elsewhere();
         fault
     }
 
-    /// When the answer came by the clock of whoever wrote it, which dates in its headers go by.
-    fn answered_at(&self) -> DateTime<Utc> {
-        let date = self.record.date.as_deref().and_then(|date| DateTime::parse_from_rfc2822(date).ok());
-        date.map_or(self.record.received_at, |date| date.to_utc())
+    /// What a code means of which only the family has an entry. Nobody has listed the code: what shows itself to be
+    /// temporary is not made final by what its family usually means.
+    fn of_family(&self, class: ErrorClass, code: &str) -> ErrorClass {
+        use ErrorClass::{Auth, Gone, Item, Param, Quota, Retry, Throttle};
+        match (class, self.general().0) {
+            (Retry | Throttle | Quota, _) => class,
+            (_, temporary @ (Retry | Throttle | Quota)) => temporary,
+            (Auth | Param | Item | Gone, _) if says_temporary(code) => Retry,
+            _ => class,
+        }
+    }
+
+    /// Whether whatever answered knows nothing of this address: no document, and a status that says so. Where the address
+    /// names the offer, it may be the offer that is not there.
+    fn is_elsewhere(&self) -> bool {
+        matches!(self.problem, Problem::Broken(_)) && is_no_address(self.status, self.endpoint)
     }
 
     /// Whether the answer speaks of a permission rather than of the key.
@@ -260,15 +278,13 @@ impl Evidence<'_> {
     }
 
     /// The definition's entry for the answer's codes: sub-codes first, exact before prefix, then codes inside messages.
-    fn rule(&self) -> Option<(String, &CodeRule)> {
-        let codes = self.signs.sub_codes.iter().chain(&self.signs.codes);
-        for code in codes {
+    fn rule(&self) -> Option<Entry<'_>> {
+        let mut codes = self.signs.sub_codes.iter().chain(&self.signs.codes);
+        let found = codes.find_map(|code| {
             let code = code.trim();
-            if let Some(rule) = self.rules.codes.get(code).or_else(|| longest_prefix(self.rules, code)) {
-                return Some((code.to_owned(), rule));
-            }
-        }
-        self.signs.messages.iter().find_map(|message| inside(self.rules, message))
+            exact(self.rules, code).or_else(|| family(self.rules, code))
+        });
+        found.or_else(|| self.signs.messages.iter().find_map(|message| inside(self.rules, message)))
     }
 
     /// The general rules of WIRE §5 "Errors", in their order.
@@ -284,6 +300,8 @@ impl Evidence<'_> {
             (ErrorClass::Throttle, None)
         } else if says(&["额度", "配额", "次数", "quota"]) {
             (ErrorClass::Quota, None)
+        } else if self.is_elsewhere() {
+            (ErrorClass::Retry, Some(wrong_address(self.endpoint)))
         } else if says(&["不存在", "已下架", "not exist"]) {
             (ErrorClass::Gone, None)
         } else if self.texts().any(is_of_permission) {
@@ -293,11 +311,19 @@ impl Evidence<'_> {
             )
         } else if says(&["签名"]) || says_word(is_signature) {
             (ErrorClass::Auth, signature())
-        } else if self.status >= 500 || matches!(self.problem, Problem::Broken(_) | Problem::Empty) {
+        } else if self.status >= 500
+            || self.is_temporary()
+            || matches!(self.problem, Problem::Broken(_) | Problem::Empty)
+        {
             (ErrorClass::Retry, None)
         } else {
             (ErrorClass::Item, None)
         }
+    }
+
+    /// Whether a code says so itself.
+    fn is_temporary(&self) -> bool {
+        self.signs.sub_codes.iter().chain(&self.signs.codes).any(|code| says_temporary(code))
     }
 
     fn redirects(&self) -> bool {
@@ -329,33 +355,56 @@ impl Evidence<'_> {
 }
 
 /// The judgement of this name, of an answer that is kept nowhere.
-fn judged_before(name: &str) -> Judgement {
+fn judged_before(name: &str, record: &Record) -> Judgement {
     let class = ErrorClass::ALL.into_iter().find(|class| class.name() == name);
-    let fault = |class| Fault { class, ..retry_fault("the answer is kept nowhere".to_owned()) };
+    let wait = stated_wait(record);
+    let fault = |class| Fault { class, wait, ..retry_fault("the answer is kept nowhere".to_owned()) };
     class.map_or(Judgement::Good, |class| Judgement::Fault(fault(class)))
 }
 
 fn retry_fault(message: String) -> Fault {
-    Fault { class: ErrorClass::Retry, code: None, message, hint: None, wait: None, permission: false }
+    Fault { class: ErrorClass::Retry, code: None, message, hint: None, wait: None, permission: false, elsewhere: false }
+}
+
+fn stated_wait(record: &Record) -> Option<Duration> {
+    retry::stated_wait(record.retry_after.as_deref(), record.date.as_deref(), record.received_at)
+}
+
+/// Whether a status says that nothing answers at an endpoint's address. Where the address is made of what the call asks
+/// about, that may be what is missing.
+pub(super) fn is_no_address(status: u16, endpoint: &Endpoint) -> bool {
+    const ASKED_ABOUT: [&str; 6] = ["shop_url", "shop_id", "offer_id", "offer_ids", "sku_id", "category_id"];
+    let is_of_call = |place: &str| ASKED_ABOUT.contains(&place);
+    matches!(status, 404 | 405 | 410) && !endpoint.path.as_ref().is_some_and(|path| path.places().any(is_of_call))
+}
+
+/// The definition's entry for a code.
+struct Entry<'r> {
+    code: String,
+    rule: &'r CodeRule,
+    /// It is that of a `prefix.*`: the code itself has none.
+    is_family: bool,
+}
+
+fn exact<'r>(rules: &'r ErrorRules, code: &str) -> Option<Entry<'r>> {
+    rules.codes.get(code).map(|rule| Entry { code: code.to_owned(), rule, is_family: false })
 }
 
 /// The entry `prefix.*` with the longest prefix of `code`.
-fn longest_prefix<'r>(rules: &'r ErrorRules, code: &str) -> Option<&'r CodeRule> {
+fn family<'r>(rules: &'r ErrorRules, code: &str) -> Option<Entry<'r>> {
     let prefixes = rules.codes.iter().filter_map(|(name, rule)| Some((name.strip_suffix('*')?, rule)));
-    prefixes.filter(|(prefix, _)| code.starts_with(prefix)).max_by_key(|(prefix, _)| prefix.len()).map(|(_, rule)| rule)
+    let longest = prefixes.filter(|(prefix, _)| code.starts_with(prefix)).max_by_key(|(prefix, _)| prefix.len());
+    longest.map(|(_, rule)| Entry { code: code.to_owned(), rule, is_family: true })
 }
 
 /// Shorter codes (TOP's 7, 25) are too common as plain numbers to be searched for in messages.
 const CODE_INSIDE_MIN: usize = 3;
 
 /// The first word of a message that is a code with an entry.
-fn inside<'r>(rules: &'r ErrorRules, message: &str) -> Option<(String, &'r CodeRule)> {
+fn inside<'r>(rules: &'r ErrorRules, message: &str) -> Option<Entry<'r>> {
     let words = tokens(message).filter(|(_, word)| word.len() >= CODE_INSIDE_MIN);
-    words.map(|(_, word)| word).find_map(|word| {
-        let exact = rules.codes.get(word);
-        let rule = exact.or_else(|| word.contains('.').then(|| longest_prefix(rules, word)).flatten())?;
-        Some((word.to_owned(), rule))
-    })
+    let entry = |word: &str| exact(rules, word).or_else(|| word.contains('.').then(|| family(rules, word)).flatten());
+    words.map(|(_, word)| word).find_map(entry)
 }
 
 /// The words of a text that could be codes: runs of ASCII letters, digits, `.`, `-`, `_`, without dots at their ends.
@@ -393,6 +442,12 @@ fn is_acl(word: &str) -> bool {
 /// The words, not their letters within others: a design may be assigned to whoever signed up.
 fn is_signature(word: &str) -> bool {
     ["sign", "signature", "signatures"].iter().any(|sign| word.eq_ignore_ascii_case(sign))
+}
+
+/// `gw.ServiceUnavailable`, `isp.remote-service-timeout`, `SYSTEM_BUSY`: whoever asks again may be answered.
+fn says_temporary(code: &str) -> bool {
+    let letters: String = code.chars().filter(char::is_ascii_alphanumeric).collect();
+    contains(&letters, &["busy", "unavailable", "timeout", "timedout", "overload", "temporar", "internalerror"])
 }
 
 fn is_of_permission(text: &str) -> bool {

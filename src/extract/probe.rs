@@ -189,7 +189,8 @@ impl<'r> Prober<'r> {
     /// Renews an account's access token: a call like any other, whose answer is kept nowhere. `Some`: it was not sent.
     ///
     /// # Errors
-    /// `Denied` when the gateway gives none, `Unavailable` when it does not answer; whatever the sink or the state store
+    /// `Denied` when the gateway gives none, `Quota` when it states how long it gives none, `Config` when its address is
+    /// wrong, `Unavailable` when it does not answer; whatever the sink or the state store
     /// fails with.
     pub async fn renew_token(&self, gateway: usize, account: usize) -> Result<Option<NotSent>> {
         let side = &self.caller.sides[gateway];
@@ -200,7 +201,13 @@ impl<'r> Prober<'r> {
         };
         match self.caller.ask_for_token(side, &mut ticket, 1).await? {
             Ok(()) => Ok(None),
-            Err(fault) => Err(tokens::refusal(side.gateway, &side.accounts[account], &fault)),
+            Err(fault) => {
+                let rests = rests::rest(side.gateway, &fault, self.now() + self.caller.ledger.offset);
+                if let Some((rest, _)) = rests.filter(|(rest, _)| rest.kind == RestKind::Quota) {
+                    side.say_rest(self.caller.ledger, account, "", rest).await?;
+                }
+                Err(tokens::refusal(side.gateway, &side.accounts[account], &fault))
+            }
         }
     }
 

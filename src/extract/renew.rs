@@ -36,11 +36,11 @@ pub(super) struct Renewal {
 
 impl<'r> Caller<'r> {
     /// The ticket, if its account may ask with the token that it has. `None`: the ticket was spent on a new token, or
-    /// given back because the account rests.
+    /// given back because the account rests or the run is halted.
     ///
     /// # Errors
-    /// `Denied` when the gateway gives no token and no other account may ask, `Unavailable` when it does not answer;
-    /// whatever the sink or the state store fails with.
+    /// `Denied` when the gateway gives no token and no other account may ask, `Config` when its address is wrong,
+    /// `Unavailable` when it does not answer; whatever the sink or the state store fails with.
     pub(super) async fn with_token(&self, errand: &mut Errand<'_, 'r>, mut ticket: Ticket) -> Result<Option<Ticket>> {
         let (side, place) = (errand.side, ticket.account);
         let account = &side.accounts[place];
@@ -54,14 +54,18 @@ impl<'r> Caller<'r> {
         if !is_due() {
             return Ok(Some(ticket));
         }
-        if !side.live().accounts.order(ticket.asking()).contains(&place) {
+        if self.halt.is_cancelled() || !side.live().accounts.order(ticket.asking()).contains(&place) {
             let now = self.job.clock.now();
             side.settle(self.ledger, &ticket, Duration::ZERO, Feedback::None, now).await?;
             return Ok(None);
         }
+        let asked = side.gateway.token.as_ref().map(|token| &token.endpoint);
         let (tries, first) = errand.renewal.tries.unwrap_or((0, Instant::now()));
         let Err(fault) = self.ask_for_token(side, &mut ticket, tries + 1).await? else {
             (errand.renewal.tries, errand.renewal.got) = (None, Some((place, generation())));
+            if let Some(asked) = asked {
+                self.lock().tally.found(side.gateway, asked);
+            }
             errand.renewal.seen_to.push(place);
             return Ok(None);
         };
@@ -72,6 +76,15 @@ impl<'r> Caller<'r> {
             let rest = rests::denied(refusal.to_string(), self.job.clock.now() + self.ledger.offset);
             self.rest(errand, &ticket, rest, Extent::Everything).await?;
             return if others { Ok(None) } else { Err(refusal) };
+        }
+        // Without a token it may ask nothing, whatever its calls are counted by.
+        let rests = rests::rest(side.gateway, &fault, self.job.clock.now() + self.ledger.offset);
+        if let Some((rest, _)) = rests {
+            self.rest(errand, &ticket, rest, Extent::Everything).await?;
+            return Ok(None);
+        }
+        if fault.elsewhere && asked.is_some_and(|asked| self.lock().tally.is_elsewhere(side.gateway, asked)) {
+            return Err(refusal);
         }
         let spent = Spent { attempts: tries + 1, elapsed: first.elapsed() };
         let next = side.budget.next(spent, fault.class, fault.wait, &mut self.lock().dice);
@@ -98,6 +111,7 @@ impl<'r> Caller<'r> {
         let request = Tokens::request(side.gateway, account, now)?;
         let sent = self.send(side, ticket, request, tries).await?;
         let taken = self.tokens.take(side.gateway, account, &sent.exchange, sent.received_at);
+        let taken = taken.map_err(|fault| self.discreet(fault));
         let class = taken.as_ref().err().map(|fault| fault.class);
         let judged = Some(class.map_or(GOOD, ErrorClass::name).to_owned());
         let feedback = feedback_of(class, sent.sent_at + self.ledger.offset);

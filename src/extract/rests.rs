@@ -187,7 +187,7 @@ mod tests {
 
     fn fault(class: ErrorClass) -> Fault {
         let (code, message) = (Some("4013".to_owned()), "over quota".to_owned());
-        Fault { class, code, message, hint: None, wait: None, permission: false }
+        Fault { class, code, message, hint: None, wait: None, permission: false, elsewhere: false }
     }
 
     fn record(second: u32, endpoint: &str) -> Record {

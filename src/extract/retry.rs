@@ -133,6 +133,14 @@ impl Dice {
     }
 }
 
+/// The wait that an answer's `Retry-After` states. A date in it is by the clock of whoever wrote it: it counts from the
+/// answer's own `Date`, and only without one from when the answer came.
+#[must_use]
+pub fn stated_wait(retry_after: Option<&str>, date: Option<&str>, received_at: DateTime<Utc>) -> Option<Duration> {
+    let date = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
+    self::retry_after(retry_after?, date.map_or(received_at, |date| date.to_utc()))
+}
+
 /// `Retry-After`: whole seconds, or an HTTP date, which counts from `now`; a date gone by is no wait.
 /// `None` when it is neither.
 #[must_use]

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+use crate::base::secret::Mask;
 use crate::base::{Error, Kind, Result, Secret};
 use crate::config::gateway::ErrorClass;
 use crate::config::pipeline::{Account, Credential};
@@ -20,9 +21,10 @@ use crate::config::{Gateway, Pointer};
 use super::answer;
 use super::body;
 use super::http::Exchange;
-use super::judge::Fault;
+use super::judge::{Fault, is_no_address};
 use super::request::{self, Call, Request, Values};
 use super::retry;
+use super::words::wrong_address;
 
 /// A token is renewed this long before it ends.
 const EARLY: Duration = Duration::from_secs(300);
@@ -44,6 +46,8 @@ struct State {
     held: HashMap<(String, String), Held>,
     /// Every token that was given: an answer in flight may still name an older one.
     given: Vec<Secret>,
+    /// … as a mask.
+    mask: Mask,
     /// The last generation that the gateway refused.
     refused: HashMap<(String, String), u64>,
 }
@@ -101,8 +105,8 @@ impl Tokens {
     }
 
     /// Every token that was given: what must not be kept of any answer.
-    pub(super) fn secrets(&self) -> Vec<Secret> {
-        self.lock().given.clone()
+    pub(super) fn mask(&self) -> Mask {
+        self.lock().mask.clone()
     }
 
     /// One renewal at a time.
@@ -130,10 +134,15 @@ impl Tokens {
         gateway: &Gateway,
         account: &Account,
         exchange: &Exchange,
-        now: DateTime<Utc>,
+        received_at: DateTime<Utc>,
     ) -> std::result::Result<(), Fault> {
-        let wait = exchange.retry_after.as_deref().and_then(|text| retry::retry_after(text, now));
-        let fault = |class, message: String| Fault { class, code: None, message, hint: None, wait, permission: false };
+        let wait = retry::stated_wait(exchange.retry_after.as_deref(), exchange.date.as_deref(), received_at);
+        let is_ban = wait.is_some_and(|wait| wait > retry::WAIT_MAX);
+        let fault = |class, message: String| {
+            // Whoever must wait longer has no calls left until then, as of any other call.
+            let class = if class == ErrorClass::Throttle && is_ban { ErrorClass::Quota } else { class };
+            Fault { class, code: None, message, hint: None, wait, permission: false, elsewhere: false }
+        };
         if let Some(error) = &exchange.transport_error {
             return Err(fault(ErrorClass::Retry, error.clone()));
         }
@@ -144,8 +153,12 @@ impl Tokens {
             429 => ErrorClass::Throttle,
             _ => ErrorClass::Retry,
         };
-        let answer = parsed.map_err(|_| fault(unread, format!("HTTP {status}, no document")))?;
         let rules = gateway.token.as_ref();
+        let answer = parsed.map_err(|_| {
+            let asked = rules.map(|rules| &rules.endpoint).filter(|asked| is_no_address(status, asked));
+            let fault = fault(unread, format!("HTTP {status}, no document"));
+            Fault { elsewhere: asked.is_some(), hint: asked.map(wrong_address), ..fault }
+        })?;
         let text = |pointers: Option<&Vec<Pointer>>| {
             answer::first(pointers?, answer).and_then(|value| value.text().map(|text| text.trim().to_owned()))
         };
@@ -159,6 +172,7 @@ impl Tokens {
         let token = Secret::new(token);
         let state = &mut *self.lock();
         state.given.push(token.clone());
+        state.mask = Mask::new(state.given.iter().cloned());
         state.held.insert(key(gateway, account), Held { token, renew_at, generation });
         tracing::info!(account = account.name, "renewed the access token");
         Ok(())
@@ -176,11 +190,18 @@ fn key(gateway: &Gateway, account: &Account) -> (String, String) {
 /// Why an account has no token.
 pub(super) fn refusal(gateway: &Gateway, account: &Account, fault: &Fault) -> Error {
     let (name, what) = (&account.name, &fault.message);
-    let kind = if fault.class == ErrorClass::Auth { Kind::Denied } else { Kind::Unavailable };
+    let kind = match fault.class {
+        ErrorClass::Auth => Kind::Denied,
+        ErrorClass::Quota => Kind::Quota,
+        _ if fault.elsewhere => Kind::Config,
+        _ => Kind::Unavailable,
+    };
     let error = Error::new(kind, format!("gateway `{}` renews no token for account `{name}`: {what}", gateway.name));
     let needs = gateway.token.as_ref().map(|rules| rules.needs.as_str()).unwrap_or_default();
     match kind {
+        Kind::Config => fault.hint.iter().fold(error, |error, hint| error.with_hint(hint)),
         Kind::Unavailable => error.with_hint("try again later: what was answered is landed"),
+        Kind::Quota => error.with_hint("the gateway states how long: the account rests until then"),
         _ => error.with_hint(format!(
             "renew `{needs}` of the account at the gateway's console, and see whether its key and secret are right"
         )),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::base::{Error, Kind};
 use crate::config::Gateway;
+use crate::config::gateway::{Endpoint, Http};
 
 use super::judge::Fault;
 use super::record::Record;
@@ -45,8 +46,17 @@ pub(super) fn misbuilt(gateway: &Gateway, error: &RequestError) -> Error {
 pub(super) fn outage(gateway: &Gateway, fault: &Fault, failures: u32) -> Error {
     let gateway = &gateway.name;
     let what = describe(fault);
+    let later = "try again later: what was answered is landed, and the next start goes on from there";
     Error::new(Kind::Unavailable, format!("gateway `{gateway}` failed {failures} times in a row: {what}"))
-        .with_hint("try again later: what was answered is landed, and the next start goes on from there")
+        .with_hint(or_else(later, fault.hint.as_deref()))
+}
+
+/// What to do, and what else if that does not help.
+pub(crate) fn or_else(todo: &str, hint: Option<&str>) -> String {
+    match hint {
+        Some(hint) => format!("{todo}; if that does not help: {hint}"),
+        None => todo.to_owned(),
+    }
 }
 
 /// The gateway refuses the account, and no other one may ask.
@@ -66,6 +76,28 @@ pub(super) fn redirected(gateway: &Gateway, record: &Record, fault: &Fault) -> E
         Some(hint) => error.with_hint(hint),
         None => error,
     }
+}
+
+/// What to change where something else than the gateway answers.
+pub(super) fn wrong_address(endpoint: &Endpoint) -> String {
+    let name = &endpoint.name;
+    let path = endpoint.path.as_ref().map(|path| format!("`path` (`{path}`) or ")).unwrap_or_default();
+    let http = match endpoint.http {
+        Http::Get => "get",
+        Http::Post => "post",
+    };
+    let places = format!("`url`, or {path}`http` (`{http}`) of endpoint `{name}` in the definition");
+    format!("what answered is hardly the gateway: correct {places}")
+}
+
+/// Something else than the gateway answers, again and again.
+pub(super) fn elsewhere(gateway: &Gateway, record: &Record, fault: &Fault) -> Error {
+    let (gateway, endpoint, what) = (&gateway.name, &record.endpoint, describe(fault));
+    let status = record.http_status.map(|status| format!("HTTP {status}: ")).unwrap_or_default();
+    let what = what.strip_prefix(&status).unwrap_or(&what);
+    let error = format!("gateway `{gateway}` is not where endpoint `{endpoint}` was asked: {status}{what}");
+    let error = Error::config(error);
+    fault.hint.iter().fold(error, |error, hint| error.with_hint(hint))
 }
 
 /// The gateway refuses a parameter; says what was sent of those it names.

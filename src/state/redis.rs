@@ -126,7 +126,12 @@ struct Scope<'a> {
 impl Redis {
     /// Connects to a server.
     pub(super) async fn open(config: &RedisConfig) -> Result<Self> {
-        Self::connect(config, PATIENCE).await
+        let opened = Self::connect(config, PATIENCE).await;
+        let is_plain = config.address.expose().starts_with("redis://");
+        opened.map_err(|error| match error.kind() {
+            Kind::Unavailable if is_plain => error.with_hint("is it there? One that speaks TLS only wants `rediss://`"),
+            _ => error,
+        })
     }
 
     async fn connect(config: &RedisConfig, patience: Duration) -> Result<Self> {

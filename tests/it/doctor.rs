@@ -303,6 +303,8 @@ async fn a_refresh_token_is_tried_and_its_token_kept_nowhere() {
     let pipeline = load(&place.write("pipeline.toml", text));
     let examined = examine(&pipeline).await;
     assert_eq!((examined.one("token").status, examined.endpoint("item").status), (Status::Ok, Status::Ok));
+    assert_eq!(examined.one("calls").says, "at most 3 calls as each account: token, time, item");
+    assert_eq!(sim.journal().len(), 3);
     assert!(!format!("{:?}", examined.checks).contains("sim-token"));
     let state = huopan::state::open(&pipeline.state).await.unwrap();
     let today = huopan::base::time::beijing_day(huopan::base::Clock::now(&huopan::base::SystemClock));
@@ -336,6 +338,20 @@ async fn a_dead_port_is_no_reason_to_ask() {
     assert!(examined.one("network").says.starts_with(&format!("`{free}` does not answer: ")));
     assert_eq!(examined.one("calls").status, Status::Skipped);
     assert_eq!(examined.one("account").says, examined.one("quota").says, "nothing was counted");
+}
+
+#[tokio::test]
+async fn a_mistyped_address_is_named_for_one_call() {
+    let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
+    let address = sim.url(Gateway::Portals).replace("/portals/", "/portal/");
+    let pipeline = load(&place.pipeline_file_at(&address, Gateway::Portals, "shops = [\"2200733087881719\"]"));
+    let examined = examine(&pipeline).await;
+    let permission = examined.one("permission");
+    assert_eq!((permission.status, examined.code), (Status::Failed(Kind::Config), 1), "{:#?}", examined.checks);
+    assert!(permission.says.contains("HTTP 404"), "{permission:?}");
+    let todo = permission.todo.as_ref().unwrap();
+    assert!(todo.contains("correct `url`") && todo.contains("of endpoint `count`"), "{todo}");
+    assert!(examined.one("quota").says.starts_with("1 of 3000 calls today"), "{:?}", examined.one("quota"));
 }
 
 #[tokio::test]

@@ -436,6 +436,52 @@ async fn redirects_are_not_followed() {
 }
 
 #[tokio::test]
+async fn an_address_that_nobody_knows_is_asked_twice_and_named() {
+    for code in [404, 405, 410] {
+        let url = serve(move |_, _| status(code, "<html>nothing here</html>")).await;
+        let ran = run(&Pipeline { gateway: one_worker(testing::gateway(&url)), ..one_shop(&url) }).await;
+        let error = ran.error();
+        assert_eq!(error.kind(), Kind::Config);
+        assert!(error.to_string().contains(&format!("HTTP {code}")), "{error}");
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("correct `url`") && hint.contains("of endpoint `count`"), "{hint}");
+        assert_eq!(ran.attempts.len(), 2, "{:?}", ran.endpoints());
+    }
+}
+
+#[tokio::test]
+async fn many_calls_to_an_address_that_nobody_knows_are_not_two_each() {
+    let url = serve(|_, _| status(404, "no such thing")).await;
+    let pipeline = Pipeline { items: (1..100).collect(), ..testing::pipeline(testing::gateway(&url)) };
+    let workers = pipeline.gateway.limits.calls_in_flight as usize;
+    let ran = run(&pipeline).await;
+    assert_eq!(ran.error().kind(), Kind::Config);
+    let said = ran.error().to_string();
+    assert!(said.ends_with("is not where endpoint `item` was asked: HTTP 404: no such thing"), "{said}");
+    assert!(ran.attempts.len() <= workers + 1, "{}", ran.attempts.len());
+}
+
+#[tokio::test]
+async fn a_page_that_is_not_found_where_others_were_is_a_failure_as_any_other() {
+    let url = serve(|_, params| if is_page(params, "2") { status(404, "") } else { shop_of(6, params) }).await;
+    let mut pipeline = one_shop(&url);
+    pipeline.gateway = one_worker(pipeline.gateway);
+    let ran = run(&pipeline).await;
+    let reason = ran.reason().unwrap();
+    assert!(reason.contains("HTTP 404") && reason.contains("after 3 attempts"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_fault_says_no_secret_even_if_the_landed_bytes_hide_one() {
+    // What lands here is not masked at all.
+    let body = r#"{"error_response":{"code":"10002","msg":"test123secret is wrong"}}"#;
+    let url = serve(move |_, _| ok(body)).await;
+    let ran = run(&one_shop(&url)).await;
+    let said = format!("{}", ran.error());
+    assert!(said.contains("*** is wrong") && !said.contains("test123"), "{said}");
+}
+
+#[tokio::test]
 async fn one_redirect_among_good_answers_costs_a_page_and_not_the_run() {
     let url = serve(|_, params| match params.get("pageNum").map(String::as_str) {
         Some("2") => status(302, "<html>log in</html>"),

@@ -14,6 +14,13 @@ fn class_of(judgement: &Judgement) -> Option<ErrorClass> {
     }
 }
 
+fn fault_of(judgement: Judgement) -> Fault {
+    match judgement {
+        Judgement::Fault(fault) => fault,
+        Judgement::Good => panic!("good"),
+    }
+}
+
 fn check(status: u16, body: &str, expected: Option<ErrorClass>) {
     let judgement = judge_as("listing", &testing::record(status), body);
     assert_eq!(class_of(&judgement), expected, "HTTP {status} {body}: {judgement:?}");
@@ -78,6 +85,72 @@ fn what_a_code_refuses_may_be_stated() {
         let judgement = judge(&gateway, &gateway.endpoints["listing"], &testing::record(200), body.as_bytes());
         assert!(matches!(judgement, Judgement::Fault(fault) if fault.permission == permission), "{stated:?}");
     }
+}
+
+#[test]
+fn a_family_makes_nothing_final_that_shows_itself_to_be_temporary() {
+    let mut gateway = testing::gateway("");
+    let mut rule = gateway.errors.codes["10002"].clone();
+    rule.hint = Some("it is another gateway".to_owned());
+    gateway.errors.codes.insert("gw.*".to_owned(), rule.clone());
+    gateway.errors.codes.insert("gw.KeyTimeout".to_owned(), rule);
+    for (status, code, message, class) in [
+        (400, "gw.Mystery", "?", Auth),
+        (200, "gw.ItemNotExist", "item does not exist", Auth),
+        (503, "gw.Mystery", "?", Retry),
+        (500, "gw.SystemError", "?", Retry),
+        (429, "gw.Mystery", "?", Throttle),
+        (400, "gw.QosBizLimit", "App call exceeds limited frequency", Throttle),
+        (400, "gw.DayLimit", "over quota", Quota),
+        (400, "gw.ServiceUnavailable", "?", Retry),
+        (400, "gw.ServiceBusy", "?", Retry),
+        (400, "gw.ReadTimeout", "?", Retry),
+        (400, "gw.time-out", "?", Retry),
+        (400, "-1", "gw.ServiceBusy: try later", Retry),
+        // A code of its own says what it means, whatever it is called.
+        (503, "gw.KeyTimeout", "?", Auth),
+    ] {
+        let body = serde_json::json!({"error_response": {"code": code, "msg": message}}).to_string();
+        let judgement = judge(&gateway, &gateway.endpoints["listing"], &testing::record(status), body.as_bytes());
+        let fault = fault_of(judgement);
+        assert_eq!(fault.class, class, "HTTP {status} {code} {message}: {fault:?}");
+        assert_eq!(fault.hint.as_deref(), Some("it is another gateway"), "{code}");
+    }
+    check(400, r#"{"error_response":{"code":"gw.ServiceUnavailable","msg":"?"}}"#, Some(Retry));
+}
+
+#[test]
+fn a_status_that_knows_no_such_address_is_told_from_a_failure_if_no_document_comes() {
+    let of = |status, body: &str| fault_of(judge_as("listing", &testing::record(status), body));
+    for status in [404, 405, 410] {
+        for body in
+            ["", "<html><h1>Not Found</h1></html>", "404 page not found", "the page does not exist", "no permission"]
+        {
+            let fault = of(status, body);
+            assert_eq!((fault.class, fault.elsewhere), (Retry, true), "{status} {body}");
+            let hint = fault.hint.unwrap();
+            assert!(hint.contains("correct `url`") && hint.contains("of endpoint `listing`"), "{hint}");
+        }
+        assert!(!of(status, r#"{"error_response":{"code":5002}}"#).elsewhere);
+        assert!(!of(status, "{}").elsewhere, "a document is an answer");
+    }
+    assert!(!of(400, "<html/>").elsewhere && !of(503, "").elsewhere);
+    // It may be the offer that is not there.
+    let mut gateway = testing::gateway("");
+    let endpoint = gateway.endpoints.get_mut("item").unwrap();
+    endpoint.path = Some(crate::config::template::Template::parse("items/{offer_id}").unwrap());
+    let judgement = judge(&gateway, &gateway.endpoints["item"], &testing::record(404), b"<html/>");
+    assert!(
+        matches!(judgement, Judgement::Fault(Fault { class: Retry, elsewhere: false, hint: None, .. })),
+        "{judgement:?}"
+    );
+}
+
+#[test]
+fn an_answer_that_is_kept_nowhere_still_says_how_long_to_wait() {
+    let (judged, retry_after) = (Some("quota".to_owned()), Some("600".to_owned()));
+    let fault = fault_of(judge_as("listing", &Record { judged, retry_after, ..testing::record(429) }, ""));
+    assert_eq!((fault.class, fault.wait), (Quota, Some(Duration::from_secs(600))));
 }
 
 #[test]

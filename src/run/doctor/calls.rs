@@ -11,13 +11,14 @@ use chrono::TimeDelta;
 use crate::base::time::beijing_day;
 use crate::base::{Error, Kind, Result};
 use crate::config::Gateway;
+use crate::config::gateway::TOKEN;
 use crate::config::pipeline::Account;
 use crate::extract::answered::Nothing;
 use crate::extract::driver::mask;
 use crate::extract::probe::{Answer, Probed, Prober, Wholesale};
 use crate::extract::progress::Silent;
 use crate::extract::reach::{Step, Unreached, host_and_port};
-use crate::extract::{Attempt, Job, Reuse, Sink};
+use crate::extract::{Attempt, Job, Judgement, Reuse, Sink};
 use crate::land::{Writer, WriterOptions, Zone};
 use crate::plan::{Known, Work};
 use crate::state::{self, State};
@@ -146,15 +147,21 @@ impl Asker<'_, '_, '_> {
         } else if !reached.contains(&true) {
             self.visit.add("calls", &self.gateway.name, Status::Skipped, "no question is asked: nobody is there");
         } else {
-            let (names, price) =
-                (needs.iter().map(|need| need.endpoint()).collect::<Vec<_>>().join(", "), self.price());
-            let says = format!("at most {} as each account{price}: {names}", counted(needs.len(), "call"));
+            let names = self.questions(&needs);
+            let (count, price, names) = (counted(names.len(), "call"), self.price(), names.join(", "));
+            let says = format!("at most {count} as each account{price}: {names}");
             self.visit.add("calls", &self.gateway.name, Status::Ok, says);
             for (account, _) in reached.iter().enumerate().filter(|(_, reached)| **reached) {
                 refused |= self.interview(account, &needs).await;
             }
         }
         self.clock(refused);
+    }
+
+    /// What may be asked as one account, a new token included.
+    fn questions(&self, needs: &[Need]) -> Vec<&'static str> {
+        let renews = (0..self.accounts.len()).any(|account| self.prober.renews_token(self.place, account));
+        renews.then_some(TOKEN).into_iter().chain(needs.iter().map(|need| need.endpoint())).collect()
     }
 
     fn price(&self) -> String {
@@ -281,7 +288,10 @@ impl Asker<'_, '_, '_> {
         if need != Need::Time || line.0 != Status::Ok {
             self.visit.advise("permission", name, line);
         }
-        !matches!(verdict.status, Status::Failed(Kind::Quota | Kind::Unavailable))
+        // Endpoints without a path of their own are all at the same address.
+        let is_lost =
+            matches!(&answer.judgement, Judgement::Fault(fault) if fault.elsewhere) && endpoint.path.is_none();
+        !is_lost && !matches!(verdict.status, Status::Failed(Kind::Quota | Kind::Unavailable))
     }
 
     fn conclude(&mut self, name: &str, interview: &Interview) {

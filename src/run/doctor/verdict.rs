@@ -5,6 +5,7 @@
 //! | good, or "no such offer" | ok (a warning where the offer is gone) | accepted |
 //! | no permission | failed: apply for it | not told |
 //! | any other refusal of key or signature | failed | refused |
+//! | no document, and a status that knows no such address | failed: the address | not told |
 //! | throttled | a warning | not told |
 //! | quota, parameter, outage, not what was asked for | failed | not told |
 //!
@@ -14,7 +15,7 @@ use crate::base::Kind;
 use crate::config::gateway::{Endpoint, ErrorClass};
 use crate::extract::probe::{Answer, NotSent};
 use crate::extract::schedule::Outcome;
-use crate::extract::{Fault, Judgement};
+use crate::extract::{Fault, Judgement, or_else};
 
 use super::Status;
 
@@ -96,9 +97,12 @@ fn meaning(endpoint: &Endpoint, fault: &Fault) -> (Status, String, Signature) {
             let todo = "another program uses this key, or the definition's pace is too fast";
             (Status::Warning, hint(todo), Signature::Untold)
         }
+        ErrorClass::Retry if fault.elsewhere => {
+            (Status::Failed(Kind::Config), hint("correct `url`"), Signature::Untold)
+        }
         ErrorClass::Retry => {
-            let todo = "a run would ask again; try the doctor later";
-            (Status::Failed(Kind::Unavailable), hint(todo), Signature::Untold)
+            let todo = or_else("a run would ask again; try the doctor later", fault.hint.as_deref());
+            (Status::Failed(Kind::Unavailable), todo, Signature::Untold)
         }
         ErrorClass::Item => {
             let todo = "is this definition the one of the gateway at `url`? What it answered has landed";

@@ -300,6 +300,22 @@ async fn a_server_that_wants_certificates_of_its_clients_is_named() {
 }
 
 #[tokio::test]
+async fn a_server_with_nothing_but_tls_is_hinted_at() {
+    // What OpenSSL says to whoever does not begin with a handshake.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 512]).await;
+            let _ = stream.write_all(&[0x15, 3, 3, 0, 2, 2, 70]).await;
+        }
+    });
+    let (kind, said) = refused(&config(format!("redis://{at}"))).await;
+    assert!(kind == Kind::Unavailable && said.contains("`rediss://`"), "{kind:?} {said}");
+}
+
+#[tokio::test]
 async fn a_server_without_tls_is_told_apart() {
     let certificates = Certificates::of("127.0.0.1", 2100);
     // It answers whatever comes as a Redis without TLS answers what is no command.

@@ -92,7 +92,7 @@ async fn aop_401_asks_for_a_token() {
     let account = "[[accounts]]\nname = \"main\"\ncredentials = { app_key = \"sim-app\", app_secret = \"env:SECRET\" }";
     let trap = Trap::on(&sim, Gateway::Aop).lines(&items(&[OFFER])).accounts(account);
     let said = trap.ask().await.failed(Kind::Denied);
-    assert!(said.contains("`401`") && said.contains("add `access_token` to the account"), "{said}");
+    assert!(said.contains("`401`") && said.contains("`access_token` is missing, wrong or has expired"), "{said}");
 }
 
 #[tokio::test]

@@ -153,6 +153,7 @@ impl Trap {
                 "REFRESH" => "sim-refresh",
                 "RESELLER" => "reseller-secret-8d1f",
                 "SPACED" => " \u{feff}sim-secret\r\n",
+                "ODD" => "c2VjcmV0LXNlY3JldA==",
                 "BROKEN" => "sim\nsecret",
                 "PROXY" => self.proxy.as_str(),
                 _ => "another-value",

@@ -211,3 +211,38 @@ async fn a_storm_of_429_is_an_outage_with_one_clear_line() {
     let said = trap.define("limits.attempts_max = 3").ask().await.failed(Kind::Unavailable);
     assert!(said.contains("gateway `portals`") && said.contains("slow down"), "{said}");
 }
+
+/// As Gson and .NET write it.
+const ODD_SECRET_ESCAPED: &str = r"c2VjcmV0LXNlY3JldA\u003d\u003D";
+
+fn odd_secret(url: &str) -> Trap {
+    let account = "[[accounts]]\nname = \"main\"\nlicence = \"company\"\n\
+                   credentials = { app_key = \"sim-app\", app_secret = \"env:ODD\" }";
+    Trap::at(url, "item-get").lines("items = [\"712757874907\"]").accounts(account)
+}
+
+#[tokio::test]
+async fn a_secret_that_a_refusal_echoes_with_escapes_is_kept_nowhere() {
+    let body = format!(r#"{{"error_response":{{"code":3002,"msg":"bad signature for {ODD_SECRET_ESCAPED}"}}}}"#);
+    let server = Server::start(move |_| Reply::bytes(body.clone())).await;
+    let trap = odd_secret(&server.url);
+    let error = trap.fail().await;
+    assert_eq!(error.kind(), Kind::Denied);
+    assert!(error.to_string().contains("bad signature for *"), "{error}");
+    assert!(!format!("{error:?}").contains("c2VjcmV0LXNlY3JldA"), "{error:?}");
+    assert_eq!(trap.files_with(&["c2VjcmV0LXNlY3JldA"]), Vec::<std::path::PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_secret_in_an_answers_data_is_in_no_table() {
+    let body = format!(
+        r#"{{"item":{{"item_id":712757874907,"title":"echo {ODD_SECRET_ESCAPED}","price":"1.00","moq":"2","unit":"件"}}}}"#
+    );
+    let server = Server::start(move |_| Reply::bytes(body.clone())).await;
+    let trap = odd_secret(&server.url);
+    trap.publish().await;
+    let title = trap.place.value("select title from offers").await;
+    assert!(title.starts_with("echo ***") && !title.contains("c2Vj"), "{title}");
+    assert_eq!(trap.place.value("select count(*) from raw_pages where redacted").await, "1");
+    assert_eq!(trap.files_with(&["c2VjcmV0LXNlY3JldA"]), Vec::<std::path::PathBuf>::new());
+}

@@ -38,7 +38,7 @@
 //! | test licence: 30 calls | `s2_a_test_licence_has_30_calls_and_the_31st_is_not_made` · `s2_a_shop_that_30_calls_cannot_hold_is_not_begun` |
 //! | time-outs 5–8 and 10–20 s | `s2_connecting_takes_5_to_8_seconds_and_reading_10_to_20` · `s2_a_call_without_an_answer_in_time_is_tried_again` |
 //! | 1001 · 10002 · 5002 · 429 | `s2_code_1001_is_a_wrong_parameter` · `s2_code_10002_is_a_wrong_signature` · `s2_code_5002_is_tried_again` · `s2_code_429_is_tried_again_as_a_throttle` |
-//! | the official gateway answers | `s2_an_answer_of_the_official_gateway_names_aop` |
+//! | the official gateway answers | `s2_an_answer_of_the_official_gateway_names_aop` · `s2_an_official_gateway_that_is_busy_is_asked_again_and_denies_no_key` |
 //! | 97 % SKUs, 97 % prices, ±5 | `s2_97_percent_of_a_shops_offers_need_sku_data` · `s2_97_percent_of_a_shops_offers_need_a_wholesale_price` · `s2_a_channel_price_stands_for_a_wholesale_price` · `s2_the_official_count_may_differ_by_5` |
 //! | B2B permission missing | `s2_without_any_wholesale_price_and_moq_the_b2b_permission_is_named` |
 //!
@@ -74,7 +74,7 @@
 //! | codes | `onebound_code…`, `tmapi_code…` |
 //!
 //! Everything else is in [`general`]: errors under HTTP 200, lists of none and one, codes in messages, secrets copied
-//! with white space, clocks, `Retry-After`, paths; and proxies are in [`proxies`].
+//! with white space or echoed with escapes, clocks, `Retry-After`, paths; and proxies are in [`proxies`].
 
 mod aop;
 mod ask;

@@ -278,8 +278,50 @@ async fn s2_code_429_is_tried_again_as_a_throttle() {
 
 #[tokio::test]
 async fn s2_an_answer_of_the_official_gateway_names_aop() {
-    let error = json!({"error_code": "gw.SignatureMissing", "error_message": "Request signature is missing"});
-    let server = Server::start(move |_| Reply::json(&error).status(400)).await;
-    let said = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]").ask().await.failed(Kind::Denied);
-    assert!(said.contains("`gateway = \"aop\"`"), "{said}");
+    const CODES: [&str; 7] = [
+        "gw.SignatureMissing",
+        "gw.SignatureInvalid",
+        "gw.AppKeyMissing",
+        "gw.APIACLDecline",
+        "gw.APIUnsupported",
+        "gw.ParamMissing",
+        "gw.SomethingNew",
+    ];
+    for (base, lines) in [
+        ("portals", "shops = [\"b2b-1\"]"),
+        ("item-get", "items = [\"712757874907\"]"),
+        ("shop-search", "shops = [\"b2b-1\"]"),
+    ] {
+        for code in CODES {
+            let error = json!({"error_code": code, "error_message": "refused"});
+            let server = Server::start(move |_| Reply::json(&error).status(400)).await;
+            let trap = Trap::at(&server.url, base).lines(lines).define("limits.calls_in_flight = 1");
+            let asked = trap.ask().await;
+            let error = asked.facts.as_ref().expect_err("it is an error");
+            assert!(matches!(error.kind(), Kind::Denied | Kind::Config), "{base} {code}: {error}");
+            let hint = error.hint().unwrap_or_default();
+            assert!(hint.contains("`gateway = \"aop\"`"), "{base} {code}: {hint}");
+            assert_eq!(server.calls().len(), 1, "{base} {code}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn s2_an_official_gateway_that_is_busy_is_asked_again_and_denies_no_key() {
+    for (code, status) in [("gw.ServiceUnavailable", 503), ("gw.Mystery", 502), ("gw.ReadTimeout", 400)] {
+        let answers = portals((0..3).map(offer).collect(), 3, plain);
+        let busy = json!({"error_code": code, "error_message": "service is temporarily unavailable"});
+        let server = Server::start(move |call| match call.before {
+            0 | 2 => Reply::json(&busy).status(status),
+            _ => answers(call),
+        })
+        .await;
+        let trap = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]");
+        let asked = trap.ask().await;
+        assert_eq!((asked.incomplete(), asked.facts().retries), (None, 2), "{code}");
+        let always = json!({"error_code": code, "error_message": "?"});
+        let server = Server::start(move |_| Reply::json(&always).status(status)).await;
+        let said = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]").ask().await.failed(Kind::Unavailable);
+        assert!(said.contains("try again later") && said.contains("`gateway = \"aop\"`"), "{said}");
+    }
 }

@@ -192,3 +192,43 @@ async fn aop_a_refused_token_that_was_just_renewed_is_not_renewed_again() {
     let paths: Vec<_> = server.calls().iter().map(|call| call.path.contains("getToken")).collect();
     assert_eq!(paths, [false, true, false]);
 }
+
+#[tokio::test]
+async fn aop_a_token_that_is_refused_for_minutes_lets_the_account_rest_that_long() {
+    let server = Server::start(|_| Reply::bytes("slow down").status(429).header("retry-after", "600")).await;
+    let trap = Trap::at(&server.url, "aop").lines(&items(&[OFFER])).accounts(&account("main", "sim-app", REFRESH));
+    let state = huopan::state::in_memory().await.unwrap();
+    let asked = trap.ask_with(&state).await;
+    let stopped = asked.facts().stopped.as_deref().unwrap_or_default();
+    assert!(stopped.contains("blocked until"), "{stopped}");
+    let judged: Vec<_> = asked.attempts.iter().map(|attempt| attempt.record.judged.as_deref()).collect();
+    assert_eq!((server.calls().len(), judged), (1, vec![Some("quota")]));
+    trap.ask_with(&state).await.facts();
+    assert_eq!(server.calls().len(), 1, "the next start waits, too");
+}
+
+#[tokio::test]
+async fn aop_a_date_on_a_tokens_answer_is_by_the_gateways_clock() {
+    let date = (huopan::base::Clock::now(&huopan::base::SystemClock) + chrono::TimeDelta::hours(1)).to_rfc2822();
+    let server = Server::start(move |call| match (call.path.contains("getToken"), call.before) {
+        (true, 0) => Reply::bytes("slow down").status(429).header("retry-after", &date).header("date", &date),
+        (true, _) => Reply::json(&json!({"access_token": "given", "expires_in": "36000"})),
+        (false, _) => Reply::json(&json!({"success": true, "productInfo": {"productID": OFFER}})),
+    })
+    .await;
+    let trap = Trap::at(&server.url, "aop").lines(&items(&[OFFER])).accounts(&account("main", "sim-app", REFRESH));
+    let asked = trap.ask().await;
+    let judged: Vec<_> = asked.attempts.iter().map(|attempt| attempt.record.judged.as_deref()).collect();
+    assert_eq!(judged, [Some("throttle"), Some("good"), None]);
+    assert_eq!((asked.facts().stopped.as_deref(), asked.facts().items_unanswered.len()), (None, 0));
+}
+
+#[tokio::test]
+async fn aop_a_wrong_address_for_tokens_is_asked_twice_and_named() {
+    let server = Server::start(|_| Reply::bytes("<html>Not Found</html>").status(404)).await;
+    let offers: Vec<i64> = (OFFER..OFFER + 9).collect();
+    let trap = Trap::at(&server.url, "aop").lines(&items(&offers)).accounts(&account("main", "sim-app", REFRESH));
+    let said = trap.ask().await.failed(Kind::Config);
+    assert!(said.contains("correct `url`") && said.contains("system.oauth2/getToken"), "{said}");
+    assert_eq!(server.calls().len(), 2);
+}
