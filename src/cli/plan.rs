@@ -404,7 +404,9 @@ fn notes(pipeline: &Pipeline, survey: &Survey, price: &Price) -> String {
         let called = [&shop.name, &shop.url].into_iter().flatten().next().unwrap_or(id);
         _ = writeln!(text, "`{called}` is shop `{id}`, which the pipeline names otherwise, too: it is listed once.");
     }
-    if pipeline.fetch.cache && price.endpoints.iter().any(|line| is_cached(pipeline, line)) {
+    // What an unfinished run has named is looked up in the caches.
+    let is_looked_up = !survey.details.is_empty() && survey.details.values().all(|left| left.is_all);
+    if pipeline.fetch.cache && !is_looked_up && price.endpoints.iter().any(|line| is_cached(pipeline, line)) {
         text.push_str("Details that the caches still hold cost nothing: they are not taken off the price.\n");
     }
     let uncounted = price.subjects.iter().any(|subject| !matches!(subject.offers, Offers::Counted(_)));

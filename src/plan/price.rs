@@ -362,13 +362,12 @@ impl Price {
     }
 }
 
-/// Why a run that must finish today is not started or gone on with, as [`Price::refusal`]. On another day it pays for ids
-/// and counts, too, whatever was bought today.
+/// Why a run that must finish today is not started or gone on with, as [`Price::refusal`]. On another day it pays for
+/// counts, too, whatever was bought today; ids that are cached may still hold.
 #[must_use]
 pub fn refusal(pipeline: &Pipeline, survey: &Survey) -> Option<Error> {
     let today = price(pipeline, survey).refusal()?;
-    let (free_ids, free_counts) = (HashSet::new(), HashSet::new());
-    let anew = Survey { is_under_way: false, free_ids, free_counts, ..survey.clone() };
+    let anew = Survey { is_under_way: false, free_counts: HashSet::new(), ..survey.clone() };
     Some(price(pipeline, &anew).refusal().unwrap_or(today))
 }
 
