@@ -140,7 +140,8 @@ async fn s2_a_start_time_has_13_digits() {
 #[tokio::test]
 async fn s2_a_start_time_in_seconds_loses_data_and_is_found_out_by_the_count() {
     let (_, starts, incomplete) = second_night("endpoints.listing.window.time = \"unix_s\"").await;
-    assert!(!starts.is_empty() && starts[0].len() == 10, "{starts:?}");
+    // The listing of what is off sale goes by its own.
+    assert!(starts.iter().any(|start| start.len() == 10), "{starts:?}");
     assert_eq!(incomplete, None);
 }
 
