@@ -349,9 +349,17 @@ impl Price {
                 Error::new(Kind::Quota, format!("{needs}, more than are left today; {fit} {day}"))
                     .with_hint("run it then, or write `on_quota = \"continue\"` to start today and go on then"),
             ),
-            Fits::NoDay => Some(Error::config(format!("{needs}, more than any day allows{}", self.why_no_day())).with_hint(
-                "write `on_quota = \"continue\"` to spread it over days, ask for less in `[fetch]`, or add accounts",
-            )),
+            Fits::NoDay => {
+                let or_not = if self.is_rest {
+                    "; `huopan runs abandon` gives it up, and the next start begins anew"
+                } else {
+                    ""
+                };
+                let error = Error::config(format!("{needs}, more than any day allows{}", self.why_no_day()));
+                Some(error.with_hint(format!(
+                    "write `on_quota = \"continue\"` to spread it over days, ask for less in `[fetch]`, or add accounts{or_not}"
+                )))
+            }
         }
     }
 
