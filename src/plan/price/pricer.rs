@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use crate::base::Money;
 use crate::config::Pipeline;
-use crate::config::gateway::{Gateway, TOKEN};
+use crate::config::gateway::{Gateway, QuotaScope, TOKEN};
 use crate::config::pipeline::{Account, FetchDetails, FetchListing, OnQuota};
 use crate::plan::{CountFrom, KnownShop, ShopIdFrom, ShopWork};
 
@@ -161,6 +161,11 @@ impl<'a> Pricer<'a> {
             let first = lines.iter_mut().find(|line| line.endpoint == "listing").filter(|_| !landed);
             first.into_iter().for_each(|line| line.calls = line.calls.less(1));
         }
+        if rules::is_open_ended(shelf, offers) && id.is_some_and(|id| self.has_answered("listing", id)) {
+            // It took as many pages as it was to take, and the run is not finished: nobody knows how many are left.
+            let all = lines.iter_mut().find(|line| line.endpoint == "listing" && line.calls.most() == Some(0));
+            all.into_iter().for_each(|line| line.calls = Calls::at_least(0));
+        }
         let subject = Subject::Shop { place, shop: work.shop.clone(), id: id.map(str::to_owned), changes_only };
         Some(SubjectPrice::new(subject, offers, lines).expecting(self.usual(id, changes_only, to_count)))
     }
@@ -290,10 +295,14 @@ impl<'a> Pricer<'a> {
         let purse = self.purse();
         let portions: Vec<&Portion> = needs.iter().flatten().filter(|portion| portion.source == source).collect();
         let shared = self.pipeline.shared_keys();
+        // Where no call is left to make, an account's day is still told if it is one for all calls.
+        let quota_scope = self.gateway(source).limits.quota_scope;
+        let idle = Portion { source, endpoint: "listing", scope: scope(quota_scope, "listing", None), calls: 0 };
+        let idle = (portions.is_empty() && quota_scope == QuotaScope::Account).then_some(&idle);
         let price = |(account, takes): (&AccountQuota, &u64)| AccountPrice {
             name: account.name.clone(),
             calls_per_day: account.calls_per_day,
-            left: portions.iter().filter_map(|portion| purse.left(account, portion)).min(),
+            left: portions.iter().copied().chain(idle).filter_map(|portion| purse.left(account, portion)).min(),
             takes: *takes,
             counted_with: shared.iter().find_map(|shared| shared.other(&account.name)).map(|other| other.name.clone()),
             rests: account.rests.clone(),
