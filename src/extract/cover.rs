@@ -15,11 +15,14 @@
 //! The last page the gateway serves is asked for early where a slice may be too large: it tells so, and from which time
 //! on the next slice starts. No page of a slice is asked for twice.
 //!
+//! A slice whose page takes too long is left at once and halved, where the window has an end bound.
+//!
 //! Invariant: it ends, and as complete only when every slice was read to its end or is covered by slices that were.
 
 mod cut;
 mod node;
 mod rescue;
+mod slow;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -111,6 +114,7 @@ pub struct Cover {
     /// What is missing, and why.
     gaps: Vec<String>,
     is_window_ignored: bool,
+    /// Slices that were left because they take too long, since a page was answered last.
     halvings: u32,
 }
 
@@ -165,15 +169,23 @@ impl Cover {
         while self.nodes.get(self.first_open).is_some_and(|node| node.phase == Phase::Closed) {
             self.first_open += 1;
         }
+        let open = self.first_open..self.nodes.len();
+        // While the gateway is too slow the smallest slices come first, which were cut last: they show what it can take.
+        let order: Vec<usize> = if self.halvings > 0 { open.rev().collect() } else { open.collect() };
         // Pages that show how to go on come first; the bulk keeps the others busy meanwhile.
         for in_bulk in [false, true] {
-            for (slice, node) in self.nodes.iter_mut().enumerate().skip(self.first_open) {
-                if let Some(page) = node.next(in_bulk) {
-                    return Some(Ask::Page { slice, page });
+            for slice in &order {
+                if let Some(page) = self.next_of(*slice, in_bulk) {
+                    return Some(Ask::Page { slice: *slice, page });
                 }
             }
         }
         None
+    }
+
+    fn next_of(&mut self, slice: usize, in_bulk: bool) -> Option<u32> {
+        let is_alone = self.can_halve_any() && self.nodes[slice].awaits_first_answer();
+        if is_alone { None } else { self.nodes[slice].next(in_bulk) }
     }
 
     /// What a slice is narrowed to.
@@ -194,6 +206,7 @@ impl Cover {
         node.listing.answered(number, page)?;
         let is_in_order = node.read(number, page);
         node.new += page.keys.iter().filter(|key| self.seen.insert(**key)).count() as u64;
+        self.halvings = 0;
         if self.is_astray(slice, number) {
             self.ignore_windows(slice);
         } else if !is_in_order {
@@ -205,9 +218,15 @@ impl Cover {
 
     /// A page failed for good.
     pub fn failed(&mut self, slice: usize, number: u32, failure: Failure) {
-        let Some(node) = self.nodes.get_mut(slice) else { return };
-        node.has_timed_out |= failure.timed_out;
-        node.fail(number, failure.reason);
+        if slice >= self.nodes.len() {
+            return;
+        }
+        if failure.timed_out && (self.can_halve(slice) || self.nodes[slice].phase == Phase::Leaving) {
+            self.nodes[slice].listing.failed(number, failure.reason);
+            self.leave(slice, number);
+        } else {
+            self.nodes[slice].fail(number, failure.reason);
+        }
         self.judge(slice);
     }
 

@@ -315,6 +315,7 @@ impl<'r> Run<'r> {
             Task::Page { shop, list, slice, page } => {
                 values.page = Some(*page);
                 (values.span, values.category_id) = self.schedule.slice(*shop, *list, *slice);
+                values.can_be_halved = self.schedule.can_halve(*shop, *list, *slice);
             }
             Task::Sku { offer_id, sku_id, .. } => {
                 values.offer_id = Some(*offer_id);

@@ -14,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 use crate::base::{Error, Kind, Result, Secret};
 use crate::config::gateway::{Gateway, Limits};
 
+use super::record::TIMED_OUT;
 use super::request::Request;
 use super::retry::seconds;
 
@@ -143,7 +144,7 @@ fn describe(error: reqwest::Error) -> String {
     let what = if error.is_connect() {
         &format!("cannot connect{host}")
     } else if error.is_timeout() {
-        "timed out"
+        TIMED_OUT
     } else if error.is_body() || error.is_decode() {
         "the body was cut"
     } else {

@@ -79,11 +79,20 @@ pub struct Record {
     pub redacted: bool,
 }
 
+/// How [`Record::transport_error`] begins when the answer took too long.
+pub const TIMED_OUT: &str = "timed out";
+
 impl Record {
     /// Whether the gateway sends the caller elsewhere (HTTP 3xx).
     #[must_use]
     pub fn redirects(&self) -> bool {
         self.http_status.is_some_and(|status| (300..400).contains(&status))
+    }
+
+    /// Whether the answer took too long.
+    #[must_use]
+    pub fn timed_out(&self) -> bool {
+        self.transport_error.as_deref().is_some_and(|error| error.starts_with(TIMED_OUT))
     }
 
     /// The name of the attempt in tables: `run_id/number`.

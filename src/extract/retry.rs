@@ -87,7 +87,8 @@ impl Budget {
     }
 }
 
-/// The run's budget: many failures in a row, whatever the call, are an outage and not bad luck.
+/// The run's budget: many failures in a row, whatever the call, are an outage and not bad luck. Answers that take too long
+/// are none where less can be asked for instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outage {
     in_a_row: u32,

@@ -46,6 +46,8 @@ pub(super) enum Phase {
     Probing(Vec<u32>),
     /// Its pages are read up to the moment from which other slices cover the rest.
     Passing(Passing),
+    /// One of its pages took too long: it is halved once what is in flight is settled.
+    Leaving,
     /// Nothing more is asked for.
     Closed,
 }
@@ -85,7 +87,6 @@ pub(super) struct Node {
     /// The slice whose order this one relies on.
     pub(super) root: usize,
     pub(super) depth: u32,
-    pub(super) has_timed_out: bool,
     pub(super) has_begun: bool,
     /// It is read as far as the gateway serves it; nothing can split it further.
     pub(super) is_final: bool,
@@ -156,7 +157,6 @@ impl Node {
             probe_after: u32::MAX,
             root: 0,
             depth: 0,
-            has_timed_out: false,
             has_begun: false,
             is_final: false,
             records: 0,
@@ -219,6 +219,7 @@ impl Node {
     pub(super) fn next(&mut self, in_bulk: bool) -> Option<u32> {
         let page = match self.phase.clone() {
             Phase::Closed => None,
+            Phase::Leaving => self.listing.next_again(),
             Phase::Probing(pages) => {
                 if in_bulk {
                     return None;
@@ -230,6 +231,29 @@ impl Node {
         };
         self.has_begun |= page.is_some();
         page
+    }
+
+    /// Whether nothing was answered yet and something is in flight.
+    pub(super) fn awaits_first_answer(&self) -> bool {
+        self.listing.pages().is_empty() && self.listing.is_waiting()
+    }
+
+    /// Leaves the slice because a page took too long. What follows rests on the pages before that one, which an earlier
+    /// start of the run has asked for, too, whatever was in flight besides.
+    pub(super) fn leave_at(&mut self, number: u32) {
+        let first = self.paging.first;
+        self.basis = match &self.phase {
+            Phase::Leaving => self.basis.iter().copied().filter(|page| *page <= number).collect(),
+            Phase::Probing(pages) => pages.iter().copied().filter(|page| *page < number).collect(),
+            _ if self.edge == Some(number) => {
+                let shown = usize::try_from(self.probe_after).unwrap_or(usize::MAX);
+                (first..number).take(shown).collect()
+            }
+            _ => (first..number).collect(),
+        };
+        // An empty basis would stand for all pages.
+        self.basis.push(number);
+        self.phase = Phase::Leaving;
     }
 
     fn next_to_read(&mut self, in_bulk: bool) -> Option<u32> {

@@ -3,15 +3,10 @@
 //! Invariant: every moment and category of a slice that is given up is covered by the slices opened in its place, or is
 //! named as a gap.
 
-use super::cut;
 use super::node::{Node, Order, Passing, Phase, Span};
-use super::split::{
-    DEPTH_MAX, DISORDERED, MOMENT_MILLIS, PAGES_BEFORE_PROBE, PAGES_OF_MOMENT_BEFORE_PROBE, SPLIT, Size, parts_of,
-};
+use super::split::{DISORDERED, MOMENT_MILLIS, PAGES_BEFORE_PROBE, PAGES_OF_MOMENT_BEFORE_PROBE, SPLIT, Size};
 use super::{Categories, Cover, SLICES_MAX, Slice};
 
-/// So many slices that time out are halved; after that the gateway is the reason, not their size.
-const HALVINGS_MAX: u32 = 16;
 /// Records may stand this far outside a window: they may show a day, or another time zone's hour.
 const STRAY_MILLIS: i64 = 36 * 3_600_000;
 
@@ -99,37 +94,21 @@ impl Cover {
         }
     }
 
-    /// A slice was not answered. One that took too long is halved where windows have an end.
-    pub(super) fn give_up(&mut self, at: usize, reason: String) {
+    /// A slice was not answered: what it was to cover is missing.
+    pub(super) fn give_up(&mut self, at: usize, reason: &str) {
+        self.trim_passed(at);
+        self.gap(at, reason);
+    }
+
+    /// Takes off a slice's span what other slices cover already.
+    pub(super) fn trim_passed(&mut self, at: usize) {
         let unit = self.unit();
         let node = &mut self.nodes[at];
         if let Phase::Passing(Passing { stop, .. }) = node.phase {
-            // Other slices cover the rest already.
             match node.order {
                 Order::Ascending => node.span.end = Some(stop - unit),
                 _ => node.span.start = Some(stop + unit),
             }
-        }
-        let extent = self.extent(at);
-        let can_halve = self.has_end() && !self.is_window_ignored && self.halvings < HALVINGS_MAX;
-        if !self.nodes[at].has_timed_out || !can_halve || extent.low >= extent.high {
-            return self.gap(at, &reason);
-        }
-        self.halvings += 1;
-        let node = &self.nodes[at];
-        let samples = node.samples(extent.low, extent.high);
-        let mut cuts = cut::by_samples(&samples, 2, extent);
-        if cuts.is_empty() {
-            cuts = cut::blind(extent);
-        }
-        let (span, depth) = (node.span.clone(), node.depth);
-        if cuts.is_empty() || depth >= DEPTH_MAX {
-            return self.gap(at, &reason);
-        }
-        self.close(at, SPLIT);
-        for part in parts_of(&Span { start: Some(extent.low), ..span }, &cuts, unit) {
-            let next = self.open(part, Order::Unknown, depth + 1, Size::Unknown);
-            self.nodes[next].root = next;
         }
     }
 

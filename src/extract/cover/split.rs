@@ -64,6 +64,8 @@ impl Cover {
                 }
             }
             Phase::Passing(passing) => self.judge_passing(at, passing),
+            Phase::Leaving if self.nodes[at].listing.is_waiting() => {}
+            Phase::Leaving => self.halve(at),
         }
         self.nodes[at].settle_likely();
     }
@@ -79,7 +81,7 @@ impl Cover {
         match node.listing.end() {
             None => {}
             Some(End::Complete) => self.close(at, COMPLETE),
-            Some(End::Incomplete(reason)) => self.give_up(at, reason),
+            Some(End::Incomplete(reason)) => self.give_up(at, &reason),
         }
     }
 
@@ -92,7 +94,7 @@ impl Cover {
             return self.probe(at);
         }
         match node.listing.failure() {
-            Some(reason) => self.give_up(at, reason),
+            Some(reason) => self.give_up(at, &reason),
             None if node.span.end.is_some_and(|end| end < passing.stop) => self.close(at, COMPLETE),
             None => self.close(at, ADVANCED),
         }
@@ -204,7 +206,7 @@ impl Cover {
         let node = &self.nodes[at];
         let Some(edge) = node.edge().and_then(|edge| node.reads.get(&edge)) else {
             let reason = node.listing.failure().unwrap_or_default();
-            return self.give_up(at, reason);
+            return self.give_up(at, &reason);
         };
         let (Some(edge_first), Some(time)) = (edge.first(), edge.last()) else { return self.distrust(at) };
         let first = node.reads.get(&node.first_page()).and_then(Read::first);

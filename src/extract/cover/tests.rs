@@ -185,6 +185,65 @@ fn a_window_that_times_out_is_halved() {
     }
 }
 
+/// A gateway that is too slow for more than so many offers.
+fn slow(slow_over: usize, sorted: Sorted, offers: u64) -> Gateway {
+    Gateway { has_end: true, slow_over, sorted, ..gateway(Times::Recent, offers, 0) }
+}
+
+#[test]
+fn a_slice_is_left_at_the_first_page_that_takes_too_long() {
+    for (slow_over, offers) in [(400, 1_500), (400, 5_300), (1_000, 9_000)] {
+        for sorted in [Sorted::Mixed, Sorted::Oldest, Sorted::Newest] {
+            let shop = slow(slow_over, sorted, offers);
+            for how in [PLAINLY, How { workers: 4, shuffle: Some(3), ..PLAINLY }] {
+                let listed = list(&shop, how);
+                complete(&listed, offers);
+                let left =
+                    listed.cover.coverage().iter().filter(|slice| slice.outcome == "took too long: split").count();
+                assert!(left > 0 && listed.slow <= left + 2, "{} late in {left} slices", listed.slow);
+                println!("{offers} {slow_over} {sorted:?}: {} calls, {} late", listed.calls, listed.slow);
+                // A run that is continued finds what was late as it was answered: it asks for nothing else.
+                let again = list(&shop, PLAINLY);
+                assert_eq!(again.asked.difference(&listed.asked).collect::<Vec<_>>(), [""; 0]);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_halves_rest_on_the_pages_before_the_one_that_took_too_long() {
+    let shop = Gateway { has_end: true, sorted: Sorted::Mixed, ..gateway(Times::Recent, 1_500, 0) };
+    let parts = |late: &[u32], order: &[u32]| {
+        let mut cover = Cover::new(shop.rules());
+        cover.counted(1_500);
+        assert_eq!((cover.next(), cover.next()), (Some(Ask::Page { slice: 0, page: 1 }), None), "the first page alone");
+        cover.answered(0, 1, &shop.page(cover.slice(0), 1)).unwrap();
+        while cover.next().is_some() {}
+        for page in order {
+            match late.contains(page) {
+                true => cover.failed(0, *page, Failure { reason: "late".into(), timed_out: true }),
+                false => cover.answered(0, *page, &shop.page(cover.slice(0), *page)).unwrap(),
+            }
+        }
+        assert_eq!(cover.coverage()[0].outcome, "took too long: split");
+        let asked: Vec<Ask> = std::iter::from_fn(|| cover.next()).collect();
+        asked.iter().map(|ask| request(&cover, *ask)).collect::<Vec<_>>()
+    };
+    let order: Vec<u32> = (2..=38).collect();
+    let reversed: Vec<u32> = order.iter().rev().copied().collect();
+    let cut = parts(&[5], &order);
+    assert_eq!(cut.len(), 2, "{cut:?}");
+    assert_eq!(parts(&[5, 30], &reversed), cut);
+}
+
+#[test]
+fn a_gateway_that_answers_nothing_is_not_asked_for_ever_less() {
+    let shop = slow(0, Sorted::Mixed, 9_000);
+    let listed = list(&shop, PLAINLY);
+    assert!(reason(&listed).contains("late"), "{}", reason(&listed));
+    assert!(listed.slow <= 100, "{}", listed.slow);
+}
+
 #[test]
 fn a_page_that_fails_is_named_with_its_slice() {
     let shop = gateway(Times::Recent, 5_300, 0);

@@ -369,6 +369,15 @@ impl<'a> ShopState<'a> {
         (span, slice.category.clone())
     }
 
+    /// Whether a slice is halved when one of its pages takes too long.
+    pub(super) fn can_halve(&self, list: ListKind, slice: usize) -> bool {
+        let cover = match list {
+            ListKind::OnSale => self.on_sale.as_ref(),
+            ListKind::OffSale => self.off_sale.as_ref(),
+        };
+        cover.is_some_and(|cover| cover.can_halve(slice))
+    }
+
     pub(super) fn facts(&self, now: DateTime<Utc>, stopped: Option<&str>, details_left: usize) -> ShopFacts {
         let shop = &self.work.shop;
         // Tables need a name for a shop whose id stayed unknown.

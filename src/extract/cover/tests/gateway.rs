@@ -94,6 +94,8 @@ pub(super) struct Gateway {
     /// Records show their time in these units.
     pub(super) shown: i64,
     pub(super) reads_window: bool,
+    /// A page of a slice of more offers takes too long.
+    pub(super) slow_over: usize,
     pub(super) size: usize,
     pub(super) last: u32,
     /// Slices that were listed already.
@@ -112,6 +114,7 @@ impl Gateway {
             is_stated: false,
             shown: 1,
             reads_window: true,
+            slow_over: usize::MAX,
             size: 40,
             last: 50,
             lists: RefCell::default(),
@@ -157,11 +160,20 @@ impl Gateway {
         list
     }
 
-    pub(super) fn page(&self, slice: &Slice, number: u32) -> Page {
+    fn listed(&self, slice: &Slice) -> Rc<Vec<usize>> {
         let name = format!("{slice:?}");
         let known = self.lists.borrow().get(&name).cloned();
         let list = known.unwrap_or_else(|| Rc::new(self.list(slice)));
         self.lists.borrow_mut().insert(name, list.clone());
+        list
+    }
+
+    fn is_slow(&self, slice: &Slice) -> bool {
+        self.listed(slice).len() > self.slow_over
+    }
+
+    pub(super) fn page(&self, slice: &Slice, number: u32) -> Page {
+        let list = self.listed(slice);
         let start = (number as usize - 1) * self.size;
         let is_served = number <= self.last && start < list.len();
         let shown = |at: &usize| Some(self.offers[*at].0.div_euclid(self.shown) * self.shown);
@@ -194,6 +206,8 @@ pub(super) struct Listed {
     pub(super) calls: usize,
     pub(super) distinct: u64,
     pub(super) asked: BTreeSet<String>,
+    /// Calls that took too long.
+    pub(super) slow: usize,
     pub(super) cover: Cover,
 }
 
@@ -206,6 +220,7 @@ pub(super) fn list(gateway: &Gateway, how: How) -> Listed {
     }
     let mut dice = Dice(how.shuffle.unwrap_or(0));
     let (mut asked, mut waiting, mut seen) = (BTreeSet::new(), VecDeque::new(), HashSet::new());
+    let mut slow = 0;
     loop {
         while waiting.len() < how.workers
             && let Some(ask) = cover.next()
@@ -223,6 +238,10 @@ pub(super) fn list(gateway: &Gateway, how: How) -> Listed {
                 let failure = Failure { reason: "busy".into(), timed_out: luck >= how.fail };
                 cover.failed(slice, page, failure);
             }
+            Ask::Page { slice, page } if gateway.is_slow(cover.slice(slice)) => {
+                slow += 1;
+                cover.failed(slice, page, Failure { reason: "late".into(), timed_out: true });
+            }
             Ask::Page { slice, page } => {
                 let answer = gateway.page(cover.slice(slice), page);
                 seen.extend(answer.keys.iter().copied());
@@ -232,7 +251,7 @@ pub(super) fn list(gateway: &Gateway, how: How) -> Listed {
     }
     let end = cover.end().expect("an end");
     assert_eq!(seen.len(), cover.distinct());
-    Listed { end, calls: asked.len(), distinct: seen.len() as u64, asked, cover }
+    Listed { end, calls: asked.len(), distinct: seen.len() as u64, asked, slow, cover }
 }
 
 pub(super) fn request(cover: &Cover, ask: Ask) -> String {
