@@ -48,6 +48,8 @@ pub(super) enum Phase {
     Passing(Passing),
     /// One of its pages took too long: it is halved once what is in flight is settled.
     Leaving,
+    /// Its last page shows whether the gateway reads windows, and is all that is asked for.
+    Question,
     /// Nothing more is asked for.
     Closed,
 }
@@ -172,6 +174,11 @@ impl Node {
         self.slice.start_at.is_none() && self.slice.end_at.is_none()
     }
 
+    /// Whether it is to cover everything, and is narrowed to no category.
+    pub(super) fn is_everything(&self) -> bool {
+        self.span.is_whole() && self.slice.category.is_none()
+    }
+
     pub(super) fn first_page(&self) -> u32 {
         self.paging.first
     }
@@ -220,6 +227,7 @@ impl Node {
         let page = match self.phase.clone() {
             Phase::Closed => None,
             Phase::Leaving => self.listing.next_again(),
+            Phase::Question => self.edge.filter(|edge| self.listing.next_ahead(*edge)),
             Phase::Probing(pages) => {
                 if in_bulk {
                     return None;
@@ -233,9 +241,23 @@ impl Node {
         page
     }
 
+    /// The first page, if that was not asked for yet and the slice is open.
+    pub(super) fn next_first(&mut self) -> Option<u32> {
+        let first = self.paging.first;
+        let is_open = !matches!(self.phase, Phase::Closed | Phase::Leaving);
+        let page = (is_open && self.listing.next_ahead(first)).then_some(first);
+        self.has_begun |= page.is_some();
+        page
+    }
+
     /// Whether nothing was answered yet and something is in flight.
     pub(super) fn awaits_first_answer(&self) -> bool {
         self.listing.pages().is_empty() && self.listing.is_waiting()
+    }
+
+    /// Whether its first page is settled, or never will be.
+    pub(super) fn is_tried(&self) -> bool {
+        self.phase == Phase::Closed || self.listing.is_settled(self.paging.first)
     }
 
     /// Leaves the slice because a page took too long. What follows rests on the pages before that one, which an earlier

@@ -42,11 +42,15 @@ fn rules(gateway: &Gateway, endpoint: Option<&Endpoint>, until: DateTime<Utc>) -
         if format == TimeFormat::UnixMillis { TimeDelta::milliseconds(1) } else { TimeDelta::seconds(1) }
     };
     let window = endpoint.and_then(|endpoint| endpoint.window.as_ref());
-    let window = window.map(|window| WindowRules { has_end: window.end.is_some(), unit: unit(format(window)) });
-    let categories =
-        gateway.endpoints.contains_key("categories") && endpoint.is_some_and(|endpoint| endpoint.category.is_some());
+    let window = window.map(|window| WindowRules {
+        start: window.start.clone(),
+        end: window.end.clone(),
+        unit: unit(format(window)),
+    });
+    let has_categories = gateway.endpoints.contains_key("categories");
+    let category = endpoint.and_then(|endpoint| endpoint.category.clone()).filter(|_| has_categories);
     let paging = endpoint.and_then(|endpoint| endpoint.page.clone()).unwrap_or_else(single_page);
-    Rules { paging, window, categories, from: None, until }
+    Rules { paging, window, category, from: None, until }
 }
 
 pub(super) fn shop_rules(gateway: &Gateway, until: DateTime<Utc>) -> ShopRules {
@@ -306,6 +310,8 @@ impl<'a> ShopState<'a> {
             self.off_sale_ids.extend(offers.drain(..).map(|offer| offer.offer_id));
         } else if self.mode == Listed::Changed {
             self.listed_ids.extend(offers.iter().map(|offer| offer.offer_id));
+        } else if let Some(news) = self.on_sale.as_mut().and_then(Cover::news) {
+            self.news = Some(news);
         }
         self.reconcile();
         Ok(offers)

@@ -94,6 +94,7 @@ pub(super) struct Gateway {
     /// Records show their time in these units.
     pub(super) shown: i64,
     pub(super) reads_window: bool,
+    pub(super) reads_category: bool,
     /// A page of a slice of more offers takes too long.
     pub(super) slow_over: usize,
     pub(super) size: usize,
@@ -114,6 +115,7 @@ impl Gateway {
             is_stated: false,
             shown: 1,
             reads_window: true,
+            reads_category: true,
             slow_over: usize::MAX,
             size: 40,
             last: 50,
@@ -129,11 +131,12 @@ impl Gateway {
             size: Some("pageSize".into()),
             size_max: 40,
         };
-        let window = WindowRules { has_end: self.has_end, unit: Duration::milliseconds(1) };
+        let end = self.has_end.then(|| "end_time".to_owned());
+        let window = WindowRules { start: "start_time".to_owned(), end, unit: Duration::milliseconds(1) };
         Rules {
             paging,
             window: self.has_window.then_some(window),
-            categories: self.categories > 0,
+            category: (self.categories > 0).then(|| "cid".to_owned()),
             from: None,
             until: at(UNTIL),
         }
@@ -144,7 +147,8 @@ impl Gateway {
         let (start, end) = (slice.start_at.map(millis), slice.end_at.map(millis));
         let takes = |(time, category): (i64, u64)| {
             let in_window = start.is_none_or(|start| start <= time) && end.is_none_or(|end| time <= end);
-            (in_window || !self.reads_window) && slice.category.as_ref().is_none_or(|c| *c == format!("c{category}"))
+            let in_category = slice.category.as_ref().is_none_or(|c| *c == format!("c{category}"));
+            (in_window || !self.reads_window) && (in_category || !self.reads_category)
         };
         let mut list: Vec<usize> = (0..self.offers.len()).filter(|at| takes(self.offers[*at])).collect();
         let is_plain = start.is_none() && end.is_none();
