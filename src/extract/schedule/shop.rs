@@ -333,13 +333,13 @@ impl<'a> ShopState<'a> {
         let off = |id: &i64| self.off_sale_ids.contains(id) && !self.listed_ids.contains(id);
         let carried = known.offers.ids().filter(|id| !self.listed_ids.contains(id) && !off(id)).count();
         let held = (carried + self.listed_ids.len()) as u64;
-        let answered = |end: &End| *end == End::Complete;
-        if held == official && answered(&end) && off_sale_end.flatten().as_ref().is_none_or(answered) {
-            return;
-        }
-        self.news = Some(format!(
-            "the official count is {official}, carried and listed are {held} offers: the shop is listed whole"
-        ));
+        let why = match (end, off_sale_end.flatten()) {
+            (End::Incomplete(reason), _) => format!("what changed was not listed to its end: {reason}"),
+            (_, Some(End::Incomplete(reason))) => format!("what went off sale was not listed to its end: {reason}"),
+            _ if held != official => format!("the official count is {official}, carried and listed are {held} offers"),
+            _ => return,
+        };
+        self.news = Some(format!("{why}: the shop is listed whole"));
         self.given_up = on_sale.coverage();
         for covered in &mut self.given_up {
             covered.outcome = format!("{}; incremental, not proven", covered.outcome);
