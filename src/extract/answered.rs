@@ -2,7 +2,8 @@
 //!
 //! A call is known by what it says ([`key`]); whoever keeps answers implements [`Answered`].
 //!
-//! Invariant: only answers that settle a call (good, gone, refused as an item) are used again; a failure never is.
+//! Invariant: only answers that settle a call (good, gone, refused as an item) are used again. A failure never is, but that
+//! a call took too long is remembered: where a smaller question can be asked instead, it is not asked again.
 
 use std::collections::BTreeMap;
 
@@ -43,6 +44,9 @@ pub trait Answered: Send + Sync {
 
     /// Whether there is one.
     fn holds(&self, key: CallKey) -> bool;
+
+    /// How many attempts of a call were made when the last one took too long; 0: it did not.
+    fn late_after(&self, key: CallKey) -> u32;
 }
 
 /// A run that starts for the first time.
@@ -57,6 +61,10 @@ impl Answered for Nothing {
 
     fn holds(&self, _: CallKey) -> bool {
         false
+    }
+
+    fn late_after(&self, _: CallKey) -> u32 {
+        0
     }
 }
 

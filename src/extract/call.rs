@@ -178,13 +178,6 @@ pub(super) struct Errand<'c, 'r> {
     pub(super) renewal: Renewal,
 }
 
-impl Errand<'_, '_> {
-    /// Whether a smaller span of time can be asked for instead.
-    fn can_be_halved(&self) -> bool {
-        self.endpoint.window.as_ref().is_some_and(|window| window.end.is_some())
-    }
-}
-
 impl<'r> Caller<'r> {
     /// Makes one call, with as many attempts as it needs and may have.
     pub(super) async fn call(&self, task: &Task, values: Values) -> Reply {
@@ -225,7 +218,7 @@ impl<'r> Caller<'r> {
         }
     }
 
-    /// The outcome of a call whose answer an earlier start has landed, or a cache holds; and the attempts it took, where
+    /// The outcome of a call that an earlier start has landed, or of which a cache holds the answer; and the attempts it took, where
     /// they are not in [`Job::earlier_calls`] because the shop was not known yet.
     async fn known(&self, errand: &Errand<'_, 'r>) -> Result<Option<(Outcome, u32)>> {
         if self.halt.is_cancelled() {
@@ -235,7 +228,13 @@ impl<'r> Caller<'r> {
             Some(kept) => Some(kept),
             None => self.cached(errand).await?,
         };
-        let Some(kept) = kept else { return Ok(None) };
+        let Some(kept) = kept else {
+            // The question was too large then: whatever it was cut into is known, too.
+            let late_after = if errand.values.can_be_halved { self.job.answered.late_after(errand.key) } else { 0 };
+            let is_given_up = late_after >= HALVED_AFTER.min(errand.side.budget.attempts_max);
+            let reason = || format!("timed out (after {late_after} attempts of an earlier start)");
+            return Ok(is_given_up.then(|| (Outcome::TimedOut(reason()), 0)));
+        };
         let (judgement, outcome) = self.judge(errand, &kept);
         let Some(outcome) = settled(judgement, outcome) else { return Ok(None) };
         let tally = &mut self.lock().tally;
@@ -595,16 +594,16 @@ impl<'r> Caller<'r> {
                 Step::Done(Err(words::elsewhere(side.gateway, record, fault)))
             }
             (ErrorClass::Retry | ErrorClass::Throttle | ErrorClass::Quota, None) => {
-                if let Some(failures) = live.outage.failed() {
+                let timed_out = record.timed_out();
+                // A smaller span may be answered: the cover decides, not patience. The gateway may be well.
+                let is_too_large = timed_out && errand.values.can_be_halved;
+                let outage = if is_too_large { live.outage.too_late() } else { live.outage.failed() };
+                if let Some(failures) = outage {
                     return Step::Done(Err(words::outage(side.gateway, fault, failures)));
                 }
-                let timed_out = record.transport_error.as_deref().is_some_and(|error| error.starts_with("timed out"));
-                let next = match errand.task {
-                    // A smaller span may be answered: the cover decides, not patience.
-                    Task::Page { .. } if timed_out && errand.can_be_halved() && spent.attempts >= HALVED_AFTER => {
-                        Next::GiveUp
-                    }
-                    _ => side.budget.next(spent, fault.class, fault.wait, &mut shared.dice),
+                let next = match is_too_large && spent.attempts >= HALVED_AFTER {
+                    true => Next::GiveUp,
+                    false => side.budget.next(spent, fault.class, fault.wait, &mut shared.dice),
                 };
                 match next {
                     Next::Again(wait) => Step::Again(wait),
@@ -750,7 +749,7 @@ impl<'r> Caller<'r> {
 
 /// Tries without a connection after which an account with a proxy of its own leaves the call to others.
 const UNCONNECTED_AFTER: u32 = 2;
-/// A page of a span that can be halved is not asked for again after so many time-outs.
+/// A page of a span that can be halved is not asked for again when it takes too long after so many attempts.
 const HALVED_AFTER: u32 = 2;
 /// A smaller change of the clock's offset does not explain a refused signature.
 pub(super) const SIGNED_WRONG: TimeDelta = TimeDelta::seconds(5);

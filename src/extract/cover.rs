@@ -15,14 +15,19 @@
 //! The last page the gateway serves is asked for early where a slice may be too large: it tells so, and from which time
 //! on the next slice starts. No page of a slice is asked for twice.
 //!
+//! A slice whose page takes too long is left at once and halved, where the window has an end bound. A parameter that the
+//! gateway evidently does not read is told by the first pages, named, and not used further.
+//!
 //! Invariant: it ends, and as complete only when every slice was read to its end or is covered by slices that were.
 
 mod cut;
 mod node;
 mod rescue;
+mod slow;
 mod split;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 use std::collections::HashSet;
 
@@ -45,8 +50,8 @@ pub struct Rules {
     pub paging: Paging,
     /// `None`: there are no windows.
     pub window: Option<WindowRules>,
-    /// Whether it can be narrowed to a category, and the categories be asked for.
-    pub categories: bool,
+    /// The parameter that narrows it to a category; `None`: there is none, or the categories cannot be asked for.
+    pub category: Option<String>,
     /// List only what was modified since.
     pub from: Option<DateTime<Utc>>,
     /// The moment that the listing begins: most spans end before it.
@@ -54,10 +59,12 @@ pub struct Rules {
 }
 
 /// How a listing is narrowed to a span of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowRules {
-    /// Whether it has an (inclusive) end.
-    pub has_end: bool,
+    /// The parameter with its start.
+    pub start: String,
+    /// The parameter with its (inclusive) end, where it has one.
+    pub end: Option<String>,
     /// The difference between two moments as the gateway writes them: a millisecond, or a second.
     pub unit: Duration,
 }
@@ -110,7 +117,16 @@ pub struct Cover {
     seen: HashSet<u64>,
     /// What is missing, and why.
     gaps: Vec<String>,
+    /// What the gateway does not read, and how many of these were told.
+    unread: Vec<unread::Unread>,
+    unread_told: usize,
+    category_trial: unread::Trial,
+    is_category_ignored: bool,
     is_window_ignored: bool,
+    /// Windows without an end came in no order: they make nothing smaller.
+    is_window_useless: bool,
+    is_window_questioned: bool,
+    /// Slices that were left because they take too long, since a page was answered last.
     halvings: u32,
 }
 
@@ -135,7 +151,13 @@ impl Cover {
             wanted: Vec::new(),
             seen: HashSet::new(),
             gaps: Vec::new(),
+            unread: Vec::new(),
+            unread_told: 0,
+            category_trial: unread::Trial::Untried,
+            is_category_ignored: false,
             is_window_ignored: false,
+            is_window_useless: false,
+            is_window_questioned: false,
             halvings: 0,
         }
     }
@@ -165,15 +187,26 @@ impl Cover {
         while self.nodes.get(self.first_open).is_some_and(|node| node.phase == Phase::Closed) {
             self.first_open += 1;
         }
+        let open = self.first_open..self.nodes.len();
+        // While the gateway is too slow the smallest slices come first, which were cut last: they show what it can take.
+        let order: Vec<usize> = if self.halvings > 0 { open.rev().collect() } else { open.collect() };
         // Pages that show how to go on come first; the bulk keeps the others busy meanwhile.
         for in_bulk in [false, true] {
-            for (slice, node) in self.nodes.iter_mut().enumerate().skip(self.first_open) {
-                if let Some(page) = node.next(in_bulk) {
-                    return Some(Ask::Page { slice, page });
+            for slice in &order {
+                if let Some(page) = self.next_of(*slice, in_bulk) {
+                    return Some(Ask::Page { slice: *slice, page });
                 }
             }
         }
         None
+    }
+
+    fn next_of(&mut self, slice: usize, in_bulk: bool) -> Option<u32> {
+        if let Some(is_tried) = self.is_on_trial(slice) {
+            return if is_tried { self.nodes[slice].next_first() } else { None };
+        }
+        let is_alone = self.can_halve_any() && self.nodes[slice].awaits_first_answer();
+        if is_alone { None } else { self.nodes[slice].next(in_bulk) }
     }
 
     /// What a slice is narrowed to.
@@ -194,21 +227,31 @@ impl Cover {
         node.listing.answered(number, page)?;
         let is_in_order = node.read(number, page);
         node.new += page.keys.iter().filter(|key| self.seen.insert(**key)).count() as u64;
-        if self.is_astray(slice, number) {
-            self.ignore_windows(slice);
-        } else if !is_in_order {
-            self.distrust(slice);
+        self.halvings = 0;
+        match self.astray(slice, number) {
+            Some(_) if self.nodes[slice].phase == Phase::Question => {}
+            Some(parameter) => self.ignore_windows(slice, parameter),
+            None if !is_in_order => self.distrust(slice),
+            None => {}
         }
         self.judge(slice);
+        self.judge_trial();
         Ok(())
     }
 
     /// A page failed for good.
     pub fn failed(&mut self, slice: usize, number: u32, failure: Failure) {
-        let Some(node) = self.nodes.get_mut(slice) else { return };
-        node.has_timed_out |= failure.timed_out;
-        node.fail(number, failure.reason);
+        if slice >= self.nodes.len() {
+            return;
+        }
+        if failure.timed_out && (self.can_halve(slice) || self.nodes[slice].phase == Phase::Leaving) {
+            self.nodes[slice].listing.failed(number, failure.reason);
+            self.leave(slice, number);
+        } else {
+            self.nodes[slice].fail(number, failure.reason);
+        }
         self.judge(slice);
+        self.judge_trial();
     }
 
     /// A page was not sent after all: it will be asked for again.
@@ -242,9 +285,10 @@ impl Cover {
             return None;
         }
         let Some(first) = self.gaps.first() else { return Some(End::Complete) };
+        let unread = unread::describe(&self.unread).map(|unread| unread + ": ").unwrap_or_default();
         Some(End::Incomplete(match self.gaps.len() - 1 {
-            0 => first.clone(),
-            more => format!("{first} (and {more} more slices)"),
+            0 => format!("{unread}{first}"),
+            more => format!("{unread}{first} (and {more} more slices)"),
         }))
     }
 
@@ -311,7 +355,7 @@ impl Cover {
         } else if is_over && has_window {
             let expect = self.total.unwrap_or(0);
             self.open_root(Span::whole(), split::Size::About(expect));
-        } else if is_over && self.rules.categories {
+        } else if is_over && self.rules.category.is_some() {
             self.wanted.push(rescue::Wanted::whole());
         } else {
             let mut node = Node::new(Span::default(), Slice::default(), &self.rules.paging);
@@ -332,12 +376,22 @@ impl Cover {
         paging.last.map_or(u64::MAX, |last| u64::from((last + 1).saturating_sub(paging.first)) * size)
     }
 
+    /// Whether categories may still help.
+    fn has_categories(&self) -> bool {
+        self.rules.category.is_some() && !self.is_category_ignored
+    }
+
+    /// Whether windows may still make a slice smaller.
+    fn has_windows(&self) -> bool {
+        self.rules.window.is_some() && !self.is_window_ignored && !self.is_window_useless
+    }
+
     fn has_end(&self) -> bool {
-        self.rules.window.is_some_and(|window| window.has_end)
+        self.rules.window.as_ref().is_some_and(|window| window.end.is_some())
     }
 
     /// The difference between two moments, in milliseconds.
     fn unit(&self) -> i64 {
-        self.rules.window.map_or(1, |window| window.unit.num_milliseconds()).max(1)
+        self.rules.window.as_ref().map_or(1, |window| window.unit.num_milliseconds()).max(1)
     }
 }

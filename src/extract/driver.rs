@@ -456,6 +456,7 @@ pub(super) fn values(schedule: &Schedule<'_>, task: &Task, fetch: &Fetch) -> Val
         Task::Page { shop, list, slice, page } => {
             values.page = Some(*page);
             (values.span, values.category_id) = schedule.slice(*shop, *list, *slice);
+            values.can_be_halved = schedule.can_halve(*shop, *list, *slice);
         }
         Task::Sku { offer_id, sku_id, .. } => {
             values.offer_id = Some(*offer_id);

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use crate::base::{Error, Kind, Result, Secret};
 use crate::config::gateway::{Gateway, Limits};
 
+use super::record::TIMED_OUT;
 use super::request::Request;
 use super::retry::seconds;
 use lane::{Lane, Lanes, News};
@@ -140,7 +141,7 @@ impl Http {
         let what = if error.is_connect() {
             &self.unreached(error.url().and_then(host).as_deref())
         } else if error.is_timeout() {
-            "timed out"
+            TIMED_OUT
         } else if error.is_body() || error.is_decode() {
             "the body was cut"
         } else {
@@ -291,7 +292,7 @@ impl Sending<'_> {
 
     fn late(&mut self) -> Progress {
         let opening = self.opening_until.map(|_| format!("{}: timed out", self.http.unreached(self.host.as_deref())));
-        self.end(Some(opening.unwrap_or_else(|| "timed out".to_owned())))
+        self.end(Some(opening.unwrap_or_else(|| TIMED_OUT.to_owned())))
     }
 
     fn end(&mut self, transport_error: Option<String>) -> Progress {

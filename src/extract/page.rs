@@ -201,6 +201,12 @@ impl Listing {
         &self.answered
     }
 
+    /// A digest of what a page holds, the same for the same records in any order; `None`: it is not answered, or empty.
+    #[must_use]
+    pub fn contents(&self, page: u32) -> Option<u64> {
+        self.contents.iter().find(|(_, number)| **number == page).map(|(contents, _)| *contents)
+    }
+
     /// Every page up to the last one the gateway serves was answered, and there is more.
     #[must_use]
     pub fn is_cut(&self) -> bool {

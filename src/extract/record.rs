@@ -79,6 +79,9 @@ pub struct Record {
     pub redacted: bool,
 }
 
+/// How [`Record::transport_error`] begins when the answer took too long.
+pub const TIMED_OUT: &str = "timed out";
+
 impl Record {
     /// Whether the gateway sends the caller elsewhere (HTTP 3xx).
     #[must_use]
@@ -90,6 +93,12 @@ impl Record {
     #[must_use]
     pub fn is_unconnected(&self) -> bool {
         self.transport_error.as_deref().is_some_and(|error| error.starts_with("cannot connect"))
+    }
+
+    /// Whether the answer took too long.
+    #[must_use]
+    pub fn timed_out(&self) -> bool {
+        self.transport_error.as_deref().is_some_and(|error| error.starts_with(TIMED_OUT))
     }
 
     /// The name of the attempt in tables: `run_id/number`.

@@ -52,6 +52,8 @@ pub struct Values {
     pub category_id: Option<String>,
     /// The span of time that the endpoint's window parameters narrow to, both ends inclusive.
     pub span: Option<Span>,
+    /// A smaller span can be asked for instead: patience with an answer that takes too long ends early.
+    pub can_be_halved: bool,
     /// `{page}`; also the page parameter of the endpoint.
     pub page: Option<u32>,
     /// `{answer}` and `{format}`: `json` or `xml`.

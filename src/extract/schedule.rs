@@ -361,6 +361,12 @@ impl<'a> Schedule<'a> {
         self.shops.get(shop).map(|shop| shop.slice(list, slice)).unwrap_or_default()
     }
 
+    /// Whether a page's slice is halved when it takes too long.
+    #[must_use]
+    pub fn can_halve(&self, shop: usize, list: ListKind, slice: usize) -> bool {
+        self.shops.get(shop).is_some_and(|shop| shop.can_halve(list, slice))
+    }
+
     /// When offers were modified last, as far as a listing said so.
     #[must_use]
     pub fn modified_at(&self, offer_ids: &[i64]) -> Option<DateTime<Utc>> {

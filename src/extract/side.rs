@@ -394,7 +394,7 @@ mod tests {
             let start = Instant::now();
             let (mut due, mut left): (Instant, Vec<Instant>) = (start, Vec::new());
             let asking = Asking { scope: "all", endpoint: "listing" };
-            let ticket = || Ticket::new(0, asking, side.day(Utc::now()), Utc::now(), 0);
+            let ticket = || Ticket::new(0, asking, NaiveDate::default(), DateTime::UNIX_EPOCH, 0);
             for (delay, has_to_connect) in delays {
                 // Granted evenly, on the wire up to 150 ms later.
                 due += seconds(1.015 / f64::from(rate));

@@ -32,6 +32,8 @@ pub struct Resumed {
     segments: Vec<SegmentRef>,
     settled: HashMap<CallKey, Place>,
     answered: price::Answered,
+    /// Attempts of the calls whose last one took too long.
+    late_after: HashMap<CallKey, u32>,
     at_hand: Mutex<VecDeque<(usize, Arc<Vec<Attempt>>)>>,
     /// The greatest number landed; 0: none.
     pub last_number: i64,
@@ -82,6 +84,7 @@ impl Resumed {
         let segments = zone.segments(run).await?;
         let mut settled = HashMap::new();
         let mut answered = price::Answered::new();
+        let mut late_after: HashMap<CallKey, u32> = HashMap::new();
         let (mut last_number, mut calls) = (0, 0);
         let mut clocks = [Skew::default(); 2];
         let mut calls_by_shop: HashMap<String, i64> = HashMap::new();
@@ -103,10 +106,16 @@ impl Resumed {
                 }
                 let Some(gateway) = gateways.of(record) else { continue };
                 counts.add(record, gateway);
+                let name = record.gateway.as_deref().unwrap_or_default();
+                let key = answered::key(name, &record.endpoint, &record.request);
+                if record.timed_out() {
+                    let attempts = late_after.entry(key).or_default();
+                    *attempts = attempts.saturating_add(1).max(u32::try_from(record.attempt).unwrap_or(0));
+                } else {
+                    late_after.remove(&key);
+                }
                 let judge = if record.gateway.is_none() { Some(&judges.0) } else { judges.1.as_ref() };
                 if judge.is_some_and(|judge| settles(judge, gateway, &attempt)) {
-                    let name = record.gateway.as_deref().unwrap_or_default();
-                    let key = answered::key(name, &record.endpoint, &record.request);
                     let before = settled.insert(key, Place { segment: index, number: record.number });
                     if before.is_none() {
                         let source = if record.gateway.is_none() { Source::Listing } else { Source::Details };
@@ -121,6 +130,7 @@ impl Resumed {
             segments,
             settled,
             answered,
+            late_after,
             at_hand: Mutex::new(VecDeque::new()),
             last_number,
             calls,
@@ -186,6 +196,10 @@ impl Answered for Resumed {
 
     fn holds(&self, key: CallKey) -> bool {
         self.settled.contains_key(&key)
+    }
+
+    fn late_after(&self, key: CallKey) -> u32 {
+        self.late_after.get(&key).copied().unwrap_or(0)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use huopan::extract::{Attempt, Covered, ShopFacts};
+use huopan::extract::progress::Event;
+use huopan::extract::{Attempt, Covered, Progress, ShopFacts};
 use huopan::sim::{
     Faults, Gateway, History, Import, ListingOrder, ListingTotals, Listings, Options, ShopTruth, Sim, WindowEnd,
 };
@@ -186,4 +187,53 @@ async fn one_moment_of_one_category_over_the_cap_is_reported_and_the_rest_is_the
         assert_eq!(missing(&others), 0, "what can be listed is there");
         assert_eq!(missing(&of_moment), 100, "50 pages of the moment are there");
     }
+}
+
+/// Keeps what a run warns of.
+#[derive(Default)]
+struct Warnings(std::sync::Mutex<Vec<String>>);
+
+impl Progress for Warnings {
+    fn on(&self, event: Event<'_>) {
+        if let Event::Warning(text) = event {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+    }
+}
+
+#[tokio::test]
+async fn parameters_that_the_gateway_does_not_read_are_named_after_a_few_calls() {
+    let sim = huopan::sim::start(Options { shop_sizes: vec![5_300], ..quick() }).await.unwrap();
+    let lines = crate::support::shop_lines(&sim.world(Gateway::Portals));
+    let definition = "[limits]\ncalls_per_second = 2000\n[endpoints.listing]\ncategory = \"categoryId\"\n\
+                      [endpoints.listing.window]\nstart = \"startTime\"";
+    let pipeline = Written { definition, ..Written::new(Gateway::Portals, &lines) }.load(&sim);
+    let warnings = Warnings::default();
+    let (facts, attempts) = extract(&pipeline, &Around { progress: &warnings, ..Around::new().await }).await;
+    let shop = &facts.unwrap().shops[0];
+    let reason = shop.incomplete_reason.as_deref().unwrap();
+    assert!(reason.starts_with("the gateway does not read parameter `"), "{reason}");
+    assert!(reason.contains("parameter `categoryId` (categories "), "{reason}");
+    assert!(reason.contains("parameter `startTime` (it lists offers from outside the window)"), "{reason}");
+    assert!(reason.ends_with("2000 offers listed: the rest is past page 50 × 40"), "{reason}");
+    let pages = good(&pipeline, &attempts, "listing");
+    let ids: BTreeSet<i64> = pages.iter().flat_map(|page| ids_on(&pipeline, page)).collect();
+    assert!(ids.len() >= 2_000, "what the gateway serves is there: {}", ids.len());
+    assert!(shop.calls_used <= 60, "{}: {:#?}", shop.calls_used, shop.coverage);
+    let warnings = warnings.0.into_inner().unwrap();
+    for parameter in ["`categoryId`", "`startTime`"] {
+        assert_eq!(warnings.iter().filter(|text| text.contains(parameter)).count(), 1, "{warnings:#?}");
+    }
+}
+
+#[tokio::test]
+async fn categories_past_the_cap_are_not_listed_twice_where_windows_come_in_no_order() {
+    let listings = Listings { order: ListingOrder::Unordered, ..Listings::default() };
+    let sim = huopan::sim::start(Options { shop_sizes: vec![15_000], listings, ..quick() }).await.unwrap();
+    let listed = list(&sim, FAST).await.remove(0);
+    let categories = sim.world(Gateway::Portals).shops[0].categories.len();
+    let most = i64::try_from(categories * 50 + 6).unwrap();
+    assert!(listed.facts.calls_used <= most, "{} of {most}: {:#?}", listed.facts.calls_used, listed.facts.coverage);
+    let reason = listed.facts.incomplete_reason.unwrap();
+    assert!(reason.starts_with("category ") && reason.contains("past page 50 × 40"), "{reason}");
 }

@@ -459,6 +459,35 @@ async fn a_run_that_an_outage_ended_is_not_asked_again_what_was_answered() {
 }
 
 #[tokio::test]
+async fn what_took_too_long_is_not_asked_again_but_its_halves_are() {
+    let slow = Some(sim::SlowListing { offers: 400, millis: 600_000 });
+    let listings = sim::Listings { slow, ..sim::Listings::default() };
+    let options = Options { shop_sizes: vec![1_500], listings, window_end: sim::WindowEnd::Honoured, ..quick() };
+    let (_place, sim, mut pipeline) = one_by_one(options).await;
+    let gateway = &mut pipeline.gateway;
+    (gateway.limits.read_seconds, gateway.limits.connect_seconds) = (0.6, 0.6);
+    gateway.endpoints.get_mut("listing").unwrap().window.as_mut().unwrap().end = Some("end_time".to_owned());
+    // The page of the whole shop took too long, and a few of its parts.
+    stopped(&pipeline, on(20), 4).await;
+    let before = requests(&sim);
+    let whole = |request: &&String| request.contains("items.list") && !request.contains("start_time");
+    assert_eq!(before.iter().filter(whole).count(), 2, "{before:#?}");
+    let report = published(&pipeline, on(20)).await;
+    assert!(report.is_complete(), "{report:?}");
+    let mut asked: BTreeMap<String, Vec<sim::Outcome>> = BTreeMap::new();
+    sim.journal().into_iter().for_each(|entry| asked.entry(entry.request).or_default().push(entry.outcome));
+    let is_late = |outcomes: &&Vec<sim::Outcome>| outcomes.contains(&sim::Outcome::Aborted);
+    let late = asked.values().filter(is_late).count();
+    for outcomes in asked.values() {
+        // Of all starts together.
+        let most = if is_late(&outcomes) { 2 } else { 1 };
+        assert!(outcomes.len() <= most, "{asked:#?}");
+    }
+    println!("{} calls, {late} were late twice", sim.stats().calls);
+    assert!(late >= 2 && sim.stats().calls <= 38 + 40, "{late} of {}", sim.stats().calls);
+}
+
+#[tokio::test]
 async fn a_run_that_died_after_its_publication_is_over() {
     let (place, sim, pipeline) = one_by_one(options()).await;
     let report = published(&pipeline, on(20)).await;

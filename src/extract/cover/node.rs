@@ -46,6 +46,10 @@ pub(super) enum Phase {
     Probing(Vec<u32>),
     /// Its pages are read up to the moment from which other slices cover the rest.
     Passing(Passing),
+    /// One of its pages took too long: it is halved once what is in flight is settled.
+    Leaving,
+    /// Its last page shows whether the gateway reads windows, and is all that is asked for.
+    Question,
     /// Nothing more is asked for.
     Closed,
 }
@@ -85,7 +89,6 @@ pub(super) struct Node {
     /// The slice whose order this one relies on.
     pub(super) root: usize,
     pub(super) depth: u32,
-    pub(super) has_timed_out: bool,
     pub(super) has_begun: bool,
     /// It is read as far as the gateway serves it; nothing can split it further.
     pub(super) is_final: bool,
@@ -156,7 +159,6 @@ impl Node {
             probe_after: u32::MAX,
             root: 0,
             depth: 0,
-            has_timed_out: false,
             has_begun: false,
             is_final: false,
             records: 0,
@@ -170,6 +172,11 @@ impl Node {
 
     pub(super) fn is_plain(&self) -> bool {
         self.slice.start_at.is_none() && self.slice.end_at.is_none()
+    }
+
+    /// Whether it is to cover everything, and is narrowed to no category.
+    pub(super) fn is_everything(&self) -> bool {
+        self.span.is_whole() && self.slice.category.is_none()
     }
 
     pub(super) fn first_page(&self) -> u32 {
@@ -219,6 +226,8 @@ impl Node {
     pub(super) fn next(&mut self, in_bulk: bool) -> Option<u32> {
         let page = match self.phase.clone() {
             Phase::Closed => None,
+            Phase::Leaving => self.listing.next_again(),
+            Phase::Question => self.edge.filter(|edge| self.listing.next_ahead(*edge)),
             Phase::Probing(pages) => {
                 if in_bulk {
                     return None;
@@ -230,6 +239,43 @@ impl Node {
         };
         self.has_begun |= page.is_some();
         page
+    }
+
+    /// The first page, if that was not asked for yet and the slice is open.
+    pub(super) fn next_first(&mut self) -> Option<u32> {
+        let first = self.paging.first;
+        let is_open = !matches!(self.phase, Phase::Closed | Phase::Leaving);
+        let page = (is_open && self.listing.next_ahead(first)).then_some(first);
+        self.has_begun |= page.is_some();
+        page
+    }
+
+    /// Whether nothing was answered yet and something is in flight.
+    pub(super) fn awaits_first_answer(&self) -> bool {
+        self.listing.pages().is_empty() && self.listing.is_waiting()
+    }
+
+    /// Whether its first page is settled, or never will be.
+    pub(super) fn is_tried(&self) -> bool {
+        self.phase == Phase::Closed || self.listing.is_settled(self.paging.first)
+    }
+
+    /// Leaves the slice because a page took too long. What follows rests on the pages before that one, which an earlier
+    /// start of the run has asked for, too, whatever was in flight besides.
+    pub(super) fn leave_at(&mut self, number: u32) {
+        let first = self.paging.first;
+        self.basis = match &self.phase {
+            Phase::Leaving => self.basis.iter().copied().filter(|page| *page <= number).collect(),
+            Phase::Probing(pages) => pages.iter().copied().filter(|page| *page < number).collect(),
+            _ if self.edge == Some(number) => {
+                let shown = usize::try_from(self.probe_after).unwrap_or(usize::MAX);
+                (first..number).take(shown).collect()
+            }
+            _ => (first..number).collect(),
+        };
+        // An empty basis would stand for all pages.
+        self.basis.push(number);
+        self.phase = Phase::Leaving;
     }
 
     fn next_to_read(&mut self, in_bulk: bool) -> Option<u32> {

@@ -1,24 +1,16 @@
-//! What becomes of a slice that no window makes smaller, that is not answered, or whose order breaks.
+//! What becomes of a slice that no window makes smaller, that is not answered, or whose order breaks: categories, gaps.
 //!
 //! Invariant: every moment and category of a slice that is given up is covered by the slices opened in its place, or is
 //! named as a gap.
 
-use super::cut;
 use super::node::{Node, Order, Passing, Phase, Span};
-use super::split::{
-    DEPTH_MAX, DISORDERED, MOMENT_MILLIS, PAGES_BEFORE_PROBE, PAGES_OF_MOMENT_BEFORE_PROBE, SPLIT, Size, parts_of,
-};
+use super::split::{DISORDERED, MOMENT_MILLIS, PAGES_BEFORE_PROBE, PAGES_OF_MOMENT_BEFORE_PROBE, SPLIT, Size};
 use super::{Categories, Cover, SLICES_MAX, Slice};
-
-/// So many slices that time out are halved; after that the gateway is the reason, not their size.
-const HALVINGS_MAX: u32 = 16;
-/// Records may stand this far outside a window: they may show a day, or another time zone's hour.
-const STRAY_MILLIS: i64 = 36 * 3_600_000;
 
 /// A span to be listed by category.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wanted {
-    span: Span,
+    pub(super) span: Span,
     is_ordered: bool,
     depth: u32,
 }
@@ -33,7 +25,7 @@ impl Cover {
     /// A slice that no window can make smaller: categories.
     pub(super) fn overflow(&mut self, at: usize) {
         let node = &self.nodes[at];
-        if node.slice.category.is_some() || !self.rules.categories {
+        if node.slice.category.is_some() || !self.has_categories() {
             return self.finish(at);
         }
         let (span, depth) = (node.span.clone(), node.depth);
@@ -57,12 +49,19 @@ impl Cover {
             Categories::Failed(reason) => Err(format!("categories: {reason}")),
         };
         for wanted in std::mem::take(&mut self.wanted) {
+            if self.is_category_ignored {
+                self.read_whole(&wanted.span);
+                continue;
+            }
             let too_many = || Err(format!("more than {SLICES_MAX} slices"));
             let categories = categories.clone().and_then(|categories| {
                 if self.nodes.len() + categories.len() > SLICES_MAX { too_many() } else { Ok(categories) }
             });
             match &categories {
-                Ok(categories) => categories.iter().for_each(|category| self.open_category(&wanted, category)),
+                Ok(categories) => {
+                    let opened = categories.iter().map(|category| self.open_category(&wanted, category)).collect();
+                    self.try_categories(opened, wanted.span);
+                }
                 Err(reason) => {
                     let at = self.open(wanted.span, Order::Nothing, wanted.depth, Size::Unknown);
                     self.gap(at, &format!("more offers than the gateway lists; {reason}"));
@@ -71,7 +70,7 @@ impl Cover {
         }
     }
 
-    fn open_category(&mut self, wanted: &Wanted, category: &str) {
+    fn open_category(&mut self, wanted: &Wanted, category: &str) -> usize {
         let category = Some(category.to_owned());
         if wanted.span.is_whole() && self.rules.from.is_none() {
             let slice = Slice { category: category.clone(), ..Slice::default() };
@@ -83,7 +82,7 @@ impl Cover {
             node.depth = wanted.depth;
             node.root = self.nodes.len();
             self.nodes.push(node);
-            return;
+            return self.nodes.len() - 1;
         }
         let span = Span { category, ..wanted.span.clone() };
         let order = if wanted.is_ordered { Order::Ascending } else { Order::Unknown };
@@ -97,39 +96,24 @@ impl Cover {
         if let (Some(stop), true) = (stop, wanted.is_ordered) {
             self.nodes[at].phase = Phase::Passing(Passing { stop, is_careful: true });
         }
+        at
     }
 
-    /// A slice was not answered. One that took too long is halved where windows have an end.
-    pub(super) fn give_up(&mut self, at: usize, reason: String) {
+    /// A slice was not answered: what it was to cover is missing.
+    pub(super) fn give_up(&mut self, at: usize, reason: &str) {
+        self.trim_passed(at);
+        self.gap(at, reason);
+    }
+
+    /// Takes off a slice's span what other slices cover already.
+    pub(super) fn trim_passed(&mut self, at: usize) {
         let unit = self.unit();
         let node = &mut self.nodes[at];
         if let Phase::Passing(Passing { stop, .. }) = node.phase {
-            // Other slices cover the rest already.
             match node.order {
                 Order::Ascending => node.span.end = Some(stop - unit),
                 _ => node.span.start = Some(stop + unit),
             }
-        }
-        let extent = self.extent(at);
-        let can_halve = self.has_end() && !self.is_window_ignored && self.halvings < HALVINGS_MAX;
-        if !self.nodes[at].has_timed_out || !can_halve || extent.low >= extent.high {
-            return self.gap(at, &reason);
-        }
-        self.halvings += 1;
-        let node = &self.nodes[at];
-        let samples = node.samples(extent.low, extent.high);
-        let mut cuts = cut::by_samples(&samples, 2, extent);
-        if cuts.is_empty() {
-            cuts = cut::blind(extent);
-        }
-        let (span, depth) = (node.span.clone(), node.depth);
-        if cuts.is_empty() || depth >= DEPTH_MAX {
-            return self.gap(at, &reason);
-        }
-        self.close(at, SPLIT);
-        for part in parts_of(&Span { start: Some(extent.low), ..span }, &cuts, unit) {
-            let next = self.open(part, Order::Unknown, depth + 1, Size::Unknown);
-            self.nodes[next].root = next;
         }
     }
 
@@ -144,37 +128,8 @@ impl Cover {
         if self.has_end() {
             self.split(root);
         } else {
+            self.is_window_useless = true;
             self.overflow(root);
-        }
-    }
-
-    /// Whether a page holds records from far outside its window.
-    pub(super) fn is_astray(&self, at: usize, page: u32) -> bool {
-        let node = &self.nodes[at];
-        let (start, end) = (node.slice.start_at, node.slice.end_at);
-        let low = start.map_or(i64::MIN, |at| at.timestamp_millis() - STRAY_MILLIS);
-        let high = end.map_or(i64::MAX, |at| at.timestamp_millis() + STRAY_MILLIS);
-        node.reads.get(&page).is_some_and(|read| read.times.iter().any(|time| *time < low || high < *time))
-    }
-
-    /// The gateway does not keep to windows: categories are all there is.
-    pub(super) fn ignore_windows(&mut self, at: usize) {
-        const REASON: &str = "the gateway lists offers from outside the window";
-        if std::mem::replace(&mut self.is_window_ignored, true) {
-            if self.nodes[at].phase != Phase::Closed {
-                self.gap(at, REASON);
-            }
-            return;
-        }
-        for node in self.nodes.iter_mut().filter(|node| !node.is_plain()) {
-            node.phase = Phase::Closed;
-            node.outcome.get_or_insert_with(|| REASON.to_owned());
-        }
-        if self.rules.categories && self.rules.from.is_none() && self.nodes[at].slice.category.is_none() {
-            self.wanted = vec![Wanted::whole()];
-            self.spread();
-        } else {
-            self.gap(at, REASON);
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) const DISORDERED: &str = "not in the order of modification";
 pub(super) const COMPLETE: &str = "complete";
 
 /// Where time begins: any 13-digit moment before the gateways' oldest offer (earlier ones have 12 digits).
-const FLOOR: i64 = 1_041_379_200_000;
+pub(super) const FLOOR: i64 = 1_041_379_200_000;
 /// A slice lies at most this deep in others.
 pub(super) const DEPTH_MAX: u32 = 64;
 /// From this depth on spans are halved, too: samples alone have not helped.
@@ -64,6 +64,9 @@ impl Cover {
                 }
             }
             Phase::Passing(passing) => self.judge_passing(at, passing),
+            Phase::Leaving if self.nodes[at].listing.is_waiting() => {}
+            Phase::Leaving => self.halve(at),
+            Phase::Question => self.judge_question(at),
         }
         self.nodes[at].settle_likely();
     }
@@ -79,7 +82,12 @@ impl Cover {
         match node.listing.end() {
             None => {}
             Some(End::Complete) => self.close(at, COMPLETE),
-            Some(End::Incomplete(reason)) => self.give_up(at, reason),
+            Some(End::Incomplete(reason)) => {
+                if node.listing.is_cut() {
+                    self.question_windows();
+                }
+                self.give_up(at, &reason);
+            }
         }
     }
 
@@ -92,7 +100,7 @@ impl Cover {
             return self.probe(at);
         }
         match node.listing.failure() {
-            Some(reason) => self.give_up(at, reason),
+            Some(reason) => self.give_up(at, &reason),
             None if node.span.end.is_some_and(|end| end < passing.stop) => self.close(at, COMPLETE),
             None => self.close(at, ADVANCED),
         }
@@ -100,8 +108,8 @@ impl Cover {
 
     /// Whether a slice can be replaced by smaller ones.
     pub(super) fn can_split(&self, node: &Node) -> bool {
-        let by_category = self.rules.categories && node.slice.category.is_none();
-        !node.is_final && (by_category || self.rules.window.is_some() && !self.is_window_ignored)
+        let by_category = self.has_categories() && node.slice.category.is_none();
+        !node.is_final && (by_category || self.has_windows())
     }
 
     /// A slice is too large: asks for the pages that show how to go on.
@@ -157,7 +165,7 @@ impl Cover {
         let size = node.listing.total().map_or(Size::Over, Size::About);
         let category = node.slice.category.clone();
         self.close(at, SPLIT);
-        if self.rules.window.is_some() && !self.is_window_ignored {
+        if self.has_windows() {
             self.open_root(Span { category, ..Span::whole() }, size);
         } else {
             self.wanted.push(Wanted::whole());
@@ -167,14 +175,17 @@ impl Cover {
 
     /// A slice is too large and its probes were answered.
     fn decide(&mut self, at: usize) {
-        let node = &mut self.nodes[at];
-        if node.order == Order::Unknown {
-            node.order = node.observed_order();
-            if node.order == Order::Unknown {
+        if self.nodes[at].order == Order::Unknown {
+            let order = self.nodes[at].observed_order();
+            self.nodes[at].order = order;
+            if order == Order::Unknown {
                 return self.decide_moment(at);
             }
-            if node.order == Order::Nothing && self.has_end() {
+            if order == Order::Nothing && self.has_end() {
                 return self.probe(at);
+            }
+            if order != Order::Ascending && !self.has_end() && self.nodes[at].is_everything() {
+                self.is_window_useless = true;
             }
         }
         match self.nodes[at].order {
@@ -204,7 +215,7 @@ impl Cover {
         let node = &self.nodes[at];
         let Some(edge) = node.edge().and_then(|edge| node.reads.get(&edge)) else {
             let reason = node.listing.failure().unwrap_or_default();
-            return self.give_up(at, reason);
+            return self.give_up(at, &reason);
         };
         let (Some(edge_first), Some(time)) = (edge.first(), edge.last()) else { return self.distrust(at) };
         let first = node.reads.get(&node.first_page()).and_then(Read::first);
@@ -269,7 +280,7 @@ impl Cover {
         if self.has_end() && cuts.is_empty() {
             return self.split(at);
         }
-        let is_last_resort = node.slice.category.is_some() || !self.rules.categories;
+        let is_last_resort = node.slice.category.is_some() || !self.has_categories();
         if !self.has_end() && is_last_resort {
             self.nodes[at].span.end = cuts.first().map_or(span.end, |cut| Some(cut - extent.unit));
             self.finish(at);
@@ -300,7 +311,7 @@ impl Cover {
         }
         let samples = node.samples(extent.low, extent.high);
         let is_moment = extent.high - extent.low < MOMENT_MILLIS && samples.first() == samples.last();
-        if is_moment && self.rules.categories && node.slice.category.is_none() {
+        if is_moment && self.has_categories() && node.slice.category.is_none() {
             // Categories tell apart what no record shows to differ in time.
             return self.overflow(at);
         }
@@ -334,7 +345,9 @@ impl Cover {
     pub(super) fn finish(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         node.is_final = true;
-        node.phase = Phase::Reading;
+        (node.phase, node.outcome) = (Phase::Reading, None);
+        self.first_open = self.first_open.min(at);
+        self.question_windows();
         self.judge(at);
     }
 

@@ -5,6 +5,7 @@ mod gateway;
 use proptest::prelude::*;
 
 use super::*;
+use crate::extract::facts::Covered;
 use gateway::{DAY, Gateway, How, Listed, PLAINLY, Sorted, Times, UNTIL, list, request};
 
 /// Calls that a listing of `offers` may cost.
@@ -172,7 +173,89 @@ fn a_gateway_that_does_not_keep_to_windows_is_listed_by_category_or_said_to_be_s
         complete(&list(&shop, PLAINLY), 9_000);
         let shop = Gateway { has_end, reads_window: false, ..gateway(Times::Recent, 9_000, 0) };
         let listed = list(&shop, How { workers: 4, ..PLAINLY });
-        assert!(reason(&listed).contains("outside the window"), "{}", reason(&listed));
+        let unread = "the gateway does not read parameter `start_time` (it lists offers from outside the window): ";
+        assert!(reason(&listed).starts_with(unread), "{}", reason(&listed));
+        assert!(reason(&listed).ends_with("2000 offers listed: the rest is past page 50 × 40"), "{}", reason(&listed));
+        assert_eq!(listed.distinct, 2_000, "all that the gateway serves is there");
+        assert!(listed.calls < 60, "{}", listed.calls);
+    }
+}
+
+#[test]
+fn a_gateway_that_reads_neither_windows_nor_categories_is_found_out_by_a_few_calls() {
+    for has_end in [false, true] {
+        for sorted in [Sorted::Mixed, Sorted::Newest, Sorted::Oldest] {
+            for counted in [true, false] {
+                let reads = Gateway { has_end, sorted, ..gateway(Times::Recent, 9_000, 9) };
+                let shop = Gateway { reads_window: false, reads_category: false, ..reads };
+                let how = How { counted, ..PLAINLY };
+                let mut listed = list(&shop, How { workers: 4, shuffle: Some(3), ..how });
+                let text = reason(&listed).to_owned();
+                let (start, end) = ("`start_time` (it lists", "`end_time` (it lists");
+                assert!(text.contains(start) || has_end && text.contains(end), "{sorted:?}: {text}");
+                let alike = "`cid` (categories `c0`, `c4`, `c8` begin with the same 40 offers)";
+                assert!(text.contains(alike), "{sorted:?}: {text}");
+                assert!(listed.distinct >= 2_000);
+                assert!(
+                    listed.calls <= 70,
+                    "{sorted:?}, end {has_end}: {} {:#?}",
+                    listed.calls,
+                    listed.cover.coverage()
+                );
+                let news = listed.cover.news().unwrap();
+                assert!(news.contains("`cid`") && news.contains("_time` (it lists offers from outside"), "{news}");
+                assert_eq!(listed.cover.news(), None, "once");
+                // A run that is continued asks what it asked before.
+                let again = list(&shop, how);
+                assert_eq!(again.asked.difference(&listed.asked).collect::<Vec<_>>(), [""; 0], "{sorted:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn categories_that_are_not_told_apart_leave_windows_that_are() {
+    // Most were imported at one moment: what stands around it is listed by time.
+    for has_end in [false, true] {
+        let shop = Gateway { has_end, reads_category: false, ..gateway(Times::Heap(5_000), 12_000, 9) };
+        let listed = list(&shop, How { workers: 4, shuffle: Some(5), ..PLAINLY });
+        assert!(reason(&listed).starts_with("the gateway does not read parameter `cid` ("), "{}", reason(&listed));
+        assert!(!reason(&listed).contains("start_time"), "{}", reason(&listed));
+        assert_eq!(listed.distinct, 7_000 + 2_000, "{:#?}", listed.cover.coverage());
+        assert!(listed.calls <= bound(9_000) + 10, "{}", listed.calls);
+    }
+}
+
+#[test]
+fn categories_that_begin_alike_are_not_taken_for_one_unless_all_do() {
+    let rules = gateway(Times::Recent, 9_000, 9).rules();
+    let page = |first: u64| Page { keys: (first..first + 40).collect(), ..Page::default() };
+    for (firsts, is_read) in [([1, 1, 900], true), ([1, 500, 1], true), ([1, 1, 1], false)] {
+        let mut cover = Cover::new(Rules { window: None, ..rules.clone() });
+        cover.counted(9_000);
+        assert_eq!(cover.next(), Some(Ask::Categories));
+        cover.categories((0..9).map(|id| format!("c{id}")).collect());
+        let asks: Vec<Ask> = std::iter::from_fn(|| cover.next()).collect();
+        assert_eq!(asks, [0, 4, 8].map(|slice| Ask::Page { slice, page: 1 }));
+        for (slice, first) in [0, 4, 8].into_iter().zip(firsts) {
+            cover.answered(slice, 1, &page(first)).unwrap();
+        }
+        let next = if is_read { Ask::Page { slice: 0, page: 2 } } else { Ask::Page { slice: 9, page: 1 } };
+        assert_eq!((cover.next(), cover.news().is_none()), (Some(next), is_read), "{firsts:?}");
+    }
+}
+
+#[test]
+fn windows_in_no_order_are_not_tried_again_within_each_category() {
+    for sorted in [Sorted::Mixed, Sorted::Newest] {
+        let shop = Gateway { sorted, ..gateway(Times::Recent, 15_000, 6) };
+        let listed = list(&shop, How { workers: 4, shuffle: Some(2), ..PLAINLY });
+        let both = |slice: &Covered| slice.category.is_some() && slice.start_at.is_some();
+        assert!(!listed.cover.coverage().iter().any(both), "{:#?}", listed.cover.coverage());
+        assert!(listed.calls <= 6 * 50 + 4, "{}", listed.calls);
+        // The gateway reads windows: they are not the reason.
+        assert!(reason(&listed).starts_with("category c"), "{}", reason(&listed));
+        assert!(reason(&listed).contains(": 2000 offers listed: the rest is past page 50 × 40"), "{}", reason(&listed));
     }
 }
 
@@ -183,6 +266,65 @@ fn a_window_that_times_out_is_halved() {
         let listed = list(&shop, How { time_out: 8, shuffle: Some(shuffle), ..PLAINLY });
         complete(&listed, 9_000);
     }
+}
+
+/// A gateway that is too slow for more than so many offers.
+fn slow(slow_over: usize, sorted: Sorted, offers: u64) -> Gateway {
+    Gateway { has_end: true, slow_over, sorted, ..gateway(Times::Recent, offers, 0) }
+}
+
+#[test]
+fn a_slice_is_left_at_the_first_page_that_takes_too_long() {
+    for (slow_over, offers) in [(400, 1_500), (400, 5_300), (1_000, 9_000)] {
+        for sorted in [Sorted::Mixed, Sorted::Oldest, Sorted::Newest] {
+            let shop = slow(slow_over, sorted, offers);
+            for how in [PLAINLY, How { workers: 4, shuffle: Some(3), ..PLAINLY }] {
+                let listed = list(&shop, how);
+                complete(&listed, offers);
+                let left =
+                    listed.cover.coverage().iter().filter(|slice| slice.outcome == "took too long: split").count();
+                assert!(left > 0 && listed.slow <= left + 2, "{} late in {left} slices", listed.slow);
+                println!("{offers} {slow_over} {sorted:?}: {} calls, {} late", listed.calls, listed.slow);
+                // A run that is continued finds what was late as it was answered: it asks for nothing else.
+                let again = list(&shop, PLAINLY);
+                assert_eq!(again.asked.difference(&listed.asked).collect::<Vec<_>>(), [""; 0]);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_halves_rest_on_the_pages_before_the_one_that_took_too_long() {
+    let shop = Gateway { has_end: true, sorted: Sorted::Mixed, ..gateway(Times::Recent, 1_500, 0) };
+    let parts = |late: &[u32], order: &[u32]| {
+        let mut cover = Cover::new(shop.rules());
+        cover.counted(1_500);
+        assert_eq!((cover.next(), cover.next()), (Some(Ask::Page { slice: 0, page: 1 }), None), "the first page alone");
+        cover.answered(0, 1, &shop.page(cover.slice(0), 1)).unwrap();
+        while cover.next().is_some() {}
+        for page in order {
+            match late.contains(page) {
+                true => cover.failed(0, *page, Failure { reason: "late".into(), timed_out: true }),
+                false => cover.answered(0, *page, &shop.page(cover.slice(0), *page)).unwrap(),
+            }
+        }
+        assert_eq!(cover.coverage()[0].outcome, "took too long: split");
+        let asked: Vec<Ask> = std::iter::from_fn(|| cover.next()).collect();
+        asked.iter().map(|ask| request(&cover, *ask)).collect::<Vec<_>>()
+    };
+    let order: Vec<u32> = (2..=38).collect();
+    let reversed: Vec<u32> = order.iter().rev().copied().collect();
+    let cut = parts(&[5], &order);
+    assert_eq!(cut.len(), 2, "{cut:?}");
+    assert_eq!(parts(&[5, 30], &reversed), cut);
+}
+
+#[test]
+fn a_gateway_that_answers_nothing_is_not_asked_for_ever_less() {
+    let shop = slow(0, Sorted::Mixed, 9_000);
+    let listed = list(&shop, PLAINLY);
+    assert!(reason(&listed).contains("late"), "{}", reason(&listed));
+    assert!(listed.slow <= 100, "{}", listed.slow);
 }
 
 #[test]

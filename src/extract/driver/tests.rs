@@ -580,6 +580,35 @@ async fn a_span_that_can_be_halved_is_asked_for_twice_when_it_takes_too_long() {
 }
 
 #[tokio::test]
+async fn spans_that_take_too_long_are_no_outage_while_smaller_ones_can_be_asked_for() {
+    // More in a row than an outage has.
+    let late = 24;
+    let seen = std::sync::atomic::AtomicUsize::new(0);
+    let url = serve(move |_, params| match params["method"].as_str() {
+        "listing" if seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < late => Answer { late: true, ..ok("") },
+        _ => shop_of(2, params),
+    })
+    .await;
+    let mut pipeline = one_shop(&url);
+    let gateway = &mut pipeline.gateway;
+    (gateway.limits.read_seconds, gateway.limits.connect_seconds) = (0.1, 0.1);
+    (gateway.limits.attempts_max, gateway.limits.calls_in_flight) = (2, 1);
+    let window = crate::config::gateway::Window {
+        start: "start".into(),
+        end: Some("end".into()),
+        time: None,
+        field: "modified_at".into(),
+        drop: Vec::new(),
+        params: Vec::new(),
+        overlap_seconds: 600,
+    };
+    gateway.endpoints.get_mut("listing").unwrap().window = Some(window);
+    let ran = run(&pipeline).await;
+    assert_eq!(ran.reason(), None);
+    assert!(ran.attempts.iter().filter(|attempt| attempt.record.timed_out()).count() >= late);
+}
+
+#[tokio::test]
 async fn a_storm_of_as_many_throttles_as_a_call_has_tries_gives_no_page_up() {
     // Each page is throttled three times, which are all the tries of a call that fails.
     let seen: Mutex<HashMap<Params, usize>> = Mutex::default();

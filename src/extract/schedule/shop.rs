@@ -42,11 +42,15 @@ fn rules(gateway: &Gateway, endpoint: Option<&Endpoint>, until: DateTime<Utc>) -
         if format == TimeFormat::UnixMillis { TimeDelta::milliseconds(1) } else { TimeDelta::seconds(1) }
     };
     let window = endpoint.and_then(|endpoint| endpoint.window.as_ref());
-    let window = window.map(|window| WindowRules { has_end: window.end.is_some(), unit: unit(format(window)) });
-    let categories =
-        gateway.endpoints.contains_key("categories") && endpoint.is_some_and(|endpoint| endpoint.category.is_some());
+    let window = window.map(|window| WindowRules {
+        start: window.start.clone(),
+        end: window.end.clone(),
+        unit: unit(format(window)),
+    });
+    let has_categories = gateway.endpoints.contains_key("categories");
+    let category = endpoint.and_then(|endpoint| endpoint.category.clone()).filter(|_| has_categories);
     let paging = endpoint.and_then(|endpoint| endpoint.page.clone()).unwrap_or_else(single_page);
-    Rules { paging, window, categories, from: None, until }
+    Rules { paging, window, category, from: None, until }
 }
 
 pub(super) fn shop_rules(gateway: &Gateway, until: DateTime<Utc>) -> ShopRules {
@@ -306,6 +310,8 @@ impl<'a> ShopState<'a> {
             self.off_sale_ids.extend(offers.drain(..).map(|offer| offer.offer_id));
         } else if self.mode == Listed::Changed {
             self.listed_ids.extend(offers.iter().map(|offer| offer.offer_id));
+        } else if let Some(news) = self.on_sale.as_mut().and_then(Cover::news) {
+            self.news = Some(news);
         }
         self.reconcile();
         Ok(offers)
@@ -327,13 +333,13 @@ impl<'a> ShopState<'a> {
         let off = |id: &i64| self.off_sale_ids.contains(id) && !self.listed_ids.contains(id);
         let carried = known.offers.ids().filter(|id| !self.listed_ids.contains(id) && !off(id)).count();
         let held = (carried + self.listed_ids.len()) as u64;
-        let answered = |end: &End| *end == End::Complete;
-        if held == official && answered(&end) && off_sale_end.flatten().as_ref().is_none_or(answered) {
-            return;
-        }
-        self.news = Some(format!(
-            "the official count is {official}, carried and listed are {held} offers: the shop is listed whole"
-        ));
+        let why = match (end, off_sale_end.flatten()) {
+            (End::Incomplete(reason), _) => format!("what changed was not listed to its end: {reason}"),
+            (_, Some(End::Incomplete(reason))) => format!("what went off sale was not listed to its end: {reason}"),
+            _ if held != official => format!("the official count is {official}, carried and listed are {held} offers"),
+            _ => return,
+        };
+        self.news = Some(format!("{why}: the shop is listed whole"));
         self.given_up = on_sale.coverage();
         for covered in &mut self.given_up {
             covered.outcome = format!("{}; incremental, not proven", covered.outcome);
@@ -367,6 +373,15 @@ impl<'a> ShopState<'a> {
         let narrowed = slice.start_at.is_some() || slice.end_at.is_some();
         let span = narrowed.then_some(Span { start_at: slice.start_at, end_at: slice.end_at });
         (span, slice.category.clone())
+    }
+
+    /// Whether a slice is halved when one of its pages takes too long.
+    pub(super) fn can_halve(&self, list: ListKind, slice: usize) -> bool {
+        let cover = match list {
+            ListKind::OnSale => self.on_sale.as_ref(),
+            ListKind::OffSale => self.off_sale.as_ref(),
+        };
+        cover.is_some_and(|cover| cover.can_halve(slice))
     }
 
     pub(super) fn facts(&self, now: DateTime<Utc>, stopped: Option<&str>, details_left: usize) -> ShopFacts {

@@ -117,6 +117,38 @@ fn pages_wait_for_the_count_which_may_say_that_one_is_all() {
 }
 
 #[test]
+fn a_night_that_cannot_go_by_what_changed_says_why() {
+    let late = Outcome::Failed("busy".to_owned());
+    let old = || {
+        let Outcome::Page(mut page, named) = page(1..4, &[]) else { unreachable!() };
+        page.modified.fill(Some(testing::at("2026-11-01T00:00:00Z")));
+        Outcome::Page(page, named)
+    };
+    let unread = "the gateway does not read parameter `start_time` (it lists offers from outside the window): \
+                  modified 2026-11-19T17:50:00Z to now";
+    for (changed, gone, why) in [
+        (page(0..0, &[]), page(0..0, &[]), "the official count is 3, carried and listed are 2 offers".to_owned()),
+        (old(), page(0..0, &[]), format!("what changed was not listed to its end: {unread}")),
+        (page(0..0, &[]), old(), format!("what went off sale was not listed to its end: {unread}")),
+        (
+            late,
+            page(0..0, &[]),
+            "what changed was not listed to its end: modified 2026-11-19T17:50:00Z to now: page 1: busy".to_owned(),
+        ),
+    ] {
+        let world = world(&["a"], &[], FetchDetails::Off).with_yesterday(1..3);
+        let mut schedule = world.schedule();
+        assert_eq!(tasks(&mut schedule), [Task::Count { shop: 0 }]);
+        settle(&mut schedule, &Task::Count { shop: 0 }, Outcome::Counted(3));
+        assert_eq!(tasks(&mut schedule), [on_sale(0, 1), off_sale(1)]);
+        settle(&mut schedule, &on_sale(0, 1), changed);
+        settle(&mut schedule, &off_sale(1), gone);
+        assert_eq!(schedule.news(0), Some(format!("{why}: the shop is listed whole")));
+        assert!(!tasks(&mut schedule).is_empty());
+    }
+}
+
+#[test]
 fn a_shop_of_several_names_is_listed_once_under_the_one_that_was_known_first() {
     let mut world = world(&["a"], &[], FetchDetails::Off);
     let by_url = |url: &str, name: Option<&str>| Shop {

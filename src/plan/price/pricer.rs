@@ -182,6 +182,11 @@ impl<'a> Pricer<'a> {
             let first = lines.iter_mut().find(|line| line.endpoint == "listing").filter(|_| !landed);
             first.into_iter().for_each(|line| line.calls = line.calls.less(1));
         }
+        if rules::is_open_ended(shelf, offers) && id.is_some_and(|id| self.has_answered("listing", id)) {
+            // It took as many pages as it was to take, and the run is not finished: nobody knows how many are left.
+            let all = lines.iter_mut().find(|line| line.endpoint == "listing" && line.calls.most() == Some(0));
+            all.into_iter().for_each(|line| line.calls = Calls::at_least(0));
+        }
         let subject = Subject::Shop { place, shop: work.shop.clone(), id: id.map(str::to_owned), changes_only };
         Some(SubjectPrice::new(subject, offers, lines).expecting(self.usual(id, changes_only, to_count)))
     }
@@ -360,6 +365,7 @@ impl<'a> Pricer<'a> {
         let purse = self.purse();
         let portions: Vec<&Portion> = needs.iter().flatten().filter(|portion| portion.source == source).collect();
         let shared = self.pipeline.shared_keys();
+        // Where no call is left to make, an account's day is still told if it is one for all calls.
         let price = |(account, takes): (&AccountQuota, &u64)| AccountPrice {
             name: account.name.clone(),
             calls_per_day: account.calls_per_day,

@@ -3,7 +3,7 @@
 //! | question | calls |
 //! |---|---|
 //! | whole listing of N offers, N counted today | pages that N needs, at least 1 |
-//! | … at or past the gateway's last page, where windows or categories go on | those pages × 1.05 + 3 at most |
+//! | … at or past the gateway's last page, where windows or categories go on | those pages × 1.05 + 3, an estimate: they may not help |
 //! | … where nothing goes on | the gateway's pages |
 //! | … N counted earlier today | the same for N with room for change: an estimate |
 //! | … N as of the picture before | at most the same for N with room for growth: an estimate |
@@ -118,11 +118,17 @@ impl Shelf {
     fn counted(&self, offers: u64) -> Calls {
         let needed = self.pages(offers);
         match self.pages_max {
-            Some(_) if self.goes_on && !self.holds(offers) => Calls::between(needed, needed + needed / 20 + 3),
+            Some(_) if self.goes_on && !self.holds(offers) => Calls::estimate(needed, needed + needed / 20 + 3),
             Some(pages) => Calls::exact(needed.min(pages)),
             None => Calls::exact(needed),
         }
     }
+}
+
+/// Whether nothing but an estimate says how many pages this many offers need.
+#[must_use]
+pub fn is_open_ended(shelf: &Shelf, offers: Offers) -> bool {
+    matches!(offers, Offers::Counted(offers) if shelf.goes_on && !shelf.holds(offers))
 }
 
 /// Pages of a whole listing.

@@ -139,6 +139,34 @@ fn what_listings_have_named_is_priced_by_it() {
 }
 
 #[test]
+fn the_rest_of_a_listing_past_the_cap_is_never_nothing_while_the_run_goes_on() {
+    let pipeline = windowed(pipeline(&["b2b-1"]));
+    let about = (Source::Listing, "listing".to_owned(), Some("b2b-1".to_owned()));
+    // 15 pages are needed, and 18 are reckoned with.
+    let left = |pages| {
+        let answered = [(about.clone(), pages)].into();
+        let survey = Survey { answered, is_under_way: true, ..counted(&pipeline, &[30]) };
+        let survey = Survey { accounts: vec![quota("main", 30, 30)], ..survey };
+        let price = price(&pipeline, &survey);
+        (told(&price.endpoints), price.gateways[0].accounts[0].left, price.fits_most.is_some())
+    };
+    assert_eq!(left(10), ("listing ≈ 5–8".to_owned(), Some(0), true));
+    assert_eq!(left(17), ("listing ≈ 0–1".to_owned(), Some(0), true));
+    for pages in [18, 40] {
+        assert_eq!(left(pages), ("listing unknown".to_owned(), Some(0), false));
+    }
+}
+
+#[test]
+fn an_account_that_has_nothing_to_do_has_what_its_day_allows() {
+    let pipeline = pipeline(&["b2b-1"]);
+    let about = (Source::Listing, "listing".to_owned(), Some("b2b-1".to_owned()));
+    let survey = Survey { answered: [(about, 2)].into(), is_under_way: true, ..counted(&pipeline, &[3]) };
+    let price = price(&pipeline, &Survey { accounts: vec![quota("main", 30, 10)], ..survey });
+    assert_eq!((price.total, price.gateways[0].accounts[0].left), (Calls::ZERO, Some(20)));
+}
+
+#[test]
 fn the_first_page_that_gave_a_total_is_not_paid_twice() {
     let mut pipeline = pipeline(&["b2b-1", "b2b-2"]);
     pipeline.gateway.endpoints.remove("count");

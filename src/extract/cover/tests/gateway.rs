@@ -94,6 +94,9 @@ pub(super) struct Gateway {
     /// Records show their time in these units.
     pub(super) shown: i64,
     pub(super) reads_window: bool,
+    pub(super) reads_category: bool,
+    /// A page of a slice of more offers takes too long.
+    pub(super) slow_over: usize,
     pub(super) size: usize,
     pub(super) last: u32,
     /// Slices that were listed already.
@@ -112,6 +115,8 @@ impl Gateway {
             is_stated: false,
             shown: 1,
             reads_window: true,
+            reads_category: true,
+            slow_over: usize::MAX,
             size: 40,
             last: 50,
             lists: RefCell::default(),
@@ -126,11 +131,12 @@ impl Gateway {
             size: Some("pageSize".into()),
             size_max: 40,
         };
-        let window = WindowRules { has_end: self.has_end, unit: Duration::milliseconds(1) };
+        let end = self.has_end.then(|| "end_time".to_owned());
+        let window = WindowRules { start: "start_time".to_owned(), end, unit: Duration::milliseconds(1) };
         Rules {
             paging,
             window: self.has_window.then_some(window),
-            categories: self.categories > 0,
+            category: (self.categories > 0).then(|| "cid".to_owned()),
             from: None,
             until: at(UNTIL),
         }
@@ -141,7 +147,8 @@ impl Gateway {
         let (start, end) = (slice.start_at.map(millis), slice.end_at.map(millis));
         let takes = |(time, category): (i64, u64)| {
             let in_window = start.is_none_or(|start| start <= time) && end.is_none_or(|end| time <= end);
-            (in_window || !self.reads_window) && slice.category.as_ref().is_none_or(|c| *c == format!("c{category}"))
+            let in_category = slice.category.as_ref().is_none_or(|c| *c == format!("c{category}"));
+            (in_window || !self.reads_window) && (in_category || !self.reads_category)
         };
         let mut list: Vec<usize> = (0..self.offers.len()).filter(|at| takes(self.offers[*at])).collect();
         let is_plain = start.is_none() && end.is_none();
@@ -157,11 +164,20 @@ impl Gateway {
         list
     }
 
-    pub(super) fn page(&self, slice: &Slice, number: u32) -> Page {
+    fn listed(&self, slice: &Slice) -> Rc<Vec<usize>> {
         let name = format!("{slice:?}");
         let known = self.lists.borrow().get(&name).cloned();
         let list = known.unwrap_or_else(|| Rc::new(self.list(slice)));
         self.lists.borrow_mut().insert(name, list.clone());
+        list
+    }
+
+    fn is_slow(&self, slice: &Slice) -> bool {
+        self.listed(slice).len() > self.slow_over
+    }
+
+    pub(super) fn page(&self, slice: &Slice, number: u32) -> Page {
+        let list = self.listed(slice);
         let start = (number as usize - 1) * self.size;
         let is_served = number <= self.last && start < list.len();
         let shown = |at: &usize| Some(self.offers[*at].0.div_euclid(self.shown) * self.shown);
@@ -194,6 +210,8 @@ pub(super) struct Listed {
     pub(super) calls: usize,
     pub(super) distinct: u64,
     pub(super) asked: BTreeSet<String>,
+    /// Calls that took too long.
+    pub(super) slow: usize,
     pub(super) cover: Cover,
 }
 
@@ -206,6 +224,7 @@ pub(super) fn list(gateway: &Gateway, how: How) -> Listed {
     }
     let mut dice = Dice(how.shuffle.unwrap_or(0));
     let (mut asked, mut waiting, mut seen) = (BTreeSet::new(), VecDeque::new(), HashSet::new());
+    let mut slow = 0;
     loop {
         while waiting.len() < how.workers
             && let Some(ask) = cover.next()
@@ -223,6 +242,10 @@ pub(super) fn list(gateway: &Gateway, how: How) -> Listed {
                 let failure = Failure { reason: "busy".into(), timed_out: luck >= how.fail };
                 cover.failed(slice, page, failure);
             }
+            Ask::Page { slice, page } if gateway.is_slow(cover.slice(slice)) => {
+                slow += 1;
+                cover.failed(slice, page, Failure { reason: "late".into(), timed_out: true });
+            }
             Ask::Page { slice, page } => {
                 let answer = gateway.page(cover.slice(slice), page);
                 seen.extend(answer.keys.iter().copied());
@@ -232,7 +255,7 @@ pub(super) fn list(gateway: &Gateway, how: How) -> Listed {
     }
     let end = cover.end().expect("an end");
     assert_eq!(seen.len(), cover.distinct());
-    Listed { end, calls: asked.len(), distinct: seen.len() as u64, asked, cover }
+    Listed { end, calls: asked.len(), distinct: seen.len() as u64, asked, slow, cover }
 }
 
 pub(super) fn request(cover: &Cover, ask: Ask) -> String {
