@@ -20,7 +20,7 @@ use crate::config::gateway::{Endpoint, ErrorClass, QuotaScope};
 use crate::config::pipeline::Account;
 use crate::state::{Cached, Feedback, Rest, RestKind};
 
-use super::accounts::{Asking, NoneLeft};
+use super::accounts::{Asking, Closed, NoneLeft};
 use super::answered::{self, CallKey};
 use super::cached;
 use super::driver::Job;
@@ -140,6 +140,8 @@ enum Step {
     Again(Duration),
     /// This account rests; another one may try.
     Rest(Rest, Extent),
+    /// Nobody gets through on this account's way: others ask for the rest of the run.
+    Leave(Rest),
     /// The account's access token is refused: another one is asked for first.
     Renew,
 }
@@ -317,6 +319,15 @@ impl<'r> Caller<'r> {
                     self.rest(errand, &tried.ticket, rest, extent).await?;
                     Duration::ZERO
                 }
+                Step::Leave(rest) => {
+                    let (account, reason) = (tried.ticket.account, rest.reason.clone());
+                    if errand.side.live().accounts.close(account, "", Closed::Resting(rest)) {
+                        let name = &errand.side.accounts[account].name;
+                        let words = format!("account `{name}` asks nothing more in this run: {reason}");
+                        self.job.progress.on(Event::Warning(&words));
+                    }
+                    Duration::ZERO
+                }
                 Step::Renew => {
                     let (side, account) = (errand.side, tried.ticket.account);
                     errand.renewal.seen_to.push(account);
@@ -402,7 +413,8 @@ impl<'r> Caller<'r> {
         let mut tries = 0;
         loop {
             while let Some(wait) = side.on_time(self.ledger, ticket, self.job.clock.now(), tries).await? {
-                tries += 1;
+                // What counts are moments that were missed, not those that others had.
+                tries += u32::from(wait.is_zero());
                 tokio::time::sleep(wait).await;
             }
             // A wait here may make the call late again.
@@ -431,6 +443,7 @@ impl<'r> Caller<'r> {
                 Progress::Stands => {
                     side.has_not_left(ticket);
                     self.leave(side, ticket).await?;
+                    ticket.waited += sent.elapsed();
                     (sent_at, sent) = (clock.now(), tokio::time::Instant::now());
                     sending.go();
                 }
@@ -570,6 +583,8 @@ impl<'r> Caller<'r> {
         let shared = &mut *self.lock();
         let live = &mut *side.live();
         tracing::debug!(endpoint = record.endpoint, class = fault.class.name(), reason = fault.message, "fault");
+        let unconnected = &mut live.unconnected[tried.ticket.account];
+        *unconnected = if record.is_unconnected() { *unconnected + 1 } else { 0 };
         let rests = rests::rest(side.gateway, fault, self.job.clock.now() + self.ledger.offset);
         if fault.class == ErrorClass::Throttle {
             shared.tally.throttles += 1;
@@ -581,12 +596,11 @@ impl<'r> Caller<'r> {
             }
             // The way there is this account's own; others go another one.
             (ErrorClass::Retry, None)
-                if record.is_unconnected()
-                    && spent.attempts >= UNCONNECTED_AFTER
+                if live.unconnected[tried.ticket.account] >= UNCONNECTED_MAX
                     && side.accounts[tried.ticket.account].proxy.is_some()
                     && live.accounts.has_other(tried.ticket.account, tried.ticket.asking()) =>
             {
-                Step::Rest(rests::unconnected(fault, self.job.clock.now() + self.ledger.offset), Extent::Everything)
+                Step::Leave(rests::unconnected(fault, self.job.clock.now() + self.ledger.offset))
             }
             (ErrorClass::Retry, None)
                 if fault.elsewhere && shared.tally.is_elsewhere(side.gateway, errand.endpoint) =>
@@ -747,8 +761,8 @@ impl<'r> Caller<'r> {
     }
 }
 
-/// Tries without a connection after which an account with a proxy of its own leaves the call to others.
-const UNCONNECTED_AFTER: u32 = 2;
+/// After so many connections that failed in a row an account with a proxy of its own leaves the calls to others.
+const UNCONNECTED_MAX: u32 = 4;
 /// A page of a span that can be halved is not asked for again when it takes too long after so many attempts.
 const HALVED_AFTER: u32 = 2;
 /// A smaller change of the clock's offset does not explain a refused signature.

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | quota | until the gateway says, else midnight or so many hours | the calls that are counted together |
 //! | throttle or a failure, with a wait that no call bears | that long | the calls that are counted together |
-//! | no connection through the account's proxy, twice, where another account may ask | ten minutes | all its calls at the gateway |
+//! | no connection through the account's proxy, again and again, where another account may ask | the run | all its calls at the gateway |
 //! | a permission refused | an hour, or until the credentials change | the calls to that endpoint |
 //! | the key, its signature or its token refused | an hour, or until the credentials change | all its calls at the gateway |
 //!
@@ -31,8 +31,6 @@ use super::words::describe;
 
 /// A refused account rests this long, unless its credentials change.
 const DENIED: TimeDelta = TimeDelta::hours(1);
-/// An account whose proxy lets nothing through rests this long, where another account may ask.
-const UNCONNECTED: TimeDelta = TimeDelta::minutes(10);
 
 /// For which calls an account rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,9 +75,9 @@ pub(super) fn denied(reason: String, now: DateTime<Utc>) -> Rest {
     Rest { kind: RestKind::Denied, until: now + DENIED, reason }
 }
 
-/// The rest of an account whose proxy lets nothing through.
+/// Of an account whose proxy lets nothing through, in this run: nobody else is told, for others may get through.
 pub(super) fn unconnected(fault: &Fault, now: DateTime<Utc>) -> Rest {
-    Rest { kind: RestKind::Quota, until: now + UNCONNECTED, reason: describe(fault) }
+    Rest { kind: RestKind::Denied, until: now + DENIED, reason: describe(fault) }
 }
 
 /// The rest that a quota answer means, by the gateway's own word where it gives one.

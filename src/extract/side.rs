@@ -57,6 +57,8 @@ pub(super) struct Live {
     pub(super) outage: Outage,
     /// The last calls of each account, as many as one second allows.
     sent: Vec<VecDeque<Instant>>,
+    /// Connections of each account's own proxy that failed in a row.
+    pub(super) unconnected: Vec<u32>,
 }
 
 /// What a side shares with the whole run.
@@ -136,6 +138,7 @@ impl<'r> Side<'r> {
                 skew: Skew::default(),
                 outage: Outage::new(&gateway.limits),
                 sent: vec![VecDeque::new(); accounts.len()],
+                unconnected: vec![0; accounts.len()],
             }),
         })
     }
@@ -253,7 +256,11 @@ impl<'r> Side<'r> {
         match ledger.state.reserve(&ask).await? {
             Reserved::Wait(at) => Ok(Some((at - now).to_std().unwrap_or_default())),
             // A rest that began meanwhile does not call back what was granted.
-            Reserved::Granted { .. } | Reserved::UsedUp { .. } | Reserved::Resting(_) => {
+            granted => {
+                if let Reserved::Granted { place, .. } = granted {
+                    // Another one where the lease of its own has ended.
+                    ticket.place = place;
+                }
                 ticket.granted_at = now;
                 Ok(Some(Duration::ZERO))
             }

@@ -205,14 +205,15 @@ impl Both {
     }
 
     async fn new_moment(&self) {
-        let bounds = Bounds { calls_in_flight: 1, ..BOUNDS };
+        let bounds = Bounds { calls_in_flight: 2, ..BOUNDS };
         let place = granted(self.one.reserve(&self.ask("moment", 0, bounds)).await.unwrap());
-        let again = Ask { held: Some(place), ..self.ask("moment", 0, bounds) };
-        waits(self.other.reserve(&again).await.unwrap());
-        let later = Ask { now: self.at(200), ..again };
-        assert_eq!(self.other.reserve(&later).await.unwrap(), Reserved::Granted { place, used: 1 });
-        assert_eq!(self.used("moment", "", self.day).await, Some(1));
-        assert_eq!(self.health("moment", 200).await.in_flight, 1);
+        let again = |millis| Ask { held: Some(place), ..self.ask("moment", millis, bounds) };
+        assert_eq!(self.other.reserve(&again(50)).await.unwrap(), Reserved::Granted { place, used: 1 });
+        granted(self.other.reserve(&self.ask("moment", 200, bounds)).await.unwrap());
+        waits(self.one.reserve(&again(200)).await.unwrap());
+        assert_eq!(self.one.reserve(&again(400)).await.unwrap(), Reserved::Granted { place, used: 2 });
+        assert_eq!(self.used("moment", "", self.day).await, Some(2));
+        assert_eq!(self.health("moment", 400).await.in_flight, 2);
     }
 
     async fn raise_and_correct(&self) {

@@ -31,6 +31,8 @@ pub(super) struct Ledger {
     /// The number of the next place. Numbers are not used again, so that a call that outlived its lease cannot give
     /// another call's place back.
     next_place: u32,
+    /// The place of the last call that was granted.
+    last_place: Option<u32>,
     places: BTreeMap<u32, Place>,
     rests: Vec<Resting>,
 }
@@ -69,15 +71,21 @@ impl Ledger {
         }
         self.places.retain(|_, place| place.until > now);
         let held = ask.held.filter(|place| self.holds(*place, ask.holder));
+        // Nobody was granted anything since: the moment that it was given is still its own.
+        let is_last = held.is_some() && held == self.last_place;
         let place_at = if held.is_some() { now } else { self.place_at(now, ask.bounds.calls_in_flight) };
         let at = self.rhythm.earliest(ask.bounds.calls_per_second).max(place_at);
-        if at > now {
+        if at > now && !is_last {
             return Reserved::Wait(moment(at).max(ask.now + TimeDelta::microseconds(WAIT_MIN)));
         }
-        self.rhythm.take(ask.bounds.calls_per_second, now);
+        match is_last {
+            true => self.rhythm.take_late(ask.bounds.calls_per_second, now),
+            false => self.rhythm.take(ask.bounds.calls_per_second, now),
+        }
         self.seen_at = now;
         let until = now.saturating_add(i64::try_from(ask.bounds.lease.as_micros()).unwrap_or(i64::MAX));
         let place = held.unwrap_or_else(|| self.number());
+        self.last_place = Some(place);
         self.places.insert(place, Place { holder: ask.holder.to_owned(), until, rests: false });
         Reserved::Granted { place, used: used + u64::from(ask.held.is_none()) }
     }

@@ -55,6 +55,13 @@ impl Rhythm {
         }
     }
 
+    /// The call that took the last moment leaves only now.
+    pub(super) fn take_late(&mut self, calls_per_second: Option<f64>, now: i64) {
+        if let Some(interval) = self.interval(calls_per_second) {
+            self.due_at = self.due_at.max(now + interval);
+        }
+    }
+
     /// A call that was sent at `sent_at` was throttled: halves the rate. Calls that were in flight already when the rate
     /// was last halved do not halve it again.
     pub(super) fn throttled(&mut self, calls_per_second: Option<f64>, sent_at: i64, now: i64) {

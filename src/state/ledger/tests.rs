@@ -130,17 +130,20 @@ fn a_dead_holders_calls_are_released_and_its_rests_stay() {
 #[test]
 fn a_call_that_waited_too_long_gets_a_new_moment_and_nothing_else() {
     let mut ledger = Ledger::default();
-    let bounds = Bounds { calls_per_day: Some(1), calls_in_flight: 1, ..BOUNDS };
+    let bounds = Bounds { calls_per_day: Some(2), calls_in_flight: 2, ..BOUNDS };
     let place = granted(ledger.reserve(0, &ask(0, bounds)));
     let again = |now, held| Ask { held: Some(held), ..ask(now, bounds) };
-    assert_eq!(waits(ledger.reserve(1, &again(10, place))), at(96_500));
-    assert_eq!(ledger.reserve(1, &again(SECOND, place)), Reserved::Granted { place, used: 1 });
-    assert_eq!(ledger.reserve(1, &ask(SECOND, bounds)), Reserved::UsedUp { used: 1 });
-    assert_eq!(ledger.clone().health("key", at(SECOND)).in_flight, 1);
-    let renewed = granted(ledger.reserve(1, &again(61 * SECOND, place)));
+    assert_eq!(ledger.reserve(1, &again(50_000, place)), Reserved::Granted { place, used: 1 }, "nobody left since");
+    assert_eq!(waits(ledger.reserve(1, &ask(50_000, bounds))), at(146_500), "an interval after it left");
+    granted(ledger.reserve(1, &ask(150_000, bounds)));
+    assert_eq!(waits(ledger.reserve(2, &again(150_000, place))), at(248_000), "another call has left since");
+    assert_eq!(ledger.reserve(2, &again(SECOND, place)), Reserved::Granted { place, used: 2 });
+    assert_eq!(ledger.reserve(2, &ask(SECOND, bounds)), Reserved::UsedUp { used: 2 });
+    assert_eq!(ledger.clone().health("key", at(SECOND)).in_flight, 2);
+    let renewed = granted(ledger.reserve(2, &again(61 * SECOND, place)));
     assert_ne!(renewed, place, "its lease ended at 61 s: a new place");
     ledger.rest(&rest(RestKind::Quota, "", 90 * SECOND));
-    assert!(matches!(ledger.reserve(1, &again(62 * SECOND, renewed)), Reserved::Resting(_)));
+    assert!(matches!(ledger.reserve(2, &again(62 * SECOND, renewed)), Reserved::Resting(_)));
 }
 
 #[test]
@@ -303,6 +306,11 @@ impl World {
             match self.ledger.reserve(used, &ask) {
                 Reserved::Granted { place, used } => {
                     self.used.insert(scope, used);
+                    // Whoever asks again has not left before.
+                    let before = self.flying.iter().find(|(flying, ..)| Some(*flying) == held).map(|(.., sent)| *sent);
+                    if let Some(index) = self.sent.iter().rposition(|sent| Some(*sent) == before) {
+                        self.sent.remove(index);
+                    }
                     self.sent.push(self.real);
                     self.flying.retain(|(flying, ..)| Some(*flying) != held);
                     self.flying.push((place, holder, self.real));
