@@ -227,7 +227,10 @@ impl Cover {
         node.listing.answered(number, page)?;
         let is_in_order = node.read(number, page);
         node.new += page.keys.iter().filter(|key| self.seen.insert(**key)).count() as u64;
-        self.halvings = 0;
+        // What is empty says nothing about slices that hold records.
+        if !page.keys.is_empty() {
+            self.halvings = self.halvings.saturating_sub(1);
+        }
         match self.astray(slice, number) {
             Some(_) if self.nodes[slice].phase == Phase::Question => {}
             Some(parameter) => self.ignore_windows(slice, parameter),

@@ -75,6 +75,8 @@ pub(super) struct Read {
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) span: Span,
+    /// What it was to cover before others went on with a part of it.
+    pub(super) untrimmed: Option<Span>,
     pub(super) slice: Slice,
     pub(super) listing: Listing,
     pub(super) reads: BTreeMap<u32, Read>,
@@ -149,6 +151,7 @@ impl Node {
     pub(super) fn new(span: Span, slice: Slice, paging: &Paging) -> Self {
         Self {
             span,
+            untrimmed: None,
             slice,
             listing: Listing::new(paging.clone()),
             reads: BTreeMap::new(),

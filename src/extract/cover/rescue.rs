@@ -110,6 +110,7 @@ impl Cover {
         let unit = self.unit();
         let node = &mut self.nodes[at];
         if let Phase::Passing(Passing { stop, .. }) = node.phase {
+            node.untrimmed.get_or_insert_with(|| node.span.clone());
             match node.order {
                 Order::Ascending => node.span.end = Some(stop - unit),
                 _ => node.span.start = Some(stop + unit),
@@ -124,6 +125,10 @@ impl Cover {
             node.order = Order::Nothing;
             node.phase = Phase::Closed;
             node.outcome.get_or_insert_with(|| DISORDERED.to_owned());
+        }
+        // What other slices were to go on with is no longer theirs.
+        if let Some(span) = self.nodes[root].untrimmed.take() {
+            self.nodes[root].span = span;
         }
         if self.has_end() {
             self.split(root);

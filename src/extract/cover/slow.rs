@@ -6,9 +6,10 @@
 use super::cut;
 use super::node::{Order, Span};
 use super::split::{DEPTH_MAX, Size, parts_of};
-use super::{Cover, Phase};
+use super::{Cover, Phase, SLICES_MAX};
 
-/// So many slices are halved with nothing answered in between; after that the gateway is the reason, not their size.
+/// So many slices are halved more than pages with records are answered; after that the gateway is the reason, not their
+/// size.
 const HALVINGS_MAX: u32 = 16;
 /// The outcome of a slice that its halves cover.
 const TOO_SLOW: &str = "took too long: split";
@@ -25,7 +26,14 @@ impl Cover {
         let Some(node) = self.nodes.get(slice).filter(|_| self.can_halve_any()) else { return false };
         let is_open = !matches!(node.phase, Phase::Closed | Phase::Leaving) && !node.is_final;
         let extent = self.extent(slice);
-        is_open && node.depth < DEPTH_MAX && extent.high - extent.low >= extent.unit
+        // Each of those that are left becomes two.
+        let has_room = self.nodes.len() + 2 * self.leaving() < SLICES_MAX;
+        is_open && has_room && node.depth < DEPTH_MAX && extent.high - extent.low >= extent.unit
+    }
+
+    /// Slices that were left, and whose halves are to come.
+    fn leaving(&self) -> usize {
+        self.nodes.iter().filter(|node| node.phase == Phase::Leaving).count() + 1
     }
 
     /// A page took too long: nothing more is asked for of this slice.

@@ -9,6 +9,8 @@
 //! Invariant: no call is made but that question which a listing does not need anyway; what is told is named in the reason
 //! of the listing's end and in one warning, and is not used further.
 
+use std::collections::BTreeSet;
+
 use super::node::{Node, Order, Phase, Read, Span};
 use super::split::Size;
 use super::{Cover, Slice, rescue};
@@ -93,7 +95,9 @@ impl Cover {
             one.is_some() && one == another
         };
         let are_full = answered.iter().all(|node| node.is_first_full());
-        if answered.len() < 2 || !are_full || !answered.windows(2).all(is_alike) {
+        // Overlapping categories may begin alike; they hardly hold equally many, too.
+        let totals: BTreeSet<_> = answered.iter().filter_map(|node| node.listing.total()).collect();
+        if answered.len() < tried.len() || totals.len() > 1 || !are_full || !answered.windows(2).all(is_alike) {
             return;
         }
         let names: Vec<String> =
