@@ -54,7 +54,7 @@ cargo test --locked --lib
 # The tables of killed runs, of coverage, of pace and of nights are printed; pace is measured apart from what keeps every
 # core busy for minutes.
 cargo test --locked --test it -- --show-output --skip matrix:: --skip polled::
-cargo test --locked --test it -- --show-output matrix:: polled::
+cargo test --locked --test it -- --show-output matrix::a_night_on_disk matrix::a_day_that polled::    # on a bucket: by name
 step "docs"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
 
