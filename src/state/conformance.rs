@@ -205,15 +205,15 @@ impl Both {
     }
 
     async fn new_moment(&self) {
-        let bounds = Bounds { calls_in_flight: 2, ..BOUNDS };
+        let bounds = Bounds { calls_per_second: Some(1.0), calls_in_flight: 2, ..BOUNDS };
         let place = granted(self.one.reserve(&self.ask("moment", 0, bounds)).await.unwrap());
         let again = |millis| Ask { held: Some(place), ..self.ask("moment", millis, bounds) };
         assert_eq!(self.other.reserve(&again(50)).await.unwrap(), Reserved::Granted { place, used: 1 });
-        granted(self.other.reserve(&self.ask("moment", 200, bounds)).await.unwrap());
-        waits(self.one.reserve(&again(200)).await.unwrap());
-        assert_eq!(self.one.reserve(&again(400)).await.unwrap(), Reserved::Granted { place, used: 2 });
+        granted(self.other.reserve(&self.ask("moment", 1_100, bounds)).await.unwrap());
+        waits(self.one.reserve(&again(1_200)).await.unwrap());
+        assert_eq!(self.one.reserve(&again(2_200)).await.unwrap(), Reserved::Granted { place, used: 2 });
         assert_eq!(self.used("moment", "", self.day).await, Some(2));
-        assert_eq!(self.health("moment", 400).await.in_flight, 2);
+        assert_eq!(self.health("moment", 2_200).await.in_flight, 2);
     }
 
     async fn raise_and_correct(&self) {

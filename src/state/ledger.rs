@@ -1,16 +1,19 @@
 //! One account's page of the ledger: its rhythm, its places in flight, its rests. Every store keeps it as one JSON
 //! document and changes it in one atomic step.
 //!
+//! New calls keep the rhythm. A call that comes late to the wire, because its connection had to be opened first, asks
+//! again: it may leave as soon as its second has room, and pushes nobody back.
+//!
 //! Takes a call that wants to leave and the calls counted so far; gives what it may do.
 //!
 //! Invariant: pure; moments are arguments. Places in flight never exceed the bound, nor counts the calls of a day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::rhythm::{Rhythm, SECOND};
+use super::rhythm::{self, Rhythm, SECOND};
 use super::{AccountHealth, Ask, Feedback, Reserved, RestKind, Resting, Settle, covers};
 
 /// Callers may be held up this long between reading the clock and changing the ledger. A clock that is further behind
@@ -31,8 +34,8 @@ pub(super) struct Ledger {
     /// The number of the next place. Numbers are not used again, so that a call that outlived its lease cannot give
     /// another call's place back.
     next_place: u32,
-    /// The place of the last call that was granted.
-    last_place: Option<u32>,
+    /// The calls of the last window, by when they may have left, with their places.
+    left: VecDeque<(i64, u32)>,
     places: BTreeMap<u32, Place>,
     rests: Vec<Resting>,
 }
@@ -71,21 +74,25 @@ impl Ledger {
         }
         self.places.retain(|_, place| place.until > now);
         let held = ask.held.filter(|place| self.holds(*place, ask.holder));
-        // Nobody was granted anything since: the moment that it was given is still its own.
-        let is_last = held.is_some() && held == self.last_place;
-        let place_at = if held.is_some() { now } else { self.place_at(now, ask.bounds.calls_in_flight) };
-        let at = self.rhythm.earliest(ask.bounds.calls_per_second).max(place_at);
-        if at > now && !is_last {
+        let window = rhythm::window(ask.bounds.calls_per_second);
+        let mut at = window.map_or(now, |window| self.free_at(window, held));
+        if held.is_none() {
+            at = at.max(self.rhythm.earliest(ask.bounds.calls_per_second));
+            at = at.max(self.place_at(now, ask.bounds.calls_in_flight));
+        }
+        if at > now {
             return Reserved::Wait(moment(at).max(ask.now + TimeDelta::microseconds(WAIT_MIN)));
         }
-        match is_last {
-            true => self.rhythm.take_late(ask.bounds.calls_per_second, now),
-            false => self.rhythm.take(ask.bounds.calls_per_second, now),
+        if held.is_none() {
+            self.rhythm.take(ask.bounds.calls_per_second, now);
         }
         self.seen_at = now;
         let until = now.saturating_add(i64::try_from(ask.bounds.lease.as_micros()).unwrap_or(i64::MAX));
         let place = held.unwrap_or_else(|| self.number());
-        self.last_place = Some(place);
+        self.left.retain(|(_, other)| *other != place);
+        self.left.push_back((now, place));
+        let more = self.left.len().saturating_sub(window.map_or(0, |(calls, _)| calls));
+        self.left.drain(..more);
         self.places.insert(place, Place { holder: ask.holder.to_owned(), until, rests: false });
         Reserved::Granted { place, used: used + u64::from(ask.held.is_none()) }
     }
@@ -155,7 +162,14 @@ impl Ledger {
         let by = self.seen_at - now;
         self.seen_at = now;
         self.rhythm.set_back(by);
+        self.left.iter_mut().for_each(|(at, _)| *at = at.saturating_sub(by));
         self.places.values_mut().for_each(|place| place.until = place.until.saturating_sub(by));
+    }
+
+    /// When the window has room for a call; one that asks again has not left before.
+    fn free_at(&self, (calls, width): (usize, i64), held: Option<u32>) -> i64 {
+        let mut others = self.left.iter().rev().filter(|(_, place)| Some(*place) != held);
+        others.nth(calls - 1).map_or(i64::MIN, |(at, _)| at + width)
     }
 
     /// The rest that keeps a call the longest.

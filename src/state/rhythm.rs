@@ -55,13 +55,6 @@ impl Rhythm {
         }
     }
 
-    /// The call that took the last moment leaves only now.
-    pub(super) fn take_late(&mut self, calls_per_second: Option<f64>, now: i64) {
-        if let Some(interval) = self.interval(calls_per_second) {
-            self.due_at = self.due_at.max(now + interval);
-        }
-    }
-
     /// A call that was sent at `sent_at` was throttled: halves the rate. Calls that were in flight already when the rate
     /// was last halved do not halve it again.
     pub(super) fn throttled(&mut self, calls_per_second: Option<f64>, sent_at: i64, now: i64) {
@@ -111,6 +104,17 @@ impl Rhythm {
 fn stated(calls_per_second: Option<f64>) -> Option<f64> {
     let rate = calls_per_second.filter(|rate| rate.is_finite() && *rate > 0.0)?;
     Some(if rate >= 1.0 { rate.floor() } else { rate })
+}
+
+/// So many calls may leave in so long, both ends included; `None`: no rate is stated.
+pub(super) fn window(calls_per_second: Option<f64>) -> Option<(usize, i64)> {
+    let rate = stated(calls_per_second)?;
+    if rate < 1.0 {
+        return Some((1, micros(1.0 / rate)));
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number from 1 on")]
+    let calls = rate as usize;
+    Some((calls, WINDOW))
 }
 
 /// How much earlier than due a call may leave: what keeps one call more than a second allows apart by [`WINDOW`].

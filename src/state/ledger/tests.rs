@@ -128,22 +128,25 @@ fn a_dead_holders_calls_are_released_and_its_rests_stay() {
 }
 
 #[test]
-fn a_call_that_waited_too_long_gets_a_new_moment_and_nothing_else() {
+fn a_call_that_comes_late_leaves_when_its_second_has_room_and_takes_nothing_else() {
     let mut ledger = Ledger::default();
-    let bounds = Bounds { calls_per_day: Some(2), calls_in_flight: 2, ..BOUNDS };
+    let bounds = Bounds { calls_per_day: Some(4), calls_per_second: Some(2.0), calls_in_flight: 4, ..BOUNDS };
     let place = granted(ledger.reserve(0, &ask(0, bounds)));
     let again = |now, held| Ask { held: Some(held), ..ask(now, bounds) };
-    assert_eq!(ledger.reserve(1, &again(50_000, place)), Reserved::Granted { place, used: 1 }, "nobody left since");
-    assert_eq!(waits(ledger.reserve(1, &ask(50_000, bounds))), at(146_500), "an interval after it left");
-    granted(ledger.reserve(1, &ask(150_000, bounds)));
-    assert_eq!(waits(ledger.reserve(2, &again(150_000, place))), at(248_000), "another call has left since");
-    assert_eq!(ledger.reserve(2, &again(SECOND, place)), Reserved::Granted { place, used: 2 });
-    assert_eq!(ledger.reserve(2, &ask(SECOND, bounds)), Reserved::UsedUp { used: 2 });
-    assert_eq!(ledger.clone().health("key", at(SECOND)).in_flight, 2);
-    let renewed = granted(ledger.reserve(2, &again(61 * SECOND, place)));
-    assert_ne!(renewed, place, "its lease ended at 61 s: a new place");
+    assert_eq!(ledger.reserve(1, &again(400_000, place)), Reserved::Granted { place, used: 1 });
+    assert_eq!(waits(ledger.reserve(1, &ask(400_000, bounds))), at(502_500), "nobody after it is pushed back");
+    let next = granted(ledger.reserve(1, &ask(600_000, bounds)));
+    assert_eq!(waits(ledger.reserve(2, &ask(1_200_000, bounds))), at(1_405_000), "two left since 0.4 s");
+    granted(ledger.reserve(2, &ask(1_405_000, bounds)));
+    assert_eq!(waits(ledger.reserve(3, &again(1_500_000, place))), at(1_605_000), "two others left since 0.6 s");
+    assert_eq!(ledger.reserve(3, &again(1_605_000, place)), Reserved::Granted { place, used: 3 });
+    let many = Bounds { calls_per_day: Some(3), ..bounds };
+    assert_eq!(ledger.reserve(3, &ask(3 * SECOND, many)), Reserved::UsedUp { used: 3 });
+    assert_eq!(ledger.clone().health("key", at(3 * SECOND)).in_flight, 3);
+    let renewed = granted(ledger.reserve(3, &again(62 * SECOND, next)));
+    assert_ne!(renewed, next, "its lease ended: a new place");
     ledger.rest(&rest(RestKind::Quota, "", 90 * SECOND));
-    assert!(matches!(ledger.reserve(2, &again(62 * SECOND, renewed)), Reserved::Resting(_)));
+    assert!(matches!(ledger.reserve(3, &again(63 * SECOND, renewed)), Reserved::Resting(_)));
 }
 
 #[test]
