@@ -55,6 +55,8 @@ pub enum Closed {
     },
     /// It rests.
     Resting(Rest),
+    /// Nobody gets through on its own way to the gateway, for this reason.
+    Unreached(String),
 }
 
 /// Why nobody can ask.
@@ -154,6 +156,7 @@ impl Accounts {
         let closed: Vec<_> = self.states.iter().map(|state| (state, state.closed_for(asking))).collect();
         let why = |(state, closed): &(&AccountState, Option<(&str, &Closed)>)| match closed {
             Some((_, Closed::Resting(rest))) => format!("`{}`: {}", state.name, describe(rest)),
+            Some((_, Closed::Unreached(reason))) => format!("`{}`: {reason}", state.name),
             Some((_, Closed::UsedUp { .. })) | None => {
                 let limit = state.calls_per_day.map(|limit| format!("{limit} ")).unwrap_or_default();
                 format!("`{}`: its {limit}calls of the day are used up", state.name)

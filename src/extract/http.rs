@@ -263,9 +263,11 @@ impl Sending<'_> {
             };
         };
         let until = self.opening_until.unwrap_or(self.until);
+        // A connection that was opened in vain, because another came free first, says nothing about an answered request.
+        let is_sent = matches!(self.stage, Stage::Sent(_));
         tokio::select! {
             biased;
-            news = lane.news.recv() => Step::News(news),
+            news = lane.news.recv(), if is_sent => Step::News(news),
             step = self.stage.step() => step,
             () = tokio::time::sleep_until(until) => Step::Late,
         }

@@ -4,15 +4,17 @@
 //! and only [`http`] and [`reach`] talk to the network:
 //!
 //! ```text
+//!            call                 ┌───────── send ──────────┐
 //! schedule ─► answered? ─► side ─► request ─► http ─► sink ─► body ─► judge ─► reading ─► schedule
-//!  cover       cached     (state)    sign     skew   (land)             └► retry   answer
-//!  page                   accounts   renew                                 pace
-//!                                    tokens
+//!  cover       cached     (state)    sign     skew   (land)             └► after   answer
+//!  page                   accounts   renew                                 retry
+//!                                    tokens                                pace
 //! ```
 //!
 //! Invariant: an attempt counts only once the sink has made it durable, and what is judged is what was kept.
 
 pub mod accounts;
+mod after;
 pub mod answer;
 pub mod answered;
 pub mod body;
@@ -37,9 +39,11 @@ pub mod request;
 mod rests;
 pub mod retry;
 pub mod schedule;
+mod send;
 mod side;
 pub mod sign;
 pub mod skew;
+mod tally;
 mod tokens;
 mod words;
 

@@ -20,9 +20,10 @@ use crate::config::gateway::{Endpoint, ErrorClass, Gateway, TOKEN};
 use crate::config::pipeline::Account;
 use crate::state::{Rest, RestKind, Resting, covers};
 
-use super::accounts::{self, Asking, Closed};
+use super::accounts::{self, Asking};
+use super::after::{SIGNED_WRONG, feedback};
 use super::answer::{self, List};
-use super::call::{Caller, Errand, SIGNED_WRONG, Shared, Tried, feedback};
+use super::call::{Caller, Errand, Shared};
 use super::driver::{Job, mask, sides};
 use super::judge::{Fault, Judgement};
 use super::pace;
@@ -31,6 +32,7 @@ use super::request::Values;
 use super::rests::{self, Extent};
 use super::retry::seconds;
 use super::schedule::{Outcome, Task};
+use super::send::Tried;
 use super::side::{Ledger, OwnTurn, Side, Ticket};
 use super::skew::Observation;
 use super::tokens::{self, Tokens};
@@ -240,10 +242,8 @@ impl<'r> Prober<'r> {
                 }
                 OwnTurn::Wait(wait) if asked.elapsed() + wait <= TURN_MAX && self.caller.sleep(wait).await => {}
                 OwnTurn::Wait(_) => return Ok(Err(NotSent::Busy)),
-                OwnTurn::Closed(Closed::UsedUp { .. }) => return Ok(Err(NotSent::UsedUp)),
-                OwnTurn::Closed(Closed::Resting(rest)) => {
-                    return Ok(Err(NotSent::Resting(accounts::describe(&rest))));
-                }
+                OwnTurn::UsedUp => return Ok(Err(NotSent::UsedUp)),
+                OwnTurn::Resting(rest) => return Ok(Err(NotSent::Resting(accounts::describe(&rest)))),
             }
         }
     }

@@ -15,7 +15,8 @@ use crate::base::Result;
 use crate::config::gateway::{ErrorClass, TOKEN};
 use crate::state::Feedback;
 
-use super::call::{Caller, Errand, feedback_of};
+use super::after::feedback_of;
+use super::call::{Caller, Errand};
 use super::judge::{Fault, GOOD};
 use super::rests::{self, Extent};
 use super::retry::{Next, Spent};

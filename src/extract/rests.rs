@@ -4,7 +4,6 @@
 //! |---|---|---|
 //! | quota | until the gateway says, else midnight or so many hours | the calls that are counted together |
 //! | throttle or a failure, with a wait that no call bears | that long | the calls that are counted together |
-//! | no connection through the account's proxy, again and again, where another account may ask | the run | all its calls at the gateway |
 //! | a permission refused | an hour, or until the credentials change | the calls to that endpoint |
 //! | the key, its signature or its token refused | an hour, or until the credentials change | all its calls at the gateway |
 //!
@@ -73,11 +72,6 @@ fn is_ban(fault: &Fault) -> bool {
 /// The rest of an account whose credentials or permissions are refused.
 pub(super) fn denied(reason: String, now: DateTime<Utc>) -> Rest {
     Rest { kind: RestKind::Denied, until: now + DENIED, reason }
-}
-
-/// Of an account whose proxy lets nothing through, in this run: nobody else is told, for others may get through.
-pub(super) fn unconnected(fault: &Fault, now: DateTime<Utc>) -> Rest {
-    Rest { kind: RestKind::Denied, until: now + DENIED, reason: describe(fault) }
 }
 
 /// The rest that a quota answer means, by the gateway's own word where it gives one.

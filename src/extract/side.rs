@@ -105,8 +105,10 @@ pub(super) enum OwnTurn {
     Send(Ticket),
     /// Ask again after this.
     Wait(Duration),
-    /// The account cannot ask.
-    Closed(Closed),
+    /// The calls of the day are used up.
+    UsedUp,
+    /// The account rests.
+    Resting(Rest),
 }
 
 /// In the place of the gateway's digest: none is equal to it, so that no refusal keeps a question from being asked.
@@ -234,8 +236,8 @@ impl<'r> Side<'r> {
                 OwnTurn::Send(Ticket::new(account, asking, self.day(now), asked_at, place))
             }
             Reserved::Wait(at) => OwnTurn::Wait((at - asked_at).to_std().unwrap_or_default()),
-            Reserved::UsedUp { used } => OwnTurn::Closed(Closed::UsedUp { used }),
-            Reserved::Resting(resting) => OwnTurn::Closed(Closed::Resting(resting.rest)),
+            Reserved::UsedUp { .. } => OwnTurn::UsedUp,
+            Reserved::Resting(resting) => OwnTurn::Resting(resting.rest),
         })
     }
 

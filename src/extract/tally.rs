@@ -1,0 +1,49 @@
+//! What a run counts of its calls, and where the gateway was found.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::Gateway;
+use crate::config::gateway::Endpoint;
+
+/// What is counted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tally {
+    pub(super) calls: i64,
+    pub(super) saved: i64,
+    pub(super) retries: i64,
+    pub(super) throttles: i64,
+    pub(super) bytes: i64,
+    pub(super) good: i64,
+    /// Why the last call that ran out of its budget did, and what the user can change.
+    pub(super) last_failure: Option<(String, Option<String>)>,
+    /// Addresses at which a call was answered.
+    found: BTreeSet<Address>,
+    /// Answers that were hardly the gateway's, by address.
+    elsewhere: BTreeMap<Address, u32>,
+}
+
+/// A gateway's name, and the path of its own that an endpoint has.
+type Address = (String, Option<String>);
+
+fn address(gateway: &Gateway, endpoint: &Endpoint) -> Address {
+    (gateway.name.clone(), endpoint.path.as_ref().map(ToString::to_string))
+}
+
+impl Tally {
+    /// The gateway answers at an endpoint's address.
+    pub(super) fn found(&mut self, gateway: &Gateway, endpoint: &Endpoint) {
+        self.found.insert(address(gateway, endpoint));
+    }
+
+    /// Something else than the gateway answered at an endpoint's address; whether that is no mishap.
+    pub(super) fn is_elsewhere(&mut self, gateway: &Gateway, endpoint: &Endpoint) -> bool {
+        let address = address(gateway, endpoint);
+        let is_found = self.found.contains(&address);
+        let answers = self.elsewhere.entry(address).or_default();
+        *answers += 1;
+        *answers >= ELSEWHERE_MAX && !is_found
+    }
+}
+
+/// An address at which nothing of the gateway was ever found is asked this often.
+const ELSEWHERE_MAX: u32 = 2;
