@@ -95,6 +95,8 @@ pub(super) struct Gateway {
     pub(super) shown: i64,
     pub(super) reads_window: bool,
     pub(super) reads_category: bool,
+    /// An offer that shows another time than it is sorted by.
+    pub(super) edited: Option<u64>,
     /// A page of a slice of more offers takes too long.
     pub(super) slow_over: usize,
     pub(super) size: usize,
@@ -116,6 +118,7 @@ impl Gateway {
             shown: 1,
             reads_window: true,
             reads_category: true,
+            edited: None,
             slow_over: usize::MAX,
             size: 40,
             last: 50,
@@ -180,7 +183,10 @@ impl Gateway {
         let list = self.listed(slice);
         let start = (number as usize - 1) * self.size;
         let is_served = number <= self.last && start < list.len();
-        let shown = |at: &usize| Some(self.offers[*at].0.div_euclid(self.shown) * self.shown);
+        let shown = |at: &usize| {
+            let time = if self.edited == Some(*at as u64) { UNTIL - DAY / 2 } else { self.offers[*at].0 };
+            Some(time.div_euclid(self.shown) * self.shown)
+        };
         let part = if is_served { &list[start..(start + self.size).min(list.len())] } else { &[] };
         Page {
             keys: part.iter().map(|at| *at as u64).collect(),
