@@ -1,18 +1,16 @@
 //! The pace: as fast as the gateway allows, and never faster, whoever shares an account; and what storms of 429 come to.
 
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use huopan::base::{Clock as _, Kind, SystemClock};
 use huopan::config::Pipeline;
 use huopan::sim::{AccountStats, Gateway, Limits, Options, Outcome, QuotaBlock, QuotaScope, RetryAfter, Sim, Storm};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 use crate::extract::{Around, Written, extract};
-use crate::support::{Ended, Place, ended, quick, spawn};
+use crate::support::{self, Ended, Place, ended, quick, spawn};
 use crate::traps::proxies::Socks;
 
 /// Calls in any second that these tests' gateway takes.
@@ -153,31 +151,16 @@ async fn two_processes_with_one_file_never_exceed_the_rate_nor_the_calls_in_flig
     println!("{}, two processes, SQLite", processes_share_an_account("state.sqlite").await);
 }
 
-/// A server of its own; `None` where none is installed.
-#[expect(clippy::print_stderr, reason = "a test that tests nothing says so")]
-async fn redis() -> Option<(Child, String)> {
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let server = Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn();
-    let Ok(mut server) = server else {
-        eprintln!("no redis-server is installed: not tested");
-        return None;
-    };
-    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    while let Some(line) = lines.next_line().await.unwrap() {
-        if line.contains("Ready to accept connections") {
-            break;
-        }
-    }
+/// A server of its own, with its address; `None` where none is installed.
+async fn redis(place: &Place) -> Option<(Child, String)> {
+    let (server, port) = support::redis(place.path(), "--port", &[]).await?;
     Some((server, format!("redis://127.0.0.1:{port}/0")))
 }
 
 #[tokio::test]
 async fn two_processes_with_one_redis_never_exceed_the_rate_nor_the_calls_in_flight() {
-    let Some((_server, address)) = redis().await else { return };
+    let place = Place::new();
+    let Some((_server, address)) = redis(&place).await else { return };
     println!("{}, two processes, Redis", processes_share_an_account(&address).await);
 }
 
@@ -188,7 +171,8 @@ async fn two_processes_with_one_file_never_exceed_the_calls_of_the_day() {
 
 #[tokio::test]
 async fn two_processes_with_one_redis_never_exceed_the_calls_of_the_day() {
-    let Some((_server, address)) = redis().await else { return };
+    let place = Place::new();
+    let Some((_server, address)) = redis(&place).await else { return };
     the_calls_of_the_day_are_shared(&address).await;
 }
 

@@ -21,6 +21,7 @@ use huopan::run::{Options as RunOptions, Outcome, Report, Surroundings, run};
 use huopan::sim::{Gateway, Options, Sim, WorldTruth};
 use huopan::store::Store;
 use huopan::transform::contract::Table;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
@@ -304,6 +305,32 @@ pub(crate) fn copy(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// Starts a Redis server in a folder, which listens at a free port by the option `listens` (`--port`, `--tls-port`); `None`,
+/// and a line that says so, where none is installed.
+#[expect(clippy::print_stderr, reason = "a test that tests nothing says so")]
+pub(crate) async fn redis(folder: &Path, listens: &str, more: &[&str]) -> Option<(Child, u16)> {
+    let program = std::env::var_os("HUOPAN_REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let server = Command::new(&program)
+        .args([listens, &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(more)
+        .current_dir(folder)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn();
+    let Ok(mut server) = server else {
+        eprintln!("SKIPPED: `{}` is not installed", program.display());
+        return None;
+    };
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        if line.contains("Ready to accept connections") {
+            return Some((server, port));
+        }
+    }
+    panic!("redis-server does not start");
 }
 
 /// Makes every file below a folder look as if it had been written so long ago.

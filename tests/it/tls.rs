@@ -1,14 +1,12 @@
 //! A Redis with TLS as the binary asks it: trusted by the pipeline's `ca`, by the machine, or not at all.
 
 use std::path::Path;
-use std::process::Stdio;
 
 use huopan::sim::{self, Gateway};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
-use crate::support::{Place, huopan_with, quick, shop_lines};
+use crate::support::{self, Place, huopan_with, quick, shop_lines};
 
 /// Writes a server's certificate and key and the authority that signed it.
 fn certificates(folder: &Path) {
@@ -23,28 +21,9 @@ fn certificates(folder: &Path) {
 }
 
 /// A server with the certificates in a folder; `None` where none is installed.
-#[expect(clippy::print_stderr, reason = "a test that tests nothing says so")]
 async fn redis(folder: &Path) -> Option<(Child, u16)> {
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let server = Command::new("redis-server")
-        .args(["--port", "0", "--tls-port", &port.to_string(), "--bind", "127.0.0.1", "--tls-auth-clients", "no"])
-        .args(["--tls-cert-file", "own.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "ca.pem"])
-        .args(["--save", "", "--appendonly", "no"])
-        .current_dir(folder)
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn();
-    let Ok(mut server) = server else {
-        eprintln!("no redis-server is installed: not tested");
-        return None;
-    };
-    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    while let Some(line) = lines.next_line().await.unwrap() {
-        if line.contains("Ready to accept connections") {
-            return Some((server, port));
-        }
-    }
-    panic!("redis-server does not start");
+    let own = ["--tls-cert-file", "own.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "ca.pem"];
+    support::redis(folder, "--tls-port", &[&own[..], &["--port", "0", "--tls-auth-clients", "no"]].concat()).await
 }
 
 #[tokio::test]
