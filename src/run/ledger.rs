@@ -8,18 +8,16 @@
 //! Invariant: the lake is only read. A call that is counted is not counted again, whoever rebuilds, and a state that has
 //! counted a run's calls is not told what rests these earned: it knows, or somebody has ended them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 
 use crate::base::time::beijing_day;
 use crate::base::{Result, RunId};
-use crate::config::gateway::QuotaScope;
 use crate::config::pipeline::Account;
 use crate::config::{Gateway, Pipeline};
 use crate::extract::{Fingerprint, Judge, Record, Shown, Standing};
 use crate::land::{Counts, Zone};
-use crate::plan::price;
 use crate::state::{Cached, Counted, RestKind, Resting, StateStore};
 use crate::store::Store;
 
@@ -44,49 +42,13 @@ pub async fn rebuild_from_lake(pipeline: &Pipeline, state: &dyn StateStore) -> R
     rebuild(&store, pipeline, state, beijing_day(state.now().await?)).await
 }
 
-/// Makes the ledger know at least what the lake knows was called in the last days, and what it counted today itself under
-/// names that are no longer used.
+/// Makes the ledger know at least what the lake knows was called in the last days.
 pub(super) async fn rebuild(
     store: &Store,
     pipeline: &Pipeline,
     state: &dyn StateStore,
     today: NaiveDate,
 ) -> Result<()> {
-    raise(store, pipeline, state, today).await?;
-    let counts = state.counts(today).await?;
-    let old = counts.iter().filter(|line| renamed_scope(pipeline, line).is_some()).cloned().collect::<Vec<_>>();
-    for line in renamed(pipeline, &old) {
-        let is_new = |counted: &&Counted| (&counted.account, &counted.scope) == (&line.account, &line.scope);
-        // The old lines stay until the day ends: they are not added again at the next start.
-        if counts.iter().find(is_new).is_none_or(|counted| counted.calls < line.calls) {
-            state.correct(&line).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Lines of the ledger by the gateway's names for endpoints, where huopan's own stand in them: earlier versions counted by
-/// these. Those that several of huopan's endpoints share are added up.
-fn renamed(pipeline: &Pipeline, lines: &[Counted]) -> Vec<Counted> {
-    let mut sums: BTreeMap<(String, String, NaiveDate), u64> = BTreeMap::new();
-    for line in lines {
-        let scope = renamed_scope(pipeline, line).unwrap_or_else(|| line.scope.clone());
-        *sums.entry((line.account.clone(), scope, line.day)).or_default() += line.calls;
-    }
-    sums.into_iter().map(|((account, scope, day), calls)| Counted { account, scope, day, calls }).collect()
-}
-
-fn renamed_scope(pipeline: &Pipeline, line: &Counted) -> Option<String> {
-    let name = line.scope.strip_prefix("endpoint:")?;
-    let by_endpoint = |(gateway, account): &(&Gateway, &Account)| {
-        account.key == line.account && gateway.limits.quota_scope == QuotaScope::Endpoint
-    };
-    let (gateway, _) = accounts(pipeline).find(by_endpoint)?;
-    let is_its_own = gateway.endpoints.values().any(|endpoint| endpoint.method() == name);
-    (!is_its_own && gateway.endpoint(name).is_some()).then(|| price::scope(gateway, name, None))
-}
-
-async fn raise(store: &Store, pipeline: &Pipeline, state: &dyn StateStore, today: NaiveDate) -> Result<()> {
     let keys: BTreeSet<&str> = accounts(pipeline).map(|(_, account)| account.key.as_str()).collect();
     let now = state.now().await?;
     let mut unmarked = BTreeSet::new();
@@ -167,7 +129,7 @@ impl Landed {
         // A killed start leaves segments that its facts do not know; of a published run some may be gone already, or go
         // while they are read: its facts were there before, so they are read after.
         if let Some(facts) = zone.read_facts(&run.run_id).await? {
-            counts.at_least(&renamed(pipeline, &facts.ledger));
+            counts.at_least(&facts.ledger);
             rests = facts.rests;
         }
         Ok(Self { lines: counts.ledger(), rests })
