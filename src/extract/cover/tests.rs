@@ -214,6 +214,17 @@ fn a_gateway_that_reads_neither_windows_nor_categories_is_found_out_by_a_few_cal
 }
 
 #[test]
+fn a_shop_that_was_changed_within_a_day_accuses_no_gateway_that_shows_days() {
+    let offers: Vec<i64> = (0..5_000).map(|at| UNTIL - at * 17_000).collect();
+    let shop = Gateway { sorted: Sorted::Mixed, shown: DAY, ..Gateway::new(&offers, 0) };
+    let mut listed = list(&shop, PLAINLY);
+    assert!(!reason(&listed).contains("does not read"), "{}", reason(&listed));
+    assert_eq!((listed.distinct, listed.cover.news()), (2_000, None));
+    let mut unread = list(&Gateway { reads_window: false, shown: 1, ..shop }, PLAINLY);
+    assert_eq!(unread.cover.news(), None, "nothing shows it: every offer stands in the window");
+}
+
+#[test]
 fn categories_that_are_not_told_apart_leave_windows_that_are() {
     // Most were imported at one moment: what stands around it is listed by time.
     for has_end in [false, true] {

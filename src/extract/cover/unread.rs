@@ -45,6 +45,11 @@ pub(super) enum Trial {
     Over,
 }
 
+/// In Beijing or in UTC.
+fn is_midnight(millis: i64) -> bool {
+    [0, 8].iter().any(|hours| (millis + hours * 3_600_000).rem_euclid(24 * 3_600_000) == 0)
+}
+
 /// `None`: everything is read, as far as is known.
 pub(super) fn describe(unread: &[Unread]) -> Option<String> {
     let text = |unread: &Unread| format!("parameter `{}` ({})", unread.parameter, unread.evidence);
@@ -204,9 +209,9 @@ impl Cover {
         let Some(last) = self.nodes[at].edge().filter(|last| self.nodes[at].listing.is_settled(*last)) else { return };
         self.close(at, ASKED);
         let node = &self.nodes[at];
-        // The same page as that of everything, and nothing on it that must stand there.
+        // The same page as that of everything, and nothing on it that must stand there: a midnight may show a day.
         let whole = self.nodes.iter().rfind(|node| node.is_everything() && !node.is_plain());
-        let is_before = |time: &i64| node.span.start.is_some_and(|start| *time < start);
+        let is_before = |time: &i64| !is_midnight(*time) && node.span.start.is_some_and(|start| *time < start);
         let can_differ = |read: &Read| read.times.is_empty() || read.times.iter().any(is_before);
         let contents = node.listing.contents(last).filter(|_| node.reads.get(&last).is_some_and(can_differ));
         let is_alike = contents.is_some() && contents == whole.and_then(|whole| whole.listing.contents(last));

@@ -13,6 +13,7 @@ use crate::extract::page::{End, Page};
 /// The moment all listings begin: 2026-01-01.
 pub(super) const UNTIL: i64 = 1_767_225_600_000;
 pub(super) const DAY: i64 = 86_400_000;
+const BEIJING: i64 = 8 * 3_600_000;
 
 /// Small numbers that look random, the same for the same seed.
 #[derive(Debug, Clone)]
@@ -91,7 +92,7 @@ pub(super) struct Gateway {
     pub(super) has_end: bool,
     pub(super) has_window: bool,
     pub(super) is_stated: bool,
-    /// Records show their time in these units.
+    /// Records show their time in these units, days those of Beijing.
     pub(super) shown: i64,
     pub(super) reads_window: bool,
     pub(super) reads_category: bool,
@@ -185,7 +186,7 @@ impl Gateway {
         let is_served = number <= self.last && start < list.len();
         let shown = |at: &usize| {
             let time = if self.edited == Some(*at as u64) { UNTIL - DAY / 2 } else { self.offers[*at].0 };
-            Some(time.div_euclid(self.shown) * self.shown)
+            Some((time + BEIJING).div_euclid(self.shown) * self.shown - BEIJING)
         };
         let part = if is_served { &list[start..(start + self.size).min(list.len())] } else { &[] };
         Page {
