@@ -6,18 +6,20 @@ use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bytes::Bytes;
 use chrono::TimeZone;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::base::secret::Mask;
 use crate::base::{Clock, SystemClock};
 use crate::config::gateway::FieldSource;
 use crate::config::location::Location;
-use crate::config::pipeline::DetailSource;
+use crate::config::pipeline::{DetailSource, FetchDetails, OnIncomplete};
 use crate::extract::progress::Silent;
-use crate::extract::{Record, ShopFacts, Sink, testing};
+use crate::extract::{Listed, Record, ShopFacts, Sink, testing};
 use crate::land::{Writer, WriterOptions};
 use crate::plan::known::KnownOffer;
 use crate::query::{self, Session};
+use crate::run::previous;
 use crate::store::PipelineLock;
 
 fn day(day: u32) -> NaiveDate {

@@ -157,7 +157,7 @@ async fn eventful(memory_bytes_max: usize) -> (Vec<Vec<String>>, Vec<(i64, i64, 
             // Each third offer of the next shop is shown here, too; of the first shop a tenth is gone on the second day.
             let own = catalogue.of(number).filter(|offer| dt == 19 || number > 0 || offer % 10 != 0);
             let shown: Vec<i64> = own.chain(catalogue.of(number + 1).step_by(3)).collect();
-            let mut facts = large_shop(dt, number, Listed::Whole, length(shown.len()));
+            let mut facts = large_shop(dt, number, Listed::Whole, row::length(shown.len()));
             facts.incomplete_reason = reason.filter(|_| number == 1).map(str::to_owned);
             (pages(dt, &shop(number), shown.into_iter(), if dt == 19 { "01" } else { "02" }), facts)
         }
