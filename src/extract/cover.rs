@@ -15,6 +15,9 @@
 //! The last page the gateway serves is asked for early where a slice may be too large: it tells so, and from which time
 //! on the next slice starts. No page of a slice is asked for twice.
 //!
+//! Where fewer offers came than the official count, what ended with a short page is asked for one more: nothing else tells
+//! that it was the last. What changed since a moment has no count, so there only an empty page is the end.
+//!
 //! A slice whose page takes too long is left at once and halved, where the window has an end bound. A parameter that the
 //! gateway evidently does not read is told by the first pages, named, and not used further.
 //!
@@ -36,7 +39,7 @@ use chrono::{DateTime, Duration, Utc};
 use crate::config::gateway::Paging;
 
 use super::facts::Covered;
-use super::page::{End, Page, Repeated};
+use super::page::{End, Page, Repeated, Taken};
 
 use node::{Node, Phase, Span};
 
@@ -116,7 +119,11 @@ pub struct Cover {
     wanted: Vec<rescue::Wanted>,
     seen: HashSet<u64>,
     /// What is missing, and why.
-    gaps: Vec<String>,
+    gaps: Vec<Gap>,
+    /// Why categories cannot tell apart what windows do not.
+    hindrance: Option<String>,
+    /// What windows state as their totals is something else.
+    is_stated_ignored: bool,
     /// What the gateway does not read, and how many of these were told.
     unread: Vec<unread::Unread>,
     unread_told: usize,
@@ -128,6 +135,16 @@ pub struct Cover {
     is_window_questioned: bool,
     /// Slices that were left because they take too long, since a page was answered last.
     halvings: u32,
+    /// Which page ends a slice.
+    is_end: Taken,
+}
+
+/// What is missing of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Gap {
+    reason: String,
+    /// There may be more than the gateway serves; nothing failed.
+    is_cut: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +160,8 @@ impl Cover {
     #[must_use]
     pub fn new(rules: Rules) -> Self {
         Self {
+            // No count tells of edits that are missing.
+            is_end: if rules.from.is_some() { Taken::Few } else { Taken::Short },
             rules,
             total: None,
             nodes: Vec::new(),
@@ -151,6 +170,8 @@ impl Cover {
             wanted: Vec::new(),
             seen: HashSet::new(),
             gaps: Vec::new(),
+            hindrance: None,
+            is_stated_ignored: false,
             unread: Vec::new(),
             unread_told: 0,
             category_trial: unread::Trial::Untried,
@@ -224,12 +245,19 @@ impl Cover {
     /// [`Repeated`] when another page of the slice holds the same records.
     pub fn answered(&mut self, slice: usize, number: u32, page: &Page) -> Result<(), Repeated> {
         let Some(node) = self.nodes.get_mut(slice) else { return Ok(()) };
-        node.listing.answered(number, page)?;
-        let is_in_order = node.read(number, page);
+        let nothing = Page::default();
+        let is_in_order = match node.listing.answered(number, page)? {
+            None => node.read(number, page),
+            Some(repeats) if repeats == number => node.read(number, &nothing),
+            Some(repeats) => node.read(number, page) & node.read(repeats, &nothing),
+        };
         node.new += page.keys.iter().filter(|key| self.seen.insert(**key)).count() as u64;
         // What is empty says nothing about slices that hold records.
         if !page.keys.is_empty() {
             self.halvings = self.halvings.saturating_sub(1);
+        }
+        if page.total.is_some() {
+            self.question_totals(slice);
         }
         match self.astray(slice, number) {
             Some(_) if self.nodes[slice].phase == Phase::Question => {}
@@ -239,6 +267,7 @@ impl Cover {
         }
         self.judge(slice);
         self.judge_trial();
+        self.look_again();
         Ok(())
     }
 
@@ -255,6 +284,7 @@ impl Cover {
         }
         self.judge(slice);
         self.judge_trial();
+        self.look_again();
     }
 
     /// A page was not sent after all: it will be asked for again.
@@ -266,6 +296,8 @@ impl Cover {
 
     /// The shop's categories.
     pub fn categories(&mut self, categories: Vec<String>) {
+        let mut known = HashSet::new();
+        let categories = categories.into_iter().filter(|category| known.insert(category.clone())).collect();
         self.categories = Categories::Known(categories);
         self.spread();
     }
@@ -283,16 +315,46 @@ impl Cover {
 
     /// How the listing ended; `None` while there is something to send or to wait for.
     pub fn end(&self) -> Option<End> {
-        let is_open = |node: &Node| node.phase != Phase::Closed || node.listing.is_waiting();
-        if !self.has_begun() || !self.wanted.is_empty() || self.nodes.iter().any(is_open) {
+        if !self.is_settled() {
             return None;
         }
-        let Some(first) = self.gaps.first() else { return Some(End::Complete) };
+        // Whatever lies past a last page came with other slices, where all came that there are.
+        let has_all = self.total.is_some_and(|total| self.seen.len() as u64 >= total);
+        let Some(first) = self.gaps.iter().find(|gap| !(gap.is_cut && has_all)) else { return Some(End::Complete) };
+        let first = &first.reason;
         let unread = unread::describe(&self.unread).map(|unread| unread + ": ").unwrap_or_default();
         Some(End::Incomplete(match self.gaps.len() - 1 {
             0 => format!("{unread}{first}"),
             more => format!("{unread}{first} (and {more} more slices)"),
         }))
+    }
+
+    /// Whether nothing is left to send or to wait for.
+    fn is_settled(&self) -> bool {
+        let is_open = |node: &Node| node.phase != Phase::Closed || node.listing.is_waiting();
+        self.has_begun() && self.wanted.is_empty() && !self.nodes.iter().any(is_open)
+    }
+
+    /// Fewer offers came than there are: a page that was shorter than others need not have been the last, nor what it states
+    /// the total.
+    fn look_again(&mut self) {
+        let is_short = self.total.is_some_and(|total| (self.seen.len() as u64) < total);
+        if self.is_end != Taken::Short || !is_short || !self.gaps.is_empty() || !self.is_settled() {
+            return;
+        }
+        (self.is_end, self.is_stated_ignored) = (Taken::Empty, true);
+        for at in 0..self.nodes.len() {
+            let node = &mut self.nodes[at];
+            if node.outcome.as_deref() == Some(split::COMPLETE) && node.listing.is_end_assumed() {
+                node.listing.end_at(Taken::Empty);
+                if !(node.is_plain() && node.slice.category.is_none()) {
+                    node.listing.ignore_stated();
+                }
+                (node.phase, node.outcome) = (Phase::Reading, None);
+                self.first_open = self.first_open.min(at);
+                self.judge(at);
+            }
+        }
     }
 
     /// Whether anything was asked for.
@@ -361,7 +423,7 @@ impl Cover {
         } else if is_over && self.rules.category.is_some() {
             self.wanted.push(rescue::Wanted::whole());
         } else {
-            let mut node = Node::new(Span::default(), Slice::default(), &self.rules.paging);
+            let mut node = self.node(Span::default(), Slice::default());
             if let Some(total) = self.total {
                 node.listing.counted(total);
             }
@@ -370,6 +432,16 @@ impl Cover {
             }
             self.nodes.push(node);
         }
+    }
+
+    /// A slice that nothing was asked of.
+    fn node(&self, span: Span, slice: Slice) -> Node {
+        let mut node = Node::new(span, slice, &self.rules.paging);
+        node.listing.end_at(self.is_end);
+        if self.is_stated_ignored {
+            node.listing.ignore_stated();
+        }
+        node
     }
 
     /// Records that one slice can hold.

@@ -7,7 +7,10 @@
 //! |---|---|
 //! | nothing yet | the first page, alone |
 //! | the total | as many as it needs, at once; more only while pages are as long as the first and records are missing |
-//! | no total | the next page after each full one, until one is short or empty |
+//! | no total | the next page after each full one, until one is short or empty ([`Taken`]) |
+//!
+//! A later page that repeats an earlier one, past the first, is the end: some gateways serve the last page again there. One
+//! that repeats the first page, or most of it, shows that the page parameter is not read.
 //!
 //! Nothing is asked past an empty page, nor past the last page the gateway serves: there it answers empty pages without
 //! an error, so a listing that needs more ends as [`End::Incomplete`] (WIRE §1 `portals`).
@@ -44,6 +47,30 @@ pub struct Listing {
     contents: BTreeMap<u64, u32>,
     failed: BTreeMap<u32, String>,
     seen: HashSet<u64>,
+    /// What stands on the first page.
+    first_keys: HashSet<u64>,
+    /// Pages that hold most of the first one's records, and others.
+    alike: u32,
+    is_end: Taken,
+    /// What pages state as their total is something else.
+    is_stated_ignored: bool,
+}
+
+/// Fewer records that stand on two pages may be a coincidence.
+const ALIKE_MIN: usize = 8;
+
+/// No gateway serves, and no filter leaves, less than one record of so many that are asked for.
+const FEW_OF: usize = 4;
+
+/// Which page is taken for the last one where no total is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// One that is shorter than asked for: as long as a count tells whether that was right.
+    Short,
+    /// One that is much shorter: a gateway may serve smaller pages than it is asked for, or leave records out of them.
+    Few,
+    /// None but an empty one.
+    Empty,
 }
 
 /// What a good page held.
@@ -67,18 +94,18 @@ pub enum End {
     Incomplete(String),
 }
 
-/// The gateway serves the same page under two numbers: it does not read the page parameter (WIRE §1: "a misspelt
+/// The gateway serves the first page under another number, too: it does not read the page parameter (WIRE §1: "a misspelt
 /// page parameter is ignored and page 1 is served for ever with HTTP 200").
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "pages {first} and {second} hold the same {records} records: the gateway does not read parameter `{parameter}`"
 )]
 pub struct Repeated {
-    /// The page answered first.
+    /// The first page.
     pub first: u32,
     /// The page that repeats it.
     pub second: u32,
-    /// Records on each.
+    /// Records that stand on both.
     pub records: usize,
     /// The page parameter as the definition spells it.
     pub parameter: String,
@@ -100,7 +127,27 @@ impl Listing {
             contents: BTreeMap::new(),
             failed: BTreeMap::new(),
             seen: HashSet::new(),
+            first_keys: HashSet::new(),
+            alike: 0,
+            is_end: Taken::Short,
+            is_stated_ignored: false,
         }
+    }
+
+    /// From now on only such a page is taken for the end.
+    pub fn end_at(&mut self, page: Taken) {
+        self.is_end = page;
+    }
+
+    /// What pages state as their total is something else: it is as if they stated none.
+    pub fn ignore_stated(&mut self) {
+        (self.total, self.is_stated_ignored) = (None, true);
+    }
+
+    /// Whether a page that is not empty was taken for the end.
+    #[must_use]
+    pub fn is_end_assumed(&self) -> bool {
+        self.is_end != Taken::Empty && self.turn() <= self.last() && !self.ended_before(self.turn())
     }
 
     /// The official count has arrived; it goes before what pages state.
@@ -218,28 +265,49 @@ impl Listing {
         self.failed.remove(&page);
     }
 
-    /// A page was answered well.
+    /// A page was answered well. Gives the page, this or a later one, that only repeats an earlier one: past the end.
     ///
     /// # Errors
-    /// [`Repeated`] when another page holds the same records.
-    pub fn answered(&mut self, number: u32, page: &Page) -> Result<(), Repeated> {
+    /// [`Repeated`] when this page and the first hold the same records, or most of them.
+    pub fn answered(&mut self, number: u32, page: &Page) -> Result<Option<u32>, Repeated> {
         self.in_flight.remove(&number);
         self.answered.insert(number, page.keys.len());
-        self.total = self.total.or(page.total);
-        // Past the stated end some gateways serve the last page again: that is an end, too.
+        self.total = self.total.or(page.total.filter(|_| !self.is_stated_ignored));
         let missing_before = self.total.is_none_or(|total| (self.seen.len() as u64) < total);
         self.seen.extend(&page.keys);
         if page.keys.is_empty() || !missing_before {
-            return Ok(());
+            return Ok(None);
         }
-        match self.contents.insert(digest(&page.keys), number) {
-            Some(other) if other != number => Err(Repeated {
-                first: other.min(number),
-                second: other.max(number),
-                records: page.keys.len(),
-                parameter: self.paging.number.clone(),
-            }),
-            _ => Ok(()),
+        let first = self.paging.first;
+        let repeated = |second, records, parameter: &str| {
+            Err(Repeated { first, second, records, parameter: parameter.to_owned() })
+        };
+        let contents = digest(&page.keys);
+        let other = self.contents.get(&contents).copied().filter(|other| *other != number);
+        if number == first {
+            self.first_keys.extend(&page.keys);
+        } else if other.is_none() {
+            let same = page.keys.iter().filter(|key| self.first_keys.contains(key)).count();
+            let is_alike = same >= ALIKE_MIN && same * 4 >= 3 * page.keys.len().max(self.first_keys.len());
+            self.alike += u32::from(is_alike);
+            // What changes meanwhile may move one page's records to the next, once.
+            if is_alike && self.alike > 1 {
+                return repeated(number, same, &self.paging.number);
+            }
+        }
+        match other {
+            Some(other) if other.min(number) == first => {
+                repeated(other.max(number), page.keys.len(), &self.paging.number)
+            }
+            Some(other) => {
+                self.contents.insert(contents, other.min(number));
+                self.answered.insert(other.max(number), 0);
+                Ok(Some(other.max(number)))
+            }
+            None => {
+                self.contents.insert(contents, number);
+                Ok(None)
+            }
         }
     }
 
@@ -315,7 +383,11 @@ impl Listing {
                 let first = self.answered.get(&self.paging.first).copied().unwrap_or(0);
                 *number != self.paging.first && records < first
             }
-            None => records < self.size(),
+            None => match self.is_end {
+                Taken::Short => records < self.size(),
+                Taken::Few => records < self.size() / FEW_OF,
+                Taken::Empty => false,
+            },
         }
     }
 
@@ -454,6 +526,60 @@ mod tests {
             error.to_string(),
             "pages 1 and 2 hold the same 40 records: the gateway does not read parameter `pageNum`"
         );
+    }
+
+    #[test]
+    fn pages_that_are_nearly_the_first_name_the_page_parameter_the_second_time() {
+        let mut listing = Listing::new(paging(None));
+        let page = |place: u64| Page { keys: (0..39).chain([place]).collect(), ..Page::default() };
+        for number in [1, 2] {
+            assert_eq!(listing.next_page(), Some(number));
+            assert_eq!(listing.answered(number, &page(100 + u64::from(number))), Ok(None));
+        }
+        assert_eq!(listing.next_page(), Some(3));
+        let error = listing.answered(3, &page(103)).unwrap_err();
+        assert_eq!((error.first, error.second, error.records), (1, 3, 39));
+    }
+
+    #[test]
+    fn a_later_page_that_repeats_another_is_the_end_in_whatever_order_they_come() {
+        for order in [[3, 4], [4, 3]] {
+            let mut listing = Listing::new(paging(Some(50)));
+            listing.counted(150);
+            let asked: Vec<u32> = std::iter::from_fn(|| listing.next_page()).collect();
+            assert_eq!(asked, [1, 2, 3, 4]);
+            for number in [1, 2] {
+                assert_eq!(listing.answered(number, &shop(120).page(number)), Ok(None));
+            }
+            assert_eq!(listing.answered(order[0], &shop(120).page(3)), Ok(None));
+            assert_eq!(listing.answered(order[1], &shop(120).page(3)), Ok(Some(4)));
+            assert_eq!((listing.next_page(), listing.end()), (None, Some(End::Complete)));
+        }
+    }
+
+    #[test]
+    fn a_page_of_few_records_is_the_end_where_a_short_one_is_not() {
+        for (records, next) in [(39, Some(2)), (10, Some(2)), (9, None), (0, None)] {
+            let mut listing = Listing::new(paging(None));
+            listing.end_at(Taken::Few);
+            assert_eq!(listing.next_page(), Some(1));
+            assert_eq!(listing.answered(1, &Page { keys: (0..records).collect(), ..Page::default() }), Ok(None));
+            assert_eq!(listing.next_page(), next, "{records}");
+        }
+    }
+
+    #[test]
+    fn only_an_empty_page_ends_a_listing_that_must_be_sure() {
+        let mut listing = Listing::new(paging(None));
+        for (number, records) in [(1, 39), (2, 40), (3, 7)] {
+            assert_eq!(listing.next_page(), Some(number));
+            let keys = (0..records).map(|at| u64::from(number) * 100 + at).collect();
+            assert_eq!(listing.answered(number, &Page { keys, ..Page::default() }), Ok(None));
+            listing.end_at(Taken::Empty);
+        }
+        assert_eq!(listing.next_page(), Some(4));
+        assert_eq!(listing.answered(4, &Page::default()), Ok(None));
+        assert_eq!((listing.next_page(), listing.end()), (None, Some(End::Complete)));
     }
 
     #[test]

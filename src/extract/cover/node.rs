@@ -122,6 +122,16 @@ impl Read {
         self.times.len() == self.records
     }
 
+    /// Whether this page, which was read at another time than the one behind it, ends with what that one begins with: an
+    /// offer that is edited meanwhile goes to the end, and all others move up.
+    fn is_shifted(&self, behind: &Read, order: Order) -> bool {
+        let [first, last] = [(self.first(), behind.first()), (self.last(), behind.last())]
+            .map(|pair| matches!(pair, (Some(this), Some(that)) if order.allows(this, that)));
+        let end = self.last();
+        let moved = behind.times.iter().filter(|time| end.is_some_and(|end| !order.allows(end, **time))).count();
+        first && last && moved * 2 <= behind.times.len()
+    }
+
     fn follows(&self, order: Order) -> bool {
         self.is_dated() && self.times.windows(2).all(|pair| order.allows(pair[0], pair[1]))
     }
@@ -376,7 +386,7 @@ impl Node {
         let reads: Vec<&Read> =
             pages.iter().filter_map(|page| self.reads.get(page)).filter(|r| r.records > 0).collect();
         let joins = reads.windows(2).all(|pair| match (pair[0].last(), pair[1].first()) {
-            (Some(before), Some(after)) => order.allows(before, after),
+            (Some(before), Some(after)) => order.allows(before, after) || pair[0].is_shifted(pair[1], order),
             _ => false,
         });
         joins && reads.iter().all(|read| read.follows(order))

@@ -3,7 +3,7 @@
 //! Invariant: every moment and category of a slice that is given up is covered by the slices opened in its place, or is
 //! named as a gap.
 
-use super::node::{Node, Order, Passing, Phase, Span};
+use super::node::{Order, Passing, Phase, Span};
 use super::split::{DISORDERED, MOMENT_MILLIS, PAGES_BEFORE_PROBE, PAGES_OF_MOMENT_BEFORE_PROBE, SPLIT, Size};
 use super::{Categories, Cover, SLICES_MAX, Slice};
 
@@ -63,8 +63,8 @@ impl Cover {
                     self.try_categories(opened, wanted.span);
                 }
                 Err(reason) => {
-                    let at = self.open(wanted.span, Order::Nothing, wanted.depth, Size::Unknown);
-                    self.gap(at, &format!("more offers than the gateway lists; {reason}"));
+                    self.hindrance.get_or_insert_with(|| reason.clone());
+                    self.read_whole(&wanted.span);
                 }
             }
         }
@@ -74,7 +74,7 @@ impl Cover {
         let category = Some(category.to_owned());
         if wanted.span.is_whole() && self.rules.from.is_none() {
             let slice = Slice { category: category.clone(), ..Slice::default() };
-            let mut node = Node::new(Span { category, ..Span::default() }, slice, &self.rules.paging);
+            let mut node = self.node(Span { category, ..Span::default() }, slice);
             // Where no window makes it smaller, its last page would tell nothing that helps.
             if self.has_end() && !self.is_window_ignored {
                 node.probe_after = PAGES_BEFORE_PROBE;
@@ -124,7 +124,9 @@ impl Cover {
         for node in self.nodes.iter_mut().filter(|node| node.root == root && node.order.is_known()) {
             node.order = Order::Nothing;
             node.phase = Phase::Closed;
-            node.outcome.get_or_insert_with(|| DISORDERED.to_owned());
+            // What was to take the place of one that is split is given up with it.
+            let is_split = node.outcome.as_deref() == Some(SPLIT);
+            node.outcome = node.outcome.take().filter(|_| !is_split).or_else(|| Some(DISORDERED.to_owned()));
         }
         // What other slices were to go on with is no longer theirs.
         if let Some(span) = self.nodes[root].untrimmed.take() {

@@ -5,12 +5,12 @@
 
 use chrono::DateTime;
 
-use crate::extract::page::End;
+use crate::extract::page::{End, Taken};
 
 use super::cut::{self, Extent};
 use super::node::{Node, Order, Passing, Phase, Read, Span};
 use super::rescue::Wanted;
-use super::{Cover, SLICES_MAX, Slice};
+use super::{Cover, Gap, SLICES_MAX, Slice};
 
 /// The outcome of a slice that others cover.
 pub(super) const SPLIT: &str = "split";
@@ -244,6 +244,8 @@ impl Cover {
         let states_total = node.listing.total().is_some();
         let is_careful = edge_first == time;
         let (order, root, depth) = (node.order, node.root, node.depth);
+        // Its last page is there: no shorter one before it is the end.
+        self.nodes[at].listing.end_at(Taken::Empty);
         self.set_passing(at, Passing { stop: time, is_careful });
         let next = self.open(rest, order, depth, Size::Unknown);
         let node = &mut self.nodes[next];
@@ -267,6 +269,9 @@ impl Cover {
 
     /// One moment fills a whole slice: it goes to categories, what stands around it is listed by itself.
     fn cut_moment(&mut self, at: usize, moment: i64) {
+        if self.nodes[at].depth >= DEPTH_MAX || self.nodes.len() >= SLICES_MAX {
+            return self.finish(at);
+        }
         let extent = self.extent(at);
         let node = &self.nodes[at];
         let (span, order, depth, root) = (node.span.clone(), node.order, node.depth, node.root);
@@ -335,7 +340,7 @@ impl Cover {
         for part in parts_of(&span, &cuts, extent.unit) {
             let from = samples.partition_point(|time| part.start.is_some_and(|start| *time < start));
             let to = samples.partition_point(|time| part.end.is_none_or(|end| *time <= end));
-            let share = (size * to.saturating_sub(from) as u64).checked_div(samples.len() as u64);
+            let share = size.saturating_mul(to.saturating_sub(from) as u64).checked_div(samples.len() as u64);
             let size = share.filter(|_| is_known).map_or(Size::Unknown, Size::About);
             self.open(part, Order::Nothing, depth + 1, size);
         }
@@ -370,7 +375,7 @@ impl Cover {
             end_at: at(span.end).filter(|_| self.has_end()),
             category: span.category.clone(),
         };
-        let mut node = Node::new(span, slice, &self.rules.paging);
+        let mut node = self.node(span, slice);
         let capacity = node.capacity();
         let pages =
             |expect: u64| u32::try_from(expect / u64::from(self.rules.paging.size_max.max(1))).unwrap_or(u32::MAX);
@@ -411,9 +416,12 @@ impl Cover {
     }
 
     pub(super) fn gap(&mut self, at: usize, reason: &str) {
+        let is_cut = self.nodes[at].listing.is_cut();
         self.close(at, reason);
         let name = self.nodes[at].name();
-        self.gaps.push(if name.is_empty() { reason.to_owned() } else { format!("{name}: {reason}") });
+        let why = self.hindrance.as_ref().filter(|_| is_cut).map(|why| format!(" ({why})")).unwrap_or_default();
+        let reason = if name.is_empty() { format!("{reason}{why}") } else { format!("{name}: {reason}{why}") };
+        self.gaps.push(Gap { reason, is_cut });
     }
 
     /// The bounds of a slice, for cutting it.
@@ -426,7 +434,7 @@ impl Cover {
     }
 
     /// The width of a moment as records show it: the day, minute or second where they show no more.
-    fn shown(&self, at: usize) -> i64 {
+    pub(super) fn shown(&self, at: usize) -> i64 {
         const BEIJING: i64 = 8 * 3_600_000;
         const WIDTHS: [(i64, i64); 4] = [(86_400_000, 0), (86_400_000, BEIJING), (60_000, 0), (1000, 0)];
         let node = &self.nodes[at];

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | of the category | categories far apart in the shop's list begin with the same full page |
 //! | of the window | a record from far outside the window |
+//! | … | a record from outside a window, whose first page is that of another window |
 //! | … without an end, in no order | the same of the last page of a window of one day, once nothing else helps |
 //!
 //! Invariant: no call is made but that question which a listing does not need anyway; what is told is named in the reason
@@ -13,7 +14,7 @@ use std::collections::BTreeSet;
 
 use super::node::{Node, Order, Phase, Read, Span};
 use super::split::Size;
-use super::{Cover, Slice, rescue};
+use super::{Cover, Gap, Slice, rescue};
 
 /// Records may stand this far outside a window: they may show a day, or another time zone's hour.
 const STRAY_MILLIS: i64 = 36 * 3_600_000;
@@ -136,7 +137,7 @@ impl Cover {
         let at = match self.nodes.iter().rposition(is_same) {
             Some(at) => at,
             None if is_whole => {
-                let mut node = Node::new(Span::default(), Slice::default(), &self.rules.paging);
+                let mut node = self.node(Span::default(), Slice::default());
                 if let Some(total) = self.total {
                     node.listing.counted(total);
                 }
@@ -159,7 +160,66 @@ impl Cover {
         if read.times.iter().any(|time| *time < low) {
             return Some(window.start.clone());
         }
-        read.times.iter().any(|time| *time > high).then(|| window.end.clone()).flatten()
+        if read.times.iter().any(|time| *time > high) {
+            return window.end.clone();
+        }
+        self.is_elsewhere(at, page)
+    }
+
+    /// The parameter that was moved in vain: the first page is that of another window, and lies outside its own.
+    fn is_elsewhere(&self, at: usize, page: u32) -> Option<String> {
+        const DAY_MILLIS: i64 = 24 * 3_600_000;
+        let window = self.rules.window.as_ref()?;
+        let node = &self.nodes[at];
+        let times = &node.reads.get(&page)?.times;
+        let (earliest, latest) = (*times.iter().min()?, *times.iter().max()?);
+        // A single time may be the beginning of a day; several show how exact they are.
+        let shown = if earliest == latest { DAY_MILLIS } else { self.shown(at) };
+        let is_early = node.span.start.is_some_and(|start| earliest.saturating_add(shown) <= start);
+        let is_late = node.slice.end_at.is_some_and(|end| latest > end.timestamp_millis());
+        if page != node.first_page() || !(is_early || is_late) {
+            return None;
+        }
+        let contents = node.listing.contents(page)?;
+        let is_same = |other: &Node| {
+            let is_moved = if is_early {
+                other.slice.start_at != node.slice.start_at
+            } else {
+                other.slice.end_at != node.slice.end_at
+            };
+            is_moved && other.slice.category == node.slice.category && other.listing.contents(page) == Some(contents)
+        };
+        let is_repeated = self.nodes[..at].iter().any(|other| !other.is_plain() && is_same(other));
+        let parameter = if is_early { Some(&window.start) } else { window.end.as_ref() };
+        parameter.filter(|_| is_repeated).cloned()
+    }
+
+    /// A window that states as many as a wider one, which has shown records from outside it, states something else than
+    /// its total: what windows state is not used any further.
+    pub(super) fn question_totals(&mut self, at: usize) {
+        let node = &self.nodes[at];
+        let Some(stated) = node.listing.total().filter(|_| !node.is_plain() && !self.is_stated_ignored) else { return };
+        let (start, end) =
+            (node.span.start.unwrap_or(i64::MIN), node.slice.end_at.map_or(i64::MAX, |at| at.timestamp_millis()));
+        let is_outside =
+            |time: &i64| time.saturating_add(STRAY_MILLIS) < start || time.saturating_sub(STRAY_MILLIS) > end;
+        let is_wider = |other: &Node| {
+            let other_end = other.slice.end_at.map_or(i64::MAX, |at| at.timestamp_millis());
+            other.span.start.unwrap_or(i64::MIN) <= start && other_end >= end
+        };
+        let is_belied = self.nodes.iter().any(|other| {
+            other.slice.category == node.slice.category
+                && other.listing.total() == Some(stated)
+                && is_wider(other)
+                && other.reads.values().flat_map(|read| &read.times).any(is_outside)
+        });
+        if !is_belied {
+            return;
+        }
+        self.is_stated_ignored = true;
+        for node in self.nodes.iter_mut().filter(|node| !node.is_plain()) {
+            node.listing.ignore_stated();
+        }
     }
 
     /// The gateway does not keep to windows: categories are all there is.
@@ -181,7 +241,7 @@ impl Cover {
         if self.rules.from.is_some() || self.nodes[at].slice.category.is_some() {
             // The parameter, which is named before it, is the reason.
             self.close(at, OUTSIDE);
-            self.gaps.push(self.nodes[at].name());
+            self.gaps.push(Gap { reason: self.nodes[at].name(), is_cut: false });
         } else if self.has_categories() {
             self.wanted = vec![rescue::Wanted::whole()];
             self.spread();

@@ -270,6 +270,10 @@ fn what_changed_since_the_watermark_proves_a_shop_whose_count_agrees() {
     assert_eq!(span.unwrap().start_at, Some(testing::at("2026-11-19T17:50:00Z")), "with an overlap");
     settle(&mut schedule, &on_sale(0, 1), page(11..12, &[]));
     settle(&mut schedule, &off_sale(1), page(3..4, &[]));
+    // No count tells whether a page of some records was the last.
+    assert_eq!(tasks(&mut schedule), [on_sale(0, 2), off_sale(2)]);
+    settle(&mut schedule, &on_sale(0, 2), page(0..0, &[]));
+    settle(&mut schedule, &off_sale(2), page(0..0, &[]));
     assert_eq!(tasks(&mut schedule), []);
     let facts = schedule.finished(0).unwrap();
     assert_eq!((facts.listing, facts.off_sale, facts.incomplete_reason), (Listed::Changed, vec![3], None));
@@ -285,6 +289,8 @@ fn a_shop_whose_count_disagrees_is_listed_whole_in_the_same_run() {
     tasks(&mut schedule);
     settle(&mut schedule, &off_sale(1), page(1..1, &[]));
     settle(&mut schedule, &on_sale(0, 1), page(11..12, &[]));
+    assert_eq!(tasks(&mut schedule), [on_sale(0, 2)]);
+    settle(&mut schedule, &on_sale(0, 2), page(0..0, &[]));
     assert!(schedule.news(0).unwrap().contains("the official count is 2, carried and listed are 11 offers"));
     assert_eq!(tasks(&mut schedule), [on_sale(0, 1)]);
     assert_eq!(schedule.slice(0, ListKind::OnSale, 0), (None, None), "the plain listing");

@@ -83,6 +83,16 @@ pub(super) enum Sorted {
     NearlyOldest,
 }
 
+/// What a gateway gives for the total of a slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum States {
+    Total,
+    /// That of the whole shop, whatever is asked for.
+    Shop,
+    /// The records of the page.
+    Page,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Gateway {
     /// By place: time and category.
@@ -95,9 +105,18 @@ pub(super) struct Gateway {
     /// Records show their time in these units, days those of Beijing.
     pub(super) shown: i64,
     pub(super) reads_window: bool,
+    pub(super) reads_start: bool,
+    pub(super) reads_end: bool,
     pub(super) reads_category: bool,
-    /// An offer that shows another time than it is sorted by.
+    /// The first category is the parent of all others.
+    pub(super) has_parent: bool,
+    /// An offer that shows another time than it is sorted by, and that time.
     pub(super) edited: Option<u64>,
+    pub(super) edited_to: i64,
+    /// What a page states as its total.
+    pub(super) states: States,
+    /// Each page lacks its last record.
+    pub(super) is_filtered: bool,
     /// A page of a slice of more offers takes too long.
     pub(super) slow_over: usize,
     pub(super) size: usize,
@@ -118,8 +137,14 @@ impl Gateway {
             is_stated: false,
             shown: 1,
             reads_window: true,
+            reads_start: true,
+            reads_end: true,
             reads_category: true,
+            has_parent: false,
             edited: None,
+            edited_to: UNTIL - DAY / 2,
+            states: States::Total,
+            is_filtered: false,
             slow_over: usize::MAX,
             size: 40,
             last: 50,
@@ -150,8 +175,10 @@ impl Gateway {
     fn list(&self, slice: &Slice) -> Vec<usize> {
         let (start, end) = (slice.start_at.map(millis), slice.end_at.map(millis));
         let takes = |(time, category): (i64, u64)| {
-            let in_window = start.is_none_or(|start| start <= time) && end.is_none_or(|end| time <= end);
-            let in_category = slice.category.as_ref().is_none_or(|c| *c == format!("c{category}"));
+            let is_after = start.is_none_or(|start| start <= time) || !self.reads_start;
+            let in_window = is_after && (end.is_none_or(|end| time <= end) || !self.reads_end);
+            let is_parent = |name: &String| self.has_parent && name == "c0";
+            let in_category = slice.category.as_ref().is_none_or(|c| is_parent(c) || *c == format!("c{category}"));
             (in_window || !self.reads_window) && (in_category || !self.reads_category)
         };
         let mut list: Vec<usize> = (0..self.offers.len()).filter(|at| takes(self.offers[*at])).collect();
@@ -185,13 +212,19 @@ impl Gateway {
         let start = (number as usize - 1) * self.size;
         let is_served = number <= self.last && start < list.len();
         let shown = |at: &usize| {
-            let time = if self.edited == Some(*at as u64) { UNTIL - DAY / 2 } else { self.offers[*at].0 };
+            let time = if self.edited == Some(*at as u64) { self.edited_to } else { self.offers[*at].0 };
             Some((time + BEIJING).div_euclid(self.shown) * self.shown - BEIJING)
         };
         let part = if is_served { &list[start..(start + self.size).min(list.len())] } else { &[] };
+        let part = if self.is_filtered { &part[..part.len().saturating_sub(1)] } else { part };
+        let stated = match self.states {
+            States::Total => list.len(),
+            States::Shop => self.offers.len(),
+            States::Page => part.len(),
+        };
         Page {
             keys: part.iter().map(|at| *at as u64).collect(),
-            total: self.is_stated.then_some(list.len() as u64),
+            total: self.is_stated.then_some(stated as u64),
             modified: part.iter().map(shown).map(|time| time.map(at)).collect(),
         }
     }
