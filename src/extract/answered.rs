@@ -2,8 +2,9 @@
 //!
 //! A call is known by what it says ([`key`]); whoever keeps answers implements [`Answered`].
 //!
-//! Invariant: only answers that settle a call (good, gone, refused as an item) are used again. A failure never is, but that
-//! a call took too long is remembered: where a smaller question can be asked instead, it is not asked again.
+//! Invariant: only answers that settle a call (good, gone, refused as an item) are used again. A failure never is, but it is
+//! remembered that a call took too long, and that one for several offers failed while others were answered: where a
+//! smaller question can be asked instead, it is not asked again.
 
 use std::collections::BTreeMap;
 
@@ -47,6 +48,13 @@ pub trait Answered: Send + Sync {
 
     /// How many attempts of a call were made when the last one took too long; 0: it did not.
     fn late_after(&self, key: CallKey) -> u32;
+
+    /// How many attempts of a call for several offers failed until it was given up, while the gateway answered others; 0:
+    /// it was not.
+    fn failed_after(&self, key: CallKey) -> u32;
+
+    /// The offers of each call for several of them that is answered, or given up, in the order of asking.
+    fn batches(&self) -> &[Vec<i64>];
 }
 
 /// A run that starts for the first time.
@@ -65,6 +73,14 @@ impl Answered for Nothing {
 
     fn late_after(&self, _: CallKey) -> u32 {
         0
+    }
+
+    fn failed_after(&self, _: CallKey) -> u32 {
+        0
+    }
+
+    fn batches(&self) -> &[Vec<i64>] {
+        &[]
     }
 }
 

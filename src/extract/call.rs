@@ -148,7 +148,7 @@ impl<'r> Caller<'r> {
             Some(kept) => Some(kept),
             None => self.cached(errand).await?,
         };
-        let Some(kept) = kept else { return Ok(self.was_too_large(errand).map(|outcome| (outcome, 0))) };
+        let Some(kept) = kept else { return Ok(self.was_given_up(errand).map(|outcome| (outcome, 0))) };
         let (judgement, outcome) = self.judge(errand, &kept);
         let Some(outcome) = settled(judgement, outcome) else { return Ok(None) };
         let tally = &mut self.lock().tally;
@@ -167,13 +167,28 @@ impl<'r> Caller<'r> {
 
     /// What a call is told by an answer that an earlier start has landed.
     pub(super) async fn landed(&self, errand: &Errand<'_, 'r>) -> Result<Option<Outcome>> {
-        let Some(kept) = self.job.answered.find(errand.key).await? else { return Ok(self.was_too_large(errand)) };
+        let Some(kept) = self.job.answered.find(errand.key).await? else { return Ok(self.was_given_up(errand)) };
         let (judgement, outcome) = self.judge(errand, &kept);
         Ok(settled(judgement, outcome))
     }
 
-    /// The outcome of a question that an earlier start gave up as too large: whatever it was cut into is known, too.
-    fn was_too_large(&self, errand: &Errand<'_, 'r>) -> Option<Outcome> {
+    /// What a call is told by an answer that need not be asked for: as [`Caller::landed`], or from a cache.
+    pub(super) async fn answer(&self, errand: &Errand<'_, 'r>) -> Result<Option<Outcome>> {
+        if let Some(outcome) = self.landed(errand).await? {
+            return Ok(Some(outcome));
+        }
+        let Some(kept) = self.in_cache(errand).await? else { return Ok(None) };
+        let (judgement, outcome) = self.judge(errand, &kept);
+        Ok(settled(judgement, outcome))
+    }
+
+    /// The outcome of a question that an earlier start gave up and cut into smaller ones: whatever it was cut into is known,
+    /// too.
+    fn was_given_up(&self, errand: &Errand<'_, 'r>) -> Option<Outcome> {
+        let failed_after = self.job.answered.failed_after(errand.key);
+        if failed_after > 0 {
+            return Some(Outcome::Failed(format!("failed (after {failed_after} attempts of an earlier start)")));
+        }
         let late_after = if errand.values.can_be_halved { self.job.answered.late_after(errand.key) } else { 0 };
         let is_given_up = late_after >= HALVED_AFTER.min(errand.side.budget.attempts_max);
         let reason = || format!("timed out (after {late_after} attempts of an earlier start)");

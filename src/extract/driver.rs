@@ -181,6 +181,7 @@ pub(super) fn schedule<'a>(job: &Job<'a>, gated: bool) -> Schedule<'a> {
         stalest_first: pipeline.on_quota == OnQuota::Continue,
         gated,
     };
+        asked: job.answered.batches(),
     Schedule::new(job.work.clone(), setup, &job.earlier_calls)
 }
 

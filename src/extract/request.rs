@@ -421,6 +421,20 @@ fn window_times(
     Ok((Some(start), end))
 }
 
+/// The offers that a landed call asked about, where it asked about several.
+#[must_use]
+pub fn offers_asked(gateway: &Gateway, endpoint: &Endpoint, request: &BTreeMap<String, String>) -> Option<Vec<i64>> {
+    const IDS: &str = "\0";
+    let around = |text: &Template| text.fill(|place| (place == "offer_ids").then_some(IDS));
+    let mut params = endpoint.params.iter().chain(&gateway.params);
+    let (name, around) =
+        params.find_map(|(name, text)| Some((name, around(text).filter(|text| text.contains(IDS))?)))?;
+    let (before, after) = around.split_once(IDS)?;
+    let ids = request.get(name)?.strip_prefix(before)?.strip_suffix(after)?;
+    let ids: Option<Vec<i64>> = ids.split(',').map(|id| id.parse().ok()).collect();
+    ids.filter(|ids| ids.len() > 1)
+}
+
 fn joined(ids: &[i64]) -> String {
     ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
 }

@@ -25,6 +25,7 @@ use super::page::{Page, Repeated};
 use super::request::Span;
 
 use details::Details;
+pub(super) use details::parts;
 use shop::{ShopState, shop_rules};
 
 /// What a schedule is made of.
@@ -46,6 +47,8 @@ pub struct Setup<'a> {
     pub stalest_first: bool,
     /// Each [`Stage`] waits for [`Schedule::open`].
     pub gated: bool,
+    /// The offers of each call for several of them that an earlier start was done with, in the order of asking.
+    pub asked: &'a [Vec<i64>],
 }
 
 /// What may be asked for. What an answer shows to be asked for next may be more than the day allows: each stage shows it
@@ -175,7 +178,7 @@ impl<'a> Schedule<'a> {
     #[must_use]
     pub fn new(work: Work, setup: Setup<'a>, earlier_calls: &HashMap<String, i64>) -> Self {
         let rules = shop_rules(setup.gateway, setup.until);
-        let mut details = Details::new(&work, setup.details);
+        let mut details = Details::new(&work, setup.details, setup.asked);
         details.single(&work.items);
         let shops: Vec<_> =
             work.shops.into_iter().map(|shop| ShopState::new(shop, rules.clone(), setup, earlier_calls)).collect();
@@ -205,7 +208,7 @@ impl<'a> Schedule<'a> {
             let shop = &mut self.shops[index];
             let task = shop.next(index, self.stage == Stage::Counts, &self.held_endpoints).or_else(|| {
                 let open = self.stage == Stage::Details && shop.held.is_none();
-                open.then(|| self.details.next(Some(index), &self.held_endpoints)).flatten()
+                open.then(|| self.details.next(Some(index), shop.is_listed(), &self.held_endpoints)).flatten()
             });
             if let Some(task) = task {
                 shop.started_at.get_or_insert(now);
@@ -214,8 +217,8 @@ impl<'a> Schedule<'a> {
         }
         match self.stage {
             Stage::Counts => None,
-            Stage::Listings => self.details.next_items(None, &self.held_endpoints),
-            Stage::Details => self.details.next(None, &self.held_endpoints),
+            Stage::Listings => self.details.next_items(None, true, &self.held_endpoints),
+            Stage::Details => self.details.next(None, true, &self.held_endpoints),
         }
     }
 
@@ -236,7 +239,7 @@ impl<'a> Schedule<'a> {
     pub fn named(&self) -> impl Iterator<Item = (Option<usize>, bool, Vec<Task>)> + '_ {
         let shops = self.shops.iter().enumerate().map(|(index, shop)| (Some(index), shop.is_listed()));
         let items = std::iter::once((None, self.details.has_all_items()));
-        shops.chain(items).map(|(shop, is_all)| (shop, is_all, self.details.open(shop)))
+        shops.chain(items).map(|(shop, is_all)| (shop, is_all, self.details.open(shop, shop.is_none() || is_all)))
     }
 
     /// The official counts known so far, by the shop's place in the plan.

@@ -16,7 +16,7 @@ use crate::config::Gateway;
 use crate::config::gateway::ErrorClass;
 use crate::extract::answered::{self, CallKey};
 use crate::extract::skew::{Observation, Skew};
-use crate::extract::{Answered, Attempt, Judge, Judgement, Record};
+use crate::extract::{Answered, Attempt, Judge, Judgement, Record, request};
 use crate::plan::price::{self, Source};
 use crate::state::Counted;
 
@@ -34,6 +34,10 @@ pub struct Resumed {
     answered: price::Answered,
     /// Attempts of the calls whose last one took too long.
     late_after: HashMap<CallKey, u32>,
+    /// Attempts of the calls for several offers that were given up.
+    failed_after: HashMap<CallKey, u32>,
+    /// The offers of the calls for several of them that were answered or given up, in the order of asking.
+    batches: Vec<Vec<i64>>,
     at_hand: Mutex<VecDeque<(usize, Arc<Vec<Attempt>>)>>,
     /// The greatest number landed; 0: none.
     pub last_number: i64,
@@ -89,6 +93,7 @@ impl Resumed {
         let mut clocks = [Skew::default(); 2];
         let mut calls_by_shop: HashMap<String, i64> = HashMap::new();
         let mut counts = Counts::default();
+        let mut batches = Batches::default();
         let judges = (Judge::new(gateways.own), gateways.details.map(Judge::new));
         for (index, segment) in segments.iter().enumerate() {
             for attempt in zone.read_segment(segment).await? {
@@ -115,7 +120,9 @@ impl Resumed {
                     late_after.remove(&key);
                 }
                 let judge = if record.gateway.is_none() { Some(&judges.0) } else { judges.1.as_ref() };
-                if judge.is_some_and(|judge| settles(judge, gateway, &attempt)) {
+                let judgement = judge.and_then(|judge| judgement(judge, gateway, &attempt));
+                batches.add(key, record, gateway, judgement.as_ref());
+                if judgement.is_some_and(|judgement| settles(&judgement)) {
                     let before = settled.insert(key, Place { segment: index, number: record.number });
                     if before.is_none() {
                         let source = if record.gateway.is_none() { Source::Listing } else { Source::Details };
@@ -125,12 +132,15 @@ impl Resumed {
                 }
             }
         }
+        let (batches, failed_after) = batches.done();
         Ok(Self {
             zone: zone.clone(),
             segments,
             settled,
             answered,
             late_after,
+            failed_after,
+            batches,
             at_hand: Mutex::new(VecDeque::new()),
             last_number,
             calls,
@@ -201,14 +211,87 @@ impl Answered for Resumed {
     fn late_after(&self, key: CallKey) -> u32 {
         self.late_after.get(&key).copied().unwrap_or(0)
     }
+
+    fn failed_after(&self, key: CallKey) -> u32 {
+        self.failed_after.get(&key).copied().unwrap_or(0)
+    }
+
+    fn batches(&self) -> &[Vec<i64>] {
+        &self.batches
+    }
+}
+
+/// `None`: the definition has no such endpoint any more.
+fn judgement(judge: &Judge<'_>, gateway: &Gateway, attempt: &Attempt) -> Option<Judgement> {
+    let endpoint = gateway.endpoints.get(&attempt.record.endpoint)?;
+    Some(judge.judge_bytes(endpoint, &attempt.record, &attempt.body))
 }
 
 /// Whether an answer settles its call: there is nothing better to be had by asking again.
-fn settles(judge: &Judge<'_>, gateway: &Gateway, attempt: &Attempt) -> bool {
-    let Some(endpoint) = gateway.endpoints.get(&attempt.record.endpoint) else { return false };
-    match judge.judge_bytes(endpoint, &attempt.record, &attempt.body) {
+fn settles(judgement: &Judgement) -> bool {
+    match judgement {
         Judgement::Good => true,
         Judgement::Fault(fault) => matches!(fault.class, ErrorClass::Item | ErrorClass::Gone),
+    }
+}
+
+/// Calls for several offers.
+#[derive(Debug, Default)]
+struct Batches {
+    asked: HashMap<CallKey, Batch>,
+    /// The last answers that settled a call: the pipeline's own gateway, and the details'.
+    answered: [i64; 2],
+}
+
+#[derive(Debug)]
+struct Batch {
+    offers: Vec<i64>,
+    /// The number of its last attempt.
+    number: i64,
+    /// The one of its gateways.
+    side: usize,
+    is_settled: bool,
+    /// A parameter of it was refused: it may be one offer's id.
+    is_refused: bool,
+    /// Attempts that failed, and how many a call may make.
+    failed: u32,
+    attempts_max: u32,
+}
+
+impl Batches {
+    fn add(&mut self, key: CallKey, record: &Record, gateway: &Gateway, judgement: Option<&Judgement>) {
+        let Some(judgement) = judgement else { return };
+        let side = usize::from(record.gateway.is_some());
+        if settles(judgement) {
+            self.answered[side] = record.number;
+        }
+        let endpoint = gateway.endpoints.get("item").filter(|endpoint| endpoint.name == record.endpoint);
+        let offers = endpoint.and_then(|endpoint| request::offers_asked(gateway, endpoint, &record.request));
+        let Some(offers) = offers else { return };
+        let attempts_max = gateway.limits.attempts_max.max(1);
+        let new = Batch { offers, number: 0, side, is_settled: false, is_refused: false, failed: 0, attempts_max };
+        let batch = self.asked.entry(key).or_insert(new);
+        batch.number = record.number;
+        batch.is_settled |= settles(judgement);
+        if let Judgement::Fault(fault) = judgement {
+            batch.is_refused = fault.class == ErrorClass::Param;
+            batch.failed += u32::from(matches!(fault.class, ErrorClass::Retry | ErrorClass::Param));
+        }
+    }
+
+    /// The offers of those that are answered or given up, in the order of asking, and the attempts of those given up. One
+    /// is given up for its own sake: after it the gateway answered others.
+    fn done(self) -> (Vec<Vec<i64>>, HashMap<CallKey, u32>) {
+        let is_given_up = |batch: &Batch| {
+            let has_failed = batch.is_refused || batch.failed >= batch.attempts_max;
+            !batch.is_settled && has_failed && self.answered[batch.side] > batch.number
+        };
+        let given_up = self.asked.iter().filter(|(_, batch)| is_given_up(batch));
+        let failed_after = given_up.map(|(key, batch)| (*key, batch.failed)).collect();
+        let mut done: Vec<Batch> =
+            self.asked.into_values().filter(|batch| batch.is_settled || is_given_up(batch)).collect();
+        done.sort_unstable_by_key(|batch| batch.number);
+        (done.into_iter().map(|batch| batch.offers).collect(), failed_after)
     }
 }
 

@@ -3,7 +3,8 @@
 //! Takes the offers that answers name and what the picture before holds of them; gives tasks, batches where the gateway
 //! answers several offers at once.
 //!
-//! Invariant: pure. A batch that fails is halved until the offer that fails it stands alone.
+//! Invariant: pure. A batch that fails is halved until the offer that fails it stands alone. Which offers share a batch
+//! follows from what the whole listing names, and from what was asked before: never from the order of answers.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -21,6 +22,7 @@ pub(super) struct Details {
     skus: FetchDetails,
     items: FetchDetails,
     batch: usize,
+    asked: Asked,
     /// By the shop whose listing named them; `None`: single items.
     queues: BTreeMap<Option<usize>, Queue>,
     /// When listed offers were modified last: an older answer about them is out of date.
@@ -34,20 +36,56 @@ pub(super) struct Details {
 #[derive(Debug, Default)]
 struct Queue {
     /// Offers that are not yet in a batch.
-    items: VecDeque<i64>,
-    /// Batches that were halved, or not sent.
+    items: Vec<i64>,
     batches: VecDeque<Vec<i64>>,
+    /// Parts of batches, those of one batch together, and what was not sent: they are asked for first.
+    parts: VecDeque<VecDeque<Vec<i64>>>,
     skus: VecDeque<(i64, i64)>,
     in_flight: usize,
 }
 
+/// Batches that earlier starts of the run were done with, in the order of asking, by the first offer of each.
+#[derive(Debug, Default)]
+struct Asked(HashMap<i64, Vec<(usize, Vec<i64>)>>);
+
+impl Asked {
+    fn new(batches: &[Vec<i64>]) -> Self {
+        let mut asked = Self::default();
+        for (place, batch) in batches.iter().enumerate() {
+            if let Some(first) = batch.first() {
+                asked.0.entry(*first).or_default().push((place, batch.clone()));
+            }
+        }
+        asked
+    }
+
+    /// Offers in batches of at most so many: those that shared one before share it again, as its answer is known.
+    fn batches(&self, items: &[i64], size: usize) -> Vec<Vec<i64>> {
+        let mut open: HashSet<i64> = items.iter().copied().collect();
+        let mut before: Vec<&(usize, Vec<i64>)> = items.iter().filter_map(|id| self.0.get(id)).flatten().collect();
+        before.sort_unstable_by_key(|(place, _)| *place);
+        let mut batches = Vec::new();
+        for (_, batch) in before {
+            if batch.iter().all(|id| open.contains(id)) {
+                batch.iter().for_each(|id| _ = open.remove(id));
+                batches.push(batch.clone());
+            }
+        }
+        let rest: Vec<i64> = items.iter().copied().filter(|id| open.contains(id)).collect();
+        batches.extend(rest.chunks(size).map(<[i64]>::to_vec));
+        batches
+    }
+}
+
 impl Details {
-    pub(super) fn new(work: &Work, gateway: &Gateway) -> Self {
+    /// `asked`: the batches that earlier starts of the run were done with, in the order of asking.
+    pub(super) fn new(work: &Work, gateway: &Gateway, asked: &[Vec<i64>]) -> Self {
         let batch = gateway.endpoints.get("item").and_then(|item| item.batch).unwrap_or(1);
         Self {
             skus: work.skus,
             items: work.details,
             batch: usize::try_from(batch).unwrap_or(1).max(1),
+            asked: Asked::new(asked),
             queues: BTreeMap::new(),
             modified: HashMap::new(),
             skus_known: HashSet::new(),
@@ -74,7 +112,7 @@ impl Details {
             }
             if wants_item(self.items, &offer, before.as_ref()) && self.items_known.insert(offer.offer_id) {
                 self.known += 1;
-                self.queues.entry(Some(shop)).or_default().items.push_back(offer.offer_id);
+                self.queues.entry(Some(shop)).or_default().items.push(offer.offer_id);
             }
             self.name_skus(Some(shop), &offer, before.as_ref());
         }
@@ -89,9 +127,14 @@ impl Details {
         }
     }
 
-    /// The next detail to ask for.
-    pub(super) fn next(&mut self, shop: Option<usize>, held: &BTreeMap<&'static str, String>) -> Option<Task> {
-        if let Some(task) = self.next_items(shop, held) {
+    /// The next detail to ask for. `is_listed`: no more offers of the shop will be named.
+    pub(super) fn next(
+        &mut self,
+        shop: Option<usize>,
+        is_listed: bool,
+        held: &BTreeMap<&'static str, String>,
+    ) -> Option<Task> {
+        if let Some(task) = self.next_items(shop, is_listed, held) {
             return Some(task);
         }
         let queue = self.queues.get_mut(&shop).filter(|_| !held.contains_key("sku"))?;
@@ -101,30 +144,55 @@ impl Details {
     }
 
     /// The next offers to ask for.
-    pub(super) fn next_items(&mut self, shop: Option<usize>, held: &BTreeMap<&'static str, String>) -> Option<Task> {
-        let queue = self.queues.get_mut(&shop).filter(|_| !held.contains_key("item"))?;
-        let count = queue.items.len().min(self.batch);
-        let batch = queue.batches.pop_front().or_else(|| (count > 0).then(|| queue.items.drain(..count).collect()));
-        let offer_ids = batch?;
+    pub(super) fn next_items(
+        &mut self,
+        shop: Option<usize>,
+        is_listed: bool,
+        held: &BTreeMap<&'static str, String>,
+    ) -> Option<Task> {
+        let batches = self.batches(shop, is_listed);
+        let queue = self.queues.get_mut(&shop)?;
+        if let Some(batches) = batches {
+            queue.batches.extend(batches);
+            queue.items.clear();
+        }
+        if held.contains_key("item") {
+            return None;
+        }
+        let offer_ids = queue.next_part().or_else(|| queue.batches.pop_front())?;
         queue.in_flight += 1;
         Some(Task::Item { shop, offer_ids })
     }
 
-    /// The tasks that are not handed out yet.
-    pub(super) fn open(&self, shop: Option<usize>) -> Vec<Task> {
+    /// The offers that are not yet in a batch, in batches; `None`: others may come to share theirs, or there is none.
+    fn batches(&self, shop: Option<usize>, is_listed: bool) -> Option<Vec<Vec<i64>>> {
+        let queue = self.queues.get(&shop).filter(|queue| !queue.items.is_empty())?;
+        if self.batch == 1 {
+            return Some(queue.items.iter().map(|&id| vec![id]).collect());
+        }
+        if !is_listed {
+            return None;
+        }
+        let mut items = queue.items.clone();
+        if shop.is_some() {
+            items.sort_unstable();
+        }
+        Some(self.asked.batches(&items, self.batch))
+    }
+
+    /// The tasks that are not handed out yet, as far as they are known.
+    pub(super) fn open(&self, shop: Option<usize>, is_listed: bool) -> Vec<Task> {
         let Some(queue) = self.queues.get(&shop) else { return Vec::new() };
-        let batches = queue.batches.iter().cloned();
-        let items = queue.items.iter().copied().collect::<Vec<i64>>();
-        let items = items.chunks(self.batch).map(<[i64]>::to_vec).collect::<Vec<_>>();
-        let items = batches.chain(items).map(|offer_ids| Task::Item { shop, offer_ids });
+        let batches = queue.parts.iter().flatten().chain(&queue.batches).cloned();
+        let items = batches.chain(self.batches(shop, is_listed).unwrap_or_default());
+        let items = items.map(|offer_ids| Task::Item { shop, offer_ids });
         let skus = queue.skus.iter().map(|&(offer_id, sku_id)| Task::Sku { shop, offer_id, sku_id });
         items.chain(skus).collect()
     }
 
     /// Whether every single item is settled: none can name SKUs any more.
     pub(super) fn has_all_items(&self) -> bool {
-        let queue = self.queues.get(&None);
-        queue.is_none_or(|queue| queue.in_flight == 0 && queue.items.is_empty() && queue.batches.is_empty())
+        self.queues.get(&None).is_none_or(|queue| queue.in_flight == 0 && queue.offers().next().is_none())
     }
 
     pub(super) fn settled_sku(&mut self, task: &Task, outcome: &Outcome) {
@@ -141,37 +209,21 @@ impl Details {
     pub(super) fn settled_items(&mut self, shop: Option<usize>, offer_ids: &[i64], outcome: Outcome) -> Vec<i64> {
         let queue = self.queues.entry(shop).or_default();
         queue.in_flight = queue.in_flight.saturating_sub(1);
+        if outcome == Outcome::NotSent {
+            queue.parts.push_front([offer_ids.to_vec()].into());
+            return Vec::new();
+        }
+        let parts = parts(offer_ids, &outcome);
+        self.done += offer_ids.len() - parts.iter().map(Vec::len).sum::<usize>();
+        let is_open = !parts.is_empty();
+        queue.add_parts(parts);
         match outcome {
-            Outcome::NotSent => {
-                queue.batches.push_front(offer_ids.to_vec());
+            Outcome::Detail(offers) if shop.is_none() => {
+                offers.iter().for_each(|offer| self.name_skus(None, offer, None));
                 Vec::new()
             }
-            Outcome::Detail(offers) => {
-                // An offer that a batch leaves out is asked for alone: only then does its absence say something.
-                let answered: HashSet<i64> = offers.iter().map(|offer| offer.offer_id).collect();
-                let missing = offer_ids.iter().filter(|id| offer_ids.len() > 1 && !answered.contains(id));
-                let missing: Vec<Vec<i64>> = missing.map(|&id| vec![id]).collect();
-                self.done += offer_ids.len() - missing.len();
-                queue.batches.extend(missing);
-                if shop.is_none() {
-                    offers.iter().for_each(|offer| self.name_skus(None, offer, None));
-                }
-                Vec::new()
-            }
-            _ if offer_ids.len() > 1 => {
-                let (first, second) = offer_ids.split_at(offer_ids.len() / 2);
-                queue.batches.push_front(second.to_vec());
-                queue.batches.push_front(first.to_vec());
-                Vec::new()
-            }
-            Outcome::Failed(_) | Outcome::TimedOut(_) => {
-                self.done += 1;
-                offer_ids.to_vec()
-            }
-            _ => {
-                self.done += 1;
-                Vec::new()
-            }
+            Outcome::Failed(_) | Outcome::TimedOut(_) if !is_open => offer_ids.to_vec(),
+            _ => Vec::new(),
         }
     }
 
@@ -192,10 +244,7 @@ impl Details {
 
     /// Single items that were not asked for.
     pub(super) fn items_left(&self) -> Vec<i64> {
-        let queue = self.queues.get(&None);
-        queue
-            .map(|queue| queue.items.iter().chain(queue.batches.iter().flatten()).copied().collect())
-            .unwrap_or_default()
+        self.queues.get(&None).map(|queue| queue.offers().copied().collect()).unwrap_or_default()
     }
 
     /// Details settled, and details known.
@@ -206,8 +255,49 @@ impl Details {
 
 impl Queue {
     fn left(&self) -> usize {
-        self.items.len() + self.batches.iter().map(Vec::len).sum::<usize>() + self.skus.len()
+        self.offers().count() + self.skus.len()
     }
+
+    fn next_part(&mut self) -> Option<Vec<i64>> {
+        let of_one = self.parts.front_mut()?;
+        let part = of_one.pop_front();
+        if of_one.is_empty() {
+            self.parts.pop_front();
+        }
+        part
+    }
+
+    /// Both halves of a batch are asked for before a half is halved: where one offer fails it, every second answer is good,
+    /// and no outage is seen where there is none.
+    fn add_parts(&mut self, parts: Vec<Vec<i64>>) {
+        if !parts.is_empty() {
+            self.parts.insert(self.parts.len().min(1), parts.into());
+        }
+    }
+
+    /// Offers that are to be asked for.
+    fn offers(&self) -> impl Iterator<Item = &i64> {
+        self.items.iter().chain(self.batches.iter().flatten()).chain(self.parts.iter().flatten().flatten())
+    }
+}
+
+/// What is asked for of a batch after this outcome of it.
+pub(in crate::extract) fn parts(offer_ids: &[i64], outcome: &Outcome) -> Vec<Vec<i64>> {
+    if offer_ids.len() == 1 {
+        return Vec::new();
+    }
+    let answered: HashSet<i64> = match outcome {
+        Outcome::Detail(offers) => offers.iter().map(|offer| offer.offer_id).collect(),
+        _ => HashSet::new(),
+    };
+    let (got, missing): (Vec<i64>, Vec<i64>) = offer_ids.iter().partition(|id| answered.contains(id));
+    if got.is_empty() {
+        // One of them may have kept the others from being answered.
+        let (first, second) = offer_ids.split_at(offer_ids.len() / 2);
+        return vec![first.to_vec(), second.to_vec()];
+    }
+    // An offer that a batch leaves out is asked for alone: only then does its absence say something.
+    missing.into_iter().map(|id| vec![id]).collect()
 }
 
 /// Whether the picture before cannot stand for what an offer is now.
@@ -243,7 +333,7 @@ mod tests {
     fn details(skus: FetchDetails, items: FetchDetails, batch: Option<u32>) -> Details {
         let mut gateway = testing::gateway("");
         gateway.endpoints.get_mut("item").unwrap().batch = batch;
-        Details::new(&Work { shops: Vec::new(), items: Vec::new(), skus, details: items }, &gateway)
+        Details::new(&Work { shops: Vec::new(), items: Vec::new(), skus, details: items }, &gateway, &[])
     }
 
     fn named(offer_id: i64, modified_at: &str, sku_ids: &[i64]) -> Named {
@@ -251,7 +341,7 @@ mod tests {
     }
 
     fn tasks(details: &mut Details, shop: Option<usize>) -> Vec<Task> {
-        std::iter::from_fn(|| details.next(shop, &BTreeMap::new())).collect()
+        std::iter::from_fn(|| details.next(shop, true, &BTreeMap::new())).collect()
     }
 
     const OLD: &str = "2026-11-01T00:00:00Z";
@@ -295,7 +385,7 @@ mod tests {
         details.single(&[1, 2, 3, 4, 5, 6, 7, 8]);
         let mut calls = 0;
         let mut refused = Vec::new();
-        while let Some(task) = details.next(None, &BTreeMap::new()) {
+        while let Some(task) = details.next(None, true, &BTreeMap::new()) {
             let Task::Item { offer_ids, .. } = task else { panic!("{task:?}") };
             calls += 1;
             let bad = offer_ids.contains(&6);
@@ -308,6 +398,39 @@ mod tests {
         }
         assert_eq!((calls, refused), (7, vec![6]));
         assert_eq!(details.progress(), (8, 8));
+    }
+
+    /// What is asked for of a shop that is listed in these pages, after batches of these offers.
+    fn batches(pages: &[&[i64]], asked: &[Vec<i64>]) -> Vec<Vec<i64>> {
+        let mut details = details(FetchDetails::Off, FetchDetails::All, Some(3));
+        details.asked = Asked::new(asked);
+        for page in pages {
+            details.listed(0, page.iter().map(|&id| named(id, OLD, &[])).collect(), None);
+            assert_eq!(details.next(Some(0), false, &BTreeMap::new()), None, "others may come to share a call");
+            assert_eq!(details.open(Some(0), false), []);
+        }
+        let open = details.open(Some(0), true);
+        let tasks = tasks(&mut details, Some(0));
+        assert_eq!(open, tasks);
+        let offers = |task: Task| match task {
+            Task::Item { offer_ids, .. } => offer_ids,
+            other => panic!("{other:?}"),
+        };
+        tasks.into_iter().map(offers).collect()
+    }
+
+    #[test]
+    fn who_shares_a_call_follows_from_the_whole_listing_whatever_the_order_of_its_pages() {
+        let expected = [vec![1, 2, 3], vec![4, 5, 6], vec![7]];
+        assert_eq!(batches(&[&[3, 1, 4, 2], &[5, 7, 6]], &[]), expected);
+        assert_eq!(batches(&[&[5, 7, 6], &[3, 1, 4, 2]], &[]), expected);
+    }
+
+    #[test]
+    fn offers_that_were_asked_for_in_one_call_are_again_whatever_is_listed_beside_them() {
+        // 8 is listed no more. The second batch failed, and its halves were asked for.
+        let asked = [vec![2, 4, 6], vec![5, 8], vec![3, 7], vec![3], vec![7]];
+        assert_eq!(batches(&[&[1, 2, 3, 4, 5, 6, 7]], &asked), [vec![2, 4, 6], vec![3, 7], vec![1, 5]]);
     }
 
     #[test]

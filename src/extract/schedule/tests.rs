@@ -33,6 +33,7 @@ impl World {
             until: testing::at(UNTIL),
             stalest_first: true,
             gated: self.gated,
+            asked: &[],
         };
         Schedule::new(crate::plan::work(&self.pipeline).unwrap(), setup, &HashMap::new())
     }
