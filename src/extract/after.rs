@@ -17,7 +17,7 @@ use super::judge::Fault;
 use super::progress::Event;
 use super::rests::{self, Extent};
 use super::retry::{Next, Spent};
-use super::schedule::Outcome;
+use super::schedule::{Outcome, Task};
 use super::send::Tried;
 use super::side::Ticket;
 use super::tokens::Tokens;
@@ -77,7 +77,9 @@ impl<'r> Caller<'r> {
                 let timed_out = record.timed_out();
                 // A smaller span may be answered: the cover decides, not patience. The gateway may be well.
                 let is_too_large = timed_out && errand.values.can_be_halved;
-                let outage = if is_too_large { live.outage.too_late() } else { live.outage.failed() };
+                // One bad offer fails its batch, and the halves that hold it.
+                let may_be_too_large = is_too_large || shares_calls(errand);
+                let outage = if may_be_too_large { live.outage.failed_as_too_large() } else { live.outage.failed() };
                 if let Some(failures) = outage {
                     return Step::Done(Err(words::outage(side.gateway, fault, failures)));
                 }
@@ -119,6 +121,18 @@ impl<'r> Caller<'r> {
             }
             (ErrorClass::Param, _) if record.redirects() => {
                 Step::Done(Err(words::redirected(side.gateway, record, fault)))
+            }
+            // It may be an offer's id that is refused, and the others of the batch are well.
+            (ErrorClass::Param, _)
+                if shares_calls(errand)
+                    && !shared.tally.is_wrong_parameter(
+                        side.gateway,
+                        errand.endpoint,
+                        errand.values.offer_ids.len() == 1,
+                    ) =>
+            {
+                live.outage.answered();
+                Step::Done(Ok(Outcome::Refused(describe(fault))))
             }
             (ErrorClass::Param, _) => Step::Done(Err(words::refused_parameter(side.gateway, record, fault))),
             (ErrorClass::Item | ErrorClass::Gone, _) => {
@@ -184,6 +198,11 @@ impl<'r> Caller<'r> {
         }
         outcome
     }
+}
+
+/// Whether a call asks about several offers, or about what is left of those that shared one.
+fn shares_calls(errand: &Errand<'_, '_>) -> bool {
+    matches!(errand.task, Task::Item { .. }) && errand.endpoint.batch.is_some_and(|batch| batch > 1)
 }
 
 pub(super) fn feedback(fault: Option<&Fault>, tried: &Tried) -> Feedback {

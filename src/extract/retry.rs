@@ -87,12 +87,13 @@ impl Budget {
     }
 }
 
-/// The run's budget: many failures in a row, whatever the call, are an outage and not bad luck. Of answers that take too
-/// long where less can be asked for instead, there may be twice as many.
+/// The run's budget: many failures in a row, whatever the call, are an outage and not bad luck. Where less can be asked for
+/// instead, there may be twice as many: of answers that take too long, of calls for several offers, and of what they are
+/// cut into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outage {
     in_a_row: u32,
-    late_in_a_row: u32,
+    large_in_a_row: u32,
     in_a_row_max: u32,
 }
 
@@ -101,19 +102,19 @@ impl Outage {
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         let in_a_row_max = limits.calls_in_flight.saturating_mul(limits.attempts_max).saturating_mul(2).max(20);
-        Self { in_a_row: 0, late_in_a_row: 0, in_a_row_max }
+        Self { in_a_row: 0, large_in_a_row: 0, in_a_row_max }
     }
 
     /// An answer came, good or not: the gateway is there.
     pub fn answered(&mut self) {
-        (self.in_a_row, self.late_in_a_row) = (0, 0);
+        (self.in_a_row, self.large_in_a_row) = (0, 0);
     }
 
     /// As [`Outage::failed`], of a question that can be cut into smaller ones.
     #[must_use]
-    pub fn too_late(&mut self) -> Option<u32> {
-        self.late_in_a_row += 1;
-        (self.late_in_a_row >= self.in_a_row_max.saturating_mul(2)).then_some(self.late_in_a_row)
+    pub fn failed_as_too_large(&mut self) -> Option<u32> {
+        self.large_in_a_row += 1;
+        (self.large_in_a_row >= self.in_a_row_max.saturating_mul(2)).then_some(self.large_in_a_row)
     }
 
     /// A try failed; `Some(n)` when that makes it an outage, after `n` failures in a row.
@@ -256,18 +257,18 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_take_too_long_are_an_outage_after_twice_as_many() {
+    fn failures_of_what_can_be_cut_are_an_outage_after_twice_as_many() {
         let limits = Limits { calls_in_flight: 2, attempts_max: 5, ..crate::extract::testing::gateway("").limits };
         let mut outage = Outage::new(&limits);
-        assert!((0..39).all(|_| outage.too_late().is_none()));
+        assert!((0..39).all(|_| outage.failed_as_too_large().is_none()));
         outage.answered();
-        assert!((0..39).all(|_| outage.too_late().is_none()));
-        assert_eq!((outage.failed(), outage.too_late()), (None, Some(40)));
+        assert!((0..39).all(|_| outage.failed_as_too_large().is_none()));
+        assert_eq!((outage.failed(), outage.failed_as_too_large()), (None, Some(40)));
     }
 
     #[test]
     fn failures_in_a_row_are_an_outage_and_one_answer_ends_the_row() {
-        let mut outage = Outage { in_a_row: 0, late_in_a_row: 0, in_a_row_max: 3 };
+        let mut outage = Outage { in_a_row: 0, large_in_a_row: 0, in_a_row_max: 3 };
         assert_eq!((outage.failed(), outage.failed()), (None, None));
         outage.answered();
         assert_eq!((outage.failed(), outage.failed(), outage.failed()), (None, None, Some(3)));

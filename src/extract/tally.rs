@@ -20,6 +20,10 @@ pub(super) struct Tally {
     found: BTreeSet<Address>,
     /// Answers that were hardly the gateway's, by address.
     elsewhere: BTreeMap<Address, u32>,
+    /// Endpoints that have answered a call well, by gateway.
+    good_at: BTreeSet<(String, String)>,
+    /// Calls for several offers of which a parameter was refused, before one was answered, by gateway.
+    refused: BTreeMap<String, u32>,
 }
 
 /// A gateway's name, and the path of its own that an endpoint has.
@@ -33,6 +37,18 @@ impl Tally {
     /// The gateway answers at an endpoint's address.
     pub(super) fn found(&mut self, gateway: &Gateway, endpoint: &Endpoint) {
         self.found.insert(address(gateway, endpoint));
+        self.good_at.insert((gateway.name.clone(), endpoint.name.clone()));
+    }
+
+    /// A parameter of a call to an endpoint that answers several offers at once was refused; whether it is wrong for all of
+    /// them, and not the id of one. `is_alone`: the call asked about one.
+    pub(super) fn is_wrong_parameter(&mut self, gateway: &Gateway, endpoint: &Endpoint, is_alone: bool) -> bool {
+        if self.good_at.contains(&(gateway.name.clone(), endpoint.name.clone())) {
+            return false;
+        }
+        let refused = self.refused.entry(gateway.name.clone()).or_default();
+        *refused += 1;
+        is_alone || *refused >= REFUSED_MAX
     }
 
     /// Something else than the gateway answered at an endpoint's address; whether that is no mishap.
@@ -45,5 +61,7 @@ impl Tally {
     }
 }
 
+/// So many calls for several offers are refused by a parameter before it is taken to be wrong for all of them.
+const REFUSED_MAX: u32 = 8;
 /// An address at which nothing of the gateway was ever found is asked this often.
 const ELSEWHERE_MAX: u32 = 2;
