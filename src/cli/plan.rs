@@ -361,6 +361,7 @@ fn granted(survey: &Survey, price: &Price) -> String {
             format!("each of the {shops} shops that are not counted has fewer than {} offers", thousands(*offers))
         }
         Assumption::HardlyGrown { .. } => "no shop has grown by more than 5 % since it was counted".to_owned(),
+        Assumption::HardlyOpen => "calls for several offers leave no more than 5 % of them open".to_owned(),
     };
     let conditions: Vec<String> = price.assumes.iter().map(condition).collect();
     let unknown = price.assumes.iter().any(|assumption| matches!(assumption, Assumption::Smaller { .. }));

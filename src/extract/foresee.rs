@@ -21,7 +21,7 @@ use super::cached::Reuse;
 use super::call::Caller;
 use super::driver::{self, Job, values};
 use super::progress::Silent;
-use super::schedule::{Schedule, Task};
+use super::schedule::{self, Outcome, Schedule, Task};
 use super::{Answered, Attempt, Sink};
 
 /// What it takes to foresee a run that goes on.
@@ -77,15 +77,24 @@ pub async fn foresee(foresight: Foresight<'_>) -> Result<HashMap<Option<usize>, 
     let mut schedule = driver::schedule(&job, true);
     // Listings and single items are asked for, their details are not.
     schedule.open();
+    let mut single = Vec::new();
     while let Some(task) = schedule.next(job.until) {
         let values = values(&schedule, &task, &job.pipeline.fetch);
-        // What has no answer stays open, and what hangs on it is not known.
-        if let Some(outcome) = caller.landed(&caller.errand(&task, &values)?).await?
-            && schedule.settle(&task, outcome, job.until).is_err()
-        {
+        let settled = match caller.landed(&caller.errand(&task, &values)?).await? {
+            Some(outcome) => schedule.settle(&task, outcome, job.until),
+            // What has no answer stays open, and what hangs on it is not known.
+            None => {
+                single.extend(Some(task).filter(|task| matches!(task, Task::Item { .. })));
+                Ok(())
+            }
+        };
+        if settled.is_err() {
             // The run will say which parameter the gateway does not read.
             break;
         }
+    }
+    for task in single {
+        let _ = schedule.settle(&task, Outcome::NotSent, job.until);
     }
     details(&caller, &schedule).await
 }
@@ -98,15 +107,28 @@ pub(super) async fn details(
 ) -> Result<HashMap<Option<usize>, DetailsLeft>> {
     let mut details = HashMap::new();
     for (shop, is_all, tasks) in schedule.named() {
-        let mut left = DetailsLeft { items: 0, skus: 0, is_all };
-        for task in tasks {
+        let mut left = DetailsLeft { items: 0, offers: 0, skus: 0, is_all };
+        let mut open = tasks;
+        while let Some(task) = open.pop() {
             let values = values(schedule, &task, &caller.job.pipeline.fetch);
-            if caller.is_known(&caller.errand(&task, &values)?).await? {
-                continue;
-            }
-            match task {
+            let errand = caller.errand(&task, &values)?;
+            match &task {
+                Task::Item { shop, offer_ids } if offer_ids.len() > 1 => match caller.answer(&errand).await? {
+                    Some(outcome) => {
+                        let parts = schedule::parts(offer_ids, &outcome).into_iter();
+                        open.extend(parts.map(|offer_ids| Task::Item { shop: *shop, offer_ids }));
+                    }
+                    None => {
+                        left.items += 1;
+                        left.offers += offer_ids.len() as u64;
+                    }
+                },
+                _ if caller.is_known(&errand).await? => {}
                 Task::Sku { .. } => left.skus += 1,
-                _ => left.items += 1,
+                _ => {
+                    left.items += 1;
+                    left.offers += 1;
+                }
             }
         }
         details.insert(shop, left);

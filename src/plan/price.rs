@@ -94,6 +94,8 @@ pub struct Night {
 pub struct DetailsLeft {
     /// For details of offers.
     pub items: u64,
+    /// The offers that these ask for.
+    pub offers: u64,
     /// For details of SKUs.
     pub skus: u64,
     /// No more can be named: the listing, or the last of the single items, is settled.
@@ -262,11 +264,14 @@ pub enum Assumption {
         /// One listing shows no more.
         offers: u64,
     },
-    /// So many shops have grown by no more than a twentieth, and one offer, since they were counted.
+    /// So many shops have grown by no more than a twentieth, and one offer, since they were counted; or show no more than that
+    /// beyond their count.
     HardlyGrown {
         /// Shops.
         shops: usize,
     },
+    /// Calls for several offers leave no more than a twentieth of a shop's offers, and one, to be asked for alone.
+    HardlyOpen,
 }
 
 /// Calls that no day allows, because they are counted together.

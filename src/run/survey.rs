@@ -183,7 +183,8 @@ pub(super) async fn details_left(
     state: &dyn StateStore,
     clock: &Arc<dyn Clock>,
 ) -> Result<HashMap<Option<usize>, DetailsLeft>> {
-    let asks = found.work.skus != FetchDetails::Off || found.work.details != FetchDetails::Off;
+    let Work { skus, details, items, .. } = &found.work;
+    let asks = *skus != FetchDetails::Off || *details != FetchDetails::Off || !items.is_empty();
     let Some(resumed) = found.resumed.as_ref().filter(|resumed| asks && resumed.settled() > 0) else {
         return Ok(HashMap::new());
     };

@@ -265,7 +265,7 @@ async fn a_plan_adds_up_what_one_key_is_used_for_at_two_gateways() {
     let plan = bench.huopan(&["plan", "one.toml", "--probe", "--json"]).await;
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     assert_eq!(
-        (&plan["total"]["most"], &plan["fits_most"]["when"]),
+        (&plan["total"]["least"], &plan["fits_least"]["when"]),
         (&(needs - 2).into(), &"another_day".into()),
         "{plan}"
     );

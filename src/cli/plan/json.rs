@@ -73,6 +73,7 @@ fn assumption(of: &Assumption) -> serde_json::Value {
         Assumption::HardlyGrown { shops } => {
             serde_json::json!({"assumption": "shops_hardly_grown", "shops": shops, "percent": 5})
         }
+        Assumption::HardlyOpen => serde_json::json!({"assumption": "offers_hardly_open", "percent": 5}),
     }
 }
 

@@ -83,9 +83,9 @@ it fits into today
 
 what the choices in [fetch] cost, in calls:
   details  = off            0  ← set
-           = missing       11
-           = changed       11
-           = all           11
+           = missing  ≈ 11–13
+           = changed  ≈ 11–13
+           = all      ≈ 11–13
   skus     = off            0  ← set
            = missing  unknown
            = changed  unknown

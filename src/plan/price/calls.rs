@@ -120,17 +120,19 @@ impl Calls {
         Self { least: 0, ..self }
     }
 
-    /// Calls for this many questions, of which one call holds `batch`. They arrive in at most `arrivals` portions, each
-    /// of which may end with a call that is not full.
+    /// Calls for this many questions, of which one call holds `batch`: at the least as many as hold them all. A question
+    /// that a call leaves open is asked alone; that so many are, is an estimate.
     #[must_use]
-    pub fn in_batches(self, batch: u64, arrivals: Option<u64>) -> Self {
+    pub fn in_batches(self, batch: u64, left_open: impl FnOnce(u64) -> u64) -> Self {
         let batch = batch.max(1);
-        let most = |most: u64| match arrivals {
-            Some(1) => most.div_ceil(batch),
-            Some(arrivals) => most.min((most / batch).saturating_add(arrivals)),
-            None => most,
-        };
-        Self { least: self.least.div_ceil(batch), most: self.most.map(most), ..self }
+        let least = self.least.div_ceil(batch);
+        match self.most {
+            Some(most) if batch > 1 && most > 1 => {
+                let calls = most.div_ceil(batch);
+                Self::estimate(least, calls.saturating_add(left_open(most)).min(most.saturating_mul(2) - calls))
+            }
+            most => Self { least, most, ..self },
+        }
     }
 }
 
@@ -202,18 +204,17 @@ mod tests {
 
     #[test]
     fn several_questions_share_a_call() {
-        for (questions, batch, arrivals, expected) in [
-            (Calls::exact(41), 20, Some(1), Calls::exact(3)),
-            (Calls::between(1, 41), 20, Some(1), Calls::between(1, 3)),
-            (Calls::exact(41), 1, Some(9), Calls::exact(41)),
-            (Calls::exact(41), 0, Some(9), Calls::exact(41)),
-            // Pages of a listing: each may leave a rest.
-            (Calls::exact(80), 20, Some(2), Calls::between(4, 6)),
-            (Calls::exact(5), 20, Some(9), Calls::between(1, 5)),
-            (Calls::estimate(0, 80), 20, None, Calls::estimate(0, 80)),
-            (Calls::at_least(41), 20, Some(2), Calls::at_least(3)),
+        for (questions, batch, left_open, expected) in [
+            (Calls::exact(41), 20, 2, Calls::estimate(3, 5)),
+            (Calls::between(1, 41), 20, 2, Calls::estimate(1, 5)),
+            (Calls::exact(41), 1, 2, Calls::exact(41)),
+            (Calls::exact(41), 0, 2, Calls::exact(41)),
+            (Calls::exact(1), 20, 1, Calls::exact(1)),
+            // Halved until each is alone: 1 + 2 + 2.
+            (Calls::exact(3), 20, 9, Calls::estimate(1, 5)),
+            (Calls::at_least(41), 20, 2, Calls::at_least(3)),
         ] {
-            assert_eq!(questions.in_batches(batch, arrivals), expected, "{questions} {batch} {arrivals:?}");
+            assert_eq!(questions.in_batches(batch, |_| left_open), expected, "{questions} {batch} {left_open}");
         }
     }
 }

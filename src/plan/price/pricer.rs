@@ -164,7 +164,7 @@ impl<'a> Pricer<'a> {
         if let Some((source, batch)) = self.details() {
             let asked = rules::details(modes.details, shelf, offers, held);
             let asked = if changes_only { asked.or_fewer() } else { asked };
-            lines.push(Line { source, endpoint: "item", calls: asked.in_batches(batch, pages.most()) });
+            lines.push(Line { source, endpoint: "item", calls: asked.in_batches(batch, rules::newcomers) });
         }
         let pictured = self.pictured(id).map_or(held, |shop| Held::of(shop.offers.values()));
         let usual = if held.with_skus > 0 { held } else { pictured };
@@ -175,7 +175,7 @@ impl<'a> Pricer<'a> {
         if is_listed {
             lines.retain(|line| matches!(line.endpoint, "item" | "sku"));
         }
-        left.into_iter().for_each(|left| self.correct(&mut lines, left, modes));
+        left.into_iter().for_each(|left| self.correct(&mut lines, left, (modes, left.is_all)));
         if !to_count && work.count == CountFrom::Listing && !is_listed {
             // The first page was asked for to learn the total. Where an earlier start has landed it, it is spared by now.
             let landed = id.is_some_and(|id| self.has_answered("listing", id));
@@ -192,16 +192,11 @@ impl<'a> Pricer<'a> {
     }
 
     /// Puts the details that are left of what was named in the place of what they were reckoned to be. Another choice than
-    /// the pipeline's may ask for others.
-    fn correct(&self, lines: &mut [Line], left: DetailsLeft, modes: Modes) {
-        // Where details do not wait for the whole listing, a call holds what has come by then.
-        let share_calls = |line: &Line| batch(self.gateway(line.source)).is_some_and(|batch| batch > 1);
-        let waits = self.pipeline.on_quota == OnQuota::Refuse;
+    /// the pipeline's may ask for others. `names_items`: every offer to ask for is named.
+    fn correct(&self, lines: &mut [Line], left: DetailsLeft, (modes, names_items): (Modes, bool)) {
         for line in lines {
             match line.endpoint {
-                "item" if left.is_all && modes.details == self.modes().details && (waits || !share_calls(line)) => {
-                    line.calls = Calls::exact(left.items);
-                }
+                "item" if names_items && modes.details == self.modes().details => line.calls = rules::items_left(left),
                 "sku" if left.is_all && modes.skus == self.modes().skus => line.calls = Calls::exact(left.skus),
                 "sku" if modes.skus == self.modes().skus => line.calls = line.calls.no_fewer_than(left.skus),
                 _ => {}
@@ -244,11 +239,14 @@ impl<'a> Pricer<'a> {
         let (source, batch) = self.details()?;
         let skus = rules::skus(modes.skus, Calls::exact(asked), (held, held));
         let mut lines = vec![
-            Line { source, endpoint: "item", calls: Calls::exact(asked).in_batches(batch, Some(1)) },
+            Line { source, endpoint: "item", calls: Calls::exact(asked).in_batches(batch, rules::newcomers) },
             Line { source: Source::Listing, endpoint: "sku", calls: skus },
         ];
         spare(&mut lines, None, answered);
-        self.survey.details.get(&None).into_iter().for_each(|left| self.correct(&mut lines, *left, modes));
+        let left = self.survey.details.get(&None);
+        // Whatever `[fetch]` says, single offers are asked for, and all of them are known.
+        let set = Modes { details: self.modes().details, ..modes };
+        left.into_iter().for_each(|left| self.correct(&mut lines, *left, (set, true)));
         Some(SubjectPrice::new(Subject::Items, Offers::Counted(asked), lines))
     }
 
@@ -262,10 +260,25 @@ impl<'a> Pricer<'a> {
             |known: fn(Offers) -> bool| subjects.iter().filter(open).filter(|subject| known(subject.offers)).count();
         let unknown = shops(|offers| offers == Offers::Unknown);
         let before = shops(|offers| matches!(offers, Offers::Earlier(_) | Offers::Before(_)));
+        // Of a counted shop the listing is known, and the details are reckoned from the count.
+        let counted = subjects.iter().filter(|subject| self.reckons_details(subject)).count();
+        let before = before + counted;
         let from = self.shelf.as_ref().and_then(Shelf::goes_on_from).filter(|_| unknown > 0);
         let smaller = from.map(|offers| Assumption::Smaller { shops: unknown, offers });
         let hardly_grown = (before > 0).then_some(Assumption::HardlyGrown { shops: before });
-        smaller.into_iter().chain(hardly_grown).collect()
+        let share = |line: &Line| line.endpoint == "item" && line.calls.exactness() == Exactness::Estimate;
+        let shares = |line: &Line| share(line) && batch(self.gateway(line.source)).is_some_and(|batch| batch > 1);
+        let shared = subjects.iter().flat_map(|subject| &subject.lines).any(shares);
+        let hardly_open = shared.then_some(Assumption::HardlyOpen);
+        smaller.into_iter().chain(hardly_grown).chain(hardly_open).collect()
+    }
+
+    /// Whether nothing but a shop's count says how many details it needs.
+    fn reckons_details(&self, subject: &SubjectPrice) -> bool {
+        let Subject::Shop { place, .. } = subject.subject else { return false };
+        let is_named = self.survey.details.get(&Some(place)).is_some_and(|left| left.is_all);
+        let estimates = |line: &Line| line.endpoint == "item" && line.calls.exactness() == Exactness::Estimate;
+        matches!(subject.offers, Offers::Counted(_)) && !is_named && subject.lines.iter().any(estimates)
     }
 
     /// Names the calls that no day allows.

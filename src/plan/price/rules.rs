@@ -19,7 +19,7 @@ use crate::config::gateway::Endpoint;
 use crate::config::pipeline::FetchDetails;
 use crate::plan::known::{KnownOffer, KnownShop};
 
-use super::Calls;
+use super::{Calls, DetailsLeft};
 
 /// How many offers a shop has, as far as that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +45,9 @@ impl Offers {
     }
 }
 
-/// A shop may have grown this much since the picture before: a twentieth and one offer.
-fn newcomers(offers: u64) -> u64 {
+/// A shop may have grown this much since the picture before: a twentieth and one offer. As many may be open after calls for
+/// several offers, as far as anybody reckons with it.
+pub(super) fn newcomers(offers: u64) -> u64 {
     offers / 20 + 1
 }
 
@@ -229,9 +230,14 @@ fn fresh(shown: u64, held: u64) -> u64 {
 /// | `missing` | N − D, and the usual newcomers: an estimate; exactly N where D is 0 |
 /// | `changed` | from N − D to N |
 /// | `all` | N |
+///
+/// N is an estimate, too: a listing may show more offers than are counted.
 #[must_use]
 pub fn details(mode: FetchDetails, shelf: &Shelf, offers: Offers, held: Held) -> Calls {
-    let all = shown(shelf, offers);
+    let all = match offers {
+        Offers::Counted(offers) => Calls::estimate(shelf.seen(offers), shelf.seen(offers + newcomers(offers))),
+        _ => shown(shelf, offers),
+    };
     let missing_least = all.least().saturating_sub(held.detailed);
     let Some(most) = all.most() else { return if mode == FetchDetails::Off { Calls::ZERO } else { all } };
     match mode {
@@ -239,9 +245,18 @@ pub fn details(mode: FetchDetails, shelf: &Shelf, offers: Offers, held: Held) ->
         FetchDetails::All => all,
         FetchDetails::Missing | FetchDetails::Changed if held.detailed == 0 => all,
         FetchDetails::Missing => Calls::estimate(missing_least, fresh(most, held.detailed)),
-        FetchDetails::Changed if matches!(offers, Offers::Counted(_)) => Calls::between(missing_least, most),
         FetchDetails::Changed => Calls::estimate(missing_least, most),
     }
+}
+
+/// Details of offers that were named: calls of which some ask for several.
+#[must_use]
+pub fn items_left(left: DetailsLeft) -> Calls {
+    let DetailsLeft { items: calls, offers, .. } = left;
+    if offers <= calls {
+        return Calls::exact(calls);
+    }
+    Calls::estimate(calls, (calls + newcomers(offers)).min(2 * offers - calls))
 }
 
 /// Details of SKUs, one call each. Only a listing says which SKUs an offer has: an estimate from the SKUs that the

@@ -78,6 +78,7 @@
 
 mod aop;
 mod ask;
+mod batches;
 mod general;
 mod item_get;
 mod portals;
