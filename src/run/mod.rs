@@ -470,8 +470,6 @@ impl Attempt<'_> {
         }
         let mut found = Found {
             dt: start.dt,
-            today: beijing_day(around.clock.now()),
-            now: around.clock.now(),
             start: Start::Begins,
             work: begun.work(plan::work(pipeline)?),
             known: survey::known_before(pipeline, store, start.dt).await?,
@@ -487,11 +485,13 @@ impl Attempt<'_> {
         let is_new = resumed.settled() == 0;
         if refuses {
             found.details = survey::details_left(pipeline, &found, self.state, &around.clock).await?;
-            if let Some(refusal) = refusal(pipeline, &survey::of_run(pipeline, &found, self.state).await?) {
+            let survey = survey::of_run(pipeline, &found, self.state, around.clock.now()).await?;
+            if let Some(refusal) = refusal(pipeline, &survey) {
                 return Ok(Extracted::Refused { refusal, is_new });
             }
         }
-        let gate = Within { pipeline, state: self.state, found: &found, refusal: Mutex::default() };
+        let clock = around.clock.as_ref();
+        let gate = Within { pipeline, state: self.state, clock, found: &found, refusal: Mutex::default() };
         let mask = extract::driver::mask(pipeline);
         // A number in the journal is never given again, also when the segment that held it was removed.
         let journalled = Snapshot::load(store).await?.calls_to(&pipeline.name, &start.run_id.to_string());
@@ -549,6 +549,7 @@ impl Attempt<'_> {
 struct Within<'a> {
     pipeline: &'a Pipeline,
     state: &'a dyn StateStore,
+    clock: &'a dyn Clock,
     found: &'a Found,
     /// Why it was not let go on, and whether it has listed anything.
     refusal: Mutex<Option<(Error, bool)>>,
@@ -558,7 +559,7 @@ struct Within<'a> {
 impl Gate for Within<'_> {
     async fn refusal(&self, learned: Learned) -> Result<Option<String>> {
         // What the run has asked for so far is in the ledger by now.
-        let survey = survey::of_run(self.pipeline, self.found, self.state).await?;
+        let survey = survey::of_run(self.pipeline, self.found, self.state, self.clock.now()).await?;
         let Learned { counts, ids_by_url, details } = learned;
         let has_listed = !details.is_empty();
         let details = if has_listed { details } else { survey.details };

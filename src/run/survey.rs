@@ -48,8 +48,6 @@ pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &
     let work = plan::work(pipeline)?;
     let mut found = Found {
         dt: options.dt.unwrap_or(today),
-        today,
-        now,
         start: Start::Begins,
         work,
         known: Known::default(),
@@ -62,7 +60,7 @@ pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &
     };
     let mut nights = HashMap::new();
     if let Some(store) = Store::find(&pipeline.lake.location).await? {
-        found = find_start(pipeline, options, found, &store).await?;
+        found = find_start(pipeline, options, (found, today), &store).await?;
         found.known = known_before(pipeline, &store, found.dt).await?;
         found.picture = picture_of(pipeline, &store, found.dt).await?;
         nights = last_nights(pipeline, &store, found.dt).await?;
@@ -75,7 +73,7 @@ pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &
         Asks::Counts => Some(probe(pipeline, &found, state.as_ref(), around).await?),
     };
     // What a probe has bought is in the caches by now, as far as the run may use it.
-    let mut survey = Survey { nights, ..of_run(pipeline, &found, state.as_ref()).await? };
+    let mut survey = Survey { nights, ..of_run(pipeline, &found, state.as_ref(), around.clock.now()).await? };
     if let Some(Probed { learned, calls }) = probed {
         survey.counts.extend(learned.counts);
         survey.ids_by_url.extend(learned.ids_by_url);
@@ -87,8 +85,6 @@ pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &
 /// What a run has found.
 pub(super) struct Found {
     pub(super) dt: NaiveDate,
-    pub(super) today: NaiveDate,
-    pub(super) now: DateTime<Utc>,
     pub(super) start: Start,
     pub(super) work: Work,
     pub(super) known: Known,
@@ -121,9 +117,15 @@ impl Found {
     }
 }
 
-/// The survey of a run that is about to begin, or goes on.
-pub(super) async fn of_run(pipeline: &Pipeline, found: &Found, state: &dyn StateStore) -> Result<Survey> {
-    let (counts, health) = (state.counts(found.today).await?, state.accounts(state.now().await?).await?);
+/// The survey of a run that is about to begin, or goes on, as it is at `now`: a run that is under way may have seen midnight.
+pub(super) async fn of_run(
+    pipeline: &Pipeline,
+    found: &Found,
+    state: &dyn StateStore,
+    now: DateTime<Utc>,
+) -> Result<Survey> {
+    let today = beijing_day(now);
+    let (counts, health) = (state.counts(today).await?, state.accounts(state.now().await?).await?);
     let answered: &dyn Answered = found.resumed.as_ref().map_or(&Nothing, |resumed| resumed.as_ref());
     let reuse = found.reuse(pipeline);
     let (mut ids_by_url, mut free_ids) = (HashMap::new(), HashSet::new());
@@ -144,7 +146,7 @@ pub(super) async fn of_run(pipeline: &Pipeline, found: &Found, state: &dyn State
             counts_now.insert(place, count);
             continue;
         }
-        match extract::bought_count(pipeline, state, (found.dt, found.now, reuse), (shop, id)).await? {
+        match extract::bought_count(pipeline, state, (found.dt, now, reuse), (shop, id)).await? {
             Some(BoughtCount::Holds(count)) => {
                 counts_now.insert(place, count);
                 free_counts.insert(place);
@@ -156,7 +158,7 @@ pub(super) async fn of_run(pipeline: &Pipeline, found: &Found, state: &dyn State
     let details = pipeline.details.as_ref();
     Ok(Survey {
         dt: found.dt,
-        today: found.today,
+        today,
         start: found.start.clone(),
         work: found.work.clone(),
         known: found.known.clone(),
@@ -355,9 +357,14 @@ async fn probe(
 }
 
 /// What a start would do, for which day and which part of the work.
-async fn find_start(pipeline: &Pipeline, options: Options, found: Found, store: &Store) -> Result<Found> {
+async fn find_start(
+    pipeline: &Pipeline,
+    options: Options,
+    (found, today): (Found, NaiveDate),
+    store: &Store,
+) -> Result<Found> {
     let snapshot = Snapshot::load(store).await?;
-    Ok(match begin::next(pipeline, options, found.today, store, &snapshot).await? {
+    Ok(match begin::next(pipeline, options, today, store, &snapshot).await? {
         Next::Published(dt) => Found { start: Start::Published, dt, is_refresh: true, ..found },
         Next::Held(run) => Found { start: Start::Held, dt: run.dt, is_refresh: true, ..found },
         Next::GoesOn(run, part) => {

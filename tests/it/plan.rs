@@ -509,6 +509,36 @@ async fn details_that_do_not_fit_are_refused_when_the_listings_have_named_them_a
     assert_eq!(bench.run(dt, 0).await, left);
 }
 
+/// Midnight comes with the last page of the listings.
+struct Midnight {
+    clock: Arc<Shifted>,
+    pages: AtomicI64,
+}
+
+impl Progress for Midnight {
+    fn on(&self, event: Event<'_>) {
+        if matches!(event, Event::Page { .. }) && self.pages.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.clock.forward(TimeDelta::minutes(40));
+        }
+    }
+}
+
+#[tokio::test]
+async fn details_that_come_after_midnight_are_held_against_the_calls_of_the_new_day() {
+    let (rich, listed) = with_skus("missing", 2000).await;
+    let skus = rich.run("2026-11-20", 0).await["sku"];
+    let clock = Arc::new(Shifted::default());
+    let options = Options { clock: Arc::clone(&clock) as Arc<dyn Clock>, shop_sizes: vec![60, 45], ..quick() };
+    let lines = |sim: &Sim| format!("{}\n[fetch]\nskus = \"missing\"\n", shop_lines(&sim.world(Gateway::Portals)));
+    let bench = Bench::new(Gateway::Portals, options, lines).await;
+    bench.change("calls_per_day = 3000", &format!("calls_per_day = {}", skus.max(listed)));
+    let evening = huopan::base::time::beijing_day(clock.now()).succ_opt().unwrap();
+    clock.forward(evening.and_hms_opt(15, 40, 0).unwrap().and_utc() - clock.now());
+    let pages = AtomicI64::new(i64::try_from(listed - 2).unwrap());
+    let outcome = at(&clock, &bench.pipeline(), &Midnight { clock: Arc::clone(&clock), pages }).await.unwrap();
+    assert!(matches!(&outcome, Outcome::Published(reports) if reports[0].dt == evening), "{outcome:?}");
+}
+
 #[tokio::test]
 async fn a_run_that_may_go_on_another_day_says_how_many_details_are_left() {
     let (bench, listed) = with_skus("all", 20).await;
