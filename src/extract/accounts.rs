@@ -8,11 +8,12 @@
 //! | drain | the first in the pipeline that has calls left |
 //! | rotate | the one that has used the smallest share of its calls today |
 //!
-//! Invariant: pure. An account that has said no to a call is not asked for that scope or endpoint again in this run.
+//! Invariant: pure. An account that has said no to a call is not asked for that scope or endpoint again before its day or
+//! its rest is over.
 
 use std::collections::{BTreeMap, HashMap};
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::config::pipeline::AccountChoice;
 use crate::state::{Rest, RestKind, covers};
@@ -31,6 +32,8 @@ pub struct Asking<'a> {
 pub struct Accounts {
     choice: AccountChoice,
     states: Vec<AccountState>,
+    /// The day that what is known is of.
+    day: Option<NaiveDate>,
 }
 
 #[derive(Debug)]
@@ -107,7 +110,23 @@ impl Accounts {
             marked: HashMap::new(),
             closed: BTreeMap::new(),
         };
-        Self { choice, states: accounts.into_iter().map(state).collect() }
+        Self { choice, states: accounts.into_iter().map(state).collect(), day: None }
+    }
+
+    /// Forgets what is over: on a new day what was used of the day before, and rests that have ended by `now`.
+    pub fn renew(&mut self, day: NaiveDate, now: DateTime<Utc>) {
+        let is_new = self.day.replace(day).is_some_and(|before| before < day);
+        for state in &mut self.states {
+            if is_new {
+                state.used.clear();
+                state.marked.clear();
+            }
+            state.closed.retain(|_, closed| match closed {
+                Closed::UsedUp { .. } => !is_new,
+                Closed::Resting(rest) => rest.until > now,
+                Closed::Unreached(_) => true,
+            });
+        }
     }
 
     /// The accounts to offer a call to, the best first.
@@ -290,6 +309,25 @@ mod tests {
         assert_eq!(others, [Mark { percent: 80, used: 85, limit: 100 }, Mark { percent: 95, used: 99, limit: 100 }]);
         assert_eq!(accounts.counted(1, "shop:2", 97).map(|mark| mark.percent), Some(95));
         assert_eq!(accounts.counted(1, "shop:2", 98), None);
+    }
+
+    #[test]
+    fn what_is_used_of_a_day_is_forgotten_on_the_next_and_a_rest_when_it_ends() {
+        let mut accounts = accounts(AccountChoice::Drain);
+        let day = |day| NaiveDate::from_ymd_opt(2026, 11, day).unwrap();
+        let at = |seconds: i64| chrono::DateTime::from_timestamp(1_795_190_400 + seconds, 0).unwrap();
+        accounts.renew(day(20), at(-60));
+        assert_eq!(accounts.counted(0, "", 10).map(|mark| mark.percent), Some(95));
+        accounts.close(0, "", Closed::UsedUp { used: 10 });
+        accounts.close(1, "", rest(RestKind::Quota));
+        accounts.close(2, "", Closed::Unreached("no way".into()));
+        accounts.renew(day(20), at(-1));
+        assert_eq!(accounts.order(ANY), [0; 0]);
+        accounts.renew(day(20), at(0));
+        assert_eq!(accounts.order(ANY), [1]);
+        accounts.renew(day(21), at(1));
+        assert_eq!(accounts.order(ANY), [0, 1]);
+        assert_eq!(accounts.counted(0, "", 8).map(|mark| mark.percent), Some(80), "of another day");
     }
 
     #[test]

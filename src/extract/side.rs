@@ -169,8 +169,10 @@ impl<'r> Side<'r> {
 
     /// Asks the store for the right to send, account by account.
     pub(super) async fn turn(&self, ledger: Ledger<'_>, asking: Asking<'_>, now: DateTime<Utc>) -> Result<Turn> {
+        let day = self.day(now);
         let (order, waits) = {
-            let live = self.live();
+            let mut live = self.live();
+            live.accounts.renew(day, now + ledger.offset);
             (live.accounts.order(asking), live.accounts.waits())
         };
         let mut earliest: Option<DateTime<Utc>> = None;
@@ -179,7 +181,6 @@ impl<'r> Side<'r> {
             match ledger.state.reserve(&self.ask(ledger, account, asking, asked_at)).await? {
                 Reserved::Granted { place, used } => {
                     let mark = self.live().accounts.counted(account, asking.scope, used);
-                    let day = self.day(now);
                     let mark = match mark {
                         Some(mark) if self.was_told(ledger, account, asking.scope, (day, mark)).await? => None,
                         mark => mark,

@@ -409,6 +409,27 @@ async fn accounts_are_drained_in_order_and_the_run_stops_when_none_is_left() {
 }
 
 #[tokio::test]
+async fn after_midnight_every_account_has_its_calls_again() {
+    let clock = Arc::new(ManualClock::new(testing::at("2026-11-20T15:59:00Z")));
+    let hands = Arc::clone(&clock);
+    let url = serve(move |number, params| {
+        if number == 2 {
+            hands.advance(chrono::TimeDelta::minutes(2));
+        }
+        let date = hands.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        Answer { headers: vec![("date", date)], ..shop_of(0, params) }
+    })
+    .await;
+    let mut pipeline = testing::pipeline(one_worker(testing::gateway(&url)));
+    let account = |name: &str| Account { calls_per_day: Some(2), key: name.to_owned(), ..testing::account(name) };
+    pipeline.accounts = vec![account("a"), account("b")];
+    pipeline.items = (1..=6).collect();
+    let ran = run_with(&pipeline, Memory::default(), CancellationToken::new(), clock).await;
+    let asked: Vec<_> = ran.attempts.iter().map(|attempt| attempt.record.account.as_str()).collect();
+    assert_eq!((asked, ran.facts().stopped.as_deref()), (vec!["a", "a", "b", "a", "a", "b"], None));
+}
+
+#[tokio::test]
 async fn a_gateway_that_is_not_there_is_an_outage_without_secrets_in_its_message() {
     let mut pipeline = one_shop("http://127.0.0.1:1/");
     pipeline.shops = (0..50).map(|id| testing::shop(&id.to_string())).collect();
