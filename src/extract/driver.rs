@@ -160,6 +160,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         rests,
         unused: Vec::new(),
         items_untouched: Vec::new(),
+        items_refused: Vec::new(),
         retries: tally.retries,
         throttles: tally.throttles,
         bytes_received: tally.bytes,
@@ -180,8 +181,8 @@ pub(super) fn schedule<'a>(job: &Job<'a>, gated: bool) -> Schedule<'a> {
         until: job.until,
         stalest_first: pipeline.on_quota == OnQuota::Continue,
         gated,
-    };
         asked: job.answered.batches(),
+    };
     Schedule::new(job.work.clone(), setup, &job.earlier_calls)
 }
 

@@ -41,6 +41,9 @@ pub struct RunFacts {
     /// Offers of an earlier attempt of the same day that were not asked for again: their rows stay as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items_untouched: Vec<i64>,
+    /// Single offers that were all refused with a code that nobody knows: the day's next start asks for them again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items_refused: Vec<i64>,
     /// Attempts that repeated a call.
     pub retries: i64,
     /// Throttle answers.

@@ -265,8 +265,9 @@ async fn published_shops(store: &Store, entry: &Entry) -> Result<Vec<PublishedSh
 async fn incomplete(store: &Store, pipeline: &str, entry: &Entry) -> Result<Retry> {
     let shops = published_shops(store, entry).await?;
     let names = shops.into_iter().filter(|shop| !shop.complete).flat_map(|shop| [Some(shop.id), shop.url]);
-    let facts = facts_of(store, pipeline, entry).await?;
-    Ok(Retry { shops: names.flatten().collect(), items: facts.map(|facts| facts.items_unanswered).unwrap_or_default() })
+    let facts = facts_of(store, pipeline, entry).await?.unwrap_or_default();
+    let items = facts.items_unanswered.into_iter().chain(facts.items_refused).collect();
+    Ok(Retry { shops: names.flatten().collect(), items })
 }
 
 /// The shops of a published day that are not retried.

@@ -48,6 +48,7 @@ pub(super) struct Place<'a> {
 pub(super) async fn publish(place: Place<'_>, zone: &Zone, start: &Start, facts: RunFacts) -> Result<Report> {
     let day = Day::of(place, zone, start, facts).await?;
     let (report, written) = off_reactor(move || day.write()).await?;
+    keep_refused(place, (zone, start), &report).await?;
     fold(place, zone, start, written).await?;
     Ok(report)
 }
@@ -81,6 +82,7 @@ pub(super) async fn publish_if_sound(place: Place<'_>, zone: &Zone, start: &Star
     let looked = off_reactor(move || day.look(&started, now)).await?;
     let Rebuilt { report, written, findings, .. } = looked;
     if findings.is_empty() {
+        keep_refused(place, (zone, start), &report).await?;
         fold(place, zone, start, written).await?;
         return Ok(Looked::Published(report));
     }
@@ -93,6 +95,15 @@ pub(super) async fn publish_if_sound(place: Place<'_>, zone: &Zone, start: &Star
     let error = Some(format!("held back: {}", hold.summary()));
     publish_ended(place, start, Ended { status: RunStatus::Held, error, facts: Some(&known) }).await?;
     Ok(Looked::Held(hold))
+}
+
+/// Keeps beside a run's facts that all of its items were refused: whoever starts the day again asks for them.
+async fn keep_refused(place: Place<'_>, (zone, start): (&Zone, &Start), report: &Report) -> Result<()> {
+    if report.incomplete_reason.is_none() {
+        return Ok(());
+    }
+    let Some(facts) = zone.read_facts(&start.run_id).await? else { return Ok(()) };
+    zone.write_facts(&start.run_id, &RunFacts { items_refused: place.pipeline.items.clone(), ..facts }).await
 }
 
 /// What a day is rebuilt from, where that does not follow from what is published.

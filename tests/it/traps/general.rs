@@ -1,15 +1,18 @@
 //! What happens at every gateway: odd documents, odd clocks, odd waits, odd secrets.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use huopan::base::Kind;
 use huopan::config::gateway::ErrorClass;
 use huopan::extract::{Judgement, Note, Record, judge};
+use huopan::run::{Options as RunOptions, Outcome as Published};
 use huopan::sim::{Gateway, Outcome};
 use serde_json::{Value, json};
 
 use super::ask::{Asked, Reply, Server, Trap, built_in, items, offer, plain, portals, sim, sim_with};
-use crate::support::shop_lines;
+use crate::support::{attempt, day, shop_lines};
 
 #[test]
 fn http_200_may_hold_an_error_of_any_family() {
@@ -85,6 +88,33 @@ async fn an_error_in_gbk_is_read() {
     .await;
     let asked = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]").ask().await;
     assert_eq!((asked.incomplete(), asked.facts().throttles), (None, 1));
+}
+
+#[tokio::test]
+async fn a_day_of_which_every_item_was_refused_is_asked_for_again_until_one_is_not() {
+    let is_well = Arc::new(AtomicBool::new(false));
+    let well = Arc::clone(&is_well);
+    let server = Server::start(move |call| match well.load(Ordering::SeqCst) {
+        true => Reply::json(&json!({"item": {"item_id": call.get("item_id"), "title": "保温杯", "price": "12.50"}})),
+        false => Reply::json(&json!({"error_response": {"code": "77", "msg": "strange"}})),
+    })
+    .await;
+    let trap = Trap::at(&server.url, "item-get").lines(&items(&[600_001, 600_002]));
+    let options = RunOptions { dt: Some(day(20)), ..RunOptions::default() };
+    let published = async || match attempt(&trap.pipeline(), options).await.unwrap() {
+        Published::Published(mut reports) => reports.remove(0),
+        other => panic!("{other:?}"),
+    };
+    for calls in [2, 4] {
+        let report = published().await;
+        assert!(report.incomplete_reason.is_some_and(|reason| reason.contains("each of the 2 items was refused")));
+        assert_eq!(server.calls().len(), calls);
+    }
+    is_well.store(true, Ordering::SeqCst);
+    let report = published().await;
+    assert!(report.is_complete() && report.loaded == 2, "{report:?}");
+    let outcome = attempt(&trap.pipeline(), options).await.unwrap();
+    assert!(matches!(outcome, Published::AlreadyPublished { .. }), "{outcome:?}");
 }
 
 fn secret(name: &str) -> String {
