@@ -51,7 +51,7 @@ impl<'r> Caller<'r> {
         tracing::debug!(endpoint = record.endpoint, class = fault.class.name(), reason = fault.message, "fault");
         let unconnected = &mut live.unconnected[tried.ticket.account];
         *unconnected = if record.is_unconnected() { *unconnected + 1 } else { 0 };
-        let rests = rests::rest(side.gateway, fault, self.job.clock.now() + self.ledger.offset);
+        let rests = rests::rest(side.gateway, fault, self.ledger.now());
         if fault.class == ErrorClass::Throttle {
             shared.tally.throttles += 1;
         }
@@ -185,7 +185,7 @@ impl<'r> Caller<'r> {
         fault: Option<&Fault>,
         outcome: Result<Outcome>,
     ) -> Result<Outcome> {
-        let now = self.job.clock.now() + self.ledger.offset;
+        let now = self.ledger.now();
         if let (Some(fault), Err(error)) = (fault, &outcome)
             && fault.class == ErrorClass::Auth
             && let Some((rest, extent)) = rests::rest(errand.side.gateway, fault, now)

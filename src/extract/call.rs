@@ -211,9 +211,8 @@ impl<'r> Caller<'r> {
         if !reuse.allows(errand.task) || !(counts || errand.endpoint.cache_seconds.is_some()) {
             return Ok(None);
         }
-        let now = self.job.clock.now() + self.ledger.offset;
         let key = self.cache_key(errand);
-        let Some(found) = self.ledger.state.cached(&key, now).await? else { return Ok(None) };
+        let Some(found) = self.ledger.state.cached(&key, self.ledger.now()).await? else { return Ok(None) };
         let Some(kept) = cached::decode(&found.value) else { return Ok(None) };
         // Its definition gives a count no lifetime: it was bought to decide about a start.
         let is_bought = counts && errand.endpoint.cache_seconds.is_none();
@@ -246,8 +245,10 @@ impl<'r> Caller<'r> {
             };
             reply.rest = pace::rest(pause, fault.as_ref().map(|fault| fault.class));
             let feedback = feedback(fault.as_ref(), &tried);
-            let now = self.job.clock.now();
-            errand.side.settle(self.ledger, &tried.ticket, reply.rest, feedback, now).await?;
+            let answered = tokio::time::Instant::now();
+            errand.side.settle(self.ledger, &tried.ticket, reply.rest, feedback).await?;
+            // The place rests as long as it must; who asks for it from far away asks ahead.
+            reply.rest = reply.rest.saturating_sub(answered.elapsed() + errand.side.lead());
             let wait = match step {
                 Step::Done(outcome) => return self.refused(errand, &tried, fault.as_ref(), outcome).await,
                 Step::Again(wait) => wait,
@@ -352,7 +353,7 @@ impl<'r> Caller<'r> {
             tally.found(errand.side.gateway, errand.endpoint);
         }
         errand.side.live().outage.answered();
-        let from = kept.record.received_at + self.ledger.offset;
+        let from = self.ledger.now();
         if let Some(seconds) = errand.endpoint.cache_seconds.filter(|seconds| *seconds > 0) {
             let cached = cached::encode(kept, from, seconds)?;
             self.ledger.state.cache(&self.cache_key(errand), &cached).await?;
@@ -398,7 +399,7 @@ impl<'r> Caller<'r> {
 
     /// The rests of the accounts that hold now.
     pub(super) async fn rests(&self, now: DateTime<Utc>) -> Result<Vec<Shown>> {
-        let health = self.ledger.state.accounts(now + self.ledger.offset).await?;
+        let health = self.ledger.state.accounts(self.ledger.now()).await?;
         let mut shown = Vec::new();
         for side in &self.sides {
             for (place, account) in side.accounts.iter().enumerate() {

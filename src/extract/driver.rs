@@ -187,11 +187,12 @@ pub(super) fn schedule<'a>(job: &Job<'a>, gated: bool) -> Schedule<'a> {
 }
 
 pub(super) async fn caller<'r>(job: &'r Job<'r>) -> Result<Caller<'r>> {
-    let offset = job.state.now().await? - job.clock.now();
+    // It may be long since the store was opened: what its clock shows is heard anew.
+    job.state.now().await?;
     Ok(Caller {
         job,
         sides: sides(job.pipeline)?,
-        ledger: Ledger { state: job.state, holder: job.holder, run: job.run_id, offset },
+        ledger: Ledger { state: job.state, holder: job.holder, run: job.run_id },
         tokens: Tokens::default(),
         mask: mask(job.pipeline),
         halt: job.cancel.child_token(),

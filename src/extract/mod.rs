@@ -27,6 +27,7 @@ mod fingerprint;
 mod foresee;
 pub mod http;
 pub mod judge;
+mod lead;
 pub mod pace;
 pub mod page;
 pub mod probe;

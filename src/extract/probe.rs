@@ -116,7 +116,7 @@ impl<'r> Prober<'r> {
     pub async fn new(job: &'r Job<'r>) -> Result<Self> {
         let sides = sides(job.pipeline)?;
         let now = job.state.now().await?;
-        let ledger = Ledger { state: job.state, holder: job.holder, run: job.run_id, offset: now - job.clock.now() };
+        let ledger = Ledger { state: job.state, holder: job.holder, run: job.run_id };
         let health = job.state.accounts(now).await?;
         let denied_of = |side: &Side<'_>, (place, account): (usize, &Account)| {
             let rests = health.iter().filter(|known| known.account == account.key).flat_map(|known| &known.rests);
@@ -204,7 +204,7 @@ impl<'r> Prober<'r> {
         match self.caller.ask_for_token(side, &mut ticket, 1).await? {
             Ok(()) => Ok(None),
             Err(fault) => {
-                let rests = rests::rest(side.gateway, &fault, self.now() + self.caller.ledger.offset);
+                let rests = rests::rest(side.gateway, &fault, self.caller.ledger.now());
                 if let Some((rest, _)) = rests.filter(|(rest, _)| rest.kind == RestKind::Quota) {
                     side.say_rest(self.caller.ledger, account, "", rest).await?;
                 }
@@ -258,7 +258,7 @@ impl<'r> Prober<'r> {
         };
         let is_misdated = (side.live().skew.offset() - tried.offset).abs() > SIGNED_WRONG;
         let rest = pace::rest(&side.gateway.limits.pause, fault.map(|fault| fault.class));
-        side.settle(ledger, &tried.ticket, rest, feedback(fault, &tried), self.now()).await?;
+        side.settle(ledger, &tried.ticket, rest, feedback(fault, &tried)).await?;
         match fault {
             // The gateway may not have looked at more than the time.
             Some(fault) if is_misdated && is_refusal(fault) => {}
@@ -287,7 +287,7 @@ impl<'r> Prober<'r> {
 
     /// What an answer means for the account, in the state store.
     async fn learn(&self, side: &Side<'_>, account: usize, tried: &Tried, fault: Option<&Fault>) -> Result<()> {
-        let now = self.now() + self.caller.ledger.offset;
+        let now = self.caller.ledger.now();
         let asking = tried.ticket.asking();
         if fault.is_none_or(|fault| fault.class == ErrorClass::Gone) {
             let mut over = Vec::new();

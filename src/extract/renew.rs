@@ -56,8 +56,7 @@ impl<'r> Caller<'r> {
             return Ok(Some(ticket));
         }
         if self.halt.is_cancelled() || !side.live().accounts.order(ticket.asking()).contains(&place) {
-            let now = self.job.clock.now();
-            side.settle(self.ledger, &ticket, Duration::ZERO, Feedback::None, now).await?;
+            side.settle(self.ledger, &ticket, Duration::ZERO, Feedback::None).await?;
             return Ok(None);
         }
         let asked = side.gateway.token.as_ref().map(|token| &token.endpoint);
@@ -74,12 +73,12 @@ impl<'r> Caller<'r> {
         let refusal = tokens::refusal(side.gateway, account, &fault);
         if fault.class == ErrorClass::Auth {
             let others = side.live().accounts.has_other(place, ticket.asking());
-            let rest = rests::denied(refusal.to_string(), self.job.clock.now() + self.ledger.offset);
+            let rest = rests::denied(refusal.to_string(), self.ledger.now());
             self.rest(errand, &ticket, rest, Extent::Everything).await?;
             return if others { Ok(None) } else { Err(refusal) };
         }
         // Without a token it may ask nothing, whatever its calls are counted by.
-        let rests = rests::rest(side.gateway, &fault, self.job.clock.now() + self.ledger.offset);
+        let rests = rests::rest(side.gateway, &fault, self.ledger.now());
         if let Some((rest, _)) = rests {
             self.rest(errand, &ticket, rest, Extent::Everything).await?;
             return Ok(None);
@@ -115,11 +114,11 @@ impl<'r> Caller<'r> {
         let taken = taken.map_err(|fault| self.discreet(fault));
         let class = taken.as_ref().err().map(|fault| fault.class);
         let judged = Some(class.map_or(GOOD, ErrorClass::name).to_owned());
-        let feedback = feedback_of(class, sent.sent_at + self.ledger.offset);
+        let feedback = feedback_of(class, sent.left_at);
         let record = Record { endpoint: TOKEN.to_owned(), judged, body_bytes: 0, ..self.record(side, ticket, &sent) };
         self.job.sink.land(Attempt { record, body: Bytes::new() }).await?;
         let rest = pace::rest(&side.gateway.limits.pause, class);
-        side.settle(self.ledger, ticket, rest, feedback, self.job.clock.now()).await?;
+        side.settle(self.ledger, ticket, rest, feedback).await?;
         Ok(taken)
     }
 }

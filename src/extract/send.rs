@@ -29,6 +29,8 @@ pub(super) struct Sent {
     pub(super) exchange: Exchange,
     pub(super) sent_at: DateTime<Utc>,
     pub(super) received_at: DateTime<Utc>,
+    /// When it was sent, by the store's clock.
+    pub(super) left_at: DateTime<Utc>,
     latency: Duration,
 }
 
@@ -63,21 +65,22 @@ impl<'r> Caller<'r> {
         };
         let attempt = self.without_tokens(Attempt { record, body: sent.exchange.body });
         let kept = self.job.sink.land(attempt).await?;
-        Ok(Tried { kept, ticket, sent_at: sent.sent_at + self.ledger.offset, offset: skew.offset(), token })
+        Ok(Tried { kept, ticket, sent_at: sent.left_at, offset: skew.offset(), token })
     }
 
     /// Waits until a call may leave now.
     pub(super) async fn leave(&self, side: &Side<'r>, ticket: &mut Ticket) -> Result<()> {
-        let mut tries = 0;
+        let asked = tokio::time::Instant::now();
         loop {
-            while let Some(wait) = side.on_time(self.ledger, ticket, self.job.clock.now(), tries).await? {
-                // What counts are moments that were missed, not those that others had.
-                tries += u32::from(wait.is_zero());
+            while let Some(wait) = side.on_time(self.ledger, ticket, self.job.clock.now()).await? {
                 tokio::time::sleep(wait).await;
             }
             // A wait here may make the call late again.
             match side.leave(ticket, tokio::time::Instant::now()) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    ticket.waited += asked.elapsed();
+                    return Ok(());
+                }
                 Err(wait) => tokio::time::sleep(wait).await,
             }
         }
@@ -93,16 +96,16 @@ impl<'r> Caller<'r> {
         number: u32,
     ) -> Result<Sent> {
         let clock = &self.job.clock;
-        let (mut sent_at, mut sent) = (clock.now(), tokio::time::Instant::now());
+        let (mut sent_at, mut left_at, mut sent) = (clock.now(), self.ledger.now(), tokio::time::Instant::now());
         let mut sending = side.http(ticket.account).start(&request);
         let exchange = loop {
             match sending.next().await {
                 Progress::Ended(exchange) => break exchange,
                 Progress::Stands => {
                     side.has_not_left(ticket);
-                    self.leave(side, ticket).await?;
                     ticket.waited += sent.elapsed();
-                    (sent_at, sent) = (clock.now(), tokio::time::Instant::now());
+                    self.leave(side, ticket).await?;
+                    (sent_at, left_at, sent) = (clock.now(), self.ledger.now(), tokio::time::Instant::now());
                     sending.go();
                 }
             }
@@ -111,7 +114,7 @@ impl<'r> Caller<'r> {
         let (latency, received_at) = (sent.elapsed(), clock.now());
         self.observe(side, &exchange, sent_at, received_at);
         self.count(&exchange, number, &side.accounts[ticket.account], ticket);
-        Ok(Sent { identity: request.identity, number, exchange, sent_at, received_at, latency })
+        Ok(Sent { identity: request.identity, number, exchange, sent_at, received_at, left_at, latency })
     }
 
     /// The record of an attempt, but for what it was about.

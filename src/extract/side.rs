@@ -3,7 +3,7 @@
 //!
 //! Takes a call's scope; gives the right to send it as one of the accounts, from the state store.
 //!
-//! Invariant: no call leaves without a reservation, and none later than [`LATE`] after its place in the rhythm.
+//! Invariant: no call leaves without a reservation, and none before or later than [`LATE`] after the moment it was granted.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,13 +24,14 @@ use super::accounts::{Accounts, Asking, Closed, Mark, NoneLeft};
 use super::fingerprint::Fingerprint;
 use super::http::Http;
 use super::judge::Judge;
+use super::lead::Lead;
 use super::retry::{Budget, Outage, seconds};
 use super::skew::Skew;
 
-/// A call that left later than this after its reservation takes a new place in the rhythm first: the margin of the
+/// A call that would leave later than this after the moment it was granted asks for a new one first: the margin of the
 /// rhythm covers no more, and [`Side::leave`] sees to this process's own calls.
-const LATE: TimeDelta = TimeDelta::milliseconds(8);
-/// A machine that is too busy to send within [`LATE`] sends after this many tries all the same: the last place is the
+const LATE: Duration = Duration::from_millis(8);
+/// A machine that is too busy to send within [`LATE`] sends after this many new moments all the same: the last one is the
 /// latest, so nothing was sent since.
 const PLACES_MAX: u32 = 20;
 /// What a window is wider than a second: networks jitter.
@@ -55,6 +56,7 @@ pub(super) struct Live {
     pub(super) accounts: Accounts,
     pub(super) skew: Skew,
     pub(super) outage: Outage,
+    lead: Lead,
     /// The last calls of each account, as many as one second allows.
     sent: Vec<VecDeque<Instant>>,
     /// Connections of each account's own proxy that failed in a row.
@@ -69,8 +71,25 @@ pub(super) struct Ledger<'r> {
     pub(super) holder: &'r str,
     /// As in [`Ask`].
     pub(super) run: &'r str,
-    /// The store's clock less ours.
-    pub(super) offset: TimeDelta,
+}
+
+impl Ledger<'_> {
+    /// Now, by the store's clock.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.state.clock().now
+    }
+
+    /// How long it is until a moment of the store's clock, of which answers name the next ones.
+    fn until(&self, at: DateTime<Utc>) -> Duration {
+        (at - self.now()).to_std().unwrap_or_default()
+    }
+
+    /// A moment to ask again at: any between these.
+    fn again(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
+        let spread = (to - from).to_std().unwrap_or_default();
+        let later = rand::random_range(0..=u64::try_from(spread.as_micros()).unwrap_or(u64::MAX));
+        self.until(from).saturating_add(Duration::from_micros(later))
+    }
 }
 
 /// The right to send one call.
@@ -80,11 +99,13 @@ pub(super) struct Ticket {
     endpoint: String,
     /// The day it counts for.
     pub(super) day: NaiveDate,
-    /// By the store's clock.
-    pub(super) granted_at: DateTime<Utc>,
+    /// When it is to leave.
+    leaves_at: Instant,
     /// How long the call waited for it.
     pub(super) waited: Duration,
     place: u32,
+    /// How many moments it has missed.
+    missed: u32,
     /// When it left, as far as this machine knows.
     left: Option<Instant>,
     /// Worth a word.
@@ -139,6 +160,7 @@ impl<'r> Side<'r> {
                 accounts: Accounts::new(choice, known),
                 skew: Skew::default(),
                 outage: Outage::new(&gateway.limits),
+                lead: Lead::default(),
                 sent: vec![VecDeque::new(); accounts.len()],
                 unconnected: vec![0; accounts.len()],
             }),
@@ -167,6 +189,19 @@ impl<'r> Side<'r> {
         &self.prints[account]
     }
 
+    /// How long the store takes to answer, where it is far away.
+    pub(super) fn lead(&self) -> Duration {
+        self.live().lead.get()
+    }
+
+    /// Asks the store.
+    async fn reserve(&self, ledger: Ledger<'_>, ask: Ask<'_>) -> Result<Reserved> {
+        let asked = Instant::now();
+        let reserved = ledger.state.reserve(&ask).await;
+        self.live().lead.took(asked.elapsed());
+        reserved
+    }
+
     /// Asks the store for the right to send, account by account.
     pub(super) async fn turn(&self, ledger: Ledger<'_>, asking: Asking<'_>, now: DateTime<Utc>) -> Result<Turn> {
         let day = self.day(now);
@@ -175,20 +210,21 @@ impl<'r> Side<'r> {
             live.accounts.renew(day, now + ledger.offset);
             (live.accounts.order(asking), live.accounts.waits())
         };
-        let mut earliest: Option<DateTime<Utc>> = None;
+        let mut earliest: Option<Duration> = None;
         for account in order {
-            let asked_at = now + ledger.offset;
-            match ledger.state.reserve(&self.ask(ledger, account, asking, asked_at)).await? {
-                Reserved::Granted { place, used } => {
+            match self.reserve(ledger, self.ask(ledger, account, asking, now)).await? {
+                Reserved::Granted { at, place, used } => {
+                    let ticket = Ticket::new(account, asking, self.day(now), (ledger.until(at), place));
                     let mark = self.live().accounts.counted(account, asking.scope, used);
                     let mark = match mark {
-                        Some(mark) if self.was_told(ledger, account, asking.scope, (day, mark)).await? => None,
+                        Some(mark) if self.was_told(ledger, account, asking.scope, (ticket.day, mark)).await? => None,
                         mark => mark,
                     };
-                    return Ok(Turn::Send(Ticket { mark, ..Ticket::new(account, asking, day, asked_at, place) }));
+                    return Ok(Turn::Send(Ticket { mark, ..ticket }));
                 }
-                Reserved::Wait(at) => {
-                    earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
+                Reserved::Wait { from, to } => {
+                    let wait = ledger.again(from, to);
+                    earliest = Some(earliest.map_or(wait, |earliest| earliest.min(wait)));
                     if waits {
                         break;
                     }
@@ -202,9 +238,7 @@ impl<'r> Side<'r> {
             }
         }
         Ok(match earliest {
-            Some(at) => {
-                Turn::Wait((at - now - ledger.offset).to_std().unwrap_or_default().max(Duration::from_millis(1)))
-            }
+            Some(wait) => Turn::Wait(wait.max(Duration::from_millis(1))),
             None => Turn::NoneLeft(self.live().accounts.none_left(asking)),
         })
     }
@@ -219,7 +253,7 @@ impl<'r> Side<'r> {
     ) -> Result<bool> {
         let about = (self.accounts[account].key.as_str(), scope);
         let told = Mark::told(mark.percent, mark.limit, about, (day, ledger.holder));
-        Ok(ledger.state.cached(&told, ledger.state.now().await?).await?.is_some())
+        Ok(ledger.state.cached(&told, ledger.now()).await?.is_some())
     }
 
     /// As [`Side::turn`], as this account alone and whether or not the gateway has refused it before.
@@ -230,44 +264,47 @@ impl<'r> Side<'r> {
         asking: Asking<'_>,
         now: DateTime<Utc>,
     ) -> Result<OwnTurn> {
-        let asked_at = now + ledger.offset;
-        let ask = Ask { gateway: ANY_GATEWAY, ..self.ask(ledger, account, asking, asked_at) };
-        Ok(match ledger.state.reserve(&ask).await? {
-            Reserved::Granted { place, .. } => {
-                OwnTurn::Send(Ticket::new(account, asking, self.day(now), asked_at, place))
+        let ask = Ask { gateway: ANY_GATEWAY, ..self.ask(ledger, account, asking, now) };
+        Ok(match self.reserve(ledger, ask).await? {
+            Reserved::Granted { at, place, .. } => {
+                OwnTurn::Send(Ticket::new(account, asking, self.day(now), (ledger.until(at), place)))
             }
-            Reserved::Wait(at) => OwnTurn::Wait((at - asked_at).to_std().unwrap_or_default()),
+            Reserved::Wait { from, to } => OwnTurn::Wait(ledger.again(from, to)),
             Reserved::UsedUp { .. } => OwnTurn::UsedUp,
             Reserved::Resting(resting) => OwnTurn::Resting(resting.rest),
         })
     }
 
-    /// Takes a new place in the rhythm where the ticket's has passed; gives how long to wait for it.
+    /// How long a ticket must still wait for its moment; `None`: it is now. Where it has passed, another one is asked for.
     pub(super) async fn on_time(
         &self,
         ledger: Ledger<'_>,
         ticket: &mut Ticket,
         now: DateTime<Utc>,
-        tries: u32,
     ) -> Result<Option<Duration>> {
-        let now = now + ledger.offset;
+        let wait = ticket.leaves_at.saturating_duration_since(Instant::now());
+        if !wait.is_zero() {
+            return Ok(Some(wait));
+        }
         let paced = self.bounds(ticket.account).calls_per_second.is_some();
-        if !paced || now - ticket.granted_at <= LATE || tries >= PLACES_MAX {
+        if !paced || ticket.leaves_at.elapsed() <= LATE || ticket.missed >= PLACES_MAX {
             return Ok(None);
         }
         let ask = Ask { held: Some(ticket.place), ..self.ask(ledger, ticket.account, ticket.asking(), now) };
-        match ledger.state.reserve(&ask).await? {
-            Reserved::Wait(at) => Ok(Some((at - now).to_std().unwrap_or_default())),
-            // A rest that began meanwhile does not call back what was granted.
-            granted => {
-                if let Reserved::Granted { place, .. } = granted {
-                    // Another one where the lease of its own has ended.
-                    ticket.place = place;
-                }
-                ticket.granted_at = now;
-                Ok(Some(Duration::ZERO))
+        let wait = match self.reserve(ledger, ask).await? {
+            Reserved::Wait { from, to } => return Ok(Some(ledger.again(from, to))),
+            Reserved::Granted { at, place, .. } => {
+                // Another one where the lease of its own has ended.
+                ticket.place = place;
+                ledger.until(at)
             }
-        }
+            // A rest that began meanwhile does not call back what was granted.
+            _ => Duration::ZERO,
+        };
+        // What counts are moments that were missed, not those that others had.
+        ticket.missed += 1;
+        ticket.leaves_at = Instant::now() + wait;
+        Ok(Some(wait))
     }
 
     /// Takes note that a call leaves now, or says how long it must still wait. A reservation tells when a call may leave;
@@ -311,9 +348,8 @@ impl<'r> Side<'r> {
         ticket: &Ticket,
         rest: Duration,
         feedback: Feedback,
-        now: DateTime<Utc>,
     ) -> Result<()> {
-        let now = now + ledger.offset;
+        let now = ledger.now();
         let settle = Settle {
             account: &self.accounts[ticket.account].key,
             bounds: self.bounds(ticket.account),
@@ -356,9 +392,12 @@ impl<'r> Side<'r> {
         beijing_day(self.live().skew.correct(now))
     }
 
-    /// A new call.
+    /// A new call; `now` is by this machine's clock.
     fn ask<'a>(&'a self, ledger: Ledger<'a>, account: usize, asking: Asking<'a>, now: DateTime<Utc>) -> Ask<'a> {
         let Fingerprint { gateway, credentials } = &self.prints[account];
+        let (bounds, clock) = (self.bounds(account), ledger.state.clock());
+        // Without a rate every moment is as good as any.
+        let lead = if bounds.calls_per_second.is_some() { self.lead() } else { Duration::ZERO };
         Ask {
             account: &self.accounts[account].key,
             gateway,
@@ -366,9 +405,11 @@ impl<'r> Side<'r> {
             endpoint: asking.endpoint,
             scope: asking.scope,
             run: ledger.run,
-            day: self.day(now - ledger.offset),
-            now,
-            bounds: self.bounds(account),
+            day: self.day(now),
+            now: clock.now,
+            unsure: clock.unsure,
+            lead: TimeDelta::from_std(lead).unwrap_or_default(),
+            bounds,
             holder: ledger.holder,
             held: None,
         }
@@ -376,9 +417,20 @@ impl<'r> Side<'r> {
 }
 
 impl Ticket {
-    fn new(account: usize, asking: Asking<'_>, day: NaiveDate, granted_at: DateTime<Utc>, place: u32) -> Self {
-        let (scope, endpoint) = (asking.scope.to_owned(), asking.endpoint.to_owned());
-        Self { account, scope, endpoint, day, granted_at, waited: Duration::ZERO, place, left: None, mark: None }
+    /// A ticket for a moment so far ahead, with its place.
+    fn new(account: usize, asking: Asking<'_>, day: NaiveDate, (ahead, place): (Duration, u32)) -> Self {
+        Self {
+            account,
+            scope: asking.scope.to_owned(),
+            endpoint: asking.endpoint.to_owned(),
+            day,
+            leaves_at: Instant::now() + ahead,
+            waited: Duration::ZERO,
+            place,
+            missed: 0,
+            left: None,
+            mark: None,
+        }
     }
 
     pub(super) fn asking(&self) -> Asking<'_> {
@@ -404,7 +456,7 @@ mod tests {
             let start = Instant::now();
             let (mut due, mut left): (Instant, Vec<Instant>) = (start, Vec::new());
             let asking = Asking { scope: "all", endpoint: "listing" };
-            let ticket = || Ticket::new(0, asking, NaiveDate::default(), DateTime::UNIX_EPOCH, 0);
+            let ticket = || Ticket::new(0, asking, NaiveDate::default(), (Duration::ZERO, 0));
             for (delay, has_to_connect) in delays {
                 // Granted evenly, on the wire up to 150 ms later.
                 due += seconds(1.015 / f64::from(rate));

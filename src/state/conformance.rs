@@ -34,6 +34,8 @@ pub(super) async fn check(one: State, other: State) {
     both.rests().await;
     both.feedback().await;
     both.new_moment().await;
+    both.moments_ahead().await;
+    both.clock().await;
     both.rests_of_endpoints_and_gateways().await;
     both.raise_and_correct().await;
     both.runs_add_up().await;
@@ -95,7 +97,7 @@ impl Both {
         let first = self.one.reserve(&self.ask("rhythm", 0, bounds)).await.unwrap();
         assert!(matches!(first, Reserved::Granted { used: 1, .. }), "{first:?}");
         let early = self.other.reserve(&self.ask("rhythm", 0, bounds)).await.unwrap();
-        let Reserved::Wait(until) = early else { panic!("{early:?}") };
+        let Reserved::Wait { from: until, .. } = early else { panic!("{early:?}") };
         let wait = until - self.now;
         assert!(wait > TimeDelta::milliseconds(96) && wait < TimeDelta::milliseconds(97), "{wait}");
         assert_eq!(self.used("rhythm", "", self.day).await, Some(1), "a wait is not counted");
@@ -208,12 +210,45 @@ impl Both {
         let bounds = Bounds { calls_per_second: Some(1.0), calls_in_flight: 2, ..BOUNDS };
         let place = granted(self.one.reserve(&self.ask("moment", 0, bounds)).await.unwrap());
         let again = |millis| Ask { held: Some(place), ..self.ask("moment", millis, bounds) };
-        assert_eq!(self.other.reserve(&again(50)).await.unwrap(), Reserved::Granted { place, used: 1 });
+        // Moments are kept to the microsecond.
+        let micros = |at: DateTime<Utc>| DateTime::from_timestamp_micros(at.timestamp_micros()).unwrap();
+        let again_at = |millis, used| Reserved::Granted { at: micros(self.at(millis)), place, used };
+        assert_eq!(self.other.reserve(&again(50)).await.unwrap(), again_at(50, 1));
         granted(self.other.reserve(&self.ask("moment", 1_100, bounds)).await.unwrap());
         waits(self.one.reserve(&again(1_200)).await.unwrap());
-        assert_eq!(self.one.reserve(&again(2_200)).await.unwrap(), Reserved::Granted { place, used: 2 });
+        assert_eq!(self.one.reserve(&again(2_200)).await.unwrap(), again_at(2_200, 2));
         assert_eq!(self.used("moment", "", self.day).await, Some(2));
         assert_eq!(self.health("moment", 2_200).await.in_flight, 2);
+    }
+
+    /// Who is far away is granted moments ahead, and so is everybody.
+    async fn moments_ahead(&self) {
+        let far = |millis| Ask {
+            holder: "far",
+            lead: TimeDelta::milliseconds(60),
+            unsure: TimeDelta::milliseconds(20),
+            ..self.ask("ahead", millis, Bounds { calls_in_flight: 9, ..BOUNDS })
+        };
+        let near = |millis| Ask { lead: TimeDelta::zero(), holder: "near", ..far(millis) };
+        let ahead = |reserved| match reserved {
+            Reserved::Granted { at, .. } => (at - self.now).as_seconds_f64(),
+            other => panic!("{other:?}"),
+        };
+        let is_at = |at: f64, seconds: f64| assert!((at - seconds).abs() < 0.001, "{at} is not {seconds}");
+        is_at(ahead(self.one.reserve(&far(0)).await.unwrap()), 0.06);
+        let Reserved::Wait { from, to } = self.other.reserve(&near(0)).await.unwrap() else { panic!("no wait") };
+        assert_eq!(to - from, TimeDelta::milliseconds(60));
+        is_at((from - self.now).as_seconds_f64(), 0.0365);
+        is_at(ahead(self.other.reserve(&near(37)).await.unwrap()), 0.1565);
+    }
+
+    /// What is known of the clock without asking is what it says.
+    async fn clock(&self) {
+        for store in [&self.one, &self.other] {
+            let (before, reading, after) = (store.now().await.unwrap(), store.clock(), store.now().await.unwrap());
+            let unsure = reading.unsure + TimeDelta::milliseconds(1);
+            assert!(before - unsure <= reading.now && reading.now <= after + unsure, "{before} {reading:?} {after}");
+        }
     }
 
     async fn raise_and_correct(&self) {
@@ -390,6 +425,8 @@ pub(super) fn asking(account: &str, day: NaiveDate, now: DateTime<Utc>, bounds: 
         run: "run id",
         day,
         now,
+        unsure: TimeDelta::zero(),
+        lead: TimeDelta::zero(),
         bounds,
         holder: "run",
         held: None,
@@ -423,8 +460,8 @@ impl Busy {
                     let settle = Settle { account, bounds, holder, place, now, free_at: now, feedback };
                     store.settle(&settle).await.unwrap();
                 }
-                Reserved::Wait(until) => {
-                    let until = (until - start).num_microseconds().unwrap();
+                Reserved::Wait { from, .. } => {
+                    let until = (from - start).num_microseconds().unwrap();
                     self.clock.fetch_max(until, Ordering::SeqCst);
                     tokio::task::yield_now().await;
                 }
@@ -446,5 +483,5 @@ fn granted(reserved: Reserved) -> u32 {
 
 #[track_caller]
 fn waits(reserved: Reserved) -> DateTime<Utc> {
-    if let Reserved::Wait(until) = reserved { until } else { panic!("{reserved:?}") }
+    if let Reserved::Wait { from, .. } = reserved { from } else { panic!("{reserved:?}") }
 }

@@ -4,10 +4,15 @@
 //! New calls keep the rhythm. A call that comes late to the wire, because its connection had to be opened first, asks
 //! again: it may leave as soon as its second has room, and pushes nobody back.
 //!
+//! Answers take their time where the store is far away. A moment is granted as long ahead as the slowest of those who
+//! ask needs, and to all of them, so that none is always the first; but to none so many that it takes the places of others. Where they read the store's clock each from afar,
+//! their readings may differ, and windows are wider by as much.
+//!
 //! Takes a call that wants to leave and the calls counted so far; gives what it may do.
 //!
 //! Invariant: pure; moments are arguments. Places in flight never exceed the bound, nor counts the calls of a day.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -23,6 +28,16 @@ const HELD_UP: i64 = 10 * SECOND;
 const LOOK_AGAIN: i64 = 25_000;
 /// The least wait that is worth naming.
 const WAIT_MIN: i64 = 1_000;
+/// Who has asked so lately is one of those who ask.
+const ASKS_FOR: i64 = 10 * SECOND;
+/// No moment is granted for an answer that takes longer.
+const LEAD_MAX: i64 = 2 * SECOND;
+/// Readings of a clock that differ more are not made up for.
+const UNSURE_MAX: i64 = SECOND / 4;
+/// Calls longer ago are in no window of a second or so …
+const LEFT_FOR: i64 = 2 * SECOND;
+/// … and so many of the last ones are enough for longer windows, which hold one.
+const LEFT_MIN: usize = 8;
 
 /// One account's page of the ledger. Moments are microseconds since the epoch.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -34,8 +49,12 @@ pub(super) struct Ledger {
     /// The number of the next place. Numbers are not used again, so that a call that outlived its lease cannot give
     /// another call's place back.
     next_place: u32,
-    /// The calls of the last window, by when they may have left, with their places.
+    /// The calls of the last windows, by when they were to leave, with their places. Some are still to leave.
     left: VecDeque<(i64, u32)>,
+    /// Somebody asks with a rate: what has left matters.
+    is_paced: bool,
+    /// Who has asked of late.
+    askers: BTreeMap<String, Asker>,
     places: BTreeMap<u32, Place>,
     rests: Vec<Resting>,
 }
@@ -47,6 +66,30 @@ struct Place {
     until: i64,
     /// Answered; the place rests.
     rests: bool,
+}
+
+/// How far away somebody is who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Asker {
+    lead: i64,
+    unsure: i64,
+    /// Until when it is one of those who ask.
+    until: i64,
+}
+
+/// When a place in flight is free.
+#[derive(Debug, Clone, Copy)]
+struct Free {
+    /// Whatever comes.
+    at: i64,
+    /// If a call in flight is over by then.
+    maybe_at: i64,
+}
+
+impl Free {
+    fn now(now: i64) -> Self {
+        Self { at: now, maybe_at: now }
+    }
 }
 
 impl Ledger {
@@ -73,28 +116,28 @@ impl Ledger {
             return Reserved::UsedUp { used };
         }
         self.places.retain(|_, place| place.until > now);
+        self.note(ask, now);
         let held = ask.held.filter(|place| self.holds(*place, ask.holder));
-        let window = rhythm::window(ask.bounds.calls_per_second);
-        let mut at = window.map_or(now, |window| self.free_at(window, held));
-        if held.is_none() {
-            at = at.max(self.rhythm.earliest(ask.bounds.calls_per_second));
-            at = at.max(self.place_at(now, ask.bounds.calls_in_flight));
+        let free = if held.is_some() { Free::now(now) } else { self.free(now, ask.bounds.calls_in_flight) };
+        let ahead = self.askers.values().map(|asker| asker.lead).max().unwrap_or(0);
+        let reach = if held.is_none() && self.has_its_share(ask) { lead_of(ask) } else { 2 * ahead };
+        let at = self.room_from(free.at, now, ask, held);
+        if at > now + reach {
+            let at = self.room_from(free.maybe_at, now, ask, held);
+            let from = (at - reach).max(free.maybe_at.min(now + LOOK_AGAIN)).max(now + WAIT_MIN);
+            return Reserved::Wait { from: moment(from), to: moment(from.max(at - ahead)) };
         }
-        if at > now {
-            return Reserved::Wait(moment(at).max(ask.now + TimeDelta::microseconds(WAIT_MIN)));
-        }
         if held.is_none() {
-            self.rhythm.take(ask.bounds.calls_per_second, now);
+            self.rhythm.take(ask.bounds.calls_per_second, at);
         }
         self.seen_at = now;
-        let until = now.saturating_add(i64::try_from(ask.bounds.lease.as_micros()).unwrap_or(i64::MAX));
         let place = held.unwrap_or_else(|| self.number());
-        self.left.retain(|(_, other)| *other != place);
-        self.left.push_back((now, place));
-        let more = self.left.len().saturating_sub(window.map_or(0, |(calls, _)| calls));
-        self.left.drain(..more);
+        self.leaves(at, place, now);
+        // Rests that end before it leaves make room for it.
+        self.places.retain(|_, place| place.until > at);
+        let until = at.saturating_add(i64::try_from(ask.bounds.lease.as_micros()).unwrap_or(i64::MAX));
         self.places.insert(place, Place { holder: ask.holder.to_owned(), until, rests: false });
-        Reserved::Granted { place, used: used + u64::from(ask.held.is_none()) }
+        Reserved::Granted { at: moment(at), place, used: used + u64::from(ask.held.is_none()) }
     }
 
     /// Gives a place back and takes what the answer means for the rhythm.
@@ -163,13 +206,76 @@ impl Ledger {
         self.seen_at = now;
         self.rhythm.set_back(by);
         self.left.iter_mut().for_each(|(at, _)| *at = at.saturating_sub(by));
+        self.askers.values_mut().for_each(|asker| asker.until = asker.until.saturating_sub(by));
         self.places.values_mut().for_each(|place| place.until = place.until.saturating_sub(by));
     }
 
-    /// When the window has room for a call; one that asks again has not left before.
-    fn free_at(&self, (calls, width): (usize, i64), held: Option<u32>) -> i64 {
-        let mut others = self.left.iter().rev().filter(|(_, place)| Some(*place) != held);
-        others.nth(calls - 1).map_or(i64::MIN, |(at, _)| at + width)
+    /// Takes note of who asks. It is written now and then, not with every question.
+    fn note(&mut self, ask: &Ask<'_>, now: i64) {
+        self.is_paced |= rhythm::window(ask.bounds.calls_per_second).is_some();
+        self.askers.retain(|_, asker| asker.until > now);
+        let (lead, unsure) = (lead_of(ask), micros(ask.unsure, UNSURE_MAX));
+        let is_known = |asker: &Asker| {
+            asker.lead >= lead && asker.unsure >= unsure && asker.until > now.saturating_add(ASKS_FOR / 2)
+        };
+        if !self.askers.get(ask.holder).is_some_and(is_known) {
+            self.askers.insert(ask.holder.to_owned(), Asker { lead, unsure, until: now.saturating_add(ASKS_FOR) });
+        }
+    }
+
+    /// When a call may leave that has its place at `from`: it is here in time, keeps the rhythm, and its second has room.
+    fn room_from(&self, from: i64, now: i64, ask: &Ask<'_>, held: Option<u32>) -> i64 {
+        let rate = ask.bounds.calls_per_second;
+        let from = from.max(now + lead_of(ask));
+        let from = if held.is_some() { from } else { from.max(self.rhythm.earliest(rate)) };
+        rhythm::window(rate).map_or(from, |(calls, width)| self.room_at(from, (calls, width + self.apart()), held))
+    }
+
+    /// Whether others ask, too, and the asker has as many places as there are for each.
+    fn has_its_share(&self, ask: &Ask<'_>) -> bool {
+        let own = self.places.values().filter(|place| place.holder == ask.holder).count();
+        let most = usize::try_from(ask.bounds.calls_in_flight.max(1)).unwrap_or(usize::MAX);
+        self.askers.len() > 1 && own >= most / self.askers.len()
+    }
+
+    /// How far apart those who ask may read the clock.
+    fn apart(&self) -> i64 {
+        let mut unsure: Vec<i64> = self.askers.values().map(|asker| asker.unsure).collect();
+        unsure.sort_unstable();
+        // What one of them is wrong by does not move its own calls closer together.
+        if let [.., second, first] = unsure[..] { first + second } else { 0 }
+    }
+
+    /// The first moment from `from` on where no window holds too many calls with it, before or after; one that asks again
+    /// has not left before.
+    fn room_at(&self, from: i64, (calls, width): (usize, i64), held: Option<u32>) -> i64 {
+        let others = self.left.iter().filter(|(_, place)| Some(*place) != held);
+        let others: Vec<i64> = others.map(|(at, _)| *at).collect();
+        let has_room = |at: &i64| {
+            let own = others.partition_point(|other| other <= at);
+            let nth = |index: usize| match index.cmp(&own) {
+                Ordering::Less => others[index],
+                Ordering::Equal => *at,
+                Ordering::Greater => others[index - 1],
+            };
+            let last = own.min(others.len().saturating_sub(calls));
+            others.len() < calls || (own.saturating_sub(calls)..=last).all(|first| nth(first + calls) - nth(first) >= width)
+        };
+        let later = others.iter().map(|other| other + width).filter(|at| *at > from);
+        std::iter::once(from).chain(later).find(has_room).unwrap_or(from)
+    }
+
+    /// A call leaves then. What no window needs any more is forgotten.
+    fn leaves(&mut self, at: i64, place: u32, now: i64) {
+        self.left.retain(|(_, other)| *other != place);
+        if !self.is_paced {
+            return;
+        }
+        let index = self.left.partition_point(|(other, _)| *other <= at);
+        self.left.insert(index, (at, place));
+        while self.left.len() > LEFT_MIN && self.left.front().is_some_and(|(at, _)| *at < now - LEFT_FOR) {
+            self.left.pop_front();
+        }
     }
 
     /// The rest that keeps a call the longest.
@@ -184,14 +290,17 @@ impl Ledger {
         self.places.get(&place).is_some_and(|place| !place.rests && place.holder == holder)
     }
 
-    /// When a place may be free.
-    fn place_at(&self, now: i64, calls_in_flight: u32) -> i64 {
+    /// When a place is free.
+    fn free(&self, now: i64, calls_in_flight: u32) -> Free {
         let most = usize::try_from(calls_in_flight.max(1)).unwrap_or(usize::MAX);
-        let Some(too_many) = self.places.len().checked_sub(most) else { return now };
-        let free_at = |place: &Place| if place.rests { place.until } else { place.until.min(now + LOOK_AGAIN) };
-        let mut free: Vec<i64> = self.places.values().map(free_at).collect();
-        free.sort_unstable();
-        free.get(too_many).copied().unwrap_or(now + LOOK_AGAIN)
+        let Some(too_many) = self.places.len().checked_sub(most) else { return Free::now(now) };
+        let nth = |until: &dyn Fn(&Place) -> i64| {
+            let mut free: Vec<i64> = self.places.values().map(until).collect();
+            free.sort_unstable();
+            free.get(too_many).copied().unwrap_or(now + LOOK_AGAIN)
+        };
+        let maybe_at = |place: &Place| if place.rests { place.until } else { place.until.min(now + LOOK_AGAIN) };
+        Free { at: nth(&|place| place.until), maybe_at: nth(&maybe_at) }
     }
 
     /// A number for a new place.
@@ -205,6 +314,14 @@ impl Ledger {
 /// Whether the gateway has refused other credentials than those it is now shown.
 fn is_outdated(resting: &Resting, ask: &Ask<'_>) -> bool {
     resting.gateway == ask.gateway && !resting.concerns(ask.gateway, ask.credentials)
+}
+
+fn lead_of(ask: &Ask<'_>) -> i64 {
+    micros(ask.lead, LEAD_MAX)
+}
+
+fn micros(time: TimeDelta, most: i64) -> i64 {
+    time.num_microseconds().unwrap_or(most).clamp(0, most)
 }
 
 /// Far moments end at the last one that can be told.

@@ -10,6 +10,7 @@
 #[cfg(test)]
 mod conformance;
 mod ledger;
+mod owned;
 mod redis;
 mod rhythm;
 mod sqlite;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use crate::base::Result;
 use crate::config::pipeline::StateConfig;
@@ -40,8 +41,12 @@ pub struct Ask<'a> {
     pub run: &'a str,
     /// The day they count for: Beijing, by the gateway's clock.
     pub day: NaiveDate,
-    /// Now, by the store's clock ([`StateStore::now`]).
+    /// Now, by the store's clock ([`StateStore::clock`]).
     pub now: DateTime<Utc>,
+    /// How far that may be off, either way.
+    pub unsure: TimeDelta,
+    /// How long the answer takes to come, about: no moment sooner than that is granted.
+    pub lead: TimeDelta,
     /// The account's bounds.
     pub bounds: Bounds,
     /// Who asks: a run (`lake address/pipeline`) or a command. See [`StateStore::release`].
@@ -68,15 +73,23 @@ pub struct Bounds {
 #[must_use]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reserved {
-    /// Leave now. It is counted.
+    /// Leave at `at`, by the store's clock. It is counted.
     Granted {
+        /// Where answers take their time this lies ahead, so that the call is in time.
+        at: DateTime<Utc>,
         /// Its place in flight, never given twice; given back with [`StateStore::settle`].
         place: u32,
         /// Calls counted today in this scope, this one included.
         used: u64,
     },
-    /// Ask again then: the rhythm or the places in flight do not allow it now. Nothing was counted.
-    Wait(DateTime<Utc>),
+    /// Ask again between these moments: the rhythm or the places in flight do not allow it now. Nothing was counted. Whoever
+    /// waits takes any of them by chance, so that no process is always the first.
+    Wait {
+        /// The first moment that works.
+        from: DateTime<Utc>,
+        /// The last one that leaves no room unused. The same where every process is near its store.
+        to: DateTime<Utc>,
+    },
     /// The calls of the day are used up.
     UsedUp {
         /// Calls counted today in this scope.
@@ -135,6 +148,15 @@ pub enum RestKind {
     Quota,
     /// The gateway refuses its key, its signature or a permission. Ends also when its credentials change.
     Denied,
+}
+
+/// What a store's clock shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Now.
+    pub now: DateTime<Utc>,
+    /// How far that may be off, either way.
+    pub unsure: TimeDelta,
 }
 
 /// What came of a call.
@@ -208,11 +230,15 @@ pub struct Cached {
 /// Where state is kept. Implemented for a SQLite file and for Redis; one conformance suite runs on both.
 #[async_trait::async_trait]
 pub trait StateStore: Send + Sync + std::fmt::Debug {
-    /// The store's clock: that of the machine (SQLite), or that of the server (Redis), which all machines share.
+    /// The store's clock: that of the machine (SQLite), or that of the server (Redis), which all machines share. Asks for it.
     ///
     /// # Errors
     /// [`crate::base::Kind::Unavailable`] when the server does not answer.
     async fn now(&self) -> Result<DateTime<Utc>>;
+
+    /// The same clock as far as this process knows it, without asking. Every answer of a server tells; steps of this
+    /// machine's clock do not matter.
+    fn clock(&self) -> Reading;
 
     /// Reserves a call: the day's count, a place in the rhythm and a place in flight, all or nothing.
     ///

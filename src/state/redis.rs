@@ -1,13 +1,15 @@
 //! State in Redis (6.2 or later): shared by machines.
 //!
 //! The ledger is decided here, by the same rules as in a file, and written by a script that compares first: when somebody
-//! else was quicker, it is read and decided again.
+//! else was quicker, it says what is there, and it is decided again. With each answer the server tells its time, which is
+//! the ledger's.
 //!
 //! | key | what it holds |
 //! |---|---|
 //! | `huopan:version` | the version of these keys |
 //! | `huopan:accounts` | a set: the accounts that were asked for |
 //! | `huopan:account:KEY` | an account's page of the ledger, JSON |
+//! | `huopan:turn:KEY` | whose turn it is to change that page; expires |
 //! | `huopan:counts:DAY` | a hash: `["KEY","SCOPE"]` → calls; expires |
 //! | `huopan:counts:DAY:runs` | a hash: `["KEY","SCOPE","RUN"]` → one run's part of them; expires |
 //! | `huopan:answer:KEY` | an answer: eight bytes of microseconds until it expires, then its bytes; expires |
@@ -19,23 +21,28 @@
 //! Invariant: no message holds the address's user or password, and with `rediss://` nothing is said to a server whose
 //! certificate is not trusted.
 
+mod clock;
+mod desk;
+
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{
     Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, TlsCertificates,
 };
 use rustls::{AlertDescription, CertificateError};
-use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::base::{Error, Kind, Result};
 use crate::config::pipeline::RedisConfig;
 
+use self::clock::ServerClock;
+use self::desk::{Batch, Count, Desk, Known, Wish};
 use super::ledger::Ledger;
-use super::{AccountHealth, Ask, COUNTS_KEPT_DAYS, Cached, Counted, Reserved, Resting, Settle, StateStore};
+use super::{AccountHealth, Ask, COUNTS_KEPT_DAYS, Cached, Counted, Reading, Reserved, Resting, Settle, StateStore};
 
 /// The version of the keys above.
 const VERSION: u32 = 1;
@@ -45,20 +52,30 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const RECONNECTS: usize = 2;
 /// How often a decision is made again because somebody else was quicker. Every time one of them got through.
 const ATTEMPTS: u32 = 200;
+/// What a turn lasts longer than a way there and back takes twice.
+const TURN_MORE: Duration = Duration::from_millis(20);
 /// The longest pause between two of them, in microseconds.
 const PAUSE_MOST: u64 = 20_000;
 const COUNTS_KEPT_SECONDS: i64 = COUNTS_KEPT_DAYS as i64 * 86_400;
 
+/// How often a server is asked for its time at first: the quickest answer says the most.
+const FIRST_ASKED: u32 = 3;
 /// Writes an account's page and a count, with the part of the run that it grew by, if both are as they were; else gives
-/// what all three are.
+/// what all three are. The server's time comes first.
+///
+/// Who is far away would always be too late where others change the page all the time: who was it twice has the next turn
+/// for a moment, and the others wait for it.
 const CHANGE: &str = "
+local now = redis.call('TIME')
+local turn = redis.call('GET', KEYS[5])
 local document = redis.call('GET', KEYS[1]) or ''
 local calls = ''
 if ARGV[4] ~= '' then calls = redis.call('HGET', KEYS[3], ARGV[4]) or '' end
-if document ~= ARGV[1] or calls ~= ARGV[5] then
+if document ~= ARGV[1] or calls ~= ARGV[5] or (turn and turn ~= ARGV[10]) then
     local part = ''
     if ARGV[4] ~= '' then part = redis.call('HGET', KEYS[4], ARGV[8]) or '' end
-    return {document, calls, part}
+    if not turn and ARGV[11] ~= '0' then redis.call('SET', KEYS[5], ARGV[10], 'PX', ARGV[11]) end
+    return {now[1], now[2], document, calls, part}
 end
 if document ~= ARGV[2] then
     redis.call('SET', KEYS[1], ARGV[2])
@@ -67,10 +84,11 @@ end
 if calls ~= ARGV[6] then
     redis.call('HSET', KEYS[3], ARGV[4], ARGV[6])
     redis.call('EXPIRE', KEYS[3], ARGV[7])
-    redis.call('HINCRBY', KEYS[4], ARGV[8], 1)
+    redis.call('HINCRBY', KEYS[4], ARGV[8], ARGV[9])
     redis.call('EXPIRE', KEYS[4], ARGV[7])
 end
-return false
+if turn then redis.call('DEL', KEYS[5]) end
+return now
 ";
 /// Raises a run's part of a count, and the count by what the part lacked.
 const RAISE: &str = "
@@ -89,8 +107,11 @@ pub(super) struct Redis {
     /// Host and port.
     server: String,
     manager: ConnectionManager,
-    /// Decisions of one process take turns, so that only processes compete. What it was granted, by count and part.
-    turn: Mutex<HashMap<(String, String), u64>>,
+    clock: Mutex<ServerClock>,
+    /// This process, where it takes turns with others.
+    process: String,
+    /// By account. Decisions of one process take turns, so that only processes compete.
+    desks: Mutex<HashMap<String, Arc<Desk>>>,
 }
 
 impl std::fmt::Debug for Redis {
@@ -115,14 +136,6 @@ impl Request<'_> {
     }
 }
 
-/// What a call is counted by.
-#[derive(Clone, Copy)]
-struct Scope<'a> {
-    day: NaiveDate,
-    name: &'a str,
-    run: &'a str,
-}
-
 impl Redis {
     /// Connects to a server.
     pub(super) async fn open(config: &RedisConfig) -> Result<Self> {
@@ -142,8 +155,13 @@ impl Redis {
             .set_response_timeout(Some(patience));
         let manager =
             ConnectionManager::new_with_config(client, config).await.map_err(|error| failure(&server, error))?;
-        let this = Self { server, manager, turn: Mutex::default() };
+        let unset = ServerClock::new(Instant::now(), Instant::now(), 0);
+        let process = uuid::Uuid::now_v7().to_string();
+        let this = Self { server, manager, clock: Mutex::new(unset), process, desks: Mutex::default() };
         this.check_version().await?;
+        for _ in 0..FIRST_ASKED {
+            this.now().await?;
+        }
         Ok(this)
     }
 
@@ -177,57 +195,101 @@ impl Redis {
         result.map_err(|error| failure(&self.server, error))
     }
 
-    /// Decides from an account's page and a count, and writes what was decided.
-    async fn decide<T>(
-        &self,
-        account: &str,
-        scope: Option<Scope<'_>>,
-        mut decide: impl FnMut(&mut Ledger, u64) -> (T, u64),
-    ) -> Result<T> {
-        let page = page(account);
-        let counts = scope.map_or_else(|| "huopan:counts".to_owned(), |scope| counts(scope.day));
-        let parts = parts_of(&counts);
-        let field = scope.map_or_else(|| Ok(String::new()), |scope| field(&(account, scope.name)))?;
-        let part = scope.map_or_else(|| Ok(String::new()), |scope| self::field(&(account, scope.name, scope.run)))?;
-        let mut granted = self.turn.lock().await;
-        let granted = granted.entry((counts.clone(), part.clone())).or_default();
-        let mut read = redis::pipe();
-        read.get(&page).hget(&counts, &field).hget(&parts, &part);
-        let read: (Option<String>, Option<String>, Option<String>) = self.send(Request::Many(&read)).await?;
-        let (mut document, mut calls) = (read.0.unwrap_or_default(), read.1.unwrap_or_default());
-        let mut known = read.2.unwrap_or_default();
-        for attempt in 0..ATTEMPTS {
-            if scope.is_some() && known.parse::<u64>().unwrap_or(0) < *granted {
-                return Err(self.forgot());
-            }
-            let mut ledger = Ledger::read(&document).map_err(|error| self.damaged(&page, error))?;
-            let used = if calls.is_empty() { Ok(0) } else { calls.parse::<u64>() };
-            let used = used.map_err(|error| self.damaged(&counts, error))?;
-            let (decided, used_after) = decide(&mut ledger, used);
-            let after = ledger.write().map_err(|error| self.damaged(&page, error))?;
-            let calls_after = if used_after == used { calls.clone() } else { used_after.to_string() };
-            if (&after, &calls_after) == (&document, &calls) {
-                return Ok(decided);
-            }
-            let mut change = redis::cmd("EVAL");
-            change.arg(CHANGE).arg(4).arg(&page).arg("huopan:accounts").arg(&counts).arg(&parts);
-            change.arg(&document).arg(&after).arg(account).arg(&field).arg(&calls).arg(&calls_after);
-            let now: Option<(String, String, String)> = self.ask(change.arg(COUNTS_KEPT_SECONDS).arg(&part)).await?;
-            let Some(now) = now else {
-                *granted += u64::from(calls_after != calls);
-                return Ok(decided);
+    /// Has a wish about an account fulfilled, along with those of others who wait.
+    async fn fulfil(&self, account: &str, wish: Wish) -> Result<Option<Reserved>> {
+        let desk = Arc::clone(self.desks().entry(account.to_owned()).or_default());
+        let mut told = desk.wait(wish, self.server_clock().set_by());
+        loop {
+            let mut known = tokio::select! {
+                biased;
+                told = &mut told => return told.map_err(|_| Error::internal("a decision was lost")),
+                known = desk.known.lock() => known,
             };
-            (document, calls, known) = now;
-            let pause = rand::random_range(0..=(100_u64 << attempt.min(8)).min(PAUSE_MOST));
-            tokio::time::sleep(Duration::from_micros(pause)).await;
+            if let Ok(decided) = told.try_recv() {
+                return Ok(decided);
+            }
+            self.decide(account, &mut known, desk.next()).await?;
+        }
+    }
+
+    /// Decides from an account's page and a count, and writes what was decided.
+    async fn decide(&self, account: &str, known: &mut Known, batch: Batch<'_>) -> Result<()> {
+        let page = page(account);
+        let count = batch.count.clone().unwrap_or_else(|| Count { key: "huopan:counts".to_owned(), ..Count::default() });
+        let Known { document, counts } = known;
+        let part = counts.entry(count.clone()).or_default();
+        let mut took = Duration::ZERO;
+        for attempt in 0..ATTEMPTS {
+            let mut ledger = Ledger::read(document).map_err(|error| self.damaged(&page, error))?;
+            let used = if part.calls.is_empty() { Ok(0) } else { part.calls.parse::<u64>() };
+            let used = used.map_err(|error| self.damaged(&count.key, error))?;
+            let (decided, used_after) = batch.decide(&mut ledger, used, self.server_clock().set_by());
+            let after = ledger.write().map_err(|error| self.damaged(&page, error))?;
+            let calls_after = if used_after == used { part.calls.clone() } else { used_after.to_string() };
+            // What was heard a moment ago needs no second word where nothing changes, and nobody waits for our turn to end.
+            if attempt != 1 || (&after, &calls_after) != (&*document, &part.calls) {
+                let grown = used_after.saturating_sub(used);
+                let mut change = redis::cmd("EVAL");
+                change.arg(CHANGE).arg(5).arg(&page).arg("huopan:accounts").arg(&count.key).arg(count.parts());
+                change.arg(turn(account));
+                change.arg(&*document).arg(&after).arg(account).arg(&count.field).arg(&part.calls).arg(&calls_after);
+                change.arg(COUNTS_KEPT_SECONDS).arg(&count.part).arg(grown);
+                // A turn lasts until the next attempt is there, and some more.
+                let turn = if attempt == 0 { 0 } else { (2 * took + TURN_MORE).as_millis() as u64 };
+                let asked = Instant::now();
+                let there = self.written(change.arg(&self.process).arg(turn)).await?;
+                took = asked.elapsed();
+                if let Some((now, calls, counted)) = there {
+                    (*document, part.calls) = (now, calls);
+                    if counted.parse::<u64>().unwrap_or(0) < part.granted {
+                        return Err(self.forgot());
+                    }
+                    let pause = rand::random_range(0..=(100_u64 << attempt.min(8)).min(PAUSE_MOST));
+                    tokio::time::sleep(Duration::from_micros(pause)).await;
+                    continue;
+                }
+                (*document, part.calls) = (after, calls_after);
+                part.granted += grown;
+            }
+            batch.tell(decided);
+            return Ok(());
         }
         let message = format!("redis at `{}`: others change the account's ledger without a break", self.server);
         Err(Error::new(Kind::Unavailable, message))
     }
 
+    /// Sends a [`CHANGE`]; `Some`: nothing was changed, and this is what is there: the page, the count, the run's part.
+    async fn written(&self, change: &Cmd) -> Result<Option<(String, String, String)>> {
+        let asked = Instant::now();
+        let told: Vec<String> = self.ask(change).await?;
+        let answered = Instant::now();
+        let [seconds, micros, there @ ..] = &*told else { return Err(self.no_clock("nothing")) };
+        let (Ok(seconds), Ok(micros)) = (seconds.parse(), micros.parse()) else { return Err(self.no_clock(seconds)) };
+        self.heard(asked, answered, (seconds, micros));
+        Ok(match there {
+            [document, calls, part] => Some((document.clone(), calls.clone(), part.clone())),
+            _ => None,
+        })
+    }
+
+    /// Takes note of what the server's clock has shown: seconds and microseconds.
+    fn heard(&self, asked: Instant, answered: Instant, (seconds, micros): (i64, i64)) {
+        let showed = seconds.saturating_mul(1_000_000).saturating_add(micros);
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        clock.heard(asked, answered, showed);
+    }
+
+    fn server_clock(&self) -> ServerClock {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn desks(&self) -> MutexGuard<'_, HashMap<String, Arc<Desk>>> {
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Changes an account's page.
-    async fn change(&self, account: &str, mut change: impl FnMut(&mut Ledger)) -> Result<()> {
-        self.decide(account, None, |ledger, used| (change(ledger), used)).await
+    async fn change(&self, account: &str, change: impl Fn(&mut Ledger) + Send + Sync + 'static) -> Result<()> {
+        self.fulfil(account, Wish::Change(Box::new(change))).await.map(|_| ())
     }
 
     async fn known(&self) -> Result<Vec<String>> {
@@ -244,6 +306,10 @@ impl Redis {
         )
     }
 
+    fn no_clock(&self, says: impl std::fmt::Display) -> Error {
+        Error::data(format!("redis at `{}` has no clock: it says `{says}`", self.server))
+    }
+
     fn damaged(&self, key: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
         Error::storage(format!("key `{key}` of redis at `{}` is damaged", self.server))
             .with_hint("delete it (counts with their `:runs`): today's calls are counted again from landed answers")
@@ -254,33 +320,42 @@ impl Redis {
 #[async_trait::async_trait]
 impl StateStore for Redis {
     async fn now(&self) -> Result<DateTime<Utc>> {
+        let asked = Instant::now();
         let (seconds, micros): (i64, i64) = self.ask(&redis::cmd("TIME")).await?;
-        let now = DateTime::from_timestamp_micros(seconds.saturating_mul(1_000_000).saturating_add(micros));
-        now.ok_or_else(|| Error::data(format!("redis at `{}` has no clock: it says {seconds} s", self.server)))
+        let answered = Instant::now();
+        if DateTime::from_timestamp(seconds, 0).is_none() {
+            return Err(self.no_clock(seconds));
+        }
+        self.heard(asked, answered, (seconds, micros));
+        Ok(self.clock().now)
+    }
+
+    fn clock(&self) -> Reading {
+        let shows = self.server_clock().shows(Instant::now());
+        let now = DateTime::from_timestamp_micros(shows.micros).unwrap_or_default();
+        Reading { now, unsure: TimeDelta::microseconds(shows.unsure) }
     }
 
     async fn reserve(&self, ask: &Ask<'_>) -> Result<Reserved> {
-        let scope = Scope { day: ask.day, name: ask.scope, run: ask.run };
-        self.decide(ask.account, Some(scope), |ledger, used| match ledger.reserve(used, ask) {
-            Reserved::Granted { place, used } => (Reserved::Granted { place, used }, used),
-            refused => (refused, used),
-        })
-        .await
+        let reserved = self.fulfil(ask.account, Wish::reserve(ask)?).await?;
+        reserved.ok_or_else(|| Error::internal("a call was not decided about"))
     }
 
     async fn settle(&self, settle: &Settle<'_>) -> Result<()> {
-        self.change(settle.account, |ledger| ledger.settle(settle)).await
+        self.fulfil(settle.account, Wish::settle(settle)).await.map(|_| ())
     }
 
     async fn release(&self, holder: &str) -> Result<()> {
         for account in self.known().await? {
-            self.change(&account, |ledger| ledger.release(holder)).await?;
+            let holder = holder.to_owned();
+            self.change(&account, move |ledger| ledger.release(&holder)).await?;
         }
         Ok(())
     }
 
     async fn rest(&self, account: &str, resting: &Resting) -> Result<()> {
-        self.change(account, |ledger| ledger.rest(resting)).await
+        let resting = resting.clone();
+        self.change(account, move |ledger| ledger.rest(&resting)).await
     }
 
     async fn wake(&self, account: &str) -> Result<()> {
@@ -352,6 +427,10 @@ impl StateStore for Redis {
 
 fn page(account: &str) -> String {
     format!("huopan:account:{account}")
+}
+
+fn turn(account: &str) -> String {
+    format!("huopan:turn:{account}")
 }
 
 fn counts(day: NaiveDate) -> String {

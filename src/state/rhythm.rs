@@ -15,8 +15,11 @@ pub(super) const SECOND: i64 = 1_000_000;
 const MARGIN: f64 = 0.015;
 /// How much earlier than its interval a call may leave, at most.
 const TOLERANCE: i64 = 5_000;
-/// The first and the last of one call more than a second allows lie further apart than this.
-const WINDOW: i64 = SECOND + 5_000;
+/// What a window is wider than what the gateway counts by: calls leave a few milliseconds after the moments that were
+/// granted (the bound is where calls leave), and then still lie far enough apart.
+const LATENESS: i64 = 10_000;
+/// The first and the last of one call more than a second allows lie at least this far apart.
+const WINDOW: i64 = SECOND + LATENESS;
 /// After throttles the rate never falls below this share of the allowed one.
 const FLOOR: f64 = 1.0 / 16.0;
 /// Each good answer wins back this share of the allowed rate.
@@ -110,7 +113,7 @@ fn stated(calls_per_second: Option<f64>) -> Option<f64> {
 pub(super) fn window(calls_per_second: Option<f64>) -> Option<(usize, i64)> {
     let rate = stated(calls_per_second)?;
     if rate < 1.0 {
-        return Some((1, micros(1.0 / rate)));
+        return Some((1, micros(1.0 / rate) + LATENESS));
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number from 1 on")]
     let calls = rate as usize;

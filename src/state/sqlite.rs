@@ -19,7 +19,8 @@ use crate::base::{Clock as _, Error, Result, SystemClock, time::beijing_day};
 
 use self::session::{Failure, Session};
 use super::ledger::Ledger;
-use super::{AccountHealth, Ask, Bounds, COUNTS_KEPT_DAYS, Cached, Counted, Reserved, Resting, Settle, StateStore};
+use super::owned::{OwnedAsk, OwnedSettle};
+use super::{AccountHealth, Ask, COUNTS_KEPT_DAYS, Cached, Counted, Reading, Reserved, Resting, Settle, StateStore};
 
 /// Of so many answers kept, one looks for what has expired.
 const PURGE_EVERY: u64 = 32;
@@ -112,18 +113,18 @@ impl StateStore for Sqlite {
         Ok(SystemClock.now())
     }
 
+    fn clock(&self) -> Reading {
+        Reading { now: SystemClock.now(), unsure: TimeDelta::zero() }
+    }
+
     async fn reserve(&self, ask: &Ask<'_>) -> Result<Reserved> {
         let ask = OwnedAsk::new(ask);
         self.atomically(move |session| reserve(session, &ask.borrow())).await
     }
 
     async fn settle(&self, settle: &Settle<'_>) -> Result<()> {
-        let Settle { account, bounds, holder, place, now, free_at, feedback } = *settle;
-        let (name, holder): (String, String) = (account.to_owned(), holder.to_owned());
-        self.change(account, move |ledger| {
-            ledger.settle(&Settle { account: &name, bounds, holder: &holder, place, now, free_at, feedback });
-        })
-        .await
+        let settle = OwnedSettle::new(settle);
+        self.change(&settle.account.clone(), move |ledger| ledger.settle(&settle.borrow())).await
     }
 
     async fn release(&self, holder: &str) -> Result<()> {
@@ -221,36 +222,6 @@ impl StateStore for Sqlite {
             Ok(!taken)
         })
         .await
-    }
-}
-
-/// A call that wants to leave, as it goes to the thread.
-struct OwnedAsk {
-    account: String,
-    gateway: String,
-    credentials: String,
-    endpoint: String,
-    scope: String,
-    run: String,
-    day: NaiveDate,
-    now: DateTime<Utc>,
-    bounds: Bounds,
-    holder: String,
-    held: Option<u32>,
-}
-
-impl OwnedAsk {
-    fn new(ask: &Ask<'_>) -> Self {
-        let Ask { account, gateway, credentials, endpoint, scope, run, day, now, bounds, holder, held } = *ask;
-        let owned = [account, gateway, credentials, endpoint, scope, run, holder].map(str::to_owned);
-        let [account, gateway, credentials, endpoint, scope, run, holder] = owned;
-        Self { account, gateway, credentials, endpoint, scope, run, day, now, bounds, holder, held }
-    }
-
-    fn borrow(&self) -> Ask<'_> {
-        let Self { account, gateway, credentials, endpoint, scope, run, day, now, bounds, holder, held } = self;
-        let (day, now, bounds, held) = (*day, *now, *bounds, *held);
-        Ask { account, gateway, credentials, endpoint, scope, run, day, now, bounds, holder, held }
     }
 }
 

@@ -7,6 +7,9 @@ use chrono::{DateTime, Utc};
 use huopan::base::{Clock as _, Kind, SystemClock};
 use huopan::config::Pipeline;
 use huopan::sim::{AccountStats, Gateway, Limits, Options, Outcome, QuotaBlock, QuotaScope, RetryAfter, Sim, Storm};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Child;
 
 use crate::extract::{Around, Written, extract};
@@ -112,8 +115,8 @@ async fn calls_that_wait_for_their_connections_do_not_leave_together_once_these_
 }
 
 /// Runs two pipelines that share an account, each with half of the offers, at the same time.
-async fn two_processes(sim: &Sim, folder: &Path, state: &str, accounts: &str, each: usize) -> [Ended; 2] {
-    for (place, name) in ["one", "two"].into_iter().enumerate() {
+async fn two_processes(sim: &Sim, folder: &Path, states: [&str; 2], accounts: &str, each: usize) -> [Ended; 2] {
+    for (place, (name, state)) in ["one", "two"].into_iter().zip(states).enumerate() {
         let lines = format!("on_quota = \"continue\"\n{}", items(sim, place * each, each));
         let written = Written::new(Gateway::ItemGet, &lines);
         Written { name, definition: DEFINITION, accounts, state, ..written }.write(folder, sim);
@@ -130,25 +133,37 @@ credentials = { app_key = "sim-app", app_secret = "env:SECRET" }
 licence = "plenty"
 "#;
 
+/// When calls left, and which pipeline's they were, in order.
+async fn moments(place: &Place) -> Vec<(DateTime<Utc>, String)> {
+    let rows = place.rows("select sent_at, pipeline from calls order by sent_at").await;
+    rows.iter().map(|row| (row["sent_at"].parse().unwrap(), row["pipeline"].clone())).collect()
+}
+
 /// Two processes share an account; what was seen where calls left and where they arrived.
-async fn processes_share_an_account(state: &str) -> String {
-    let (sim, place) = (paced(30).await, Place::new());
-    for ended in two_processes(&sim, place.path(), state, SHARED, 12).await {
+async fn processes_share_an_account(states: [&str; 2]) -> String {
+    let (sim, place) = (paced(60).await, Place::new());
+    for ended in two_processes(&sim, place.path(), states, SHARED, 24).await {
         assert_eq!(ended.code, 0, "{ended:?}");
     }
-    let rows = place.rows("select sent_at from calls").await;
-    let sent: Vec<DateTime<Utc>> = rows.iter().map(|row| row["sent_at"].parse().unwrap()).collect();
+    let moments = moments(&place).await;
+    let sent: Vec<DateTime<Utc>> = moments.iter().map(|(at, _)| *at).collect();
     let (most, (seen, line)) = (most_in_a_second(&sent), seen(&sim));
-    let line = format!("{line}, at most {most} at sending");
-    assert!(sent.len() == 24 && seen.calls == 24, "{line}");
+    // From where both call to where one has come to its end.
+    let runs = |name: &str| moments.iter().filter(|(_, of)| of == name).map(|(at, _)| *at).collect::<Vec<_>>();
+    let (one, two) = (runs("one"), runs("two"));
+    let (from, to) = (one[0].max(two[0]), one[23].min(two[23]));
+    let [one, two] = [one, two].map(|runs| runs.iter().filter(|at| (from..=to).contains(*at)).count());
+    let line = format!("{line}, at most {most} at sending, {one} and {two} while both called");
+    assert!(sent.len() == 48 && seen.calls == 48, "{line}");
     assert!(most <= CALLS_PER_SECOND as usize, "{line}");
     assert!(seen.in_flight_max <= 4, "{line}");
+    assert!(one.min(two) >= 4, "{line}");
     line
 }
 
 #[tokio::test]
 async fn two_processes_with_one_file_never_exceed_the_rate_nor_the_calls_in_flight() {
-    println!("{}, two processes, SQLite", processes_share_an_account("state.sqlite").await);
+    println!("{}, two processes, SQLite", processes_share_an_account(["state.sqlite"; 2]).await);
 }
 
 /// A server of its own, with its address; `None` where none is installed.
@@ -161,7 +176,7 @@ async fn redis(place: &Place) -> Option<(Child, String)> {
 async fn two_processes_with_one_redis_never_exceed_the_rate_nor_the_calls_in_flight() {
     let place = Place::new();
     let Some((_server, address)) = redis(&place).await else { return };
-    println!("{}, two processes, Redis", processes_share_an_account(&address).await);
+    println!("{}, two processes, Redis", processes_share_an_account([&address, &address]).await);
 }
 
 #[tokio::test]
@@ -179,7 +194,7 @@ async fn two_processes_with_one_redis_never_exceed_the_calls_of_the_day() {
 async fn the_calls_of_the_day_are_shared(state: &str) {
     let (sim, folder) = (paced(30).await, tempfile::tempdir().unwrap());
     let accounts = format!("{SHARED}calls_per_day = 9\n");
-    let ended = two_processes(&sim, folder.path(), state, &accounts, 12).await;
+    let ended = two_processes(&sim, folder.path(), [state, state], &accounts, 12).await;
     assert_eq!(sim.stats().calls, 9, "{ended:?}");
     for ended in ended {
         assert_eq!(ended.code, 75, "{ended:?}");
@@ -258,4 +273,84 @@ async fn a_wait_of_more_than_two_minutes_lets_the_account_rest_as_the_gateway_sa
         let (facts, again) = extract(&pipeline, &around).await;
         assert_eq!((facts.unwrap().stopped, again.len()), (Some(stopped), 0));
     }
+}
+
+/// A way to a server that lets its answers arrive so much later.
+async fn far(address: &str, later: Duration) -> String {
+    let server = address.trim_start_matches("redis://").trim_end_matches("/0").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(&server).await.unwrap();
+            client.set_nodelay(true).unwrap();
+            server.set_nodelay(true).unwrap();
+            let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+            tokio::spawn(carry(from_client, to_server, Duration::ZERO));
+            tokio::spawn(carry(from_server, to_client, later));
+        }
+    });
+    format!("redis://{at}/0")
+}
+
+/// Carries what is said from one side to the other; what follows soon is not held up by what goes before.
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, later: Duration) {
+    let (queue, mut due) = tokio::sync::mpsc::unbounded_channel::<(tokio::time::Instant, Vec<u8>)>();
+    let reads = async move {
+        let mut bytes = vec![0; 65_536];
+        while let Ok(count @ 1..) = from.read(&mut bytes).await {
+            let _ = queue.send((tokio::time::Instant::now() + later, bytes[..count].to_vec()));
+        }
+    };
+    let writes = async move {
+        while let Some((at, bytes)) = due.recv().await {
+            tokio::time::sleep_until(at).await;
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(reads, writes);
+}
+
+/// One stream of calls whose ledger is that far away.
+async fn stream_from_afar(later: Duration) -> Option<(f64, String)> {
+    let place = Place::new();
+    let (_server, address) = redis(&place).await?;
+    let (sim, state) = (paced(60).await, far(&address, later).await);
+    let lines = format!("on_quota = \"continue\"\n{}", items(&sim, 0, 44));
+    let written = Written { definition: DEFINITION, accounts: SHARED, ..Written::new(Gateway::ItemGet, &lines) };
+    Written { state: &state, ..written }.write(place.path(), &sim);
+    let ended = ended(spawn(place.path(), &["run", "test.toml"], &[("SECRET", "sim-secret")])).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let sent: Vec<DateTime<Utc>> = moments(&place).await.into_iter().map(|(at, _)| at).collect();
+    let most = most_in_a_second(&sent);
+    assert!(sent.len() == 44 && most <= CALLS_PER_SECOND as usize, "{most} of {} calls left in a second", sent.len());
+    let steady = sent.windows(21).map(|calls| 20.0 / (calls[20] - calls[0]).as_seconds_f64()).fold(0.0, f64::max);
+    Some((steady, format!("{}, at most {most} at sending, {steady:.2} per second steady", seen(&sim).1)))
+}
+
+#[tokio::test]
+async fn a_ledger_far_away_does_not_slow_a_steady_stream() {
+    let enough = 0.98 * f64::from(CALLS_PER_SECOND);
+    for millis in [5, 20, 50] {
+        let mut best = 0.0_f64;
+        for _ in 0..3 {
+            let Some((steady, line)) = stream_from_afar(Duration::from_millis(millis)).await else { return };
+            println!("{line}, Redis {millis} ms away");
+            best = best.max(steady);
+            if best >= enough {
+                break;
+            }
+        }
+        assert!(best >= enough, "{best:.2} calls a second, {millis} ms away");
+    }
+}
+
+#[tokio::test]
+async fn two_processes_unequally_far_from_their_redis_never_exceed_the_rate_and_both_get_through() {
+    let place = Place::new();
+    let Some((_server, address)) = redis(&place).await else { return };
+    let far = far(&address, Duration::from_millis(50)).await;
+    println!("{}, two processes, Redis, one 50 ms away", processes_share_an_account([&address, &far]).await);
 }

@@ -28,6 +28,8 @@ fn ask<'a>(now: i64, bounds: Bounds) -> Ask<'a> {
         run: "run id",
         day: NaiveDate::default(),
         now: at(now),
+        unsure: TimeDelta::zero(),
+        lead: TimeDelta::zero(),
         bounds,
         holder: "run",
         held: None,
@@ -66,7 +68,7 @@ fn granted(reserved: Reserved) -> u32 {
 #[track_caller]
 fn waits(reserved: Reserved) -> DateTime<Utc> {
     match reserved {
-        Reserved::Wait(until) => until,
+        Reserved::Wait { from, to } if from == to => from,
         other => panic!("{other:?}"),
     }
 }
@@ -133,13 +135,13 @@ fn a_call_that_comes_late_leaves_when_its_second_has_room_and_takes_nothing_else
     let bounds = Bounds { calls_per_day: Some(4), calls_per_second: Some(2.0), calls_in_flight: 4, ..BOUNDS };
     let place = granted(ledger.reserve(0, &ask(0, bounds)));
     let again = |now, held| Ask { held: Some(held), ..ask(now, bounds) };
-    assert_eq!(ledger.reserve(1, &again(400_000, place)), Reserved::Granted { place, used: 1 });
+    assert_eq!(ledger.reserve(1, &again(400_000, place)), Reserved::Granted { at: at(400_000), place, used: 1 });
     assert_eq!(waits(ledger.reserve(1, &ask(400_000, bounds))), at(502_500), "nobody after it is pushed back");
     let next = granted(ledger.reserve(1, &ask(600_000, bounds)));
-    assert_eq!(waits(ledger.reserve(2, &ask(1_200_000, bounds))), at(1_405_000), "two left since 0.4 s");
-    granted(ledger.reserve(2, &ask(1_405_000, bounds)));
-    assert_eq!(waits(ledger.reserve(3, &again(1_500_000, place))), at(1_605_000), "two others left since 0.6 s");
-    assert_eq!(ledger.reserve(3, &again(1_605_000, place)), Reserved::Granted { place, used: 3 });
+    assert_eq!(waits(ledger.reserve(2, &ask(1_200_000, bounds))), at(1_410_000), "two left since 0.4 s");
+    granted(ledger.reserve(2, &ask(1_410_000, bounds)));
+    assert_eq!(waits(ledger.reserve(3, &again(1_500_000, place))), at(1_610_000), "two others left since 0.6 s");
+    assert_eq!(ledger.reserve(3, &again(1_610_000, place)), Reserved::Granted { at: at(1_610_000), place, used: 3 });
     let many = Bounds { calls_per_day: Some(3), ..bounds };
     assert_eq!(ledger.reserve(3, &ask(3 * SECOND, many)), Reserved::UsedUp { used: 3 });
     assert_eq!(ledger.clone().health("key", at(3 * SECOND)).in_flight, 3);
@@ -147,6 +149,72 @@ fn a_call_that_comes_late_leaves_when_its_second_has_room_and_takes_nothing_else
     assert_ne!(renewed, next, "its lease ended: a new place");
     ledger.rest(&rest(RestKind::Quota, "", 90 * SECOND));
     assert!(matches!(ledger.reserve(3, &again(63 * SECOND, renewed)), Reserved::Resting(_)));
+}
+
+#[test]
+fn who_is_far_away_is_granted_moments_ahead_and_so_are_all_who_ask_with_it() {
+    let mut ledger = Ledger::default();
+    let bounds = Bounds { calls_in_flight: 4, ..BOUNDS };
+    let far = |now| Ask { holder: "far", lead: TimeDelta::milliseconds(60), ..ask(now, bounds) };
+    let granted_at = |reserved| match reserved {
+        Reserved::Granted { at, .. } => at,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(granted_at(ledger.reserve(0, &far(0))), at(60_000));
+    // 96.5 ms later: as much ahead as 120 ms are granted.
+    assert_eq!(ledger.reserve(1, &ask(0, bounds)), Reserved::Wait { from: at(36_500), to: at(96_500) });
+    assert_eq!(granted_at(ledger.reserve(1, &ask(36_500, bounds))), at(156_500));
+    assert_eq!(ledger.reserve(2, &far(36_500)), Reserved::Wait { from: at(138_000), to: at(198_000) });
+    // It is gone: there is nothing to wait ahead for.
+    granted(ledger.reserve(2, &ask(20 * SECOND, bounds)));
+    assert_eq!(waits(ledger.reserve(3, &ask(20 * SECOND, bounds))), at(20 * SECOND + 96_500));
+}
+
+#[test]
+fn places_whose_rest_ends_in_time_are_granted_ahead_and_those_of_calls_in_flight_are_not() {
+    let mut ledger = Ledger::default();
+    let bounds = Bounds { calls_per_second: None, calls_in_flight: 1, ..BOUNDS };
+    let far = |now| Ask { lead: TimeDelta::milliseconds(50), ..ask(now, bounds) };
+    let place = granted(ledger.reserve(0, &far(0)));
+    assert!(matches!(ledger.reserve(1, &far(60_000)), Reserved::Wait { .. }), "it may be in flight for long");
+    ledger.settle(&settle(place, 60_000, 160_000));
+    let next = ledger.reserve(1, &far(70_000));
+    assert!(matches!(next, Reserved::Granted { at: leaves_at, .. } if leaves_at == at(160_000)), "{next:?}");
+    assert_eq!(ledger.health("key", at(100_000)).in_flight, 1);
+}
+
+#[test]
+fn where_several_ask_nobody_is_granted_more_ahead_than_its_share_of_the_places() {
+    let mut ledger = Ledger::default();
+    let bounds = Bounds { calls_in_flight: 4, ..BOUNDS };
+    let far = |now| Ask { holder: "far", lead: TimeDelta::milliseconds(200), ..ask(now, bounds) };
+    granted(ledger.reserve(0, &far(0)));
+    granted(ledger.reserve(1, &ask(0, bounds)));
+    granted(ledger.reserve(2, &ask(0, bounds)));
+    let due = waits(ledger.reserve(3, &ask(150_000, bounds)));
+    assert_eq!(due, at(200_000 + 3 * 101_500 - 5_000), "it has two of four and asks when it is due");
+    granted(ledger.reserve(3, &far(150_000)));
+}
+
+#[test]
+fn those_who_read_the_clock_from_afar_keep_further_apart_and_one_alone_does_not() {
+    let bounds = Bounds { calls_per_second: Some(1.0), calls_in_flight: 4, ..BOUNDS };
+    let far = |now, holder| Ask { holder, unsure: TimeDelta::milliseconds(20), ..ask(now, bounds) };
+    let mut ledger = Ledger::default();
+    granted(ledger.reserve(0, &far(0, "one")));
+    assert_eq!(waits(ledger.reserve(1, &far(0, "one"))), at(1_010_000));
+    assert_eq!(waits(ledger.reserve(1, &far(0, "another"))), at(1_050_000));
+    assert_eq!(waits(ledger.reserve(1, &far(0, "one"))), at(1_050_000));
+}
+
+#[test]
+fn a_gateway_without_a_rate_does_not_make_another_forget_what_has_left() {
+    let mut ledger = Ledger::default();
+    let paced = Bounds { calls_per_second: Some(2.0), calls_in_flight: 9, ..BOUNDS };
+    let free = Bounds { calls_per_second: None, ..paced };
+    granted(ledger.reserve(0, &ask(0, paced)));
+    granted(ledger.reserve(1, &ask(510_000, free)));
+    assert_eq!(waits(ledger.reserve(2, &ask(520_000, paced))), at(1_010_000), "two left since 0 s");
 }
 
 #[test]
@@ -173,7 +241,7 @@ fn a_rest_of_one_scope_leaves_the_others_alone() {
     assert_eq!(ledger.reserve(0, &of("shop:2")), Reserved::Resting(long.clone()));
     assert_eq!(ledger.reserve(0, &of("shop:1")), Reserved::Resting(long), "the one that binds the longest");
     ledger.wake();
-    assert!(matches!(ledger.reserve(0, &of("shop:1")), Reserved::Wait(_)));
+    assert!(matches!(ledger.reserve(0, &of("shop:1")), Reserved::Wait { .. }));
 }
 
 #[test]
@@ -196,7 +264,7 @@ fn another_credential_ends_a_denied_rest_and_no_quota_rest() {
     ledger.rest(&denied);
     assert_eq!(ledger.reserve(0, &ask(0, BOUNDS)), Reserved::Resting(denied.clone()));
     granted(ledger.reserve(0, &other));
-    assert!(matches!(ledger.reserve(0, &ask(0, BOUNDS)), Reserved::Wait(_)), "it has ended for the first one, too");
+    assert!(matches!(ledger.reserve(0, &ask(0, BOUNDS)), Reserved::Wait { .. }), "it has ended for the first one, too");
     let quota = rest(RestKind::Quota, "", SECOND);
     ledger.rest(&quota);
     ledger.rest(&denied);
@@ -217,7 +285,7 @@ fn what_one_gateway_refuses_another_may_be_asked_and_does_not_end() {
     assert_eq!(ledger.reserve(0, &ask(0, BOUNDS)), Reserved::Resting(denied), "each has its own");
     // A word that has ended ends what was said before.
     ledger.rest(&Resting { rest: Rest { until: at(0), ..there.rest.clone() }, ..there });
-    assert!(matches!(ledger.reserve(0, &other), Reserved::Wait(_)));
+    assert!(matches!(ledger.reserve(0, &other), Reserved::Wait { .. }));
     // That calls are used up holds wherever the key is used.
     let quota = rest(RestKind::Quota, "", SECOND);
     ledger.rest(&quota);
@@ -297,6 +365,25 @@ struct World {
     /// Ends of rests, in real time.
     resting: Vec<i64>,
     sent: Vec<i64>,
+    far: Far,
+}
+
+/// How far away `another run` is from its store.
+#[derive(Debug, Clone, Copy, Default)]
+struct Far {
+    lead: i64,
+    unsure: i64,
+    /// What its reading of the clock is off by.
+    error: i64,
+}
+
+fn far() -> impl Strategy<Value = Far> {
+    let shares = (0..3_i64, 0..=400_000_i64, -1.0..=1.0_f64);
+    shares.prop_map(|(kind, lead, share)| match kind {
+        0 => Far::default(),
+        1 => Far { lead, ..Far::default() },
+        _ => Far { lead, unsure: lead / 2, error: (share * (lead / 2) as f64) as i64 },
+    })
 }
 
 impl World {
@@ -304,27 +391,35 @@ impl World {
     fn send(&mut self, bounds: Bounds, scope: &'static str, holder: &'static str, held: Option<u32>) {
         for _ in 0..10_000 {
             let used = self.used.get(scope).copied().unwrap_or(0);
-            let now = self.real + self.offset;
-            let ask = Ask { scope, holder, held, ..ask(now, bounds) };
+            let far = self.far(holder);
+            let now = self.real + self.offset + far.error;
+            let (lead, unsure) = (TimeDelta::microseconds(far.lead), TimeDelta::microseconds(far.unsure));
+            let ask = Ask { scope, holder, held, lead, unsure, ..ask(now, bounds) };
             match self.ledger.reserve(used, &ask) {
-                Reserved::Granted { place, used } => {
+                Reserved::Granted { at: leaves_at, place, used } => {
                     self.used.insert(scope, used);
+                    let ahead = (leaves_at - at(now)).num_microseconds().unwrap();
+                    assert!((far.lead..=2 * self.far.lead).contains(&ahead), "{ahead} µs ahead");
+                    let leaves_at = self.real + ahead;
                     // Whoever asks again has not left before.
                     let before = self.flying.iter().find(|(flying, ..)| Some(*flying) == held).map(|(.., sent)| *sent);
                     if let Some(index) = self.sent.iter().rposition(|sent| Some(*sent) == before) {
                         self.sent.remove(index);
                     }
-                    self.sent.push(self.real);
+                    self.sent.push(leaves_at);
                     self.flying.retain(|(flying, ..)| Some(*flying) != held);
-                    self.flying.push((place, holder, self.real));
-                    self.resting.retain(|until| *until > self.real);
-                    assert!(self.flying.len() + self.resting.len() <= bounds.calls_in_flight as usize, "places");
+                    self.flying.push((place, holder, leaves_at));
+                    let resting = self.resting.iter().filter(|until| **until > leaves_at).count();
+                    let is_sure = self.far.error == 0;
+                    let flying = self.flying.iter().filter(|(.., sent)| *sent <= leaves_at).count();
+                    assert!(!is_sure || flying + resting <= bounds.calls_in_flight as usize, "places");
                     return;
                 }
                 // Nobody gives a place back while we wait here: that is another step's work.
-                Reserved::Wait(_) if held.is_none() && self.flying.len() == bounds.calls_in_flight as usize => return,
-                Reserved::Wait(until) => {
-                    let wait = (until - at(now)).num_microseconds().unwrap();
+                Reserved::Wait { .. } if held.is_none() && self.flying.len() == bounds.calls_in_flight as usize => return,
+                Reserved::Wait { from, to } => {
+                    assert!(from <= to);
+                    let wait = (from - at(now)).num_microseconds().unwrap();
                     assert!((1_000..=30 * SECOND).contains(&wait), "a wait of {wait} µs");
                     self.real += wait;
                 }
@@ -333,6 +428,10 @@ impl World {
             }
         }
         panic!("no wait ends");
+    }
+
+    fn far(&self, holder: &str) -> Far {
+        if holder == "run" { Far::default() } else { self.far }
     }
 
     fn step(&mut self, bounds: Bounds, step: &Step) {
@@ -344,15 +443,18 @@ impl World {
             }
             Step::Again { after, which } => {
                 self.real += after;
-                let Some((place, holder, _)) = pick(&self.flying, which) else { return };
+                let Some((place, holder, sent_at)) = pick(&self.flying, which) else { return };
+                // Its moment has come, and it has missed it.
+                self.real = self.real.max(sent_at);
                 self.send(bounds, "", holder, Some(place));
             }
             Step::Settle { after, which, rests, throttled } => {
                 self.real += after;
                 let Some((place, holder, sent_at)) = pick(&self.flying, which) else { return };
+                self.real = self.real.max(sent_at);
                 self.flying.retain(|(flying, ..)| *flying != place);
                 self.resting.push(self.real + rests);
-                let now = self.real + self.offset;
+                let now = self.real + self.offset + self.far(holder).error;
                 let sent_at = at(sent_at + self.offset);
                 let feedback = if throttled { Feedback::Throttled { sent_at } } else { Feedback::Good };
                 self.ledger.settle(&Settle { holder, bounds, feedback, ..settle(place, now, now + rests) });
@@ -372,6 +474,7 @@ proptest! {
         rate in 1..30_u32,
         calls_per_day in 1..120_u64,
         calls_in_flight in 1..6_u32,
+        far in far(),
         steps in steps(),
     ) {
         let bounds = Bounds {
@@ -381,11 +484,12 @@ proptest! {
             // No lease ends here: a call that is in flight longer than its lease is in flight all the same.
             lease: Duration::from_secs(1_000_000),
         };
-        let mut world = World::default();
+        let mut world = World { far, ..World::default() };
         for step in &steps {
             world.step(bounds, step);
         }
         prop_assert!(world.used.values().all(|used| *used <= calls_per_day));
+        world.sent.sort_unstable();
         for (index, first) in world.sent.iter().enumerate() {
             let held = world.sent[index..].iter().take_while(|sent| **sent - *first <= SECOND).count();
             prop_assert!(held <= rate as usize, "{} calls in one second at rate {}", held, rate);
