@@ -5,7 +5,7 @@
 //!
 //! | what came | judgement |
 //! |---|---|
-//! | no (whole) answer | retry |
+//! | no (whole) answer | retry; of HTTP 429 and 5xx, whose body says the least, what their status and headers say |
 //! | "ban will last for N more seconds" | throttle for N when N ≤ 120, else quota |
 //! | sub-code, code (exact, then `prefix.*`), or a code inside the message, with an entry in the definition | its class |
 //! | … with a `prefix.*` only, which makes it final, where the rules below find it temporary | theirs |
@@ -100,7 +100,7 @@ impl<'g> Judge<'g> {
             return judged_before(judged, record);
         }
         if let Some(error) = &record.transport_error {
-            return Judgement::Fault(retry_fault(error.clone()));
+            return Judgement::Fault(broken_off(record, error));
         }
         let Some(status) = record.http_status else {
             return Judgement::Fault(retry_fault("no answer arrived".to_owned()));
@@ -360,6 +360,20 @@ fn judged_before(name: &str, record: &Record) -> Judgement {
     let wait = stated_wait(record);
     let fault = |class| Fault { class, wait, ..retry_fault("the answer is kept nowhere".to_owned()) };
     class.map_or(Judgement::Good, |class| Judgement::Fault(fault(class)))
+}
+
+/// An answer that did not arrive whole. That it is a refusal for now, and for how long, its head says.
+fn broken_off(record: &Record, error: &str) -> Fault {
+    let fault = |status: u16| Fault { wait: stated_wait(record), ..retry_fault(format!("HTTP {status}: {error}")) };
+    match record.http_status {
+        Some(status @ 429) => {
+            let fault = fault(status);
+            let is_ban = fault.wait.is_some_and(|wait| wait > retry::WAIT_MAX);
+            Fault { class: if is_ban { ErrorClass::Quota } else { ErrorClass::Throttle }, ..fault }
+        }
+        Some(status) if status >= 500 => fault(status),
+        _ => retry_fault(error.to_owned()),
+    }
 }
 
 fn retry_fault(message: String) -> Fault {

@@ -252,6 +252,26 @@ fn the_wait_is_the_headers_else_the_definitions() {
 }
 
 #[test]
+fn a_refusal_whose_body_is_cut_is_a_refusal_all_the_same() {
+    let fault = |status, retry_after: Option<&str>| {
+        let record = Record {
+            retry_after: retry_after.map(str::to_owned),
+            transport_error: Some("the body was cut".to_owned()),
+            ..testing::record(status)
+        };
+        let fault = fault_of(judge_as("listing", &record, "{\"error_resp"));
+        (fault.class, fault.wait.map(|wait| wait.as_secs()), fault.message)
+    };
+    let cut = |status| format!("HTTP {status}: the body was cut");
+    assert_eq!(fault(429, Some("3600")), (Quota, Some(3600), cut(429)));
+    assert_eq!(fault(429, Some("3")), (Throttle, Some(3), cut(429)));
+    assert_eq!(fault(429, None), (Throttle, None, cut(429)));
+    assert_eq!(fault(503, Some("70")), (Retry, Some(70), cut(503)));
+    assert_eq!(fault(200, Some("70")), (Retry, None, "the body was cut".to_owned()));
+    assert_eq!(fault(404, None), (Retry, None, "the body was cut".to_owned()));
+}
+
+#[test]
 fn whoever_is_to_wait_more_than_120_seconds_has_no_calls_left_whatever_says_so() {
     let fault = |retry_after: &str, status, body: &str| {
         let record = Record { retry_after: Some(retry_after.to_owned()), ..testing::record(status) };
