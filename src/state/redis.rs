@@ -106,7 +106,9 @@ return 1
 pub(super) struct Redis {
     /// Host and port.
     server: String,
-    manager: ConnectionManager,
+    client: Client,
+    settings: ConnectionManagerConfig,
+    manager: Mutex<ConnectionManager>,
     clock: Mutex<ServerClock>,
     /// This process, where it takes turns with others.
     process: String,
@@ -149,15 +151,18 @@ impl Redis {
 
     async fn connect(config: &RedisConfig, patience: Duration) -> Result<Self> {
         let (server, client) = client(config)?;
-        let config = ConnectionManagerConfig::new()
+        let settings = ConnectionManagerConfig::new()
             .set_number_of_retries(RECONNECTS)
             .set_connection_timeout(Some(patience))
             .set_response_timeout(Some(patience));
-        let manager =
-            ConnectionManager::new_with_config(client, config).await.map_err(|error| failure(&server, error))?;
+        let manager = ConnectionManager::new_with_config(client.clone(), settings.clone())
+            .await
+            .map_err(|error| failure(&server, error))?;
+        let manager = Mutex::new(manager);
         let unset = ServerClock::new(Instant::now(), Instant::now(), 0);
         let process = uuid::Uuid::now_v7().to_string();
-        let this = Self { server, manager, clock: Mutex::new(unset), process, desks: Mutex::default() };
+        let (clock, desks) = (Mutex::new(unset), Mutex::default());
+        let this = Self { server, client, settings, manager, clock, process, desks };
         this.check_version().await?;
         for _ in 0..FIRST_ASKED {
             this.now().await?;
@@ -183,16 +188,30 @@ impl Redis {
     }
 
     /// Sends a request, again when the connection was lost: the manager makes it anew. What is sent twice does no harm: a
-    /// change compares first, so that at worst a call is counted that does not leave.
+    /// change compares first, so that at worst a call is counted that does not leave. A server that no longer takes writes
+    /// has another one in its place, which may have its name by now.
     async fn send<T: FromRedisValue>(&self, request: Request<'_>) -> Result<T> {
-        let mut result = request.send(self.manager.clone()).await;
+        let mut result = request.send(self.manager()).await;
         for _ in 0..RECONNECTS {
             match &result {
-                Err(error) if error.is_connection_dropped() => result = request.send(self.manager.clone()).await,
+                Err(error) if error.is_connection_dropped() => {}
+                Err(error) if is_replica(error) => self.reconnect().await?,
                 _ => break,
             }
+            result = request.send(self.manager()).await;
         }
         result.map_err(|error| failure(&self.server, error))
+    }
+
+    fn manager(&self) -> ConnectionManager {
+        self.manager.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn reconnect(&self) -> Result<()> {
+        let manager = ConnectionManager::new_with_config(self.client.clone(), self.settings.clone()).await;
+        let manager = manager.map_err(|error| failure(&self.server, error))?;
+        *self.manager.lock().unwrap_or_else(PoisonError::into_inner) = manager;
+        Ok(())
     }
 
     /// Has a wish about an account fulfilled, along with those of others who wait.
@@ -522,6 +541,12 @@ fn tls_failure(server: &str, error: &rustls::Error) -> Error {
     }
 }
 
+/// Whether a server refuses a write because it copies another one. Before version 7 a script's error says so in its words.
+fn is_replica(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+        || error.detail().is_some_and(|detail| detail.contains("READONLY"))
+}
+
 /// What an error of the client means. Its own text is the server's or the system's: it never holds the address.
 fn failure(server: &str, error: RedisError) -> Error {
     if let Some(error) = tls_error(&error) {
@@ -540,6 +565,11 @@ fn failure(server: &str, error: RedisError) -> Error {
         _ if matches!(error.code(), Some("NOAUTH" | "WRONGPASS")) => {
             (Kind::Denied, "refuses user or password", Some("set them in the address"))
         }
+        _ if is_replica(&error) => (
+            Kind::Unavailable,
+            "takes no writes: it is a replica",
+            Some("name the server that it copies; after a failover start the run again once its address leads there"),
+        ),
         ErrorKind::InvalidClientConfig => (Kind::Config, "cannot be asked with this address", None),
         ErrorKind::Io
         | ErrorKind::Parse

@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 
 use super::*;
 use crate::base::Secret;
-use crate::state::{Bounds, State, conformance};
+use crate::state::{Bounds, Rest, RestKind, State, conformance};
 
 /// A server of its own for a test.
 struct Server {
@@ -112,6 +112,27 @@ async fn a_lost_connection_is_made_anew() {
         let _: i64 = server.tell("CLIENT KILL TYPE normal").await;
         store.wake("key").await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_server_that_became_a_replica_is_no_fault_of_the_run() {
+    let Some(server) = Server::start("redis", &[]) else { return };
+    let state = server.state().await;
+    state.wake("key").await.unwrap();
+    let counted = Counted { account: "key".into(), scope: String::new(), day: NaiveDate::default(), calls: 2 };
+    () = server.tell("REPLICAOF 127.0.0.1 1").await;
+    for error in [state.rest("key", &rest()).await.unwrap_err(), state.raise(&counted, "run").await.unwrap_err()] {
+        assert_eq!(error.kind(), Kind::Unavailable, "{error:?}");
+        assert!(error.to_string().ends_with("takes no writes: it is a replica"), "{error}");
+        assert!(error.hint().is_some());
+    }
+    () = server.tell("REPLICAOF NO ONE").await;
+    state.rest("key", &rest()).await.unwrap();
+}
+
+fn rest() -> Resting {
+    let rest = Rest { kind: RestKind::Quota, until: DateTime::UNIX_EPOCH, reason: String::new() };
+    Resting { scope: String::new(), gateway: String::new(), credentials: String::new(), rest }
 }
 
 #[tokio::test]
