@@ -36,6 +36,8 @@ pub struct Exchange {
     pub status: Option<u16>,
     /// `Content-Type`
     pub content_type: Option<String>,
+    /// `Content-Encoding`
+    pub content_encoding: Option<String>,
     /// `Retry-After`
     pub retry_after: Option<String>,
     /// `Date`
@@ -278,6 +280,7 @@ impl Sending<'_> {
         self.exchange = Exchange {
             status: Some(response.status().as_u16()),
             content_type: header("content-type"),
+            content_encoding: header("content-encoding"),
             retry_after: header("retry-after"),
             date: header("date"),
             ..Exchange::default()

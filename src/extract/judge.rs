@@ -12,6 +12,7 @@
 //! | HTTP 3xx | param: the address is not the gateway's own |
 //! | HTTP 429, 频率 限流 frequency | throttle; quota when `Retry-After`, or the definition's entry, says more than 120 s |
 //! | 额度 配额 次数 quota | quota |
+//! | HTTP 2xx in a `Content-Encoding` (none was asked for), and nothing that can be read | retry: it may not be the gateway's |
 //! | HTTP 404, 405, 410 without a document | retry: the address may not be the gateway's |
 //! | 不存在 已下架 not exist | gone |
 //! | 权限 permission acl · 签名, the words sign and signature | auth |
@@ -30,7 +31,7 @@ use super::answer::{self, List};
 use super::body::{self, BodyError};
 use super::record::Record;
 use super::retry;
-use super::words::wrong_address;
+use super::words::{PLAIN_ANSWERS, wrong_address};
 
 /// Letters of a gateway's message that are kept.
 const MESSAGE_CHARS: usize = 300;
@@ -249,7 +250,7 @@ impl Evidence<'_> {
             fault.class = ErrorClass::Quota;
         }
         fault.permission &= fault.class == ErrorClass::Auth;
-        fault.elsewhere = fault.class == ErrorClass::Retry && self.is_elsewhere();
+        fault.elsewhere = fault.class == ErrorClass::Retry && (self.is_elsewhere() || self.coding().is_some());
         fault
     }
 
@@ -269,6 +270,12 @@ impl Evidence<'_> {
     /// names the offer, it may be the offer that is not there.
     fn is_elsewhere(&self) -> bool {
         matches!(self.problem, Problem::Broken(_)) && is_no_address(self.status, self.endpoint)
+    }
+
+    /// The coding that an answer cannot be read in. The next one will hardly come in another.
+    fn coding(&self) -> Option<&str> {
+        let is_unread = (200..300).contains(&self.status) && matches!(self.problem, Problem::Broken(_));
+        self.record.coding().filter(|_| is_unread)
     }
 
     /// Whether the answer speaks of a permission rather than of the key.
@@ -300,6 +307,8 @@ impl Evidence<'_> {
             (ErrorClass::Throttle, None)
         } else if says(&["额度", "配额", "次数", "quota"]) {
             (ErrorClass::Quota, None)
+        } else if self.coding().is_some() {
+            (ErrorClass::Retry, Some(PLAIN_ANSWERS.to_owned()))
         } else if self.is_elsewhere() {
             (ErrorClass::Retry, Some(wrong_address(self.endpoint)))
         } else if says(&["不存在", "已下架", "not exist"]) {
@@ -341,6 +350,9 @@ impl Evidence<'_> {
         match self.problem {
             // What a redirect's page says is addressed to browsers.
             _ if self.redirects() && self.signs.codes.is_empty() => format!("HTTP {}: a redirect", self.status),
+            Problem::Broken(_) if self.coding().is_some() => {
+                format!("HTTP {}: the answer is coded as `{}`", self.status, self.coding().unwrap_or_default())
+            }
             Problem::Broken(what) if said.is_empty() => format!("HTTP {}: {what}", self.status),
             Problem::Empty => "the answer is empty".to_owned(),
             Problem::Missing(what) if said.is_empty() => format!("the answer holds no {what} and no error"),

@@ -51,6 +51,9 @@ pub struct Record {
     /// The `Content-Type` of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
+    /// The `Content-Encoding` of the answer: none was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_encoding: Option<String>,
     /// `Retry-After` of the answer, as received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<String>,
@@ -87,6 +90,12 @@ impl Record {
     #[must_use]
     pub fn redirects(&self) -> bool {
         self.http_status.is_some_and(|status| (300..400).contains(&status))
+    }
+
+    /// The coding of an answer that came in one, though none was asked for.
+    #[must_use]
+    pub fn coding(&self) -> Option<&str> {
+        self.content_encoding.as_deref().map(str::trim).filter(|coding| !coding.eq_ignore_ascii_case("identity"))
     }
 
     /// Whether no connection stood: the call did not reach the gateway.

@@ -129,6 +129,7 @@ impl<'r> Caller<'r> {
             request: sent.identity.clone(),
             http_status: exchange.status,
             content_type: exchange.content_type.clone(),
+            content_encoding: exchange.content_encoding.clone(),
             retry_after: exchange.retry_after.clone(),
             date: exchange.date.clone(),
             transport_error: exchange.transport_error.as_ref().map(|error| self.masked(error)),

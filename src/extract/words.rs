@@ -90,12 +90,19 @@ pub(super) fn wrong_address(endpoint: &Endpoint) -> String {
     format!("what answered is hardly the gateway: correct {places}")
 }
 
-/// Something else than the gateway answers, again and again.
+/// What is to be done about an answer in a coding.
+pub(super) const PLAIN_ANSWERS: &str =
+    "calls ask for answers without one (`Accept-Encoding: identity`): let the gateway, or what stands before it, heed that";
+
+/// Something else than the gateway answers, again and again; or the gateway in a coding that it was not asked for.
 pub(super) fn elsewhere(gateway: &Gateway, record: &Record, fault: &Fault) -> Error {
     let (gateway, endpoint, what) = (&gateway.name, &record.endpoint, describe(fault));
     let status = record.http_status.map(|status| format!("HTTP {status}: ")).unwrap_or_default();
     let what = what.strip_prefix(&status).unwrap_or(&what);
-    let error = format!("gateway `{gateway}` is not where endpoint `{endpoint}` was asked: {status}{what}");
+    let error = match record.coding() {
+        Some(_) => format!("gateway `{gateway}` answers endpoint `{endpoint}` so that nobody can read it: {status}{what}"),
+        None => format!("gateway `{gateway}` is not where endpoint `{endpoint}` was asked: {status}{what}"),
+    };
     let error = Error::config(error);
     fault.hint.iter().fold(error, |error, hint| error.with_hint(hint))
 }

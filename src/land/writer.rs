@@ -244,7 +244,8 @@ fn seal(attempt: &mut Attempt, mask: &Mask) {
 
 /// Every text of a record that may have been built from a credential or been sent back by the gateway.
 fn mask_texts(record: &mut Record, mask: &Mask) {
-    let answered = [&mut record.content_type, &mut record.retry_after, &mut record.date, &mut record.transport_error];
-    let texts = answered.into_iter().flatten().chain(record.request.values_mut());
+    let Record { content_type, content_encoding, retry_after, date, transport_error, request, .. } = record;
+    let answered = [content_type, content_encoding, retry_after, date, transport_error];
+    let texts = answered.into_iter().flatten().chain(request.values_mut());
     texts.for_each(|text| *text = mask.text(text));
 }

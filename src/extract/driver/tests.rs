@@ -43,9 +43,11 @@ async fn serve(answer: impl Fn(usize, &Params) -> Answer + Send + Sync + 'static
         let (answer, calls) = (Arc::clone(&answer), Arc::clone(&calls));
         async move {
             let query = request.uri().query().unwrap_or_default().to_owned();
+            let coding = request.headers().get("accept-encoding").map(|coding| coding.to_str().unwrap().to_owned());
             let form = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
             let both = [query.as_bytes(), b"&", &form].concat();
-            let params: Params = url::form_urlencoded::parse(&both).into_owned().collect();
+            let mut params: Params = url::form_urlencoded::parse(&both).into_owned().collect();
+            params.insert("accept-encoding".to_owned(), coding.unwrap_or_default());
             let number = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             let Answer { status, headers, body, cut, late } = answer(number, &params);
             if late {
@@ -269,6 +271,25 @@ async fn a_throttle_with_retry_after_zero_is_tried_again_without_spinning() {
         8,
         "the other pages are listed"
     );
+}
+
+#[tokio::test]
+async fn an_answer_in_a_coding_that_was_not_asked_for_is_named_after_one_more_try() {
+    let coded = || Answer { headers: vec![("content-encoding", "gzip".into())], ..ok("\u{1f}\u{8b}\u{8}") };
+    let url = serve(move |_, params| {
+        assert_eq!(params["accept-encoding"], "identity");
+        coded()
+    })
+    .await;
+    let ran = run(&Pipeline { gateway: one_worker(testing::gateway(&url)), ..one_shop(&url) }).await;
+    let (error, hint) = (ran.error().to_string(), ran.error().hint().unwrap_or_default().to_owned());
+    assert_eq!((ran.error().kind(), ran.attempts.len()), (Kind::Config, 2), "{error}");
+    assert!(error.ends_with("so that nobody can read it: HTTP 200: the answer is coded as `gzip`"), "{error}");
+    assert!(hint.contains("Accept-Encoding"), "{hint}");
+    assert_eq!(ran.attempts[0].record.content_encoding.as_deref(), Some("gzip"));
+    // A header alone does no harm.
+    let url = serve(|_, params| Answer { headers: vec![("content-encoding", "gzip".into())], ..shop_of(3, params) }).await;
+    assert_eq!(run(&one_shop(&url)).await.reason(), None);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use tower_layer::Layer;
@@ -57,6 +58,7 @@ impl Lanes {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
+            .default_headers(plain_answers())
             .http1_only()
             .pool_max_idle_per_host(1)
             .connector_layer(Reporting(to));
@@ -88,6 +90,11 @@ impl Lanes {
     fn idle(&self) -> MutexGuard<'_, Vec<Lane>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Answers are kept as they come: who is not told may send any coding (RFC 9110, 12.5.3).
+fn plain_answers() -> HeaderMap {
+    HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))])
 }
 
 /// Has whoever opens connections tell [`News`] of them.
