@@ -226,10 +226,12 @@ impl<'r> Caller<'r> {
 
     /// Asks the gateway.
     async fn ask(&self, errand: &mut Errand<'_, 'r>, reply: &mut Reply) -> Result<Outcome> {
-        let first = tokio::time::Instant::now();
+        // Its time begins with its first turn: others may keep it waiting for long.
+        let mut first = None;
         loop {
             let Some(ticket) = self.ticket(errand, reply).await? else { return Ok(Outcome::NotSent) };
             let Some(ticket) = self.with_token(errand, ticket).await? else { continue };
+            let first = *first.get_or_insert_with(tokio::time::Instant::now);
             reply.attempts += 1;
             let tried = self.attempt(errand, ticket, reply.attempts).await?;
             let (judgement, outcome) = self.judge(errand, &tried.kept);
