@@ -77,7 +77,7 @@ impl Http {
                 )
             })
         };
-        let lanes = Lanes::new(gateway.url.starts_with("http://"), proxy.map(read).transpose()?).map_err(|error| {
+        let lanes = Lanes::new(is_plain(gateway, proxy), proxy.map(read).transpose()?).map_err(|error| {
             Error::new(Kind::Config, "cannot set up HTTPS")
                 .with_hint("install the system's certificates (package `ca-certificates`)")
                 .caused_by(error)
@@ -166,6 +166,12 @@ impl Http {
         let through = self.proxy.as_ref().map(|proxy| format!(" through the account's proxy `{proxy}`"));
         format!("cannot connect{to}{}", through.unwrap_or_default())
     }
+}
+
+/// Whether nobody on the way shows a certificate.
+fn is_plain(gateway: &Gateway, proxy: Option<&Secret>) -> bool {
+    let proxy = proxy.and_then(|proxy| url::Url::parse(proxy.expose()).ok());
+    gateway.url.starts_with("http://") && proxy.is_none_or(|proxy| proxy.scheme() != "https")
 }
 
 /// `host:port`
@@ -324,5 +330,23 @@ impl Drop for Sending<'_> {
         if let Some(lane) = self.lane.take() {
             self.http.lanes.put(lane);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::testing;
+
+    #[test]
+    fn a_proxy_with_tls_shows_a_certificate_whatever_the_gateway_does() {
+        let is_plain = |gateway, proxy: Option<&str>| {
+            self::is_plain(&testing::gateway(gateway), proxy.map(Secret::new).as_ref())
+        };
+        for proxy in [None, Some("http://127.0.0.1:1"), Some("socks5://127.0.0.1:1")] {
+            assert!(is_plain("http://gateway/", proxy), "{proxy:?}");
+            assert!(!is_plain("https://gateway/", proxy), "{proxy:?}");
+        }
+        assert!(!is_plain("http://gateway/", Some("HTTPS://user:password@127.0.0.1:1")));
     }
 }
