@@ -16,7 +16,7 @@ use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::secret::Mask;
-use crate::base::{Clock, Error, Kind, Result};
+use crate::base::{Clock, Error, Kind, Result, Secret};
 use crate::config::Pipeline;
 use crate::config::pipeline::{Credential, Fetch, OnQuota};
 use crate::plan::price::DetailsLeft;
@@ -221,9 +221,22 @@ pub fn mask(pipeline: &Pipeline) -> Mask {
             Credential::Secret(secret) => Some(secret.clone()),
             Credential::Plain(_) => None,
         }));
+        secrets.extend(account.proxy.iter().flat_map(login));
         secrets.extend(account.proxy.clone());
     }
     Mask::new(secrets)
+}
+
+/// A proxy's password, and name and password as they are sent to it in Base64 (RFC 7617): what refuses them may repeat them.
+fn login(proxy: &Secret) -> Vec<Secret> {
+    let Ok(address) = url::Url::parse(proxy.expose()) else { return Vec::new() };
+    let Some(password) = address.password() else { return Vec::new() };
+    let plain = |escaped: &str| {
+        let value = escaped.replace('+', "%2B").replace('&', "%26");
+        url::form_urlencoded::parse(format!("={value}").as_bytes()).map(|(_, plain)| plain).collect::<String>()
+    };
+    let both = format!("{}:{}", plain(address.username()), plain(password));
+    vec![Secret::new(plain(password)), Secret::new(both)]
 }
 
 struct Run<'r> {

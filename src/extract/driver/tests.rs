@@ -717,6 +717,17 @@ async fn an_account_with_a_proxy_sends_through_it_and_nothing_else_does() {
     assert!(error.contains("cannot connect") && !error.contains("hunter2"), "{error}");
 }
 
+#[test]
+fn what_a_proxy_is_told_is_masked_in_every_way_that_it_may_be_repeated() {
+    let mut pipeline = one_shop("http://gateway.invalid/");
+    pipeline.accounts[0].proxy = Some(crate::base::Secret::new("http://some%20one:p%40ss+wo&rd@127.0.0.1:1/"));
+    let mask = super::mask(&pipeline);
+    for said in ["p@ss+wo&rd", "p%40ss+wo&rd", "c29tZSBvbmU6cEBzcyt3byZyZA=="] {
+        let masked = mask.text(&format!("407: `{said}` is not let through"));
+        assert_eq!(masked, "407: `***` is not let through");
+    }
+}
+
 #[tokio::test]
 async fn one_account_that_is_refused_rests_and_the_others_go_on() {
     let url = serve(|_, params| match params["app_key"].as_str() {
