@@ -340,9 +340,8 @@ mod tests {
 
     #[test]
     fn a_proxy_with_tls_shows_a_certificate_whatever_the_gateway_does() {
-        let is_plain = |gateway, proxy: Option<&str>| {
-            self::is_plain(&testing::gateway(gateway), proxy.map(Secret::new).as_ref())
-        };
+        let is_plain =
+            |gateway, proxy: Option<&str>| self::is_plain(&testing::gateway(gateway), proxy.map(Secret::new).as_ref());
         for proxy in [None, Some("http://127.0.0.1:1"), Some("socks5://127.0.0.1:1")] {
             assert!(is_plain("http://gateway/", proxy), "{proxy:?}");
             assert!(!is_plain("https://gateway/", proxy), "{proxy:?}");

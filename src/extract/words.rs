@@ -91,8 +91,7 @@ pub(super) fn wrong_address(endpoint: &Endpoint) -> String {
 }
 
 /// What is to be done about an answer in a coding.
-pub(super) const PLAIN_ANSWERS: &str =
-    "calls ask for answers without one (`Accept-Encoding: identity`): let the gateway, or what stands before it, heed that";
+pub(super) const PLAIN_ANSWERS: &str = "calls ask for answers without one (`Accept-Encoding: identity`): let the gateway, or what stands before it, heed that";
 
 /// Something else than the gateway answers, again and again; or the gateway in a coding that it was not asked for.
 pub(super) fn elsewhere(gateway: &Gateway, record: &Record, fault: &Fault) -> Error {
@@ -100,7 +99,9 @@ pub(super) fn elsewhere(gateway: &Gateway, record: &Record, fault: &Fault) -> Er
     let status = record.http_status.map(|status| format!("HTTP {status}: ")).unwrap_or_default();
     let what = what.strip_prefix(&status).unwrap_or(&what);
     let error = match record.coding() {
-        Some(_) => format!("gateway `{gateway}` answers endpoint `{endpoint}` so that nobody can read it: {status}{what}"),
+        Some(_) => {
+            format!("gateway `{gateway}` answers endpoint `{endpoint}` so that nobody can read it: {status}{what}")
+        }
         None => format!("gateway `{gateway}` is not where endpoint `{endpoint}` was asked: {status}{what}"),
     };
     let error = Error::config(error);

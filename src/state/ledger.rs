@@ -259,7 +259,8 @@ impl Ledger {
                 Ordering::Greater => others[index - 1],
             };
             let last = own.min(others.len().saturating_sub(calls));
-            others.len() < calls || (own.saturating_sub(calls)..=last).all(|first| nth(first + calls) - nth(first) >= width)
+            others.len() < calls
+                || (own.saturating_sub(calls)..=last).all(|first| nth(first + calls) - nth(first) >= width)
         };
         let later = others.iter().map(|other| other + width).filter(|at| *at > from);
         std::iter::once(from).chain(later).find(has_room).unwrap_or(from)

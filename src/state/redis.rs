@@ -234,7 +234,8 @@ impl Redis {
     /// Decides from an account's page and a count, and writes what was decided.
     async fn decide(&self, account: &str, known: &mut Known, batch: Batch<'_>) -> Result<()> {
         let page = page(account);
-        let count = batch.count.clone().unwrap_or_else(|| Count { key: "huopan:counts".to_owned(), ..Count::default() });
+        let count =
+            batch.count.clone().unwrap_or_else(|| Count { key: "huopan:counts".to_owned(), ..Count::default() });
         let Known { document, counts } = known;
         let part = counts.entry(count.clone()).or_default();
         let mut took = Duration::ZERO;

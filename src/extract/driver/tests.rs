@@ -288,7 +288,8 @@ async fn an_answer_in_a_coding_that_was_not_asked_for_is_named_after_one_more_tr
     assert!(hint.contains("Accept-Encoding"), "{hint}");
     assert_eq!(ran.attempts[0].record.content_encoding.as_deref(), Some("gzip"));
     // A header alone does no harm.
-    let url = serve(|_, params| Answer { headers: vec![("content-encoding", "gzip".into())], ..shop_of(3, params) }).await;
+    let url =
+        serve(|_, params| Answer { headers: vec![("content-encoding", "gzip".into())], ..shop_of(3, params) }).await;
     assert_eq!(run(&one_shop(&url)).await.reason(), None);
 }
 

@@ -416,7 +416,9 @@ impl World {
                     return;
                 }
                 // Nobody gives a place back while we wait here: that is another step's work.
-                Reserved::Wait { .. } if held.is_none() && self.flying.len() == bounds.calls_in_flight as usize => return,
+                Reserved::Wait { .. } if held.is_none() && self.flying.len() == bounds.calls_in_flight as usize => {
+                    return;
+                }
                 Reserved::Wait { from, to } => {
                     assert!(from <= to);
                     let wait = (from - at(now)).num_microseconds().unwrap();
