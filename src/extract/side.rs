@@ -207,7 +207,7 @@ impl<'r> Side<'r> {
         let day = self.day(now);
         let (order, waits) = {
             let mut live = self.live();
-            live.accounts.renew(day, now + ledger.offset);
+            live.accounts.renew(day, ledger.now());
             (live.accounts.order(asking), live.accounts.waits())
         };
         let mut earliest: Option<Duration> = None;

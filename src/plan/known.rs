@@ -41,6 +41,8 @@ pub struct KnownOffer {
     pub modified_at: Option<DateTime<Utc>>,
     /// Whether its detail was ever fetched.
     pub detailed: bool,
+    /// … and is older than the listing that its row is made of: the offer has changed since.
+    pub outdated: bool,
     /// Its SKUs that the picture holds.
     pub sku_ids: Vec<i64>,
 }
@@ -55,6 +57,7 @@ struct Columns {
     ids: Vec<i64>,
     modified_at: Vec<Option<DateTime<Utc>>>,
     detailed: Vec<bool>,
+    outdated: Vec<bool>,
     /// The first SKU of each offer; one more at the end.
     skus_at: Vec<u32>,
     sku_ids: Vec<i64>,
@@ -90,9 +93,14 @@ impl KnownOffers {
     }
 
     fn at(&self, at: usize) -> KnownOffer {
-        let Columns { modified_at, detailed, skus_at, sku_ids, .. } = &*self.0;
+        let Columns { modified_at, detailed, outdated, skus_at, sku_ids, .. } = &*self.0;
         let skus = skus_at[at] as usize..skus_at[at + 1] as usize;
-        KnownOffer { modified_at: modified_at[at], detailed: detailed[at], sku_ids: sku_ids[skus].to_vec() }
+        KnownOffer {
+            modified_at: modified_at[at],
+            detailed: detailed[at],
+            outdated: outdated[at],
+            sku_ids: sku_ids[skus].to_vec(),
+        }
     }
 }
 
@@ -100,8 +108,9 @@ impl FromIterator<(i64, KnownOffer)> for KnownOffers {
     fn from_iter<I: IntoIterator<Item = (i64, KnownOffer)>>(offers: I) -> Self {
         let mut gathering = Gathering::default();
         for (offer_id, offer) in offers {
-            gathering.offer(offer_id, offer.modified_at, offer.detailed);
-            offer.sku_ids.into_iter().for_each(|sku_id| gathering.sku(offer_id, sku_id));
+            let KnownOffer { modified_at, detailed, outdated, sku_ids } = offer;
+            gathering.offer(offer_id, modified_at, detailed, outdated);
+            sku_ids.into_iter().for_each(|sku_id| gathering.sku(offer_id, sku_id));
         }
         gathering.finish()
     }
@@ -116,14 +125,14 @@ impl<const N: usize> From<[(i64, KnownOffer); N]> for KnownOffers {
 /// Takes offers and their SKUs in, in any order.
 #[derive(Debug, Default)]
 pub struct Gathering {
-    offers: Vec<(i64, Option<DateTime<Utc>>, bool)>,
+    offers: Vec<(i64, Option<DateTime<Utc>>, bool, bool)>,
     skus: Vec<(i64, i64)>,
 }
 
 impl Gathering {
-    /// An offer, once.
-    pub fn offer(&mut self, offer_id: i64, modified_at: Option<DateTime<Utc>>, detailed: bool) {
-        self.offers.push((offer_id, modified_at, detailed));
+    /// An offer, once, and what [`KnownOffer`] says of it.
+    pub fn offer(&mut self, offer_id: i64, modified_at: Option<DateTime<Utc>>, detailed: bool, outdated: bool) {
+        self.offers.push((offer_id, modified_at, detailed, outdated));
     }
 
     /// A SKU of an offer. One whose offer is not there is forgotten.
@@ -139,10 +148,11 @@ impl Gathering {
         self.skus.sort_by_key(|(offer_id, _)| *offer_id);
         let mut columns = Columns { skus_at: vec![0], ..Columns::default() };
         let mut skus = self.skus.into_iter().peekable();
-        for (offer_id, modified_at, detailed) in self.offers {
+        for (offer_id, modified_at, detailed, outdated) in self.offers {
             columns.ids.push(offer_id);
             columns.modified_at.push(modified_at);
             columns.detailed.push(detailed);
+            columns.outdated.push(outdated);
             while skus.next_if(|(of, _)| *of < offer_id).is_some() {}
             while let Some((_, sku_id)) = skus.next_if(|(of, _)| *of == offer_id) {
                 columns.sku_ids.push(sku_id);
@@ -160,7 +170,7 @@ mod tests {
 
     #[test]
     fn offers_are_found_with_their_skus_in_whichever_order_they_came() {
-        let offer = |detailed, skus: &[i64]| KnownOffer { modified_at: None, detailed, sku_ids: skus.to_vec() };
+        let offer = |detailed, skus: &[i64]| KnownOffer { detailed, sku_ids: skus.to_vec(), ..KnownOffer::default() };
         let all = [(9, offer(true, &[92, 91])), (3, offer(false, &[])), (5, offer(false, &[51]))];
         let known = KnownOffers::from(all.clone());
         for (offer_id, offer) in all {

@@ -126,15 +126,19 @@ pub(super) fn known(store: &Store, entry: &Entry, facts: Option<&RunFacts>) -> R
     })?;
     let mut offers: HashMap<String, Gathering> =
         known.shops.keys().map(|id| (id.clone(), Gathering::default())).collect();
-    let columns = ["shop_id", "offer_id", "status", "modified_at", "detail_fetched_at"];
+    let columns = ["shop_id", "offer_id", "status", "modified_at", "fetched_at", "detail_fetched_at"];
     read(store, entry, Table::Offers, Some(&columns), |batch| {
         let (ids, statuses) = (numbers::<Int64Type>(&batch, "offer_id")?, text(&batch, "status")?);
         let modified = numbers::<TimestampMicrosecondType>(&batch, "modified_at")?;
-        let detailed = batch.column_by_name("detail_fetched_at");
+        let fetched = numbers::<TimestampMicrosecondType>(&batch, "fetched_at")?;
+        // Lakes of an early version lack it.
+        let is_there = batch.column_by_name("detail_fetched_at").is_some();
+        let details = is_there.then(|| numbers(&batch, "detail_fetched_at")).transpose()?;
         each_of_shop(&batch, &mut offers, |shop, row| {
             if statuses.value(row) != "delisted" {
-                let detailed = detailed.is_some_and(|column| column.is_valid(row));
-                shop.offer(ids.value(row), moment(modified, row), detailed);
+                let detail = details.and_then(|details| moment(details, row));
+                let outdated = detail.is_some() && detail != moment(fetched, row);
+                shop.offer(ids.value(row), moment(modified, row), detail.is_some(), outdated);
             }
         })
     })?;

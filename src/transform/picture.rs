@@ -10,8 +10,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use arrow::array::RecordBatch;
-use arrow::compute::interleave_record_batch;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::kernels::zip::zip;
+use arrow::compute::{interleave_record_batch, is_null};
 
 use crate::base::memory::Budget;
 use crate::base::{Error, Result};
@@ -32,6 +33,25 @@ const CHUNKS_MAX: usize = 128;
 const KEPT: u32 = u32::MAX - 1;
 /// The source that stands for the picture of the day before, where another one goes on.
 const BEFORE: u32 = u32::MAX;
+const NO_ROW: u64 = u64::MAX;
+/// What a detail says of an offer beside what is bought and sold: it stays true when a price changes. `sales_count` takes
+/// whether it is a lower bound with it.
+const OF_DETAIL: [&str; 14] = [
+    "brand",
+    "category_id",
+    "ship_from",
+    "detail_url",
+    "image_url",
+    "image_urls",
+    "video_url",
+    "sales_count",
+    "like_count",
+    "comment_count",
+    "favorite_count",
+    "repurchase_rate",
+    "created_at",
+    "detail_fetched_at",
+];
 
 /// A row of the picture, and where it lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +63,8 @@ struct Chosen {
     row: u64,
     /// It stands without tiers and SKUs.
     is_delisted: bool,
+    /// The row of [`KEPT`] whose detail goes on with it; [`NO_ROW`].
+    detail: u64,
 }
 
 impl Ord for Chosen {
@@ -58,20 +80,21 @@ impl PartialOrd for Chosen {
 }
 
 impl Record for Chosen {
-    const BYTES: usize = 25;
+    const BYTES: usize = 33;
 
     fn put(&self, bytes: &mut Vec<u8>) {
         bytes.extend(self.offer_id.to_le_bytes());
         bytes.extend(self.row.to_le_bytes());
+        bytes.extend(self.detail.to_le_bytes());
         bytes.extend(self.shop.to_le_bytes());
         bytes.extend(self.source.to_le_bytes());
         bytes.push(self.is_delisted.into());
     }
 
     fn take(fields: &mut Fields<'_>) -> Self {
-        let (offer_id, row) = (fields.i64(), fields.u64());
+        let (offer_id, row, detail) = (fields.i64(), fields.u64(), fields.u64());
         let (shop, source, is_delisted) = (fields.u32(), fields.u32(), fields.byte() == 1);
-        Self { shop, offer_id, source, row, is_delisted }
+        Self { shop, offer_id, source, row, is_delisted, detail }
     }
 }
 
@@ -101,13 +124,15 @@ impl Builder {
         Self { chunks, places, budget: budget.clone(), order: Sorter::new(budget), carries: false }
     }
 
-    /// A record of today stands in the picture.
+    /// A record of today stands in the picture; what only the `detail` of a row of the picture that goes on says of it, goes
+    /// on.
     ///
     /// # Errors
     /// As [`Sorter::push`].
-    pub fn fetched(&mut self, record: &Candidate) -> Result<()> {
-        let (shop, row) = (self.places.of(record.shop), u64::from(record.row));
-        self.order.push(Chosen { shop, offer_id: record.offer_id, source: record.chunk, row, is_delisted: false })
+    pub fn fetched(&mut self, record: &Candidate, detail: Option<&Earlier>) -> Result<()> {
+        let (shop, row, source) = (self.places.of(record.shop), u64::from(record.row), record.chunk);
+        let detail = detail.map_or(NO_ROW, |detail| detail.row);
+        self.order.push(Chosen { shop, offer_id: record.offer_id, source, row, is_delisted: false, detail })
     }
 
     /// A row of the picture that goes on stands in this one, too.
@@ -129,7 +154,7 @@ impl Builder {
 
     fn earlier(&mut self, source: u32, row: &Earlier, is_delisted: bool) -> Result<()> {
         let shop = self.places.of(row.shop);
-        self.order.push(Chosen { shop, offer_id: row.offer_id, source, row: row.row, is_delisted })
+        self.order.push(Chosen { shop, offer_id: row.offer_id, source, row: row.row, is_delisted, detail: NO_ROW })
     }
 
     /// The picture.
@@ -209,6 +234,8 @@ impl Picture {
                 Ok(chosen) => sources.contains(&chosen.source),
                 Err(_) => true,
             });
+            // Details are added once, in the end.
+            let of_group = of_group.map(|chosen| chosen.map(|chosen| Chosen { detail: NO_ROW, ..chosen }));
             let mut spill = Spill::new()?;
             merge(&mut readers, of_group, |rows| spill.write(&rows))?;
             folded.push(spill.finish()?);
@@ -292,6 +319,12 @@ fn merge(
         let (index, read) = reader.load(chosen.row)?;
         bytes += read;
         output.add(chosen, &reader.pieces[index], index);
+        if chosen.detail != NO_ROW {
+            let kept = readers.get_mut(&KEPT).ok_or_else(|| Error::internal("a detail of no picture was chosen"))?;
+            let (index, read) = kept.load(chosen.detail)?;
+            bytes += read;
+            output.add_detail(chosen.detail, &kept.pieces[index], index);
+        }
         if output.offers.len() >= BATCH_OFFERS || bytes >= BATCH_BYTES {
             write(output.finish(readers)?)?;
             // What stays is there whatever is written: it ends no batch.
@@ -309,17 +342,15 @@ struct Output {
     used: Vec<(u32, usize, bool)>,
     numbers: HashMap<(u32, usize, bool), usize>,
     offers: Vec<(usize, usize)>,
+    /// By the offer's place: the row whose detail goes on with it.
+    details: Vec<(usize, (usize, usize))>,
     tiers: Vec<(usize, usize)>,
     skus: Vec<(usize, usize)>,
 }
 
 impl Output {
     fn add(&mut self, chosen: Chosen, piece: &Piece, index: usize) {
-        let key = (chosen.source, index, chosen.is_delisted);
-        let number = *self.numbers.entry(key).or_insert_with(|| {
-            self.used.push(key);
-            self.used.len() - 1
-        });
+        let number = self.number((chosen.source, index, chosen.is_delisted));
         let row = usize::try_from(chosen.row - piece.first).unwrap_or(usize::MAX);
         self.offers.push((number, row));
         if !chosen.is_delisted {
@@ -329,9 +360,23 @@ impl Output {
         }
     }
 
+    /// The detail of a row of the picture before goes on with the offer that was added last.
+    fn add_detail(&mut self, row: u64, piece: &Piece, index: usize) {
+        let number = self.number((KEPT, index, false));
+        let row = usize::try_from(row - piece.first).unwrap_or(usize::MAX);
+        self.details.push((self.offers.len() - 1, (number, row)));
+    }
+
+    fn number(&mut self, key: (u32, usize, bool)) -> usize {
+        *self.numbers.entry(key).or_insert_with(|| {
+            self.used.push(key);
+            self.used.len() - 1
+        })
+    }
+
     /// The batch; there is nothing in it any more.
     fn finish(&mut self, readers: &HashMap<u32, Reader<'_>>) -> Result<Rows> {
-        let Self { used, offers, tiers, skus, .. } = std::mem::take(self);
+        let Self { used, offers, details, tiers, skus, .. } = std::mem::take(self);
         let pieces = used.iter().map(|(source, index, _)| &readers[source].pieces[*index].rows);
         let pieces: Vec<&Rows> = pieces.collect();
         let gone = used.iter().zip(&pieces).map(|((.., is_delisted), rows)| match is_delisted {
@@ -339,13 +384,45 @@ impl Output {
             false => Ok(None),
         });
         let gone = gone.collect::<Result<Vec<_>>>()?;
-        let all = pieces.iter().zip(&gone).map(|(rows, gone)| gone.as_ref().unwrap_or(&rows.offers)).collect();
+        let all = pieces.iter().zip(&gone).map(|(rows, gone)| gone.as_ref().unwrap_or(&rows.offers));
+        let all: Vec<&RecordBatch> = all.collect();
+        let today = pick(all.clone(), &offers)?;
+        let offers = if details.is_empty() {
+            today
+        } else {
+            let mut with_details = offers;
+            for (at, row) in details {
+                with_details[at] = row;
+            }
+            add_details(&today, &pick(all, &with_details)?)?
+        };
         Ok(Rows {
-            offers: pick(all, &offers)?,
+            offers,
             tiers: pick(pieces.iter().map(|rows| &rows.tiers).collect(), &tiers)?,
             skus: pick(pieces.iter().map(|rows| &rows.skus).collect(), &skus)?,
         })
     }
+}
+
+/// Fills what `today` does not say with what `before` says, which is of the same offers, where a detail speaks of it.
+fn add_details(today: &RecordBatch, before: &RecordBatch) -> Result<RecordBatch> {
+    let error = |error| Error::internal("cannot merge rows").caused_by(error);
+    let schema = today.schema();
+    let mut columns = today.columns().to_vec();
+    let mut fill = |name: &str, unsaid: &BooleanArray| -> Result<()> {
+        let Ok(at) = schema.index_of(name) else { return Ok(()) };
+        columns[at] = zip(unsaid, before.column(at), today.column(at)).map_err(error)?;
+        Ok(())
+    };
+    for name in OF_DETAIL {
+        let Some(column) = today.column_by_name(name) else { continue };
+        let unsaid = is_null(column).map_err(error)?;
+        fill(name, &unsaid)?;
+        if name == "sales_count" {
+            fill("sales_is_lower_bound", &unsaid)?;
+        }
+    }
+    RecordBatch::try_new(schema, columns).map_err(error)
 }
 
 fn pick(batches: Vec<&RecordBatch>, indices: &[(usize, usize)]) -> Result<RecordBatch> {

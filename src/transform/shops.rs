@@ -86,6 +86,8 @@ pub struct Fetched<'a> {
     pub hold: bool,
     /// Details were asked for: one that was not asked today stands as long as its offer is not modified.
     pub keeps_details: bool,
+    /// … and what an older one says of an offer goes on, where its listing says nothing of it.
+    pub reuses_details: bool,
 }
 
 /// Which shops' records come from listings of the whole shop; the others' are single offers, which are complete when
@@ -111,6 +113,12 @@ impl<'a> Fetched<'a> {
     fn keeps_detail(&self, record: &Candidate, before: &Earlier) -> bool {
         let unmodified = before.modified_at == Some(record.modified_at) && before.shop == record.shop;
         self.keeps_details && !record.is_detail && before.detailed && !before.delisted && unmodified
+    }
+
+    /// Whether what the detail of the row before says goes on beside a listing of today.
+    fn reuses_detail(&self, record: &Candidate, before: &Earlier) -> bool {
+        let is_same = before.shop == record.shop && !before.delisted;
+        self.reuses_details && !record.is_detail && before.detailed && is_same
     }
 }
 

@@ -311,7 +311,7 @@ fn wants_item(fetch: FetchDetails, offer: &Named, before: Option<&KnownOffer>) -
         FetchDetails::Off => false,
         FetchDetails::All => true,
         FetchDetails::Missing => before.is_none(),
-        FetchDetails::Changed => before.is_none_or(|before| changed(offer, before)),
+        FetchDetails::Changed => before.is_none_or(|before| before.outdated || changed(offer, before)),
     }
 }
 
@@ -352,6 +352,7 @@ mod tests {
         let offer = |detailed, sku_ids: &[i64]| KnownOffer {
             modified_at: Some(testing::at(OLD)),
             detailed,
+            outdated: false,
             sku_ids: sku_ids.to_vec(),
         };
         let known = KnownShop {
@@ -377,6 +378,16 @@ mod tests {
         assert_eq!(asked(FetchDetails::Missing), [3, 4, 12, 31, 41]);
         assert_eq!(asked(FetchDetails::Changed), [2, 3, 4, 12, 21, 31, 41]);
         assert_eq!(asked(FetchDetails::All), [1, 2, 3, 4, 11, 12, 21, 31, 41]);
+    }
+
+    #[test]
+    fn a_detail_that_is_older_than_its_offer_is_asked_for_where_changed_ones_are() {
+        let outdated =
+            KnownOffer { modified_at: Some(testing::at(NEW)), detailed: true, outdated: true, ..KnownOffer::default() };
+        let offer = named(1, NEW, &[]);
+        for (mode, is_wanted) in [(FetchDetails::Missing, false), (FetchDetails::Changed, true)] {
+            assert_eq!(wants_item(mode, &offer, Some(&outdated)), is_wanted, "{mode:?}");
+        }
     }
 
     #[test]

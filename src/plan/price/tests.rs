@@ -201,7 +201,7 @@ fn a_gateway_without_a_count_needs_no_call_for_it_and_is_no_more_exact_than_its_
 
 /// A shop that was listed whole yesterday, with `offers` offers of two SKUs each, all detailed.
 fn known(shop: &str, offers: i64, finished_at: &str) -> (String, KnownShop) {
-    let offer = |id: i64| KnownOffer { modified_at: None, detailed: true, sku_ids: vec![id * 10, id * 10 + 1] };
+    let offer = |id: i64| KnownOffer { detailed: true, sku_ids: vec![id * 10, id * 10 + 1], ..KnownOffer::default() };
     let known = KnownShop {
         watermark_at: Some(at("2026-11-19T10:00:00Z")),
         whole_dt: Some(day(19)),

@@ -234,6 +234,7 @@ impl Day {
             listings: self.listings(),
             hold: self.pipeline.on_incomplete == OnIncomplete::Hold,
             keeps_details: self.keeps_details(),
+            reuses_details: self.keeps_details() && self.pipeline.fetch.details == FetchDetails::Missing,
         };
         let verdict = shops::judge(&fetched, before)?;
         settle(&fetched, verdict)

@@ -38,9 +38,9 @@ impl Settled {
                 held.push(Held { offer_id: record.offer_id, number: record.number, shop: record.shop })?;
             }
             match settled.fate {
-                Fate::Stands(record) => {
+                Fate::Stands(record, detail) => {
                     loaded += 1;
-                    picture.fetched(record)
+                    picture.fetched(record, detail.as_ref())
                 }
                 Fate::Kept(row) => {
                     loaded += 1;

@@ -229,7 +229,7 @@ async fn the_picture_before_tells_what_need_not_be_asked() {
     assert_eq!((shop.watermark_at, shop.whole_dt, shop.official_count), (Some(noon(19)), Some(day(19)), Some(2)));
     assert_eq!(shop.finished_at, Some(noon(19)));
     let modified_at = Some(testing::at("2026-11-01T08:00:00+08:00"));
-    assert_eq!(shop.offers.get(1), Some(KnownOffer { modified_at, detailed: false, sku_ids: vec![11, 12] }));
+    assert_eq!(shop.offers.get(1), Some(KnownOffer { modified_at, sku_ids: vec![11, 12], ..KnownOffer::default() }));
     assert_eq!((shop.offers.len(), shop.offers.get(2).unwrap().sku_ids), (2, vec![21]));
     assert_eq!(read(entry, None).await.unwrap().shops["a"].whole_dt, None);
 }
@@ -287,6 +287,41 @@ fn detail(dt: u32, id: i64, body: &str) -> Attempt {
 
 const OFFERS: &str = "select offer_id, gateway, title, brand, category_id, price, cast(modified_at as date),
     detail_fetched_at is not null, observed_dt from offers";
+
+#[tokio::test]
+async fn what_only_a_detail_says_goes_on_with_an_offer_that_changes_where_missing_details_are_asked_for() {
+    let mut lake = with_details();
+    lake.pipeline.fetch.details = FetchDetails::Missing;
+    let whole = |dt| facts(vec![shop_facts(dt, Listed::Whole, 2)]);
+    let listed = |dt, modified: &str| page(dt, &[&item(1, modified, ""), &item(2, "02", "")]);
+    let bought = detail(19, 1, r#"{"item":{"num_iid":1,"price":"7.50","brand":"甲"}}"#);
+    lake.publish(19, 1, vec![listed(19, "01"), bought], whole(19)).await;
+    lake.publish(20, 2, vec![listed(20, "03")], whole(20)).await;
+    lake.publish(21, 3, vec![listed(21, "03")], whole(21)).await;
+    let rows = |dt| {
+        format!(
+            "select offer_id, brand, price, cast(modified_at as date), cast(detail_fetched_at as date), \
+             cast(fetched_at as date) from offers where dt = '2026-11-{dt}' order by 1"
+        )
+    };
+    assert_eq!(lake.rows(&rows(19)).await[0], "1 甲 7.5000 2026-11-01 2026-11-19 2026-11-19");
+    // The price is that of the listing.
+    let listing = |dt: u32| format!("1 甲 9.0000 2026-11-03 2026-11-19 2026-11-{dt}");
+    assert_eq!(lake.rows(&rows(20)).await[0], listing(20));
+    assert_eq!(lake.rows(&rows(21)).await[0], listing(20), "its row stands: it has not changed since");
+    let changed = lake.rows("select changed_count from shops order by dt").await;
+    assert_eq!(changed, ["0", "1", "0"]);
+    let entry = Snapshot::load(&lake.store).await.unwrap().picture("test", day(20)).unwrap().clone();
+    let store = lake.store.clone();
+    let known = off_reactor(move || previous::known(&store, &entry, None)).await.unwrap();
+    let offers: Vec<KnownOffer> = known.shops["a"].offers.values().collect();
+    let seen: Vec<_> = offers.iter().map(|offer| (offer.detailed, offer.outdated)).collect();
+    assert_eq!(seen, [(true, true), (false, false)]);
+    // Whoever asks for what has changed gets it anew, and the older detail says nothing.
+    lake.pipeline.fetch.details = FetchDetails::Changed;
+    lake.publish(22, 4, vec![listed(22, "04")], whole(22)).await;
+    assert!(lake.rows(&rows(22)).await[0].starts_with("1 ∅ 9.0000 2026-11-04 ∅"), "{:?}", lake.rows(&rows(22)).await);
+}
 
 #[tokio::test]
 async fn a_detail_counts_for_its_offer_until_the_offer_is_modified() {

@@ -69,7 +69,7 @@ fn picture(chunks: &[Vec<Made>], earlier: &[Made], budget: usize, chunks_max: us
         })
         .collect();
     let mut builder = Builder::new(made, names.places(), &budget);
-    candidates.iter().for_each(|candidate| builder.fetched(candidate).unwrap());
+    candidates.iter().for_each(|candidate| builder.fetched(candidate, None).unwrap());
     earlier_keys.iter().step_by(2).for_each(|row| builder.carried(row).unwrap());
     let picture = builder.finish_by(chunks_max).unwrap();
     assert!(picture.chunks.len() <= chunks_max);

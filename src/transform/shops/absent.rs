@@ -35,8 +35,9 @@ impl Listing {
 /// What becomes of an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate<'k> {
-    /// Its record of today stands in the picture.
-    Stands(&'k Candidate),
+    /// Its record of today stands in the picture; what is said of it only by the detail that a row before was made of, goes
+    /// on with it.
+    Stands(&'k Candidate, Option<Earlier>),
     /// Its row of a picture before stands for the record of today: it was made of a detail that still holds.
     Kept(Earlier),
     /// It was not fetched: its row goes on.
@@ -140,7 +141,7 @@ impl<'v> Settler<'_, 'v> {
             None => self.absent(known),
             Some(winner) => match known.kept.filter(|kept| self.fetched.keeps_detail(winner, kept)) {
                 Some(kept) => Fate::Kept(kept),
-                None => Fate::Stands(winner),
+                None => Fate::Stands(winner, known.kept.filter(|kept| self.fetched.reuses_detail(winner, kept))),
             },
         };
         Settled { offer_id, fate, held }

@@ -206,6 +206,7 @@ impl Case {
             listings: self.listings,
             hold: self.hold,
             keeps_details: self.keeps_details,
+            reuses_details: false,
         };
         let mut verdict = judge(&fetched, &previous).unwrap();
         let (mut carried, mut kept, mut delisted) = (HashSet::new(), HashSet::new(), HashSet::new());
@@ -214,7 +215,7 @@ impl Case {
                 Fate::Carried(_) => carried.insert(settled.offer_id),
                 Fate::Kept(_) => kept.insert(settled.offer_id),
                 Fate::Delisted(..) => delisted.insert(settled.offer_id),
-                Fate::Stands(_) | Fate::Gone => true,
+                Fate::Stands(..) | Fate::Gone => true,
             };
             Ok(())
         })

@@ -181,7 +181,7 @@ fn skus_cost_what_the_skus_of_the_picture_before_make_likely() {
 
 #[test]
 fn what_is_held_is_summed_over_offers() {
-    let offer = |detailed, skus: &[i64]| KnownOffer { modified_at: None, detailed, sku_ids: skus.to_vec() };
+    let offer = |detailed, skus: &[i64]| KnownOffer { detailed, sku_ids: skus.to_vec(), ..KnownOffer::default() };
     let offers = [offer(true, &[]), offer(false, &[21, 22]), offer(true, &[31])];
     assert_eq!(Held::of(offers.into_iter()), held(2, 2, 3));
 }
