@@ -351,7 +351,7 @@ impl<'r> Side<'r> {
     }
 
     /// The Beijing day by the gateway's clock.
-    fn day(&self, now: DateTime<Utc>) -> NaiveDate {
+    pub(super) fn day(&self, now: DateTime<Utc>) -> NaiveDate {
         beijing_day(self.live().skew.correct(now))
     }
 
