@@ -21,7 +21,7 @@ use crate::config::pipeline::Account;
 use crate::state::{Rest, RestKind, Resting, covers};
 
 use super::accounts::{self, Asking};
-use super::after::{SIGNED_WRONG, feedback};
+use super::after::feedback;
 use super::answer::{self, List};
 use super::call::{Caller, Errand, Shared};
 use super::driver::{Job, mask, sides};
@@ -91,7 +91,7 @@ pub struct Answer {
     pub http_status: Option<u16>,
     /// From sending to the last byte.
     pub latency_ms: i64,
-    /// It was signed with a time that its own `Date` shows to be wrong.
+    /// It was signed with a time that was wrong, as it seems: the next question is signed with another.
     pub is_misdated: bool,
     /// Of its offers, how many say anything that only B2B data permission shows.
     pub wholesale: Wholesale,
@@ -148,11 +148,11 @@ impl<'r> Prober<'r> {
         self.caller.sides.iter().map(|side| (side.gateway, side.accounts)).collect()
     }
 
-    /// How far a gateway's clock is ahead of ours, once an answer of it has told.
+    /// How far a gateway's clock is ahead of ours, once an answer of it has told; and whether calls are signed with it.
     #[must_use]
-    pub fn clock_offset(&self, gateway: usize) -> Option<TimeDelta> {
+    pub fn clock_offset(&self, gateway: usize) -> Option<(TimeDelta, bool)> {
         let skew = self.caller.sides.get(gateway)?.live().skew;
-        skew.is_known().then(|| skew.offset())
+        skew.is_known().then(|| (skew.dated_offset(), !skew.has_left(skew.dated_offset())))
     }
 
     /// Reaches a gateway the way an account's calls go, and greets it: no call. Its `Date` is learned.
@@ -256,7 +256,17 @@ impl<'r> Prober<'r> {
             Judgement::Good => None,
             Judgement::Fault(fault) => Some(fault),
         };
-        let is_misdated = (side.live().skew.offset() - tried.offset).abs() > SIGNED_WRONG;
+        let is_misdated = {
+            let skew = &mut side.live().skew;
+            match fault {
+                None => skew.accepted(tried.offset),
+                Some(fault) if is_refusal(fault) && !skew.has_accepted(tried.offset) => {
+                    _ = skew.refused(tried.offset);
+                }
+                Some(_) => {}
+            }
+            skew.has_left(tried.offset)
+        };
         let rest = pace::rest(&side.gateway.limits.pause, fault.map(|fault| fault.class));
         side.settle(ledger, &tried.ticket, rest, feedback(fault, &tried), self.now()).await?;
         match fault {

@@ -56,7 +56,7 @@ impl<'r> Caller<'r> {
             }
             let now = self.job.clock.now();
             let is_closed = || !side.live().accounts.order(ticket.asking()).contains(&place);
-            if self.halt.is_cancelled() || ticket.day != side.day(now) || is_closed() {
+            if self.halt.is_cancelled() || side.is_of_another_day(self.ledger, &ticket, now) || is_closed() {
                 side.settle(self.ledger, &ticket, Duration::ZERO, Feedback::None, now).await?;
                 return Ok(None);
             }

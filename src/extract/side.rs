@@ -18,7 +18,7 @@ use crate::config::Gateway;
 use crate::config::gateway::Endpoint;
 use crate::config::pipeline::{Account, AccountChoice};
 use crate::plan::price;
-use crate::state::{Ask, Bounds, Feedback, Reserved, Rest, Resting, Settle, StateStore};
+use crate::state::{Ask, Bounds, Feedback, Moved, Reserved, Rest, Resting, Settle, StateStore};
 
 use super::accounts::{Accounts, Asking, Closed, Mark, NoneLeft};
 use super::fingerprint::Fingerprint;
@@ -73,13 +73,22 @@ pub(super) struct Ledger<'r> {
     pub(super) offset: TimeDelta,
 }
 
+impl Ledger<'_> {
+    /// The Beijing day by the store's clock, at a moment by ours.
+    pub(super) fn day(&self, now: DateTime<Utc>) -> NaiveDate {
+        beijing_day(if self.state.has_own_clock() { now + self.offset } else { now })
+    }
+}
+
 /// The right to send one call.
 pub(super) struct Ticket {
     pub(super) account: usize,
     pub(super) scope: String,
     endpoint: String,
-    /// The day it counts for.
+    /// The day it counts for, by the store's clock.
     pub(super) day: NaiveDate,
+    /// … and by the gateway's, as far as it was known.
+    gateway_day: NaiveDate,
     /// By the store's clock.
     pub(super) granted_at: DateTime<Utc>,
     /// How long the call waited for it.
@@ -179,12 +188,12 @@ impl<'r> Side<'r> {
             match ledger.state.reserve(&self.ask(ledger, account, asking, asked_at)).await? {
                 Reserved::Granted { place, used } => {
                     let mark = self.live().accounts.counted(account, asking.scope, used);
-                    let day = self.day(now);
+                    let days = (ledger.day(now), self.gateway_day(now));
                     let mark = match mark {
-                        Some(mark) if self.was_told(ledger, account, asking.scope, (day, mark)).await? => None,
+                        Some(mark) if self.was_told(ledger, account, asking.scope, (days.0, mark)).await? => None,
                         mark => mark,
                     };
-                    return Ok(Turn::Send(Ticket { mark, ..Ticket::new(account, asking, day, asked_at, place) }));
+                    return Ok(Turn::Send(Ticket { mark, ..Ticket::new(account, asking, days, asked_at, place) }));
                 }
                 Reserved::Wait(at) => {
                     earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
@@ -233,7 +242,8 @@ impl<'r> Side<'r> {
         let ask = Ask { gateway: ANY_GATEWAY, ..self.ask(ledger, account, asking, asked_at) };
         Ok(match ledger.state.reserve(&ask).await? {
             Reserved::Granted { place, .. } => {
-                OwnTurn::Send(Ticket::new(account, asking, self.day(now), asked_at, place))
+                let days = (ledger.day(now), self.gateway_day(now));
+                OwnTurn::Send(Ticket::new(account, asking, days, asked_at, place))
             }
             Reserved::Wait(at) => OwnTurn::Wait((at - asked_at).to_std().unwrap_or_default()),
             Reserved::UsedUp { .. } => OwnTurn::UsedUp,
@@ -303,6 +313,11 @@ impl<'r> Side<'r> {
         }
     }
 
+    /// Whether a ticket was granted on another day than this one: it counts for a day that is over.
+    pub(super) fn is_of_another_day(&self, ledger: Ledger<'_>, ticket: &Ticket, now: DateTime<Utc>) -> bool {
+        ledger.day(now) != ticket.day
+    }
+
     /// Gives the ticket's place in flight back, to rest for `rest`.
     pub(super) async fn settle(
         &self,
@@ -312,6 +327,8 @@ impl<'r> Side<'r> {
         feedback: Feedback,
         now: DateTime<Utc>,
     ) -> Result<()> {
+        let to = self.gateway_day(ticket.granted_at - ledger.offset);
+        let moved = Moved { scope: &ticket.scope, from: ticket.gateway_day, to };
         let now = now + ledger.offset;
         let settle = Settle {
             account: &self.accounts[ticket.account].key,
@@ -321,6 +338,7 @@ impl<'r> Side<'r> {
             now,
             free_at: now + TimeDelta::from_std(rest).unwrap_or_default(),
             feedback,
+            moved: (moved.from != moved.to).then_some(moved),
         };
         ledger.state.settle(&settle).await
     }
@@ -351,8 +369,8 @@ impl<'r> Side<'r> {
     }
 
     /// The Beijing day by the gateway's clock.
-    pub(super) fn day(&self, now: DateTime<Utc>) -> NaiveDate {
-        beijing_day(self.live().skew.correct(now))
+    fn gateway_day(&self, now: DateTime<Utc>) -> NaiveDate {
+        beijing_day(self.live().skew.dated(now))
     }
 
     /// A new call.
@@ -365,7 +383,8 @@ impl<'r> Side<'r> {
             endpoint: asking.endpoint,
             scope: asking.scope,
             run: ledger.run,
-            day: self.day(now - ledger.offset),
+            day: ledger.day(now - ledger.offset),
+            gateway_day: self.gateway_day(now - ledger.offset),
             now,
             bounds: self.bounds(account),
             holder: ledger.holder,
@@ -375,9 +394,26 @@ impl<'r> Side<'r> {
 }
 
 impl Ticket {
-    fn new(account: usize, asking: Asking<'_>, day: NaiveDate, granted_at: DateTime<Utc>, place: u32) -> Self {
+    fn new(
+        account: usize,
+        asking: Asking<'_>,
+        (day, gateway_day): (NaiveDate, NaiveDate),
+        granted_at: DateTime<Utc>,
+        place: u32,
+    ) -> Self {
         let (scope, endpoint) = (asking.scope.to_owned(), asking.endpoint.to_owned());
-        Self { account, scope, endpoint, day, granted_at, waited: Duration::ZERO, place, left: None, mark: None }
+        Self {
+            account,
+            scope,
+            endpoint,
+            day,
+            gateway_day,
+            granted_at,
+            waited: Duration::ZERO,
+            place,
+            left: None,
+            mark: None,
+        }
     }
 
     pub(super) fn asking(&self) -> Asking<'_> {
@@ -403,7 +439,7 @@ mod tests {
             let start = Instant::now();
             let (mut due, mut left): (Instant, Vec<Instant>) = (start, Vec::new());
             let asking = Asking { scope: "all", endpoint: "listing" };
-            let ticket = || Ticket::new(0, asking, NaiveDate::default(), DateTime::UNIX_EPOCH, 0);
+            let ticket = || Ticket::new(0, asking, Default::default(), DateTime::UNIX_EPOCH, 0);
             for (delay, has_to_connect) in delays {
                 // Granted evenly, on the wire up to 150 ms later.
                 due += seconds(1.015 / f64::from(rate));

@@ -34,7 +34,7 @@ use tokio::sync::Mutex;
 use crate::base::{Error, Kind, Result};
 use crate::config::pipeline::RedisConfig;
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Used};
 use super::{AccountHealth, Ask, COUNTS_KEPT_DAYS, Cached, Counted, Reserved, Resting, Settle, StateStore};
 
 /// The version of the keys above.
@@ -119,6 +119,8 @@ impl Request<'_> {
 #[derive(Clone, Copy)]
 struct Scope<'a> {
     day: NaiveDate,
+    /// As in [`Ask`].
+    gateway_day: NaiveDate,
     name: &'a str,
     run: &'a str,
 }
@@ -182,7 +184,7 @@ impl Redis {
         &self,
         account: &str,
         scope: Option<Scope<'_>>,
-        mut decide: impl FnMut(&mut Ledger, u64) -> (T, u64),
+        mut decide: impl FnMut(&mut Ledger, Used) -> (T, u64),
     ) -> Result<T> {
         let page = page(account);
         let counts = scope.map_or_else(|| "huopan:counts".to_owned(), |scope| counts(scope.day));
@@ -203,7 +205,11 @@ impl Redis {
             let mut ledger = Ledger::read(&document).map_err(|error| self.damaged(&page, error))?;
             let used = if calls.is_empty() { Ok(0) } else { calls.parse::<u64>() };
             let used = used.map_err(|error| self.damaged(&counts, error))?;
-            let (decided, used_after) = decide(&mut ledger, used);
+            let there = match scope.filter(|scope| scope.gateway_day != scope.day) {
+                Some(scope) => self.count(&self::counts(scope.gateway_day), &field).await?,
+                None => used,
+            };
+            let (decided, used_after) = decide(&mut ledger, Used { today: used, there });
             let after = ledger.write().map_err(|error| self.damaged(&page, error))?;
             let calls_after = if used_after == used { calls.clone() } else { used_after.to_string() };
             if (&after, &calls_after) == (&document, &calls) {
@@ -227,7 +233,13 @@ impl Redis {
 
     /// Changes an account's page.
     async fn change(&self, account: &str, mut change: impl FnMut(&mut Ledger)) -> Result<()> {
-        self.decide(account, None, |ledger, used| (change(ledger), used)).await
+        self.decide(account, None, |ledger, used| (change(ledger), used.today)).await
+    }
+
+    /// A count, as it is now.
+    async fn count(&self, counts: &str, field: &str) -> Result<u64> {
+        let calls: Option<u64> = self.ask(redis::cmd("HGET").arg(counts).arg(field)).await?;
+        Ok(calls.unwrap_or(0))
     }
 
     async fn known(&self) -> Result<Vec<String>> {
@@ -259,11 +271,15 @@ impl StateStore for Redis {
         now.ok_or_else(|| Error::data(format!("redis at `{}` has no clock: it says {seconds} s", self.server)))
     }
 
+    fn has_own_clock(&self) -> bool {
+        true
+    }
+
     async fn reserve(&self, ask: &Ask<'_>) -> Result<Reserved> {
-        let scope = Scope { day: ask.day, name: ask.scope, run: ask.run };
+        let scope = Scope { day: ask.day, gateway_day: ask.gateway_day, name: ask.scope, run: ask.run };
         self.decide(ask.account, Some(scope), |ledger, used| match ledger.reserve(used, ask) {
             Reserved::Granted { place, used } => (Reserved::Granted { place, used }, used),
-            refused => (refused, used),
+            refused => (refused, used.today),
         })
         .await
     }

@@ -18,8 +18,10 @@ use tokio::sync::oneshot;
 use crate::base::{Clock as _, Error, Result, SystemClock, time::beijing_day};
 
 use self::session::{Failure, Session};
-use super::ledger::Ledger;
-use super::{AccountHealth, Ask, Bounds, COUNTS_KEPT_DAYS, Cached, Counted, Reserved, Resting, Settle, StateStore};
+use super::ledger::{Ledger, Used};
+use super::{
+    AccountHealth, Ask, Bounds, COUNTS_KEPT_DAYS, Cached, Counted, Moved, Reserved, Resting, Settle, StateStore,
+};
 
 /// Of so many answers kept, one looks for what has expired.
 const PURGE_EVERY: u64 = 32;
@@ -112,16 +114,22 @@ impl StateStore for Sqlite {
         Ok(SystemClock.now())
     }
 
+    fn has_own_clock(&self) -> bool {
+        false
+    }
+
     async fn reserve(&self, ask: &Ask<'_>) -> Result<Reserved> {
         let ask = OwnedAsk::new(ask);
         self.atomically(move |session| reserve(session, &ask.borrow())).await
     }
 
     async fn settle(&self, settle: &Settle<'_>) -> Result<()> {
-        let Settle { account, bounds, holder, place, now, free_at, feedback } = *settle;
+        let Settle { account, bounds, holder, place, now, free_at, feedback, moved } = *settle;
         let (name, holder): (String, String) = (account.to_owned(), holder.to_owned());
+        let moved = moved.map(|Moved { scope, from, to }| (scope.to_owned(), from, to));
         self.change(account, move |ledger| {
-            ledger.settle(&Settle { account: &name, bounds, holder: &holder, place, now, free_at, feedback });
+            let moved = moved.as_ref().map(|(scope, from, to)| Moved { scope, from: *from, to: *to });
+            ledger.settle(&Settle { account: &name, bounds, holder: &holder, place, now, free_at, feedback, moved });
         })
         .await
     }
@@ -233,6 +241,7 @@ struct OwnedAsk {
     scope: String,
     run: String,
     day: NaiveDate,
+    gateway_day: NaiveDate,
     now: DateTime<Utc>,
     bounds: Bounds,
     holder: String,
@@ -241,16 +250,18 @@ struct OwnedAsk {
 
 impl OwnedAsk {
     fn new(ask: &Ask<'_>) -> Self {
-        let Ask { account, gateway, credentials, endpoint, scope, run, day, now, bounds, holder, held } = *ask;
+        let Ask { account, gateway, credentials, endpoint, scope, run, day, gateway_day, now, bounds, holder, held } =
+            *ask;
         let owned = [account, gateway, credentials, endpoint, scope, run, holder].map(str::to_owned);
         let [account, gateway, credentials, endpoint, scope, run, holder] = owned;
-        Self { account, gateway, credentials, endpoint, scope, run, day, now, bounds, holder, held }
+        Self { account, gateway, credentials, endpoint, scope, run, day, gateway_day, now, bounds, holder, held }
     }
 
     fn borrow(&self) -> Ask<'_> {
-        let Self { account, gateway, credentials, endpoint, scope, run, day, now, bounds, holder, held } = self;
-        let (day, now, bounds, held) = (*day, *now, *bounds, *held);
-        Ask { account, gateway, credentials, endpoint, scope, run, day, now, bounds, holder, held }
+        let Self { account, gateway, credentials, endpoint, scope, run, day, gateway_day, now, bounds, holder, held } =
+            self;
+        let (day, gateway_day, now, bounds, held) = (*day, *gateway_day, *now, *bounds, *held);
+        Ask { account, gateway, credentials, endpoint, scope, run, day, gateway_day, now, bounds, holder, held }
     }
 }
 
@@ -259,7 +270,12 @@ fn reserve(session: &mut Session<'_>, ask: &Ask<'_>) -> Result<Reserved, Failure
     let (mut ledger, before) = read_ledger(session, ask.account)?;
     let (account, scope) = (ask.account.to_owned(), ask.scope.to_owned());
     let mut counted = Counted { account, scope, day: ask.day, calls: 0 };
-    let reserved = ledger.reserve(count(session, &counted)?, ask);
+    let today = count(session, &counted)?;
+    let there = match ask.gateway_day == ask.day {
+        true => today,
+        false => count(session, &Counted { day: ask.gateway_day, ..counted.clone() })?,
+    };
+    let reserved = ledger.reserve(Used { today, there }, ask);
     write_ledger(session, ask.account, &ledger, &before)?;
     if let (Reserved::Granted { used, .. }, None) = (&reserved, ask.held) {
         counted.calls = *used;

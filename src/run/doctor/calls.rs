@@ -316,7 +316,7 @@ impl Asker<'_, '_, '_> {
     /// How the gateway's clock and ours differ; calls are signed with the gateway's time.
     fn clock(&mut self, refused: bool) {
         let about = self.gateway.name.clone();
-        let Some(offset) = self.prober.clock_offset(self.place) else {
+        let Some((offset, is_signed_with)) = self.prober.clock_offset(self.place) else {
             let says = "the gateway has not told its time";
             return self.visit.add("clock", &about, Status::Skipped, says);
         };
@@ -329,8 +329,8 @@ impl Asker<'_, '_, '_> {
         let most = self.gateway.limits.clock_skew_seconds_max;
         let past = most.is_some_and(|most| u64::try_from(apart).is_ok_and(|apart| apart > most));
         let status = if past && refused { Status::Failed(Kind::Config) } else { Status::Warning };
-        let says =
-            format!("this machine's clock is {apart} s {side} the gateway's: calls are signed with the gateway's");
+        let signed = if is_signed_with { "the gateway's" } else { "this machine's" };
+        let says = format!("this machine's clock is {apart} s {side} the gateway's: calls are signed with {signed}");
         let todo = "set this machine's clock (NTP)".to_owned();
         self.visit.advise("clock", &about, (status, says, Some(todo)));
     }
