@@ -249,8 +249,10 @@ pub struct Limits {
     pub quota_blocks: QuotaBlocks,
     /// Greatest number of calls at once.
     pub calls_in_flight: u32,
-    /// Greatest number of calls sent in any one-second window.
+    /// Greatest number of calls sent in any one-second window, whatever the licence.
     pub calls_per_second: Option<f64>,
+    /// … by licence, where each has its own. Empty, or one for each of `calls_per_day`.
+    pub calls_per_second_of: BTreeMap<String, f64>,
     /// How long a worker rests after each call.
     pub pause: Pause,
     /// A larger difference between the clocks makes the gateway refuse.

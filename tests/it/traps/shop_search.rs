@@ -7,7 +7,7 @@ use huopan::extract::Note;
 use huopan::sim::{Gateway, OfferTruth, Scheme, Signed, Sim};
 use serde_json::{Value, json};
 
-use super::ask::{Asked, Reply, Server, Trap, sim, sim_with};
+use super::ask::{Asked, Reply, Server, Trap, built_in, sim, sim_with};
 
 fn shop(sim: &Sim) -> String {
     format!("shops = [\"{}\"]", sim.world(Gateway::ShopSearch).shops[0].shop_id)
@@ -200,6 +200,22 @@ async fn s3_isp_codes_and_code_8_are_tried_again() {
         let (_, asked) = refusing(2, refusal).await;
         assert_eq!((asked.incomplete(), asked.facts().retries), (None, 2));
     }
+}
+
+#[tokio::test]
+async fn top_code_7_without_a_ban_is_tried_again() {
+    let (_, asked) = refusing(2, error(7, "", "App Call Limited")).await;
+    assert_eq!((asked.incomplete(), asked.facts().throttles, asked.facts().retries), (None, 2, 2));
+}
+
+#[test]
+fn s3_no_more_than_ten_calls_are_made_a_second() {
+    assert_eq!(built_in("shop-search").limits.calls_per_second, Some(10.0));
+    let account = "[[accounts]]\nname = \"main\"\ncalls_per_second = 11\n\
+                   credentials = { app_key = \"sim-app\", app_secret = \"env:SECRET\" }";
+    let trap = Trap::at("http://127.0.0.1:9/", "shop-search").built_in().lines("shops = [\"nick\"]");
+    let said = trap.accounts(account).refused();
+    assert!(said.contains("gateway `shop-search` allows 10"), "{said}");
 }
 
 #[tokio::test]

@@ -88,6 +88,24 @@ fn what_is_wrong_with_options_is_said() {
 }
 
 #[test]
+fn a_pace_may_differ_by_licence() {
+    let limits =
+        |rates: &str| format!("[limits]\ncalls_per_day = {{ a = 10, b = 20 }}\ncalls_per_second = {rates}\n[sign]");
+    let gateway = with(&[("[sign]", &limits("{ a = 1.5, b = 8 }"))]);
+    assert_eq!(gateway.limits.calls_per_second, None);
+    assert_eq!(gateway.limits.calls_per_second_of, [("a".to_owned(), 1.5), ("b".to_owned(), 8.0)].into());
+    let gateway = with(&[("[sign]", &limits("{ a = 1.5 }"))]);
+    assert_eq!(gateway.limits.calls_per_second_of["b"], 1.5, "nothing is known of it");
+    let one = |rates: &str, message: &str| spoilt("[sign]", &limits(rates), message);
+    one(
+        "{ a = 1, c = 0 }",
+        "error: there is no licence `c`\n→ the licences are those of `calls_per_day`\n\
+         error: `c` is `0`, outside of 0.001 to 10000",
+    );
+    one("\"fast\"", "error: `calls_per_second` must be a number, not a string");
+}
+
+#[test]
 fn what_is_wrong_with_a_token_is_said() {
     spoilt(
         "[sign]",
