@@ -50,7 +50,7 @@
 //! | numbers as texts, `real_total_results` | `s3_page_numbers_and_totals_may_be_texts` · `s3_the_real_total_goes_before_the_other_one` · `s3_fewer_offers_than_the_real_total_are_incomplete` |
 //! | QPS 10 | `s3_no_more_than_ten_calls_are_made_a_second` |
 //! | the last page | `s3_without_a_total_an_empty_or_short_page_ends_the_listing` |
-//! | `q`, `start_price`, `end_price`, `sort` | `s3_words_and_prices_narrow_the_listing` · `s3_the_order_is_by_price_either_way_or_by_sales` |
+//! | `q`, `start_price`, `end_price`, `sort` | `s3_words_and_prices_narrow_the_listing` · `s3_what_leaves_a_price_range_is_not_called_delisted` · `s3_the_order_is_by_price_either_way_or_by_sales` |
 //! | nick or id | `s3_a_shop_is_a_nick_or_an_id` |
 //! | `isv.*` · `isp.*`, 8 · 25 | `s3_isv_invalid_permission_names_the_permission` · `s3_isv_param_error_names_the_parameters` · `s3_isp_codes_and_code_8_are_tried_again` · `s3_code_25_is_a_wrong_signature` |
 //! | code 7: retry, bans | `top_code_7_without_a_ban_is_tried_again` · `top_a_ban_of_at_most_120_seconds_is_waited_for` · `top_a_ban_of_more_than_120_seconds_ends_the_accounts_day` |

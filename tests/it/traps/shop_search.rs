@@ -240,3 +240,32 @@ async fn top_a_ban_of_more_than_120_seconds_ends_the_accounts_day() {
     assert!(matches!(&asked.facts().notes[..], [Note::Blocked { .. }, Note::NoneLeft { .. }]), "{:?}", asked.facts());
     assert_eq!(server.calls().len(), 1);
 }
+
+#[tokio::test]
+async fn s3_what_leaves_a_price_range_is_not_called_delisted() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let is_dear = Arc::new(AtomicBool::new(false));
+    let server = {
+        let is_dear = Arc::clone(&is_dear);
+        Server::start(move |call| {
+            let first = if is_dear.load(Ordering::SeqCst) { 21 } else { 19 };
+            let highest = call.get("end_price").parse().unwrap_or(i32::MAX);
+            let prices = [(600_001, first), (600_002, 10), (600_003, 12)];
+            let found = prices.iter().filter(|(_, price)| *price <= highest);
+            let item: Vec<_> =
+                found.map(|(id, price)| json!({"num_iid": id, "title": "x", "price": price.to_string()})).collect();
+            Reply::json(&json!({"items": {"page": "1", "real_total_results": item.len().to_string(), "item": item}}))
+        })
+        .await
+    };
+    let trap = Trap::at(&server.url, "shop-search");
+    let trap = trap.lines("shops = [\"b2b-1\"]\n[fetch.options]\nend_price = \"20\"");
+    assert_eq!(trap.publish().await.loaded, 3);
+    is_dear.store(true, Ordering::SeqCst);
+    let report = crate::support::publish(&trap.pipeline(), crate::support::day(21)).await;
+    assert_eq!((report.is_complete(), report.loaded, report.shops[0].delisted_count), (true, 2, 0));
+    assert_eq!(trap.place.value("select count(*) from delisted_offers").await, "0");
+    assert_eq!(trap.place.value("select count(*) from offers where dt = date '2026-11-21'").await, "2");
+}

@@ -15,12 +15,13 @@ fn with(changes: &[(&str, &str)]) -> Gateway {
 
 #[test]
 fn options_are_places_of_templates() {
-    let options = "[options]\nlang = { default = \"zh\" }\nq = {}\nsort = { default = \"up\", one_of = [\"up\", \"down\"] }\n[sign]";
+    let options = "[options]\nlang = { default = \"zh\" }\nq = { narrows = true }\nsort = { default = \"up\", one_of = [\"up\", \"down\"] }\n[sign]";
     let gateway = with(&[("[sign]", options), ("{shop_id}", "{shop_id}-{lang}-{q}-{sort}")]);
     let option = |name: &str, default: Option<&str>, one_of: &[&str]| OptionSpec {
         name: name.into(),
         default: default.map(Into::into),
         one_of: one_of.iter().map(|value| (*value).to_owned()).collect(),
+        narrows: name == "q",
     };
     let expected =
         [option("lang", Some("zh"), &[]), option("q", None, &[]), option("sort", Some("up"), &["up", "down"])];
