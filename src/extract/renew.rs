@@ -108,7 +108,8 @@ impl<'r> Caller<'r> {
         let now = self.job.clock.now() + self.ledger.offset;
         if fault.class == ErrorClass::Auth {
             let others = side.live().accounts.has_other(ticket.account, ticket.asking());
-            let rest = rests::denied(refusal.to_string(), now);
+            let todo = refusal.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            let rest = rests::denied(format!("{refusal}{todo}"), now);
             self.rest(errand, ticket, rest, Extent::Everything).await?;
             return if others { Ok(None) } else { Err(refusal) };
         }
