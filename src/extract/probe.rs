@@ -42,6 +42,9 @@ use super::{Attempt, body};
 /// A question waits at most this long for its turn: a run may use the same account.
 const TURN_MAX: Duration = Duration::from_secs(60);
 
+/// What the TLS library says of bytes that no TLS server sends.
+const NO_TLS: &str = "InvalidContentType";
+
 /// Asks a pipeline's gateways single questions.
 pub struct Prober<'r> {
     caller: Caller<'r>,
@@ -176,7 +179,10 @@ impl<'r> Prober<'r> {
             let _ = side.live().skew.observe(Observation { date, sent_at, received_at });
         }
         match exchange.transport_error {
-            Some(error) => Err(Unreached { step: Step::Greeting, reason: self.caller.mask.text(&error) }),
+            Some(error) => {
+                let step = if error.contains(NO_TLS) { Step::Tls } else { Step::Greeting };
+                Err(Unreached { step, reason: self.caller.mask.text(&error) })
+            }
             None => Ok(reached),
         }
     }

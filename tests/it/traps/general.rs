@@ -310,3 +310,33 @@ async fn a_date_that_lies_costs_no_account() {
         assert_eq!(asked.incomplete(), None, "{index}");
     }
 }
+
+/// What the doctor says of a portals gateway that answers everything so, and its exit code.
+async fn examined(reply: Reply) -> (u8, Vec<String>, usize) {
+    let server = Server::start(move |_| reply.clone()).await;
+    let trap = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]");
+    let around = huopan::run::Surroundings {
+        clock: std::sync::Arc::new(huopan::base::SystemClock),
+        progress: &huopan::extract::progress::Silent,
+        cancel: Default::default(),
+        seed: 7,
+    };
+    let options = huopan::run::doctor::Options { calls: huopan::run::doctor::Calls::Few };
+    let checks = huopan::run::doctor::doctor(&trap.pipeline(), options, &around, &|_| {}).await;
+    let lines = checks.iter().map(|check| format!("{} {} {}", check.status.name(), check.check, check.says)).collect();
+    let calls = server.calls().iter().filter(|call| !call.params.is_empty()).count();
+    (huopan::run::doctor::exit_code(&checks), lines, calls)
+}
+
+#[tokio::test]
+async fn a_redirect_is_asked_for_once_by_the_doctor() {
+    let (code, lines, calls) = examined(Reply::bytes("").status(302).header("location", "http://127.0.0.1:1/")).await;
+    assert_eq!((code, calls), (1, 1), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn a_doctor_whose_questions_are_all_throttled_has_proven_nothing() {
+    let (code, lines, calls) = examined(Reply::bytes("slow").status(429).header("retry-after", "0")).await;
+    assert_eq!((code, calls), (75, 3), "{lines:#?}");
+    assert!(lines.iter().any(|line| line == "failed signature not proven: no question was answered"), "{lines:#?}");
+}
