@@ -340,3 +340,18 @@ async fn a_doctor_whose_questions_are_all_throttled_has_proven_nothing() {
     assert_eq!((code, calls), (75, 3), "{lines:#?}");
     assert!(lines.iter().any(|line| line == "failed signature not proven: no question was answered"), "{lines:#?}");
 }
+
+#[test]
+fn a_secret_in_quotation_marks_is_refused() {
+    let account = "[[accounts]]\nname = \"main\"\nlicence = \"company\"\n\
+                   credentials = { app_key = \"sim-app\", app_secret = \"env:QUOTED\" }";
+    let trap = Trap::at("http://127.0.0.1:9/", "item-get").lines(&items(&[712_757_874_907])).accounts(account);
+    let said = trap.refused();
+    assert!(said.contains("the environment variable `QUOTED` stands in quotation marks"), "{said}");
+    assert!(!said.contains("sim-secret"), "{said}");
+    let trap = trap.accounts(&account.replace("env:QUOTED", "file:secret"));
+    let utf_16: Vec<u8> = std::iter::once(0xfeff).chain("密码".encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    trap.place.write("secret", utf_16);
+    let said = trap.refused();
+    assert!(said.contains("the secret file `secret` is not UTF-8 text") && said.contains("UTF-16"), "{said}");
+}
