@@ -27,19 +27,23 @@ pub struct Failure {
 /// Sends a message to every alert that wants to hear it, to all at once, and logs those that could not be told.
 pub async fn tell(alerts: &[Alert], message: &Message) {
     for Failure { alert, reason } in send(alerts, message).await {
-        tracing::warn!(alert, reason, "alert was not delivered");
+        tracing::warn!(alert, kind = message.kind.name(), reason, "alert was not delivered");
     }
 }
 
+/// Whether an alert wants to hear a message: its `on` names what it is about. [`Kind::Test`] goes to all.
+#[must_use]
+pub fn hears(alert: &Alert, message: &Message) -> bool {
+    message.kind.on().is_none_or(|on| alert.on.contains(&on))
+}
+
 /// Sends a message to every alert that wants to hear it, to all at once; gives those that could not be told.
-///
-/// An alert hears what its `on` names; [`Kind::Test`] goes to all.
 pub async fn send(alerts: &[Alert], message: &Message) -> Vec<Failure> {
     send_patiently(alerts, message, &webhook::PATIENCE).await
 }
 
 async fn send_patiently(alerts: &[Alert], message: &Message, patience: &webhook::Patience) -> Vec<Failure> {
-    let wanted = alerts.iter().filter(|alert| message.kind.on().is_none_or(|on| alert.on.contains(&on)));
+    let wanted = alerts.iter().filter(|alert| hears(alert, message));
     let sent = wanted.map(async |alert| {
         let sent = match alert.kind {
             AlertKind::Webhook => webhook::post(&alert.url, &message.document(), patience).await,

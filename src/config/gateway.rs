@@ -66,6 +66,20 @@ impl Gateway {
         token.or_else(|| self.endpoints.get(name))
     }
 
+    /// Whether listings are searches within their shops, with the options that a pipeline chooses.
+    #[must_use]
+    pub fn searches(&self, chosen: &BTreeMap<String, String>) -> bool {
+        let listing = self.endpoints.get("listing");
+        let narrows = |option: &&OptionSpec| {
+            let has_value = option.default.is_some() || chosen.contains_key(&option.name);
+            let place = |text: &Template| text.places().any(|place| place == option.name);
+            let is_sent = listing.is_some_and(|listing| listing.asks_for(&option.name))
+                || self.params.iter().any(|(_, text)| place(text));
+            option.narrows && has_value && is_sent
+        };
+        self.options.iter().any(|option| narrows(&option))
+    }
+
     /// What the gateway counts the calls of an endpoint by, where it counts them by endpoint: its own name for it, which
     /// two of huopan's endpoints may share.
     #[must_use]
@@ -124,6 +138,8 @@ pub struct OptionSpec {
     pub default: Option<String>,
     /// The values it may have; empty: any.
     pub one_of: Vec<String>,
+    /// With a value, a listing holds a part of the shop only: what it lacks may be there all the same.
+    pub narrows: bool,
 }
 
 /// What the call for an access token is called in the ledger and in `calls`.
@@ -249,8 +265,10 @@ pub struct Limits {
     pub quota_blocks: QuotaBlocks,
     /// Greatest number of calls at once.
     pub calls_in_flight: u32,
-    /// Greatest number of calls sent in any one-second window.
+    /// Greatest number of calls sent in any one-second window, whatever the licence.
     pub calls_per_second: Option<f64>,
+    /// … by licence, where each has its own. Empty, or one for each of `calls_per_day`.
+    pub calls_per_second_of: BTreeMap<String, f64>,
     /// How long a worker rests after each call.
     pub pause: Pause,
     /// A larger difference between the clocks makes the gateway refuse.

@@ -111,11 +111,16 @@ impl<'a> Section<'a> {
     /// A number within a range.
     pub(super) fn number(&mut self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
         let entry = self.entry(key)?;
-        let value = match &entry.node.value {
+        self.as_number(&entry.node, key, range)
+    }
+
+    /// A node as a number within a range.
+    pub(super) fn as_number(&self, node: &Node, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
+        let value = match &node.value {
             Value::Integer(value) => *value as f64,
             Value::Number(value) => *value,
             other => {
-                self.wrong_type(&entry.node, key, "a number", other);
+                self.wrong_type(node, key, "a number", other);
                 return None;
             }
         };
@@ -123,7 +128,7 @@ impl<'a> Section<'a> {
             return Some(value);
         }
         let message = format!("`{key}` is `{value}`, outside of {} to {}", range.start(), range.end());
-        self.report.add(Problem::at(&entry.node.place, message));
+        self.report.add(Problem::at(&node.place, message));
         None
     }
 

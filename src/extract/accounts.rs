@@ -67,8 +67,11 @@ pub enum Closed {
 pub struct NoneLeft {
     /// By account, in words.
     pub reason: String,
-    /// Every account was refused by the gateway: the user must act.
+    /// Nobody can ask before the user acts: every account was refused by the gateway, or all are closed for all calls
+    /// and one of them was refused.
     pub denied: bool,
+    /// The first account that was refused.
+    pub refused: Option<String>,
     /// Every account is closed for all calls, not only for such as was asked for.
     pub everywhere: bool,
     /// All that is lacking is a permission for the endpoint.
@@ -183,20 +186,23 @@ impl Accounts {
         };
         let reasons: Vec<_> = closed.iter().map(why).collect();
         let is_denied = |closed: &Option<(&str, &Closed)>| matches!(closed, Some((_, Closed::Resting(rest))) if rest.kind == RestKind::Denied);
-        let denied = !closed.is_empty() && closed.iter().all(|(_, closed)| is_denied(closed));
+        let all_denied = !closed.is_empty() && closed.iter().all(|(_, closed)| is_denied(closed));
+        let refused = closed.iter().find(|(_, closed)| is_denied(closed)).map(|(state, _)| state.name.clone());
         let scopes: Vec<&str> = closed.iter().filter_map(|(_, closed)| closed.map(|(scope, _)| scope)).collect();
         let of_endpoint = scopes.iter().any(|scope| scope.starts_with("endpoint:"));
-        let what = if denied { "the gateway refuses every account" } else { "no account has calls left" };
+        let what = if all_denied { "the gateway refuses every account" } else { "no account has calls left" };
         let for_what = match asking.scope {
             _ if of_endpoint => format!(" for endpoint {}", asking.endpoint),
             "" => String::new(),
             scope => format!(" for {}", scope.replace(':', " ")),
         };
+        let everywhere = scopes.iter().filter(|scope| scope.is_empty()).count() == self.states.len();
         NoneLeft {
             reason: format!("{what}{for_what} ({})", reasons.join("; ")),
-            everywhere: scopes.iter().filter(|scope| scope.is_empty()).count() == self.states.len(),
-            permission: denied && scopes.iter().all(|scope| !scope.is_empty()),
-            denied,
+            everywhere,
+            permission: all_denied && scopes.iter().all(|scope| !scope.is_empty()),
+            denied: all_denied || (everywhere && refused.is_some()),
+            refused,
         }
     }
 
@@ -342,7 +348,8 @@ mod tests {
             "no account has calls left (`a`: its 10 calls of the day are used up; `b`: blocked until 2026-11-21 00:00 \
              (Beijing): 10003 no permission; `c`: denied until 2026-11-21 00:00 (Beijing): 10003 no permission)"
         );
-        assert!(!none.denied && none.everywhere);
+        assert!(none.denied && none.everywhere, "the user must act, whatever ends at midnight");
+        assert_eq!(none.refused.as_deref(), Some("c"));
         let mut refused = Accounts::new(AccountChoice::Drain, [("a".to_owned(), None)]);
         refused.close(0, "", rest(RestKind::Denied));
         let refused = refused.none_left(ANY);

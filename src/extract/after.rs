@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::base::Result;
 use crate::config::gateway::ErrorClass;
@@ -27,8 +27,6 @@ use super::words::{self, describe, gave_up};
 const UNCONNECTED_MAX: u32 = 4;
 /// A page of a span that can be halved is not asked for again when it takes too long after so many attempts.
 pub(super) const HALVED_AFTER: u32 = 2;
-/// A smaller change of the clock's offset does not explain a refused signature.
-pub(super) const SIGNED_WRONG: TimeDelta = TimeDelta::seconds(5);
 
 /// What follows an attempt.
 pub(super) enum Step {
@@ -96,11 +94,12 @@ impl<'r> Caller<'r> {
                     }
                 }
             }
-            // Signed with a wrong time, and this answer's `Date` has just shown the right one. Gateways say so in many
-            // ways: a bad signature, a bad parameter, a code that no definition lists.
+            // Signed with a wrong time, and another may be right. Gateways say so in many ways: a bad signature, a bad
+            // parameter, a code that no definition lists.
             (ErrorClass::Auth | ErrorClass::Param | ErrorClass::Item, _)
-                if spent.attempts < side.budget.attempts_max
-                    && (live.skew.offset() - tried.offset).abs() > SIGNED_WRONG =>
+                if !record.redirects()
+                    && spent.attempts < side.budget.attempts_max
+                    && live.skew.refused(tried.offset) =>
             {
                 Step::Again(Duration::ZERO)
             }

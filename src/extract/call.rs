@@ -239,7 +239,11 @@ impl<'r> Caller<'r> {
             let pause = &errand.side.gateway.limits.pause;
             let (step, fault) = match judgement {
                 Judgement::Good => {
-                    errand.side.live().unconnected[tried.ticket.account] = 0;
+                    {
+                        let live = &mut *errand.side.live();
+                        live.unconnected[tried.ticket.account] = 0;
+                        live.skew.accepted(tried.offset);
+                    }
                     self.answered_well(errand, &tried.kept).await?;
                     (Step::Done(Ok(outcome)), None)
                 }
@@ -387,7 +391,7 @@ impl<'r> Caller<'r> {
         if side.gateway.limits.quota_scope != QuotaScope::Account {
             return Ok(None);
         }
-        let day = crate::base::time::beijing_day(side.live().skew.correct(now));
+        let day = self.ledger.day(now);
         let counts = self.ledger.state.counts(day).await?;
         let mut left = 0;
         for account in side.accounts {

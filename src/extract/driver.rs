@@ -386,7 +386,7 @@ impl<'r> Run<'r> {
             };
             let error = Error::new(Kind::Denied, none_left.reason).with_hint(format!(
                 "{what}: `huopan accounts wake {} --pipeline {}`",
-                self.caller.side(task).accounts.first().map_or("NAME", |account| account.name.as_str()),
+                none_left.refused.as_deref().unwrap_or("NAME"),
                 self.caller.job.pipeline.path.display()
             ));
             self.error.get_or_insert(error);

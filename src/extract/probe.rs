@@ -21,7 +21,7 @@ use crate::config::pipeline::Account;
 use crate::state::{Rest, RestKind, Resting, covers};
 
 use super::accounts::{self, Asking};
-use super::after::{SIGNED_WRONG, feedback};
+use super::after::feedback;
 use super::answer::{self, List};
 use super::call::{Caller, Errand, Shared};
 use super::driver::{Job, mask, sides};
@@ -41,6 +41,9 @@ use super::{Attempt, body};
 
 /// A question waits at most this long for its turn: a run may use the same account.
 const TURN_MAX: Duration = Duration::from_secs(60);
+
+/// What the TLS library says of bytes that no TLS server sends.
+const NO_TLS: &str = "InvalidContentType";
 
 /// Asks a pipeline's gateways single questions.
 pub struct Prober<'r> {
@@ -91,7 +94,7 @@ pub struct Answer {
     pub http_status: Option<u16>,
     /// From sending to the last byte.
     pub latency_ms: i64,
-    /// It was signed with a time that its own `Date` shows to be wrong.
+    /// It was signed with a time that was wrong, as it seems: the next question is signed with another.
     pub is_misdated: bool,
     /// Of its offers, how many say anything that only B2B data permission shows.
     pub wholesale: Wholesale,
@@ -148,11 +151,11 @@ impl<'r> Prober<'r> {
         self.caller.sides.iter().map(|side| (side.gateway, side.accounts)).collect()
     }
 
-    /// How far a gateway's clock is ahead of ours, once an answer of it has told.
+    /// How far a gateway's clock is ahead of ours, once an answer of it has told; and whether calls are signed with it.
     #[must_use]
-    pub fn clock_offset(&self, gateway: usize) -> Option<TimeDelta> {
+    pub fn clock_offset(&self, gateway: usize) -> Option<(TimeDelta, bool)> {
         let skew = self.caller.sides.get(gateway)?.live().skew;
-        skew.is_known().then(|| skew.offset())
+        skew.is_known().then(|| (skew.dated_offset(), !skew.has_left(skew.dated_offset())))
     }
 
     /// Reaches a gateway the way an account's calls go, and greets it: no call. Its `Date` is learned.
@@ -176,7 +179,10 @@ impl<'r> Prober<'r> {
             let _ = side.live().skew.observe(Observation { date, sent_at, received_at });
         }
         match exchange.transport_error {
-            Some(error) => Err(Unreached { step: Step::Greeting, reason: self.caller.mask.text(&error) }),
+            Some(error) => {
+                let step = if error.contains(NO_TLS) { Step::Tls } else { Step::Greeting };
+                Err(Unreached { step, reason: self.caller.mask.text(&error) })
+            }
             None => Ok(reached),
         }
     }
@@ -256,7 +262,17 @@ impl<'r> Prober<'r> {
             Judgement::Good => None,
             Judgement::Fault(fault) => Some(fault),
         };
-        let is_misdated = (side.live().skew.offset() - tried.offset).abs() > SIGNED_WRONG;
+        let is_misdated = {
+            let skew = &mut side.live().skew;
+            match fault {
+                None => skew.accepted(tried.offset),
+                Some(fault) if is_refusal(fault) && !skew.has_accepted(tried.offset) => {
+                    _ = skew.refused(tried.offset);
+                }
+                Some(_) => {}
+            }
+            skew.has_left(tried.offset)
+        };
         let rest = pace::rest(&side.gateway.limits.pause, fault.map(|fault| fault.class));
         side.settle(ledger, &tried.ticket, rest, feedback(fault, &tried)).await?;
         match fault {

@@ -35,6 +35,8 @@ pub enum Step {
     Name,
     /// Its port does not answer.
     Port,
+    /// What speaks there has never heard of TLS.
+    Tls,
     /// What speaks there is not what should: TLS fails, or no HTTP comes back.
     Greeting,
 }

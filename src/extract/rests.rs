@@ -26,7 +26,7 @@ use super::accounts::Asking;
 use super::judge::{Fault, Judgement};
 use super::record::Record;
 use super::retry::WAIT_MAX;
-use super::words::describe;
+use super::words::explain;
 
 /// A refused account rests this long, unless its credentials change.
 const DENIED: TimeDelta = TimeDelta::hours(1);
@@ -58,8 +58,8 @@ pub(super) fn rest(gateway: &Gateway, fault: &Fault, now: DateTime<Utc>) -> Opti
     match fault.class {
         ErrorClass::Quota => Some((quota(gateway, fault, now), Extent::Scope)),
         ErrorClass::Retry | ErrorClass::Throttle if is_ban(fault) => Some((quota(gateway, fault, now), Extent::Scope)),
-        ErrorClass::Auth if fault.permission => Some((denied(describe(fault), now), Extent::Endpoint)),
-        ErrorClass::Auth => Some((denied(describe(fault), now), Extent::Everything)),
+        ErrorClass::Auth if fault.permission => Some((denied(explain(fault), now), Extent::Endpoint)),
+        ErrorClass::Auth => Some((denied(explain(fault), now), Extent::Everything)),
         _ => None,
     }
 }
@@ -82,7 +82,7 @@ fn quota(gateway: &Gateway, fault: &Fault, now: DateTime<Utc>) -> Rest {
         (None, QuotaBlocks::Hours(hours)) => now + TimeDelta::hours(i64::from(hours)),
         (None, QuotaBlocks::Midnight) => midnight_after(now),
     };
-    Rest { kind: RestKind::Quota, until, reason: describe(fault) }
+    Rest { kind: RestKind::Quota, until, reason: explain(fault) }
 }
 
 /// The next midnight in Beijing.

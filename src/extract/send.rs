@@ -166,7 +166,7 @@ impl<'r> Caller<'r> {
             let seconds = offset.num_seconds();
             let (apart, side) = (seconds.abs(), if seconds < 0 { "behind" } else { "ahead of" });
             self.job.progress.on(Event::Warning(&format!(
-                "the gateway's clock is {apart} seconds {side} this machine's: calls are signed with its time"
+                "the gateway's clock is {apart} seconds {side} this machine's: calls are signed with its time, unless ours is accepted"
             )));
         }
     }

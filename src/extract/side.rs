@@ -18,7 +18,7 @@ use crate::config::Gateway;
 use crate::config::gateway::Endpoint;
 use crate::config::pipeline::{Account, AccountChoice};
 use crate::plan::price;
-use crate::state::{Ask, Bounds, Feedback, Reserved, Rest, Resting, Settle, StateStore};
+use crate::state::{Ask, Bounds, Feedback, Moved, Reserved, Rest, Resting, Settle, StateStore};
 
 use super::accounts::{Accounts, Asking, Closed, Mark, NoneLeft};
 use super::fingerprint::Fingerprint;
@@ -79,6 +79,11 @@ impl Ledger<'_> {
         self.state.clock().now
     }
 
+    /// The Beijing day by the store's clock, at this moment by ours.
+    pub(super) fn day(&self, now: DateTime<Utc>) -> NaiveDate {
+        beijing_day(if self.state.has_own_clock() { self.now() } else { now })
+    }
+
     /// How long it is until a moment of the store's clock, of which answers name the next ones.
     fn until(&self, at: DateTime<Utc>) -> Duration {
         (at - self.now()).to_std().unwrap_or_default()
@@ -97,8 +102,12 @@ pub(super) struct Ticket {
     pub(super) account: usize,
     pub(super) scope: String,
     endpoint: String,
-    /// The day it counts for.
+    /// The day it counts for, by the store's clock.
     pub(super) day: NaiveDate,
+    /// … and by the gateway's, as far as it was known.
+    gateway_day: NaiveDate,
+    /// When it was asked for, by this machine's clock.
+    asked_at: DateTime<Utc>,
     /// When it is to leave.
     leaves_at: Instant,
     /// How long the call waited for it.
@@ -204,7 +213,7 @@ impl<'r> Side<'r> {
 
     /// Asks the store for the right to send, account by account.
     pub(super) async fn turn(&self, ledger: Ledger<'_>, asking: Asking<'_>, now: DateTime<Utc>) -> Result<Turn> {
-        let day = self.day(now);
+        let day = ledger.day(now);
         let (order, waits) = {
             let mut live = self.live();
             live.accounts.renew(day, ledger.now());
@@ -214,7 +223,8 @@ impl<'r> Side<'r> {
         for account in order {
             match self.reserve(ledger, self.ask(ledger, account, asking, now)).await? {
                 Reserved::Granted { at, place, used } => {
-                    let ticket = Ticket::new(account, asking, self.day(now), (ledger.until(at), place));
+                    let days = self.days(ledger, now);
+                    let ticket = Ticket::new(account, asking, days, now, (ledger.until(at), place));
                     let mark = self.live().accounts.counted(account, asking.scope, used);
                     let mark = match mark {
                         Some(mark) if self.was_told(ledger, account, asking.scope, (ticket.day, mark)).await? => None,
@@ -267,7 +277,7 @@ impl<'r> Side<'r> {
         let ask = Ask { gateway: ANY_GATEWAY, ..self.ask(ledger, account, asking, now) };
         Ok(match self.reserve(ledger, ask).await? {
             Reserved::Granted { at, place, .. } => {
-                OwnTurn::Send(Ticket::new(account, asking, self.day(now), (ledger.until(at), place)))
+                OwnTurn::Send(Ticket::new(account, asking, self.days(ledger, now), now, (ledger.until(at), place)))
             }
             Reserved::Wait { from, to } => OwnTurn::Wait(ledger.again(from, to)),
             Reserved::UsedUp { .. } => OwnTurn::UsedUp,
@@ -341,6 +351,11 @@ impl<'r> Side<'r> {
         }
     }
 
+    /// Whether a ticket was granted on another day than this one: it counts for a day that is over.
+    pub(super) fn is_of_another_day(&self, ledger: Ledger<'_>, ticket: &Ticket, now: DateTime<Utc>) -> bool {
+        ledger.day(now) != ticket.day
+    }
+
     /// Gives the ticket's place in flight back, to rest for `rest`.
     pub(super) async fn settle(
         &self,
@@ -349,6 +364,8 @@ impl<'r> Side<'r> {
         rest: Duration,
         feedback: Feedback,
     ) -> Result<()> {
+        let to = self.gateway_day(ticket.asked_at);
+        let moved = Moved { scope: &ticket.scope, from: ticket.gateway_day, to };
         let now = ledger.now();
         let settle = Settle {
             account: &self.accounts[ticket.account].key,
@@ -358,6 +375,7 @@ impl<'r> Side<'r> {
             now,
             free_at: now + TimeDelta::from_std(rest).unwrap_or_default(),
             feedback,
+            moved: (moved.from != moved.to).then_some(moved),
         };
         ledger.state.settle(&settle).await
     }
@@ -387,9 +405,14 @@ impl<'r> Side<'r> {
         }
     }
 
+    /// The Beijing days now: by the store's clock, and by the gateway's.
+    fn days(&self, ledger: Ledger<'_>, now: DateTime<Utc>) -> (NaiveDate, NaiveDate) {
+        (ledger.day(now), self.gateway_day(now))
+    }
+
     /// The Beijing day by the gateway's clock.
-    fn day(&self, now: DateTime<Utc>) -> NaiveDate {
-        beijing_day(self.live().skew.correct(now))
+    fn gateway_day(&self, now: DateTime<Utc>) -> NaiveDate {
+        beijing_day(self.live().skew.dated(now))
     }
 
     /// A new call; `now` is by this machine's clock.
@@ -405,7 +428,8 @@ impl<'r> Side<'r> {
             endpoint: asking.endpoint,
             scope: asking.scope,
             run: ledger.run,
-            day: self.day(now),
+            day: ledger.day(now),
+            gateway_day: self.gateway_day(now),
             now: clock.now,
             unsure: clock.unsure,
             lead: TimeDelta::from_std(lead).unwrap_or_default(),
@@ -417,13 +441,21 @@ impl<'r> Side<'r> {
 }
 
 impl Ticket {
-    /// A ticket for a moment so far ahead, with its place.
-    fn new(account: usize, asking: Asking<'_>, day: NaiveDate, (ahead, place): (Duration, u32)) -> Self {
+    /// A ticket for a moment so far ahead, with its place; the days are the store's and the gateway's.
+    fn new(
+        account: usize,
+        asking: Asking<'_>,
+        (day, gateway_day): (NaiveDate, NaiveDate),
+        asked_at: DateTime<Utc>,
+        (ahead, place): (Duration, u32),
+    ) -> Self {
         Self {
             account,
             scope: asking.scope.to_owned(),
             endpoint: asking.endpoint.to_owned(),
             day,
+            gateway_day,
+            asked_at,
             leaves_at: Instant::now() + ahead,
             waited: Duration::ZERO,
             place,
@@ -456,7 +488,7 @@ mod tests {
             let start = Instant::now();
             let (mut due, mut left): (Instant, Vec<Instant>) = (start, Vec::new());
             let asking = Asking { scope: "all", endpoint: "listing" };
-            let ticket = || Ticket::new(0, asking, NaiveDate::default(), (Duration::ZERO, 0));
+            let ticket = || Ticket::new(0, asking, Default::default(), DateTime::UNIX_EPOCH, (Duration::ZERO, 0));
             for (delay, has_to_connect) in delays {
                 // Granted evenly, on the wire up to 150 ms later.
                 due += seconds(1.015 / f64::from(rate));

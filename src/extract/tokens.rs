@@ -12,19 +12,19 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+use crate::base::json::Raw;
 use crate::base::secret::Mask;
 use crate::base::{Error, Kind, Result, Secret};
-use crate::config::gateway::ErrorClass;
+use crate::config::gateway::{Endpoint, ErrorClass};
 use crate::config::pipeline::{Account, Credential};
 use crate::config::{Gateway, Pointer};
 
 use super::answer;
-use super::body;
-use super::http::Exchange;
-use super::judge::{Fault, is_no_address};
+use super::body::{self, BodyError};
+use super::judge::{Fault, Judge, Judgement};
+use super::record::Record;
 use super::request::{self, Call, Request, Values};
-use super::retry;
-use super::words::wrong_address;
+use super::words::{describe, or_else};
 
 /// A token is renewed this long before it ends.
 const EARLY: Duration = Duration::from_secs(300);
@@ -50,6 +50,21 @@ struct State {
     mask: Mask,
     /// The last generation that the gateway refused.
     refused: HashMap<(String, String), u64>,
+    /// Renewals that failed in a row.
+    troubles: HashMap<(String, String), Trouble>,
+}
+
+/// Renewals of one token that failed in a row: the calls that wait for it share them, and what follows.
+#[derive(Debug, Clone)]
+pub(super) struct Trouble {
+    /// How many.
+    pub(super) tries: u32,
+    /// When the first of them was made.
+    pub(super) first: tokio::time::Instant,
+    /// When another may be asked for; `None`: not in this run.
+    pub(super) again_at: Option<tokio::time::Instant>,
+    /// Why the last of them failed.
+    pub(super) fault: Fault,
 }
 
 #[derive(Debug, Clone)]
@@ -127,53 +142,44 @@ impl Tokens {
             .map_err(|error| Error::config(format!("gateway `{}`: {error}", gateway.name)))
     }
 
-    /// Takes the token out of an answer, or says what is wrong with it. What the answer says is not repeated: it may hold
-    /// a token.
+    /// The renewals of an account's token that failed in a row.
+    pub(super) fn trouble(&self, gateway: &Gateway, account: &Account) -> Option<Trouble> {
+        self.lock().troubles.get(&key(gateway, account)).cloned()
+    }
+
+    /// Another renewal failed.
+    pub(super) fn failed(&self, gateway: &Gateway, account: &Account, trouble: Trouble) {
+        self.lock().troubles.insert(key(gateway, account), trouble);
+    }
+
+    /// Takes the token out of an answer, or says what is wrong with it.
     pub(super) fn take(
         &self,
-        gateway: &Gateway,
+        (gateway, judge): (&Gateway, &Judge<'_>),
         account: &Account,
-        exchange: &Exchange,
-        received_at: DateTime<Utc>,
+        record: &Record,
+        body: &[u8],
     ) -> std::result::Result<(), Fault> {
-        let wait = retry::stated_wait(exchange.retry_after.as_deref(), exchange.date.as_deref(), received_at);
-        let is_ban = wait.is_some_and(|wait| wait > retry::WAIT_MAX);
-        let fault = |class, message: String| {
-            // Whoever must wait longer has no calls left until then, as of any other call.
-            let class = if class == ErrorClass::Throttle && is_ban { ErrorClass::Quota } else { class };
-            Fault { class, code: None, message, hint: None, wait, permission: false, elsewhere: false }
-        };
-        if let Some(error) = &exchange.transport_error {
-            return Err(fault(ErrorClass::Retry, error.clone()));
-        }
-        let json = body::to_json(&exchange.body, exchange.content_type.as_deref());
+        let Some(rules) = &gateway.token else { return Ok(()) };
+        let json = body::to_json(body, record.content_type.as_deref());
         let parsed = json.as_ref().map_err(Clone::clone).and_then(|json| body::parse(json));
-        let status = exchange.status.unwrap_or_default();
-        let unread = match status {
-            429 => ErrorClass::Throttle,
-            _ => ErrorClass::Retry,
+        let answer = parsed.as_ref().ok().filter(|_| record.transport_error.is_none()).copied();
+        let text = |pointers: &Vec<Pointer>| {
+            answer::first(pointers, answer?).and_then(|value| value.text().map(|text| text.trim().to_owned()))
         };
-        let rules = gateway.token.as_ref();
-        let answer = parsed.map_err(|_| {
-            let asked = rules.map(|rules| &rules.endpoint).filter(|asked| is_no_address(status, asked));
-            let fault = fault(unread, format!("HTTP {status}, no document"));
-            Fault { elsewhere: asked.is_some(), hint: asked.map(wrong_address), ..fault }
-        })?;
-        let text = |pointers: Option<&Vec<Pointer>>| {
-            answer::first(pointers?, answer).and_then(|value| value.text().map(|text| text.trim().to_owned()))
-        };
-        let token = text(rules.map(|rules| &rules.token)).filter(|token| !token.is_empty());
-        let refused = if status == 429 || status >= 500 { unread } else { ErrorClass::Auth };
-        let token = token.ok_or_else(|| fault(refused, format!("HTTP {status}, and no token in the answer")))?;
-        let lifetime = text(rules.map(|rules| &rules.expires)).and_then(|seconds| seconds.parse().ok());
+        let token = text(&rules.token).filter(|token| !token.is_empty());
+        let parsed = parsed.as_ref().map(|answer| *answer);
+        let token = token.ok_or_else(|| without_token(judge, &rules.endpoint, record, parsed))?;
+        let lifetime = text(&rules.expires).and_then(|seconds| seconds.parse().ok());
         let lifetime = lifetime.map_or(LIFETIME, Duration::from_secs).min(LIFETIME_MAX);
         let renew_at = Instant::now() + lifetime.saturating_sub(EARLY.min(lifetime / 10));
         let generation = self.generation(gateway, account) + 1;
-        let token = Secret::new(token);
+        let (key, token) = (key(gateway, account), Secret::new(token));
         let state = &mut *self.lock();
         state.given.push(token.clone());
         state.mask = Mask::new(state.given.iter().cloned());
-        state.held.insert(key(gateway, account), Held { token, renew_at, generation });
+        state.troubles.remove(&key);
+        state.held.insert(key, Held { token, renew_at, generation });
         tracing::info!(account = account.name, "renewed the access token");
         Ok(())
     }
@@ -187,23 +193,59 @@ fn key(gateway: &Gateway, account: &Account) -> (String, String) {
     (gateway.name.clone(), account.key.clone())
 }
 
+/// What an answer without a token means: what the definition's errors and the general rules say of it; where they say
+/// nothing, the account is refused one. Of its words only the code is repeated: others may hold a token.
+fn without_token(
+    judge: &Judge<'_>,
+    endpoint: &Endpoint,
+    record: &Record,
+    answer: std::result::Result<Raw<'_>, &BodyError>,
+) -> Fault {
+    let status = record.http_status.unwrap_or_default();
+    let refused = |class| {
+        let message = format!("HTTP {status}, and no token in the answer");
+        Fault { class, code: None, message, hint: None, wait: None, permission: false, elsewhere: false }
+    };
+    let fault = match judge.judge(endpoint, record, answer) {
+        Judgement::Fault(fault) => fault,
+        Judgement::Good if answer.is_ok_and(Raw::is_empty_value) => refused(ErrorClass::Retry),
+        Judgement::Good => refused(ErrorClass::Auth),
+    };
+    let message = match answer {
+        _ if record.transport_error.is_some() => fault.message,
+        Err(_) => format!("HTTP {status}, no document"),
+        Ok(_) => refused(fault.class).message,
+    };
+    // Somewhere else is somewhere else, whichever way it is said; once more tells.
+    let elsewhere = fault.elsewhere || record.redirects();
+    let class = match fault.class {
+        _ if elsewhere => ErrorClass::Retry,
+        ErrorClass::Item | ErrorClass::Gone => ErrorClass::Auth,
+        class => class,
+    };
+    Fault { class, message, permission: false, elsewhere, ..fault }
+}
+
 /// Why an account has no token.
 pub(super) fn refusal(gateway: &Gateway, account: &Account, fault: &Fault) -> Error {
-    let (name, what) = (&account.name, &fault.message);
+    let (name, what) = (&account.name, describe(fault));
     let kind = match fault.class {
         ErrorClass::Auth => Kind::Denied,
         ErrorClass::Quota => Kind::Quota,
+        ErrorClass::Param => Kind::Config,
         _ if fault.elsewhere => Kind::Config,
         _ => Kind::Unavailable,
     };
     let error = Error::new(kind, format!("gateway `{}` renews no token for account `{name}`: {what}", gateway.name));
     let needs = gateway.token.as_ref().map(|rules| rules.needs.as_str()).unwrap_or_default();
-    match kind {
-        Kind::Config => fault.hint.iter().fold(error, |error, hint| error.with_hint(hint)),
-        Kind::Unavailable => error.with_hint("try again later: what was answered is landed"),
-        Kind::Quota => error.with_hint("the gateway states how long: the account rests until then"),
-        _ => error.with_hint(format!(
-            "renew `{needs}` of the account at the gateway's console, and see whether its key and secret are right"
-        )),
-    }
+    let renew = format!(
+        "renew `{needs}` of the account at the gateway's console, and see whether its key and secret are right"
+    );
+    let hint = fault.hint.as_deref();
+    error.with_hint(match kind {
+        Kind::Config => hint.unwrap_or("correct `[token]` of the definition").to_owned(),
+        Kind::Unavailable => or_else("try again later: what was answered is landed", hint),
+        Kind::Quota => hint.unwrap_or("the account rests until its block ends").to_owned(),
+        _ => hint.map_or_else(|| renew.clone(), |hint| or_else(hint, Some(&renew))),
+    })
 }

@@ -20,6 +20,14 @@ pub(super) fn describe(fault: &Fault) -> String {
     }
 }
 
+/// … with what the user can change, where the definition says it: for a reason that is told long after.
+pub(super) fn explain(fault: &Fault) -> String {
+    match &fault.hint {
+        Some(hint) => format!("{} ({hint})", describe(fault)),
+        None => describe(fault),
+    }
+}
+
 pub(super) fn gave_up(fault: &Fault, spent: Spent) -> String {
     let (what, seconds) = (describe(fault), spent.elapsed.as_secs());
     match spent.attempts {

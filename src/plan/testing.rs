@@ -32,6 +32,7 @@ pub fn limits() -> Limits {
         quota_blocks: QuotaBlocks::Midnight,
         calls_in_flight: 4,
         calls_per_second: None,
+        calls_per_second_of: BTreeMap::new(),
         pause: Pause { success: 0.0, failure: 0.0, throttle: 0.0 },
         clock_skew_seconds_max: Some(180),
         connect_seconds: 5.0,

@@ -11,7 +11,10 @@
 //! | the gateway refuses an account | `denied` |
 //! | anything else that kept it from publishing | `failed` |
 //!
-//! Invariant: an alert that cannot be told is logged; it never changes what became of the run.
+//! Invariant: an alert that cannot be told is logged; it never changes what became of the run, and keeps no other from
+//! being told.
+
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
@@ -27,8 +30,8 @@ use crate::state::StateStore;
 
 use super::{Outcome, Report, Surroundings, day};
 
-/// All messages of an attempt together take at most this long.
-const TIME_MAX: std::time::Duration = std::time::Duration::from_secs(20);
+/// All messages of an attempt together take a receiver at most this long.
+const TIME_MAX: Duration = Duration::from_secs(20);
 /// What was told of a day's calls is of no use after that day.
 const TOLD_KEPT: TimeDelta = TimeDelta::days(2);
 
@@ -82,7 +85,7 @@ pub(super) async fn tell(pipeline: &Pipeline, around: &Surroundings<'_>, ended: 
         }
         said.push((alerts, message));
     }
-    send(&said).await;
+    send(&said, TIME_MAX).await;
 }
 
 /// The alerts that were not told of it before.
@@ -135,18 +138,37 @@ pub(super) async fn tell_of_no_start(
     let nothing = if published.is_empty() { "nothing" } else { "nothing more" };
     let text = format!("{nothing} is published: {error}{hint}");
     let message = Message::new(Told::Failed, around.clock.now(), &pipeline.name, text);
-    send(&[(pipeline.alerts.clone(), message)]).await;
+    send(&[(pipeline.alerts.clone(), message)], TIME_MAX).await;
 }
 
-/// Sends the messages in their order; the run's lock is held meanwhile, so there is an end to it.
-async fn send(messages: &[(Vec<Alert>, Message)]) {
-    let told = async {
-        for (alerts, message) in messages {
-            alert::tell(alerts, message).await;
+/// Sends the messages: to a receiver in their order, to all receivers at once, so that none waits for another one. The
+/// run's lock is held meanwhile, so there is an end to it.
+async fn send(messages: &[(Vec<Alert>, Message)], time_max: Duration) {
+    let mut receivers: Vec<(&Alert, Vec<&Message>)> = Vec::new();
+    for (alerts, message) in messages {
+        for alert in alerts.iter().filter(|alert| alert::hears(alert, message)) {
+            match receivers.iter_mut().find(|(known, _)| known.name == alert.name) {
+                Some((_, queue)) => queue.push(message),
+                None => receivers.push((alert, vec![message])),
+            }
+        }
+    }
+    let told = receivers.iter().map(|(alert, queue)| tell_in_order(alert, queue, time_max));
+    futures::future::join_all(told).await;
+}
+
+async fn tell_in_order(alert: &Alert, queue: &[&Message], time_max: Duration) {
+    let mut told = 0;
+    let telling = async {
+        for message in queue {
+            alert::tell(std::slice::from_ref(alert), message).await;
+            told += 1;
         }
     };
-    if tokio::time::timeout(TIME_MAX, told).await.is_err() {
-        tracing::warn!(seconds = TIME_MAX.as_secs(), "some alerts were not taken in time");
+    if tokio::time::timeout(time_max, telling).await.is_err() {
+        let kinds: Vec<_> = queue[told..].iter().map(|message| message.kind.name()).collect();
+        let (alert, kinds, seconds) = (&alert.name, kinds.join(", "), time_max.as_secs());
+        tracing::warn!(alert, kinds, seconds, "alert did not take all it was to be told in time");
     }
 }
 
@@ -279,5 +301,34 @@ mod tests {
             let failed = Err(Error::storage("full").with_hint("free space"));
             assert_eq!(told(&failed), [(Told::Failed, format!("2026-11-20 {says}: full; free space"))]);
         }
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_never_answers_keeps_no_other_from_hearing() {
+        let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let hear = {
+            let heard = std::sync::Arc::clone(&heard);
+            async move |body: String| {
+                let document: serde_json::Value = serde_json::from_str(&body).unwrap();
+                heard.lock().unwrap().push(document["kind"].as_str().unwrap().to_owned());
+            }
+        };
+        let never = async || std::future::pending::<()>().await;
+        let router =
+            axum::Router::new().route("/hears", axum::routing::post(hear)).route("/never", axum::routing::post(never));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let alert = |name: &str, on: &[AlertOn]| Alert {
+            name: name.to_owned(),
+            kind: crate::config::pipeline::AlertKind::Webhook,
+            url: crate::base::Secret::new(format!("http://{address}/{name}")),
+            on: on.to_vec(),
+        };
+        let alerts = [alert("never", &[AlertOn::Denied]), alert("hears", &[AlertOn::Denied, AlertOn::Failed])];
+        let message = |kind| (alerts.to_vec(), Message::new(kind, chrono::DateTime::UNIX_EPOCH, "test", "text"));
+        send(&[message(Told::Denied), message(Told::Published), message(Told::Failed)], Duration::from_millis(500))
+            .await;
+        assert_eq!(*heard.lock().unwrap(), ["denied", "failed"]);
     }
 }

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use tokio::task::JoinSet;
 
-use super::{AccountHealth, Ask, Bounds, Cached, Counted, Feedback, Reserved, Rest, RestKind, Resting, Settle, State};
+use super::{
+    AccountHealth, Ask, Bounds, Cached, Counted, Feedback, Moved, Reserved, Rest, RestKind, Resting, Settle, State,
+};
 use crate::base::time::beijing_day;
 
 const BOUNDS: Bounds = Bounds {
@@ -29,6 +31,7 @@ pub(super) async fn check(one: State, other: State) {
     let both = Both { one, other, now, day: beijing_day(now) };
     both.count_and_rhythm().await;
     both.scopes_and_days().await;
+    both.days_of_two_clocks().await;
     both.places().await;
     both.release().await;
     both.rests().await;
@@ -65,7 +68,7 @@ impl Both {
 
     fn settle<'a>(&self, account: &'a str, place: u32, millis: i64, rests: i64) -> Settle<'a> {
         let (now, free_at) = (self.at(millis), self.at(millis + rests));
-        Settle { account, bounds: BOUNDS, holder: "run", place, now, free_at, feedback: Feedback::None }
+        Settle { account, bounds: BOUNDS, holder: "run", place, now, free_at, feedback: Feedback::None, moved: None }
     }
 
     fn rest(&self, kind: RestKind, scope: &str, millis: i64) -> Resting {
@@ -112,13 +115,39 @@ impl Both {
     async fn scopes_and_days(&self) {
         let bounds = Bounds { calls_per_day: Some(1), ..FREE };
         let tomorrow = self.day + Days::new(1);
-        let of = |scope, day| Ask { scope, day, ..self.ask("scopes", 0, Bounds { calls_in_flight: 9, ..bounds }) };
+        let of = |scope, day| Ask {
+            scope,
+            day,
+            gateway_day: day,
+            ..self.ask("scopes", 0, Bounds { calls_in_flight: 9, ..bounds })
+        };
         for (scope, day) in [("", self.day), ("shop:1", self.day), ("shop:2", self.day), ("shop:1", tomorrow)] {
             granted(self.one.reserve(&of(scope, day)).await.unwrap());
             assert_eq!(self.other.reserve(&of(scope, day)).await.unwrap(), Reserved::UsedUp { used: 1 });
             assert_eq!(self.used("scopes", scope, day).await, Some(1));
         }
         assert_eq!(self.used("scopes", "", tomorrow).await, None);
+    }
+
+    async fn days_of_two_clocks(&self) {
+        let bounds = Bounds { calls_per_day: Some(2), calls_in_flight: 9, ..FREE };
+        let (yesterday, tomorrow) = (self.day - Days::new(1), self.day + Days::new(1));
+        let of = |day, gateway_day| Ask { day, gateway_day, ..self.ask("clocks", 0, bounds) };
+        granted(self.one.reserve(&of(self.day, self.day)).await.unwrap());
+        let place = granted(self.other.reserve(&of(self.day, yesterday)).await.unwrap());
+        let used_up = Reserved::UsedUp { used: 2 };
+        assert_eq!(self.one.reserve(&of(self.day, tomorrow)).await.unwrap(), used_up, "whatever the gateway shows");
+        // There it is still today, and one call of today's is known to have been yesterday's.
+        granted(self.one.reserve(&of(tomorrow, self.day)).await.unwrap());
+        assert_eq!(self.other.reserve(&of(tomorrow, self.day)).await.unwrap(), used_up);
+        let moved = Moved { scope: "", from: yesterday, to: self.day };
+        let settle = Settle { moved: Some(moved), ..self.settle("clocks", place, 0, 0) };
+        self.other.settle(&settle).await.unwrap();
+        assert_eq!(self.one.reserve(&of(tomorrow, self.day)).await.unwrap(), Reserved::UsedUp { used: 3 });
+        assert_eq!(
+            (self.used("clocks", "", self.day).await, self.used("clocks", "", yesterday).await),
+            (Some(2), None)
+        );
     }
 
     async fn places(&self) {
@@ -424,6 +453,7 @@ pub(super) fn asking(account: &str, day: NaiveDate, now: DateTime<Utc>, bounds: 
         scope: "",
         run: "run id",
         day,
+        gateway_day: day,
         now,
         unsure: TimeDelta::zero(),
         lead: TimeDelta::zero(),
@@ -457,7 +487,7 @@ impl Busy {
                     tokio::task::yield_now().await;
                     self.flying.fetch_sub(1, Ordering::SeqCst);
                     let feedback = Feedback::Good;
-                    let settle = Settle { account, bounds, holder, place, now, free_at: now, feedback };
+                    let settle = Settle { account, bounds, holder, place, now, free_at: now, feedback, moved: None };
                     store.settle(&settle).await.unwrap();
                 }
                 Reserved::Wait { from, .. } => {

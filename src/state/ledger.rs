@@ -15,11 +15,11 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::rhythm::{self, Rhythm, SECOND};
-use super::{AccountHealth, Ask, Feedback, Reserved, RestKind, Resting, Settle, covers};
+use super::{AccountHealth, Ask, Feedback, Moved, Reserved, RestKind, Resting, Settle, covers};
 
 /// Callers may be held up this long between reading the clock and changing the ledger. A clock that is further behind
 /// the last decision was set back.
@@ -57,6 +57,33 @@ pub(super) struct Ledger {
     askers: BTreeMap<String, Asker>,
     places: BTreeMap<u32, Place>,
     rests: Vec<Resting>,
+    /// What the gateway counts for a day more than the store does, or less.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shifts: Vec<Shift>,
+}
+
+/// Calls that count for another day at the gateway.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Shift {
+    day: NaiveDate,
+    scope: String,
+    calls: i64,
+}
+
+/// Calls counted in a scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Used {
+    /// On [`Ask::day`].
+    pub(super) today: u64,
+    /// On [`Ask::gateway_day`].
+    pub(super) there: u64,
+}
+
+impl From<u64> for Used {
+    /// The two days are the same.
+    fn from(calls: u64) -> Self {
+        Self { today: calls, there: calls }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,15 +132,16 @@ impl Ledger {
 
     /// Decides about a call; `used` calls are counted in its scope. Rests come first, then the calls of the day, then
     /// rhythm and places.
-    pub(super) fn reserve(&mut self, used: u64, ask: &Ask<'_>) -> Reserved {
-        let now = ask.now.timestamp_micros();
+    pub(super) fn reserve(&mut self, used: impl Into<Used>, ask: &Ask<'_>) -> Reserved {
+        let (used, now) = (used.into(), ask.now.timestamp_micros());
         self.follow(now);
         self.rests.retain(|resting| resting.rest.until > ask.now && !is_outdated(resting, ask));
         if let Some(resting) = self.rest_of(ask) {
             return Reserved::Resting(resting.clone());
         }
-        if ask.held.is_none() && ask.bounds.calls_per_day.is_some_and(|most| used >= most) {
-            return Reserved::UsedUp { used };
+        let most_used = used.today.max(used.there.saturating_add_signed(self.shift(ask.gateway_day, ask.scope)));
+        if ask.held.is_none() && ask.bounds.calls_per_day.is_some_and(|most| most_used >= most) {
+            return Reserved::UsedUp { used: most_used };
         }
         self.places.retain(|_, place| place.until > now);
         self.note(ask, now);
@@ -130,6 +158,11 @@ impl Ledger {
         if held.is_none() {
             self.rhythm.take(ask.bounds.calls_per_second, at);
         }
+        if ask.held.is_none() {
+            self.move_call(ask.scope, ask.day, ask.gateway_day);
+            let near = |day: NaiveDate| (day - ask.day).num_days().abs().min((day - ask.gateway_day).num_days().abs());
+            self.shifts.retain(|shift| near(shift.day) <= 1);
+        }
         self.seen_at = now;
         let place = held.unwrap_or_else(|| self.number());
         self.leaves(at, place, now);
@@ -137,7 +170,7 @@ impl Ledger {
         self.places.retain(|_, place| place.until > at);
         let until = at.saturating_add(i64::try_from(ask.bounds.lease.as_micros()).unwrap_or(i64::MAX));
         self.places.insert(place, Place { holder: ask.holder.to_owned(), until, rests: false });
-        Reserved::Granted { at: moment(at), place, used: used + u64::from(ask.held.is_none()) }
+        Reserved::Granted { at: moment(at), place, used: used.today + u64::from(ask.held.is_none()) }
     }
 
     /// Gives a place back and takes what the answer means for the rhythm.
@@ -158,6 +191,9 @@ impl Ledger {
                 self.rhythm.throttled(settle.bounds.calls_per_second, sent_at.timestamp_micros(), now);
             }
             Feedback::None => {}
+        }
+        if let Some(Moved { scope, from, to }) = settle.moved {
+            self.move_call(scope, from, to);
         }
     }
 
@@ -276,6 +312,25 @@ impl Ledger {
         self.left.insert(index, (at, place));
         while self.left.len() > LEFT_MIN && self.left.front().is_some_and(|(at, _)| *at < now - LEFT_FOR) {
             self.left.pop_front();
+        }
+    }
+
+    /// What the gateway counts for a day more than the store does.
+    fn shift(&self, day: NaiveDate, scope: &str) -> i64 {
+        let shift = self.shifts.iter().find(|shift| (shift.day, shift.scope.as_str()) == (day, scope));
+        shift.map_or(0, |shift| shift.calls)
+    }
+
+    /// The gateway counts a call for another day.
+    fn move_call(&mut self, scope: &str, from: NaiveDate, to: NaiveDate) {
+        if from == to {
+            return;
+        }
+        for (day, calls) in [(from, -1), (to, 1)] {
+            match self.shifts.iter_mut().find(|shift| (shift.day, shift.scope.as_str()) == (day, scope)) {
+                Some(shift) => shift.calls += calls,
+                None => self.shifts.push(Shift { day, scope: scope.to_owned(), calls }),
+            }
         }
     }
 

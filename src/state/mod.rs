@@ -6,6 +6,9 @@
 //! Invariant: a call is counted, in one atomic step, before it leaves, and stays counted; of any number of processes
 //! together no account sends more calls than its day, its second and its places in flight allow. The state may be lost:
 //! counts and rests can be rebuilt from landed attempts, the caches only save calls.
+//!
+//! Calls are counted by the days of the store's clock. Where a gateway's clock shows another day, its own days bind, too:
+//! what differs between the two is noted in the account's page.
 
 #[cfg(test)]
 mod conformance;
@@ -39,8 +42,11 @@ pub struct Ask<'a> {
     pub scope: &'a str,
     /// The run whose call it is: a lost ledger is rebuilt run by run ([`StateStore::raise`]).
     pub run: &'a str,
-    /// The day they count for: Beijing, by the gateway's clock.
+    /// The day they count for: Beijing, by the store's clock. No answer can change it.
     pub day: NaiveDate,
+    /// The day they count for at the gateway, as far as its clock is known. Where it is another one, the calls of neither
+    /// day may be used up.
+    pub gateway_day: NaiveDate,
     /// Now, by the store's clock ([`StateStore::clock`]).
     pub now: DateTime<Utc>,
     /// How far that may be off, either way.
@@ -92,7 +98,7 @@ pub enum Reserved {
     },
     /// The calls of the day are used up.
     UsedUp {
-        /// Calls counted today in this scope.
+        /// Calls counted today in this scope: by the store's day or by the gateway's, the more of both.
         used: u64,
     },
     /// The account rests, for this call at least.
@@ -176,6 +182,19 @@ pub struct Settle<'a> {
     pub free_at: DateTime<Utc>,
     /// What it means for the rhythm.
     pub feedback: Feedback,
+    /// The answer has shown that the gateway counts the call for another day than it was taken to.
+    pub moved: Option<Moved<'a>>,
+}
+
+/// A call that counts for another day at the gateway than it was taken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved<'a> {
+    /// As in [`Ask`].
+    pub scope: &'a str,
+    /// What [`Ask::gateway_day`] said.
+    pub from: NaiveDate,
+    /// What it should have said.
+    pub to: NaiveDate,
 }
 
 /// What an answer means for the rhythm of an account.
@@ -239,6 +258,8 @@ pub trait StateStore: Send + Sync + std::fmt::Debug {
     /// The same clock as far as this process knows it, without asking. Every answer of a server tells; steps of this
     /// machine's clock do not matter.
     fn clock(&self) -> Reading;
+    /// Whether that is another clock than this machine's.
+    fn has_own_clock(&self) -> bool;
 
     /// Reserves a call: the day's count, a place in the rhythm and a place in flight, all or nothing.
     ///

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
-use super::{Ask, Bounds, Feedback, Settle};
+use super::{Ask, Bounds, Feedback, Moved, Settle};
 
 /// [`Ask`] that borrows nothing.
 pub(super) struct OwnedAsk {
@@ -13,6 +13,7 @@ pub(super) struct OwnedAsk {
     pub(super) scope: String,
     pub(super) run: String,
     pub(super) day: NaiveDate,
+    gateway_day: NaiveDate,
     pub(super) now: DateTime<Utc>,
     unsure: TimeDelta,
     lead: TimeDelta,
@@ -23,17 +24,47 @@ pub(super) struct OwnedAsk {
 
 impl OwnedAsk {
     pub(super) fn new(ask: &Ask<'_>) -> Self {
-        let Ask { account, gateway, credentials, endpoint, scope, run, day, now, .. } = *ask;
+        let Ask { account, gateway, credentials, endpoint, scope, run, day, gateway_day, now, .. } = *ask;
         let Ask { unsure, lead, bounds, holder, held, .. } = *ask;
         let owned = [account, gateway, credentials, endpoint, scope, run, holder].map(str::to_owned);
         let [account, gateway, credentials, endpoint, scope, run, holder] = owned;
-        Self { account, gateway, credentials, endpoint, scope, run, day, now, unsure, lead, bounds, holder, held }
+        Self {
+            account,
+            gateway,
+            credentials,
+            endpoint,
+            scope,
+            run,
+            day,
+            gateway_day,
+            now,
+            unsure,
+            lead,
+            bounds,
+            holder,
+            held,
+        }
     }
 
     pub(super) fn borrow(&self) -> Ask<'_> {
         let Self { account, gateway, credentials, endpoint, scope, run, holder, .. } = self;
-        let Self { day, now, unsure, lead, bounds, held, .. } = *self;
-        Ask { account, gateway, credentials, endpoint, scope, run, day, now, unsure, lead, bounds, holder, held }
+        let Self { day, gateway_day, now, unsure, lead, bounds, held, .. } = *self;
+        Ask {
+            account,
+            gateway,
+            credentials,
+            endpoint,
+            scope,
+            run,
+            day,
+            gateway_day,
+            now,
+            unsure,
+            lead,
+            bounds,
+            holder,
+            held,
+        }
     }
 }
 
@@ -46,18 +77,21 @@ pub(super) struct OwnedSettle {
     pub(super) now: DateTime<Utc>,
     pub(super) free_at: DateTime<Utc>,
     feedback: Feedback,
+    moved: Option<(String, NaiveDate, NaiveDate)>,
 }
 
 impl OwnedSettle {
     pub(super) fn new(settle: &Settle<'_>) -> Self {
-        let Settle { account, bounds, holder, place, now, free_at, feedback } = *settle;
+        let Settle { account, bounds, holder, place, now, free_at, feedback, moved } = *settle;
+        let moved = moved.map(|Moved { scope, from, to }| (scope.to_owned(), from, to));
         let (account, holder) = (account.to_owned(), holder.to_owned());
-        Self { account, bounds, holder, place, now, free_at, feedback }
+        Self { account, bounds, holder, place, now, free_at, feedback, moved }
     }
 
     pub(super) fn borrow(&self) -> Settle<'_> {
         let Self { account, holder, .. } = self;
         let Self { bounds, place, now, free_at, feedback, .. } = *self;
-        Settle { account, bounds, holder, place, now, free_at, feedback }
+        let moved = self.moved.as_ref().map(|(scope, from, to)| Moved { scope, from: *from, to: *to });
+        Settle { account, bounds, holder, place, now, free_at, feedback, moved }
     }
 }

@@ -312,6 +312,12 @@ impl Redis {
         self.fulfil(account, Wish::Change(Box::new(change))).await.map(|_| ())
     }
 
+    /// A count, as it is now.
+    async fn count(&self, counts: &str, field: &str) -> Result<u64> {
+        let calls: Option<u64> = self.ask(redis::cmd("HGET").arg(counts).arg(field)).await?;
+        Ok(calls.unwrap_or(0))
+    }
+
     async fn known(&self) -> Result<Vec<String>> {
         let mut accounts: Vec<String> = self.ask(redis::cmd("SMEMBERS").arg("huopan:accounts")).await?;
         accounts.sort_unstable();
@@ -356,8 +362,17 @@ impl StateStore for Redis {
         Reading { now, unsure: TimeDelta::microseconds(shows.unsure) }
     }
 
+    fn has_own_clock(&self) -> bool {
+        true
+    }
+
     async fn reserve(&self, ask: &Ask<'_>) -> Result<Reserved> {
-        let reserved = self.fulfil(ask.account, Wish::reserve(ask)?).await?;
+        // Nothing is counted by another day than today's: what it holds does not change while this is decided.
+        let there = match ask.gateway_day == ask.day {
+            true => None,
+            false => Some(self.count(&counts(ask.gateway_day), &field(&(ask.account, ask.scope))?).await?),
+        };
+        let reserved = self.fulfil(ask.account, Wish::reserve(ask, there)?).await?;
         reserved.ok_or_else(|| Error::internal("a call was not decided about"))
     }
 

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use crate::base::{Clock as _, Error, Result, SystemClock, time::beijing_day};
 
 use self::session::{Failure, Session};
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Used};
 use super::owned::{OwnedAsk, OwnedSettle};
 use super::{AccountHealth, Ask, COUNTS_KEPT_DAYS, Cached, Counted, Reading, Reserved, Resting, Settle, StateStore};
 
@@ -115,6 +115,10 @@ impl StateStore for Sqlite {
 
     fn clock(&self) -> Reading {
         Reading { now: SystemClock.now(), unsure: TimeDelta::zero() }
+    }
+
+    fn has_own_clock(&self) -> bool {
+        false
     }
 
     async fn reserve(&self, ask: &Ask<'_>) -> Result<Reserved> {
@@ -230,7 +234,12 @@ fn reserve(session: &mut Session<'_>, ask: &Ask<'_>) -> Result<Reserved, Failure
     let (mut ledger, before) = read_ledger(session, ask.account)?;
     let (account, scope) = (ask.account.to_owned(), ask.scope.to_owned());
     let mut counted = Counted { account, scope, day: ask.day, calls: 0 };
-    let reserved = ledger.reserve(count(session, &counted)?, ask);
+    let today = count(session, &counted)?;
+    let there = match ask.gateway_day == ask.day {
+        true => today,
+        false => count(session, &Counted { day: ask.gateway_day, ..counted.clone() })?,
+    };
+    let reserved = ledger.reserve(Used { today, there }, ask);
     write_ledger(session, ask.account, &ledger, &before)?;
     if let (Reserved::Granted { used, .. }, None) = (&reserved, ask.held) {
         counted.calls = *used;

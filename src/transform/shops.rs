@@ -6,6 +6,7 @@
 //! | listing | an offer of the picture before that is absent |
 //! |---|---|
 //! | whole | is delisted where the listing is complete, else carried forward |
+//! | a search within the shop | is no longer in the picture where the listing is complete, else carried forward |
 //! | changed | is delisted where the gateway says that it went off sale, else carried forward |
 //! | untouched | stays as it is, with its shop's row |
 //!
@@ -14,7 +15,8 @@
 //!
 //! Memory: a few numbers per shop; offers pass by, twice.
 //!
-//! Invariant: an offer is called delisted only where the listing is proven complete or the gateway says so.
+//! Invariant: an offer is called delisted only where the listing of the whole shop is proven complete or the gateway says
+//! so.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -82,6 +84,8 @@ pub struct Fetched<'a> {
     pub gone: &'a HashSet<i64>,
     /// Which shops were listed.
     pub listings: Listings,
+    /// Listings are searches within their shops: what one lacks may be in the shop.
+    pub searches: bool,
     /// Incomplete shops keep their last rows.
     pub hold: bool,
     /// Details were asked for: one that was not asked today stands as long as its offer is not modified.

@@ -313,6 +313,31 @@ async fn a_refresh_token_is_tried_and_its_token_kept_nowhere() {
     place.write("refresh", "another-token");
     let examined = examine(&load(&path)).await;
     assert_eq!((examined.one("token").status, examined.code), (Status::Failed(Kind::Denied), 1));
+    assert_eq!(examined.one("signature").says, "accepted: `time` was answered", "it needs no token");
+    assert_eq!(examined.endpoint("item").says, "`item`: not asked, for there is no access token");
+}
+
+#[tokio::test]
+async fn a_missing_token_is_no_wrong_signature() {
+    let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
+    let item = sim.world(Gateway::Aop).shops[0].offers[0].offer_id;
+    let path = place.pipeline_file(&sim, Gateway::Aop, &format!("items = [\"{item}\"]"));
+    let text = std::fs::read_to_string(&path).unwrap().replace(", access_token = \"env:TOKEN\"", "");
+    let examined = examine(&load(&place.write("pipeline.toml", text))).await;
+    assert_eq!((examined.one("signature").status, examined.code), (Status::Ok, 1), "{:#?}", examined.checks);
+    let item = examined.endpoint("item");
+    assert!(item.status == Status::Failed(Kind::Denied) && item.says.contains("`401`"), "{item:?}");
+}
+
+#[tokio::test]
+async fn tls_where_none_is_spoken_is_a_wrong_address() {
+    let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
+    let text = std::fs::read_to_string(portals_file(&place, &sim, "")).unwrap();
+    let examined = examine(&load(&place.write("pipeline.toml", text.replace("http://", "https://")))).await;
+    let network = examined.one("network");
+    assert_eq!((network.status, examined.code), (Status::Failed(Kind::Config), 1), "{network:?}");
+    assert!(network.says.contains("speaks no TLS") && network.todo.as_ref().unwrap().contains("`url`"), "{network:?}");
+    assert_eq!(asked(&sim), BTreeMap::new());
 }
 
 #[tokio::test]

@@ -97,6 +97,7 @@ impl<'a> Written<'a> {
     pub(crate) fn at_once(&self, sim: &Sim) -> Pipeline {
         let mut pipeline = self.load(sim);
         pipeline.gateway.limits.calls_per_second = None;
+        pipeline.accounts.iter_mut().for_each(|account| account.calls_per_second = None);
         pipeline
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::base::money::{MONEY_SCALE, Money};
 use crate::config::diagnostics::Problem;
-use crate::config::document::Entry;
+use crate::config::document::{Entry, Value};
 use crate::config::gateway::{CallPrice, Limits, Pause, QuotaBlocks, QuotaScope};
 use crate::config::reader::{Section, Text};
 
@@ -14,6 +14,8 @@ const READ_SECONDS: f64 = 20.0;
 const BODY_BYTES_MAX: i64 = 32 << 20;
 const ATTEMPTS_MAX: i64 = 5;
 const CALLS_IN_FLIGHT: i64 = 4;
+/// What `calls_per_second` may be.
+const CALLS_PER_SECOND: std::ops::RangeInclusive<f64> = 0.001..=10_000.0;
 const PAUSE: Pause = Pause { success: 0.0, failure: 1.0, throttle: 10.0 };
 
 /// `[limits]`; without it the defaults above.
@@ -25,7 +27,7 @@ pub(super) fn limits(root: &mut Section<'_>) -> Limits {
     let quota_scope = section.choice("quota_scope", &scopes).unwrap_or(QuotaScope::Account);
     let quota_blocks = quota_blocks(&mut section);
     let calls_in_flight = section.integer("calls_in_flight", 1..=1000).unwrap_or(CALLS_IN_FLIGHT);
-    let calls_per_second = section.number("calls_per_second", 0.001..=10_000.0);
+    let (calls_per_second, calls_per_second_of) = calls_per_second(&mut section, &calls_per_day);
     let pause = section.section("pause_seconds").map(pause).unwrap_or(PAUSE);
     let clock_skew = section.integer("clock_skew_seconds_max", 1..=86_400);
     let connect_seconds = section.number("connect_seconds", 0.1..=600.0).unwrap_or(CONNECT_SECONDS);
@@ -40,6 +42,7 @@ pub(super) fn limits(root: &mut Section<'_>) -> Limits {
         quota_blocks,
         calls_in_flight: calls_in_flight as u32,
         calls_per_second,
+        calls_per_second_of,
         pause,
         clock_skew_seconds_max: clock_skew.map(i64::unsigned_abs),
         connect_seconds,
@@ -56,6 +59,34 @@ fn calls_per_day(section: &Section<'_>) -> BTreeMap<String, u64> {
         Some((entry.key.clone(), calls.unsigned_abs()))
     };
     section.table.entries.iter().filter_map(read).collect()
+}
+
+/// `8`, or where licences have their own `{ personal = 10, company = 8 }`: one that is not named has the least of them.
+fn calls_per_second(
+    section: &mut Section<'_>,
+    licences: &BTreeMap<String, u64>,
+) -> (Option<f64>, BTreeMap<String, f64>) {
+    let given = section.table.get("calls_per_second");
+    if !given.is_some_and(|given| matches!(given.node.value, Value::Table(_))) {
+        return (section.number("calls_per_second", CALLS_PER_SECOND), BTreeMap::new());
+    }
+    let Some(inner) = section.section("calls_per_second") else { return (None, BTreeMap::new()) };
+    let mut rates = BTreeMap::new();
+    for entry in &inner.table.entries {
+        if !licences.contains_key(&entry.key) {
+            let problem = Problem::at(&entry.key_place, format!("there is no licence `{}`", entry.key));
+            inner.report.add(problem.help("the licences are those of `calls_per_day`"));
+        }
+        if let Some(rate) = inner.as_number(&entry.node, &entry.key, CALLS_PER_SECOND) {
+            rates.insert(entry.key.clone(), rate);
+        }
+    }
+    if let Some(least) = rates.values().copied().reduce(f64::min) {
+        for licence in licences.keys() {
+            rates.entry(licence.clone()).or_insert(least);
+        }
+    }
+    (None, rates)
 }
 
 /// `"midnight"` or `"24h"`.

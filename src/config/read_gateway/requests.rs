@@ -50,7 +50,7 @@ pub(super) fn time_format(section: &Section<'_>, text: Text<'_>) -> TimeFormat {
     }
 }
 
-/// `[options]`: `lang = { default = "zh" }`, `sort = { one_of = ["price", "sale"] }`, `q = {}`.
+/// `[options]`: `lang = { default = "zh" }`, `sort = { one_of = ["price", "sale"] }`, `q = { narrows = true }`.
 pub(super) fn options(root: &mut Section<'_>, credentials: &[CredentialSpec]) -> Vec<OptionSpec> {
     let Some(section) = root.section("options") else { return Vec::new() };
     let read = |entry: &Entry| {
@@ -83,8 +83,9 @@ fn option(mut section: Section<'_>, name: &str) -> Option<OptionSpec> {
         let problem = Problem::at(text.place, format!("`{}` is not in `one_of`", text.value));
         section.report.add(problem.help(format!("one of {}", words.join(", "))));
     }
+    let narrows = section.flag("narrows").unwrap_or(false);
     section.finish();
-    Some(OptionSpec { name: name.to_owned(), default: default.map(|text| text.value.to_owned()), one_of })
+    Some(OptionSpec { name: name.to_owned(), default: default.map(|text| text.value.to_owned()), one_of, narrows })
 }
 
 /// What templates may name.

@@ -250,6 +250,9 @@ fn the_shipped_definitions_declare_what_their_sources_say() {
         assert!(option.default.is_none() && search.endpoints["listing"].asks_for(&option.name), "{}", option.name);
     }
     assert_eq!(search.options.last().unwrap().one_of, ["price", "_price", "sale"]);
+    let searches = |option: &str| search.searches(&[(option.to_owned(), "1".to_owned())].into());
+    assert_eq!(["q", "start_price", "end_price", "sort"].map(searches), [true, true, true, false]);
+    assert!(!search.searches(&Default::default()) && !item_get.searches(&Default::default()));
 
     let portals = built_in("portals");
     let text = |endpoint: &str, param: &str| {
@@ -302,7 +305,7 @@ pub(in crate::config) fn uncommented(text: &str) -> String {
 fn the_reference_of_the_format_is_right_where_it_is_commented_too() {
     let text = uncommented(builtin("portals").unwrap());
     let gateway = load(&[("whole.toml", &text)]).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(gateway.options.len(), 2);
+    assert_eq!(gateway.options.len(), 3);
     assert!(gateway.limits.price_per_call.is_some());
     assert_eq!(gateway.endpoints["item"].batch, Some(20));
     assert!(gateway.offer.contains_key("repurchase_rate"));

@@ -150,7 +150,7 @@ fn account(mut section: Section<'_>, scope: &Scope<'_>, side: Side) -> Option<Ac
     let licence = section.text("licence");
     let allowed = gateway.and_then(|gateway| licensed(&section, gateway, licence));
     let calls_per_day = calls_per_day(&mut section, allowed, licence);
-    let calls_per_second = calls_per_second(&mut section, gateway);
+    let calls_per_second = calls_per_second(&mut section, gateway, licence);
     let proxy = secrets::address(&mut section, scope, "proxy", PROXIES);
     section.finish();
     let key = ledger_key(gateway, &credentials);
@@ -318,18 +318,27 @@ fn calls_per_day(section: &mut Section<'_>, allowed: Option<u64>, licence: Optio
     Some(own)
 }
 
-/// Fewer calls a second than the definition says.
-fn calls_per_second(section: &mut Section<'_>, gateway: Option<&Gateway>) -> Option<f64> {
-    let own = section.number("calls_per_second", 0.001..=10_000.0)?;
+/// The calls a second that the licence allows, or fewer.
+fn calls_per_second(section: &mut Section<'_>, gateway: Option<&Gateway>, licence: Option<Text<'_>>) -> Option<f64> {
+    let limits = gateway.map(|gateway| &gateway.limits);
+    let licensed = limits.zip(licence).and_then(|(limits, text)| limits.calls_per_second_of.get(text.value).copied());
+    let Some(own) = section.number("calls_per_second", 0.001..=10_000.0) else { return licensed };
+    let of_all = limits.and_then(|limits| limits.calls_per_second);
     if let Some(gateway) = gateway
-        && let Some(allowed) = gateway.limits.calls_per_second.filter(|allowed| own > *allowed)
+        && let Some(allowed) = licensed.or(of_all).filter(|allowed| own > *allowed)
         && let Some(entry) = section.table.get("calls_per_second")
     {
-        let message = format!("`calls_per_second` is {own}; gateway `{}` allows {allowed}", gateway.name);
-        let problem = Problem::at(&entry.node.place, message);
-        section
-            .report
-            .add(problem.help(format!("at most {allowed}: what the definition states holds for every account")));
+        let (whose, help) = match licence.filter(|_| licensed.is_some()) {
+            Some(licence) => {
+                (format!("the licence `{}`", licence.value), format!("at most {allowed}, or another licence"))
+            }
+            None => (
+                format!("gateway `{}`", gateway.name),
+                format!("at most {allowed}: what the definition states holds for every account"),
+            ),
+        };
+        let message = format!("`calls_per_second` is {own}; {whose} allows {allowed}");
+        section.report.add(Problem::at(&entry.node.place, message).help(help));
     }
     Some(own)
 }

@@ -59,13 +59,14 @@ pub(super) fn resolve(
                 report(format!("the secret file `{path}` is empty"), "write the secret into it".into());
                 return None;
             }
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                let help = "save it as UTF-8: editors on Windows may write UTF-16, or GBK";
+                report(format!("the secret file `{path}` is not UTF-8 text"), help.into());
+                return None;
+            }
             Err(error) => {
-                let error =
-                    if error.kind() == std::io::ErrorKind::InvalidData { "not text".into() } else { error.to_string() };
-                report(
-                    format!("cannot read the secret file `{path}`: {error}"),
-                    "the path is relative to this file".into(),
-                );
+                let help = "the path is relative to this file";
+                report(format!("cannot read the secret file `{path}`: {error}"), help.into());
                 return None;
             }
         },
@@ -79,6 +80,11 @@ pub(super) fn resolve(
 
 /// A credential holds no white space: what was copied with it is refused by every gateway as a wrong signature.
 pub(super) fn unbroken(section: &Section<'_>, text: Text<'_>, value: String, what: &str) -> Option<String> {
+    if is_quoted(&value) {
+        let problem = Problem::at(text.place, format!("{what} stands in quotation marks"));
+        section.report.add(problem.help("write it without them: they are taken for a part of it, and it is refused"));
+        return None;
+    }
     let found = if value.contains(['\n', '\r']) {
         "a line break"
     } else if value.contains(is_invisible) {
@@ -91,6 +97,12 @@ pub(super) fn unbroken(section: &Section<'_>, text: Text<'_>, value: String, wha
         .report
         .add(problem.help("copy the value again, without what stands around it; white space at its ends is ignored"));
     None
+}
+
+/// Whether a value was copied with the quotation marks of an env-file or a document.
+fn is_quoted(value: &str) -> bool {
+    let stands_in = |(open, close)| value.len() > 2 && value.starts_with(open) && value.ends_with(close);
+    [('"', '"'), ('\'', '\''), ('`', '`'), ('“', '”'), ('‘', '’')].into_iter().any(stands_in)
 }
 
 /// White space, and what browsers and editors add unseen: zero-width characters and byte-order marks.

@@ -747,7 +747,11 @@ async fn one_account_that_is_refused_rests_and_the_others_go_on() {
     assert_eq!(ran.reason(), None);
     let asked: Vec<_> = ran.attempts.iter().map(|attempt| attempt.record.account.as_str()).collect();
     assert_eq!(asked, ["first", "second", "second", "second", "second"]);
-    let denied = Note::Denied { account: "first".into(), endpoint: None, reason: "`10002` Invalid signature".into() };
+    let denied = Note::Denied {
+        account: "first".into(),
+        endpoint: None,
+        reason: "`10002` Invalid signature (copy the secret again)".into(),
+    };
     assert_eq!(ran.facts().notes, [denied]);
 }
 

@@ -232,6 +232,7 @@ impl Day {
             set_aside: &collected.set_aside,
             gone: &collected.gone,
             listings: self.listings(),
+            searches: gateway.searches(&self.pipeline.fetch.options),
             hold: self.pipeline.on_incomplete == OnIncomplete::Hold,
             keeps_details: self.keeps_details(),
             reuses_details: self.keeps_details() && self.pipeline.fetch.details == FetchDetails::Missing,

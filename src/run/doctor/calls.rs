@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use crate::base::time::beijing_day;
 use crate::base::{Error, Kind, Result};
 use crate::config::Gateway;
-use crate::config::gateway::TOKEN;
+use crate::config::gateway::{ErrorClass, TOKEN};
 use crate::config::pipeline::Account;
 use crate::extract::answered::Nothing;
 use crate::extract::driver::mask;
@@ -134,6 +134,10 @@ struct Interview {
     signature: Option<Status>,
     /// Some question was refused, for whatever reason.
     is_refused: bool,
+    /// Some question was refused that was signed with a time which may be wrong.
+    is_misdated: bool,
+    /// Some question was throttled.
+    is_throttled: bool,
     wholesale: Wholesale,
 }
 
@@ -206,7 +210,8 @@ impl Asker<'_, '_, '_> {
             Err(unreached) => {
                 let says = unreached_says(&server, proxied, &unreached);
                 let todo = unreached_todo(unreached.step, proxied).to_owned();
-                self.visit.advise("network", about, (Status::Failed(Kind::Unavailable), says, Some(todo)));
+                let kind = if unreached.step == Step::Tls { Kind::Config } else { Kind::Unavailable };
+                self.visit.advise("network", about, (Status::Failed(kind), says, Some(todo)));
                 false
             }
         }
@@ -215,24 +220,17 @@ impl Asker<'_, '_, '_> {
     /// Asks every question as one account; whether one was refused.
     async fn interview(&mut self, account: usize, needs: &[Need]) -> bool {
         let name = self.accounts[account].name.clone();
-        if self.prober.renews_token(self.place, account) {
-            match self.prober.renew_token(self.place, account).await {
-                Ok(None) => self.visit.add("token", &name, Status::Ok, "the access token was renewed"),
-                Ok(Some(why)) => {
-                    self.visit.advise("token", &name, not_sent(&why));
-                    return false;
-                }
-                Err(error) => {
-                    self.visit.fail("token", &name, &error);
-                    return true;
-                }
-            }
-        }
         let mut interview = Interview::default();
+        let has_token = self.renew_token(account, &mut interview).await;
         for need in needs {
             if self.visit.around.cancel.is_cancelled() {
                 self.visit.add("permission", &name, Status::Skipped, "stopped by a signal");
                 break;
+            }
+            if !has_token && *need != Need::Time {
+                let says = format!("`{}`: not asked, for there is no access token", need.endpoint());
+                self.visit.add("permission", &name, Status::Skipped, says);
+                continue;
             }
             let (task, values) = match self.learned.question(*need, self.visit.pipeline, self.gateway) {
                 Question::Ask(task, values) => (task, values),
@@ -259,7 +257,30 @@ impl Asker<'_, '_, '_> {
             }
         }
         self.conclude(&name, &interview);
-        interview.is_refused
+        interview.is_refused || (interview.is_misdated && interview.signature.is_none())
+    }
+
+    /// Renews an account's access token where the gateway gives one; whether it can be asked what needs one.
+    async fn renew_token(&mut self, account: usize, interview: &mut Interview) -> bool {
+        if !self.prober.renews_token(self.place, account) {
+            return true;
+        }
+        let name = &self.accounts[account].name;
+        match self.prober.renew_token(self.place, account).await {
+            Ok(None) => {
+                self.visit.add("token", name, Status::Ok, "the access token was renewed");
+                true
+            }
+            Ok(Some(why)) => {
+                self.visit.advise("token", name, not_sent(&why));
+                false
+            }
+            Err(error) => {
+                self.visit.fail("token", name, &error);
+                interview.is_refused = true;
+                false
+            }
+        }
     }
 
     /// Takes one answer; whether there is sense in asking on.
@@ -270,8 +291,16 @@ impl Asker<'_, '_, '_> {
         interview.wholesale.offers += answer.wholesale.offers;
         interview.wholesale.priced += answer.wholesale.priced;
         interview.is_refused |= matches!(verdict.status, Status::Failed(_));
+        interview.is_misdated |= verdict.signature == Signature::Misdated;
+        interview.is_throttled |=
+            matches!(&answer.judgement, Judgement::Fault(fault) if fault.class == ErrorClass::Throttle);
         let line = (verdict.status, verdict.says, verdict.todo);
         match verdict.signature {
+            // It was accepted before: what is refused is the account or its token.
+            Signature::Refused if interview.signature == Some(Status::Ok) => {
+                self.visit.advise("permission", name, line);
+                return false;
+            }
             Signature::Refused => {
                 interview.signature = Some(verdict.status);
                 self.visit.advise("signature", name, line);
@@ -289,14 +318,15 @@ impl Asker<'_, '_, '_> {
             self.visit.advise("permission", name, line);
         }
         // Endpoints without a path of their own are all at the same address.
-        let is_lost =
-            matches!(&answer.judgement, Judgement::Fault(fault) if fault.elsewhere) && endpoint.path.is_none();
+        let redirects = answer.http_status.is_some_and(|status| (300..400).contains(&status));
+        let is_elsewhere = matches!(&answer.judgement, Judgement::Fault(fault) if fault.elsewhere || redirects);
+        let is_lost = is_elsewhere && endpoint.path.is_none();
         !is_lost && !matches!(verdict.status, Status::Failed(Kind::Quota | Kind::Unavailable))
     }
 
     fn conclude(&mut self, name: &str, interview: &Interview) {
         if interview.signature.is_none() {
-            self.visit.add("signature", name, Status::Skipped, "not proven: no question was answered");
+            self.visit.advise("signature", name, unproven(interview));
         }
         let Wholesale { offers, priced } = interview.wholesale;
         if offers == 0 || !self.gateway.offer.contains_key("ladder") {
@@ -316,7 +346,7 @@ impl Asker<'_, '_, '_> {
     /// How the gateway's clock and ours differ; calls are signed with the gateway's time.
     fn clock(&mut self, refused: bool) {
         let about = self.gateway.name.clone();
-        let Some(offset) = self.prober.clock_offset(self.place) else {
+        let Some((offset, is_signed_with)) = self.prober.clock_offset(self.place) else {
             let says = "the gateway has not told its time";
             return self.visit.add("clock", &about, Status::Skipped, says);
         };
@@ -329,10 +359,24 @@ impl Asker<'_, '_, '_> {
         let most = self.gateway.limits.clock_skew_seconds_max;
         let past = most.is_some_and(|most| u64::try_from(apart).is_ok_and(|apart| apart > most));
         let status = if past && refused { Status::Failed(Kind::Config) } else { Status::Warning };
-        let says =
-            format!("this machine's clock is {apart} s {side} the gateway's: calls are signed with the gateway's");
+        let signed = if is_signed_with { "the gateway's" } else { "this machine's" };
+        let says = format!("this machine's clock is {apart} s {side} the gateway's: calls are signed with {signed}");
         let todo = "set this machine's clock (NTP)".to_owned();
         self.visit.advise("clock", &about, (status, says, Some(todo)));
+    }
+}
+
+/// What is to be said of a signature that no answer has spoken of.
+fn unproven(interview: &Interview) -> (Status, String, Option<String>) {
+    if interview.is_misdated {
+        let says = "not accepted: the clocks differ, and what was asked was refused".to_owned();
+        let todo = "set this machine's clock (NTP), copy the account's secret again, and ask again".to_owned();
+        return (Status::Failed(Kind::Denied), says, Some(todo));
+    }
+    let says = "not proven: no question was answered".to_owned();
+    match interview.is_throttled && !interview.is_refused {
+        true => (Status::Failed(Kind::Unavailable), says, Some("ask again when the gateway is less busy".to_owned())),
+        false => (Status::Skipped, says, None),
     }
 }
 
@@ -346,6 +390,7 @@ fn unreached_says(server: &str, proxied: bool, unreached: &Unreached) -> String 
     match unreached.step {
         Step::Name => format!("the name of {what} has no address: {reason}"),
         Step::Port => format!("{what} does not answer: {reason}"),
+        Step::Tls => format!("`{server}` speaks no TLS: {reason}"),
         Step::Greeting => format!("`{server}` does not speak as it should: {reason}"),
     }
 }
@@ -355,6 +400,7 @@ fn unreached_todo(step: Step, proxied: bool) -> &'static str {
         (Step::Name, false) => "is `url` right? Does this machine resolve names (DNS)?",
         (Step::Port, false) => "is `url` right? Does a firewall let this machine out, or must it go through a `proxy`?",
         (Step::Name | Step::Port, true) => "is the account's `proxy` right, and does it run?",
+        (Step::Tls, _) => "correct `url`: does it begin with `http://`, or is TLS spoken at another port?",
         (Step::Greeting, false) => {
             "is something between this machine and the gateway that breaks TLS open? Is its clock right?"
         }

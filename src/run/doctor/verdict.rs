@@ -36,7 +36,7 @@ pub(super) enum Signature {
     Refused,
     /// It was not what the answer was about; perhaps it was not even looked at.
     Untold,
-    /// Signed with a wrong time, and now the right one is known.
+    /// Signed with a wrong time, as it seems: the next question is signed with another.
     Misdated,
 }
 
@@ -52,7 +52,8 @@ pub(super) fn verdict(endpoint: &Endpoint, answer: &Answer) -> Verdict {
     };
     let (status, todo, signature) = meaning(endpoint, fault);
     if answer.is_misdated && matches!(fault.class, ErrorClass::Auth | ErrorClass::Param | ErrorClass::Item) {
-        let todo = "it was signed with this machine's time; the next question is signed with the gateway's";
+        let todo =
+            "the clocks differ: of this machine's time and the gateway's the next question is signed with the other";
         let (status, signature) = (Status::Warning, Signature::Misdated);
         return Verdict { status, says: says(&answer.words), todo: Some(todo.to_owned()), signature };
     }

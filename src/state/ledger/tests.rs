@@ -27,6 +27,7 @@ fn ask<'a>(now: i64, bounds: Bounds) -> Ask<'a> {
         scope: "",
         run: "run id",
         day: NaiveDate::default(),
+        gateway_day: NaiveDate::default(),
         now: at(now),
         unsure: TimeDelta::zero(),
         lead: TimeDelta::zero(),
@@ -45,6 +46,7 @@ fn settle<'a>(place: u32, now: i64, free_at: i64) -> Settle<'a> {
         now: at(now),
         free_at: at(free_at),
         feedback: Feedback::None,
+        moved: None,
     }
 }
 
@@ -149,6 +151,66 @@ fn a_call_that_comes_late_leaves_when_its_second_has_room_and_takes_nothing_else
     assert_ne!(renewed, next, "its lease ended: a new place");
     ledger.rest(&rest(RestKind::Quota, "", 90 * SECOND));
     assert!(matches!(ledger.reserve(3, &again(63 * SECOND, renewed)), Reserved::Resting(_)));
+}
+
+/// Days of the store and of the gateway that calls were made on, one after the other, with three calls a day; how many of
+/// each left.
+fn days(calls: &[(u32, u32, u64)]) -> Vec<u64> {
+    let day = |day| NaiveDate::from_ymd_opt(2026, 11, day).unwrap();
+    let bounds = Bounds { calls_per_day: Some(3), calls_per_second: None, calls_in_flight: 99, ..BOUNDS };
+    let (mut ledger, mut used) = (Ledger::default(), BTreeMap::<u32, u64>::new());
+    let mut left = Vec::new();
+    for (today, there, calls) in calls {
+        let ask = Ask { day: day(*today), gateway_day: day(*there), ..ask(0, bounds) };
+        let before: u64 = used.values().sum();
+        for _ in 0..*calls {
+            let of = |day: &u32| used.get(day).copied().unwrap_or(0);
+            match ledger.reserve(Used { today: of(today), there: of(there) }, &ask) {
+                Reserved::Granted { used: counted, .. } => _ = used.insert(*today, counted),
+                other => assert_eq!(other, Reserved::UsedUp { used: 3 }),
+            }
+        }
+        left.push(used.values().sum::<u64>() - before);
+    }
+    left
+}
+
+#[test]
+fn neither_the_stores_day_nor_the_gateways_is_overdrawn() {
+    for (calls, expected) in [
+        // Whatever the gateway's clock shows: the store's day binds.
+        (vec![(20, 20, 1), (20, 19, 9), (20, 21, 9), (20, 1, 9)], vec![1, 2, 0, 0]),
+        // Midnight here, and not yet there; then there, too.
+        (vec![(20, 20, 2), (21, 20, 9), (21, 21, 9)], vec![2, 1, 2]),
+        // Midnight there, and not yet here.
+        (vec![(20, 20, 2), (20, 21, 9), (21, 21, 9)], vec![2, 1, 2]),
+        // This machine's clock is hours behind: every night has its calls.
+        (vec![(20, 21, 9), (21, 22, 9), (22, 23, 9)], vec![3, 3, 3]),
+        // … or ahead, and a night goes past midnight there.
+        (vec![(21, 20, 9), (22, 21, 2), (22, 22, 9), (23, 22, 9)], vec![3, 2, 1, 2]),
+    ] {
+        assert_eq!(days(&calls), expected, "{calls:?}");
+    }
+}
+
+#[test]
+fn a_call_whose_answer_shows_another_day_counts_for_that_day_there() {
+    let day = |day| NaiveDate::from_ymd_opt(2026, 11, day).unwrap();
+    let bounds = Bounds { calls_per_day: Some(1), calls_per_second: None, calls_in_flight: 99, ..BOUNDS };
+    let mut ledger = Ledger::default();
+    let first = Ask { day: day(21), gateway_day: day(21), ..ask(0, bounds) };
+    let place = granted(ledger.reserve(0, &first));
+    let moved = Some(Moved { scope: "", from: day(21), to: day(20) });
+    ledger.settle(&Settle { moved, ..settle(place, 0, 0) });
+    let of = |today, there| Ask { day: day(today), gateway_day: day(there), ..ask(0, bounds) };
+    let used = |today, there| Used { today, there };
+    assert_eq!(ledger.reserve(used(0, 0), &of(20, 20)), Reserved::UsedUp { used: 1 }, "it was made there on the 20th");
+    granted(ledger.reserve(used(0, 1), &of(22, 21)));
+    let ledger = Ledger::read(&ledger.write().unwrap()).unwrap();
+    assert_eq!(
+        ledger.shifts.iter().map(|shift| (shift.day, shift.calls)).collect::<Vec<_>>(),
+        [(day(21), 0), (day(20), 1), (day(22), -1)]
+    );
 }
 
 #[test]

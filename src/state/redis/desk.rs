@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::TimeDelta;
 use tokio::sync::oneshot;
 
-use crate::state::ledger::Ledger;
+use crate::state::ledger::{Ledger, Used};
 use crate::state::owned::{OwnedAsk, OwnedSettle};
 use crate::state::{Ask, Reserved, Settle};
 
@@ -52,7 +52,8 @@ pub(super) struct Part {
 
 /// What is wanted of a page.
 pub(super) enum Wish {
-    Reserve(Box<OwnedAsk>, Count),
+    /// … and the calls counted on the day of the gateway, where that is another one.
+    Reserve(Box<OwnedAsk>, Count, Option<u64>),
     Settle(Box<OwnedSettle>),
     Change(Box<dyn Fn(&mut Ledger) + Send + Sync>),
 }
@@ -74,10 +75,11 @@ pub(super) struct Batch<'d> {
 }
 
 impl Wish {
-    pub(super) fn reserve(ask: &Ask<'_>) -> Result<Self> {
+    /// `there`: calls counted on the gateway's day, where that is another one.
+    pub(super) fn reserve(ask: &Ask<'_>, there: Option<u64>) -> Result<Self> {
         let Ask { account, scope, run, .. } = ask;
         let (field, part) = (field(&(account, scope))?, field(&(account, scope, run))?);
-        Ok(Self::Reserve(Box::new(OwnedAsk::new(ask)), Count { key: counts(ask.day), field, part }))
+        Ok(Self::Reserve(Box::new(OwnedAsk::new(ask)), Count { key: counts(ask.day), field, part }, there))
     }
 
     pub(super) fn settle(settle: &Settle<'_>) -> Self {
@@ -85,14 +87,14 @@ impl Wish {
     }
 
     fn count(&self) -> Option<&Count> {
-        if let Self::Reserve(_, count) = self { Some(count) } else { None }
+        if let Self::Reserve(_, count, _) = self { Some(count) } else { None }
     }
 
     /// Decides, with so many calls counted; its moments are by a clock that was set since by `set_by`.
     fn decide(&self, ledger: &mut Ledger, used: u64, set_by: TimeDelta) -> Option<Reserved> {
         match self {
-            Self::Reserve(ask, _) => {
-                let ask = ask.borrow();
+            Self::Reserve(ask, _, there) => {
+                let (ask, used) = (ask.borrow(), Used { today: used, there: there.unwrap_or(used) });
                 return Some(ledger.reserve(used, &Ask { now: ask.now + set_by, ..ask }));
             }
             Self::Settle(settle) => {

@@ -44,7 +44,7 @@ pub enum Fate<'k> {
     Carried(Earlier),
     /// It is no longer listed: its row stands once more.
     Delisted(Origin, Earlier),
-    /// It is not in the picture.
+    /// It is not in the picture: nothing proves that it was, or that it left more than the search.
     Gone,
 }
 
@@ -197,7 +197,7 @@ impl<'v> Settler<'_, 'v> {
     fn is_gone(&self, offer_id: i64, judged: Judged<'_>) -> bool {
         let is_gone = match judged {
             Judged::Untouched | Judged::Incomplete => false,
-            Judged::Complete => self.fetched.completeness.count,
+            Judged::Complete => self.fetched.completeness.count && !self.fetched.searches,
             Judged::Changed(off_sale) => off_sale.contains(&offer_id),
             Judged::Single => self.fetched.gone.contains(&offer_id),
         };

@@ -139,6 +139,7 @@ struct Case {
     gone: HashSet<i64>,
     set_aside: HashSet<i64>,
     listings: Listings,
+    searches: bool,
     hold: bool,
     keeps_details: bool,
 }
@@ -160,6 +161,7 @@ impl Case {
             gone: HashSet::new(),
             set_aside: HashSet::new(),
             listings: Listings::All,
+            searches: false,
             hold: false,
             keeps_details: false,
         }
@@ -204,6 +206,7 @@ impl Case {
             set_aside: &self.set_aside,
             gone: &self.gone,
             listings: self.listings,
+            searches: self.searches,
             hold: self.hold,
             keeps_details: self.keeps_details,
             reuses_details: false,
@@ -234,6 +237,17 @@ fn a_complete_shop_counts_new_and_changed_offers_and_delists_the_absent() {
     assert_eq!((shop.incomplete_reason.as_deref(), shop.watermark_at), (None, Some(at(1))));
     assert_eq!(verdict.delisted, HashSet::from([4]));
     assert!(verdict.carried.is_empty());
+}
+
+#[test]
+fn what_leaves_a_search_is_neither_delisted_nor_carried_forward() {
+    for (incomplete, carried) in [(None, 0), (Some("past page 50"), 1)] {
+        let mut case = Case::new(facts(&[("a", Some(1), incomplete)]), vec![key("a", 1, 1)]);
+        case.searches = true;
+        let verdict = case.judge(&previous(&[("a", 1, 1), ("a", 4, 4)]));
+        assert_eq!((verdict.delisted.len(), verdict.carried.len()), (0, carried), "{incomplete:?}");
+        assert_eq!(verdict.shops[0].delisted_count, 0);
+    }
 }
 
 #[test]

@@ -154,6 +154,7 @@ impl Trap {
                 "RESELLER" => "reseller-secret-8d1f",
                 "SPACED" => " \u{feff}sim-secret\r\n",
                 "ODD" => "c2VjcmV0LXNlY3JldA==",
+                "QUOTED" => "\"sim-secret\"",
                 "BROKEN" => "sim\nsecret",
                 "PROXY" => self.proxy.as_str(),
                 _ => "another-value",

@@ -276,3 +276,112 @@ async fn a_secret_in_an_answers_data_is_in_no_table() {
     assert_eq!(trap.place.value("select count(*) from raw_pages where redacted").await, "1");
     assert_eq!(trap.files_with(&["c2VjcmV0LXNlY3JldA"]), Vec::<std::path::PathBuf>::new());
 }
+
+/// `Date`, so many seconds ahead of this machine's clock.
+fn date(ahead: i64) -> String {
+    use huopan::base::Clock as _;
+    (huopan::base::SystemClock.now() + chrono::TimeDelta::seconds(ahead)).to_rfc2822()
+}
+
+#[tokio::test]
+async fn the_calls_of_a_day_are_no_more_whatever_day_answers_are_dated() {
+    const DAY: i64 = 86_400;
+    let days: [fn(usize) -> String; 5] = [
+        |_| date(-DAY),
+        |_| date(DAY),
+        |before| date(if before % 2 == 0 { 0 } else { DAY }),
+        |before| date(DAY * before as i64),
+        |_| "Thu, 01 Jan 1970 00:00:00 GMT".to_owned(),
+    ];
+    for (index, day) in days.into_iter().enumerate() {
+        let server = Server::start(move |call| {
+            let item = json!({"item": {"item_id": call.get("item_id"), "title": "x", "price": "1.00", "moq": "2"}});
+            Reply::json(&item).header("date", &day(call.before))
+        })
+        .await;
+        let ids: Vec<i64> = (712_757_874_907..712_757_874_927).collect();
+        let account = "[[accounts]]\nname = \"main\"\nlicence = \"company\"\ncalls_per_day = 5\n\
+                       credentials = { app_key = \"sim-app\", app_secret = \"env:SECRET\" }";
+        let trap = Trap::at(&server.url, "item-get").lines(&items(&ids)).lines("on_quota = \"continue\"");
+        let trap = trap.define("limits.calls_in_flight = 2").accounts(account);
+        let state = huopan::state::in_memory().await.unwrap();
+        for _ in 0..3 {
+            trap.ask_with(&state).await.facts();
+        }
+        assert_eq!(server.calls().len(), 5, "{index}");
+        let today = huopan::base::time::beijing_day(state.now().await.unwrap());
+        let counted = async |day| state.counts(day).await.unwrap().iter().map(|counted| counted.calls).sum::<u64>();
+        assert_eq!((counted(today).await, counted(today - chrono::Days::new(1)).await), (5, 0), "{index}");
+    }
+}
+
+#[tokio::test]
+async fn a_date_that_lies_costs_no_account() {
+    let dates: [fn(usize) -> String; 4] = [
+        |_| date(3600),
+        |before| date(if before % 2 == 0 { 3600 } else { 0 }),
+        |_| "Thu, 01 Jan 1970 00:00:00 GMT".to_owned(),
+        |_| "Fri, 31 Dec 9999 23:59:59 GMT".to_owned(),
+    ];
+    for (index, dated) in dates.into_iter().enumerate() {
+        let shop = portals((0..90).map(offer).collect(), 90, plain);
+        let server = Server::start(move |call| {
+            use huopan::base::Clock as _;
+            let signed: i64 = call.get("timestamp").parse().unwrap_or(0);
+            let apart = signed / 1000 - huopan::base::SystemClock.now().timestamp();
+            let answer = match apart.abs() <= 180 {
+                true => shop(call),
+                false => Reply::json(&json!({"error_response": {"code": 10002, "msg": "timestamp out of range"}})),
+            };
+            answer.header("date", &dated(call.before))
+        })
+        .await;
+        let asked = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]").ask().await;
+        assert_eq!(asked.incomplete(), None, "{index}");
+    }
+}
+
+/// What the doctor says of a portals gateway that answers everything so, and its exit code.
+async fn examined(reply: Reply) -> (u8, Vec<String>, usize) {
+    let server = Server::start(move |_| reply.clone()).await;
+    let trap = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]");
+    let around = huopan::run::Surroundings {
+        clock: std::sync::Arc::new(huopan::base::SystemClock),
+        progress: &huopan::extract::progress::Silent,
+        cancel: Default::default(),
+        seed: 7,
+    };
+    let options = huopan::run::doctor::Options { calls: huopan::run::doctor::Calls::Few };
+    let checks = huopan::run::doctor::doctor(&trap.pipeline(), options, &around, &|_| {}).await;
+    let lines = checks.iter().map(|check| format!("{} {} {}", check.status.name(), check.check, check.says)).collect();
+    let calls = server.calls().iter().filter(|call| !call.params.is_empty()).count();
+    (huopan::run::doctor::exit_code(&checks), lines, calls)
+}
+
+#[tokio::test]
+async fn a_redirect_is_asked_for_once_by_the_doctor() {
+    let (code, lines, calls) = examined(Reply::bytes("").status(302).header("location", "http://127.0.0.1:1/")).await;
+    assert_eq!((code, calls), (1, 1), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn a_doctor_whose_questions_are_all_throttled_has_proven_nothing() {
+    let (code, lines, calls) = examined(Reply::bytes("slow").status(429).header("retry-after", "0")).await;
+    assert_eq!((code, calls), (75, 3), "{lines:#?}");
+    assert!(lines.iter().any(|line| line == "failed signature not proven: no question was answered"), "{lines:#?}");
+}
+
+#[test]
+fn a_secret_in_quotation_marks_is_refused() {
+    let account = "[[accounts]]\nname = \"main\"\nlicence = \"company\"\n\
+                   credentials = { app_key = \"sim-app\", app_secret = \"env:QUOTED\" }";
+    let trap = Trap::at("http://127.0.0.1:9/", "item-get").lines(&items(&[712_757_874_907])).accounts(account);
+    let said = trap.refused();
+    assert!(said.contains("the environment variable `QUOTED` stands in quotation marks"), "{said}");
+    assert!(!said.contains("sim-secret"), "{said}");
+    let trap = trap.accounts(&account.replace("env:QUOTED", "file:secret"));
+    let utf_16: Vec<u8> = std::iter::once(0xfeff).chain("密码".encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    trap.place.write("secret", utf_16);
+    let said = trap.refused();
+    assert!(said.contains("the secret file `secret` is not UTF-8 text") && said.contains("UTF-16"), "{said}");
+}

@@ -55,16 +55,33 @@ async fn s0_over_the_quota_an_account_is_blocked_for_24_hours() {
 fn s0_licences_and_their_pace_are_those_of_the_guide() {
     let limits = built_in("item-get").limits;
     assert_eq!((limits.calls_per_day["personal"], limits.calls_per_day["company"]), (100, 5000));
-    assert_eq!((limits.calls_per_second, limits.clock_skew_seconds_max), (Some(8.0), Some(180)));
+    assert_eq!((limits.calls_per_second_of["personal"], limits.calls_per_second_of["company"]), (10.0, 8.0));
+    assert_eq!((limits.calls_per_second, limits.clock_skew_seconds_max), (None, Some(180)));
+}
+
+/// One account of a licence, with a line more.
+fn licensed(licence: &str, line: &str) -> Trap {
+    let account = format!(
+        "[[accounts]]\nname = \"main\"\nlicence = \"{licence}\"\n{line}\n\
+         credentials = {{ app_key = \"sim-app\", app_secret = \"env:SECRET\" }}"
+    );
+    Trap::at("http://127.0.0.1:9/", "item-get").built_in().lines(&items(&[600_001])).accounts(&account)
 }
 
 #[test]
 fn s0_a_company_makes_no_more_than_eight_calls_a_second() {
-    let account = "[[accounts]]\nname = \"main\"\nlicence = \"company\"\ncalls_per_second = 10\n\
-                   credentials = { app_key = \"sim-app\", app_secret = \"env:SECRET\" }";
-    let trap = Trap::at("http://127.0.0.1:9/", "item-get").built_in().lines(&items(&[600_001])).accounts(account);
-    let said = trap.refused();
-    assert!(said.contains("gateway `item-get` allows 8"), "{said}");
+    let said = licensed("company", "calls_per_second = 10").refused();
+    assert!(said.contains("the licence `company` allows 8"), "{said}");
+    assert_eq!(licensed("company", "").pipeline().accounts[0].calls_per_second, Some(8.0));
+}
+
+#[test]
+fn s0_a_person_makes_no_more_than_ten_calls_a_second() {
+    let said = licensed("personal", "calls_per_second = 11").refused();
+    assert!(said.contains("the licence `personal` allows 10"), "{said}");
+    for (line, expected) in [("", 10.0), ("calls_per_second = 10", 10.0), ("calls_per_second = 3", 3.0)] {
+        assert_eq!(licensed("personal", line).pipeline().accounts[0].calls_per_second, Some(expected));
+    }
 }
 
 async fn refused_with(code: u32, kind: Kind) -> String {

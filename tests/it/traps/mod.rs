@@ -9,7 +9,7 @@
 //! | GET loses parameters | `s0_get_loses_parameters` |
 //! | a time more than 3 minutes off | `s0_a_clock_more_than_three_minutes_off_is_refused_and_corrected` |
 //! | over quota: blocked for 24 hours | `s0_over_the_quota_an_account_is_blocked_for_24_hours` |
-//! | 100 and 5 000 calls a day; QPS 10 and 8 | `s0_licences_and_their_pace_are_those_of_the_guide` · `s0_a_company_makes_no_more_than_eight_calls_a_second` |
+//! | 100 and 5 000 calls a day; QPS 10 and 8 | `s0_licences_and_their_pace_are_those_of_the_guide` · `s0_a_company_makes_no_more_than_eight_calls_a_second` · `s0_a_person_makes_no_more_than_ten_calls_a_second` |
 //! | 3001 · 3002 · 4001 | `s0_code_3001_is_a_wrong_parameter` · `s0_code_3002_is_a_wrong_signature` · `s0_code_4001_is_a_missing_permission` |
 //! | fewer `fields` are faster | `s0_fewer_fields_are_asked_for_where_a_definition_names_fewer` |
 //! | `lang` zh, `country` CN | `s0_lang_and_country_are_zh_and_cn_unless_a_pipeline_chooses` |
@@ -32,7 +32,7 @@
 //! | misspelt page parameter | `s2_a_misspelt_page_parameter_is_named` |
 //! | `memberId` or `member_id` | `s2_the_spelling_of_parameters_is_data` · `s2_a_member_id_is_a_text_whatever_it_looks_like` |
 //! | `fields` must name SKUs, prices, MOQ | `s2_fields_that_are_not_named_are_absent_and_the_shop_incomplete` |
-//! | three forms of address; cached 24 h | `s2_a_shop_has_three_forms_of_address` · `s2_an_address_is_resolved_once_in_24_hours` |
+//! | three forms of address; cached 24 h | `s2_a_shop_has_three_forms_of_address` · `s2_an_address_is_resolved_once_in_24_hours` · `s2_an_address_is_resolved_again_after_24_hours` |
 //! | `volume_desc`, `offline=false` | `s2_a_listing_is_of_what_is_on_sale_sorted_by_volume` |
 //! | 4 workers; 0.8, 4, 10 s | `s2_at_most_four_calls_are_made_at_once` · `s2_a_worker_rests_0_8_4_and_10_seconds` |
 //! | test licence: 30 calls | `s2_a_test_licence_has_30_calls_and_the_31st_is_not_made` · `s2_a_shop_that_30_calls_cannot_hold_is_not_begun` |
@@ -48,11 +48,12 @@
 //! | `method`, `sign_method` unsigned | `s3_method_and_sign_method_may_be_sent_unsigned` |
 //! | `page_size` at most 100 | `s3_a_page_holds_at_most_100` |
 //! | numbers as texts, `real_total_results` | `s3_page_numbers_and_totals_may_be_texts` · `s3_the_real_total_goes_before_the_other_one` · `s3_fewer_offers_than_the_real_total_are_incomplete` |
+//! | QPS 10 | `s3_no_more_than_ten_calls_are_made_a_second` |
 //! | the last page | `s3_without_a_total_an_empty_or_short_page_ends_the_listing` |
-//! | `q`, `start_price`, `end_price`, `sort` | `s3_words_and_prices_narrow_the_listing` · `s3_the_order_is_by_price_either_way_or_by_sales` |
+//! | `q`, `start_price`, `end_price`, `sort` | `s3_words_and_prices_narrow_the_listing` · `s3_what_leaves_a_price_range_is_not_called_delisted` · `s3_the_order_is_by_price_either_way_or_by_sales` |
 //! | nick or id | `s3_a_shop_is_a_nick_or_an_id` |
 //! | `isv.*` · `isp.*`, 8 · 25 | `s3_isv_invalid_permission_names_the_permission` · `s3_isv_param_error_names_the_parameters` · `s3_isp_codes_and_code_8_are_tried_again` · `s3_code_25_is_a_wrong_signature` |
-//! | code 7: bans | `top_a_ban_of_at_most_120_seconds_is_waited_for` · `top_a_ban_of_more_than_120_seconds_ends_the_accounts_day` |
+//! | code 7: retry, bans | `top_code_7_without_a_ban_is_tried_again` · `top_a_ban_of_at_most_120_seconds_is_waited_for` · `top_a_ban_of_more_than_120_seconds_ends_the_accounts_day` |
 //!
 //! | `aop` | [`aop`], [`tokens`] |
 //! |---|---|

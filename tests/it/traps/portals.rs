@@ -173,6 +173,22 @@ async fn s2_an_address_is_resolved_once_in_24_hours() {
 }
 
 #[tokio::test]
+async fn s2_an_address_is_resolved_again_after_24_hours() {
+    let sim = sim().await;
+    let lines = format!("shops = [\"{}\"]", sim.world(Gateway::Portals).shops[0].shop_url);
+    let trap = Trap::on(&sim, Gateway::Portals).lines(&lines);
+    let state = huopan::state::open(&trap.pipeline().state).await.unwrap();
+    let resolved = async |minutes: i64| {
+        // So long ago was whatever the state holds.
+        let file = rusqlite::Connection::open(trap.place.path().join("state.sqlite")).unwrap();
+        file.execute("UPDATE answers SET expires_at = expires_at - ?", [minutes * 60_000_000]).unwrap();
+        trap.ask_with(&state).await.facts();
+        sim.journal().iter().filter(|entry| entry.method == "alibaba.shop.get").count()
+    };
+    assert_eq!((resolved(0).await, resolved(24 * 60 - 1).await, resolved(1).await), (1, 1, 2));
+}
+
+#[tokio::test]
 async fn s2_a_listing_is_of_what_is_on_sale_sorted_by_volume() {
     let sim = sim().await;
     let asked = Trap::on(&sim, Gateway::Portals).lines(&shops(&sim)).ask().await;

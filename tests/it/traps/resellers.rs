@@ -111,7 +111,9 @@ async fn tmapi_code_422_is_about_this_offer_only() {
 #[tokio::test]
 async fn tmapi_code_439_ends_the_accounts_day() {
     let asked = tmapi(json!({"code": 439, "msg": "balance"})).await;
-    assert!(asked.facts().stopped.is_some() && asked.facts().calls_used == 1);
+    assert_eq!(asked.facts().calls_used, 1);
+    let stopped = asked.facts().stopped.as_deref().unwrap_or_default();
+    assert!(stopped.contains("`439` balance (the balance is used up: recharge the account)"), "{stopped}");
 }
 
 #[tokio::test]

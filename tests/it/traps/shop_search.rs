@@ -7,7 +7,7 @@ use huopan::extract::Note;
 use huopan::sim::{Gateway, OfferTruth, Scheme, Signed, Sim};
 use serde_json::{Value, json};
 
-use super::ask::{Asked, Reply, Server, Trap, sim, sim_with};
+use super::ask::{Asked, Reply, Server, Trap, built_in, sim, sim_with};
 
 fn shop(sim: &Sim) -> String {
     format!("shops = [\"{}\"]", sim.world(Gateway::ShopSearch).shops[0].shop_id)
@@ -203,6 +203,22 @@ async fn s3_isp_codes_and_code_8_are_tried_again() {
 }
 
 #[tokio::test]
+async fn top_code_7_without_a_ban_is_tried_again() {
+    let (_, asked) = refusing(2, error(7, "", "App Call Limited")).await;
+    assert_eq!((asked.incomplete(), asked.facts().throttles, asked.facts().retries), (None, 2, 2));
+}
+
+#[test]
+fn s3_no_more_than_ten_calls_are_made_a_second() {
+    assert_eq!(built_in("shop-search").limits.calls_per_second, Some(10.0));
+    let account = "[[accounts]]\nname = \"main\"\ncalls_per_second = 11\n\
+                   credentials = { app_key = \"sim-app\", app_secret = \"env:SECRET\" }";
+    let trap = Trap::at("http://127.0.0.1:9/", "shop-search").built_in().lines("shops = [\"nick\"]");
+    let said = trap.accounts(account).refused();
+    assert!(said.contains("gateway `shop-search` allows 10"), "{said}");
+}
+
+#[tokio::test]
 async fn s3_code_25_is_a_wrong_signature() {
     let (_, asked) = refusing(9, error(25, "isv.invalid-signature", "")).await;
     let said = asked.failed(Kind::Denied);
@@ -223,4 +239,33 @@ async fn top_a_ban_of_more_than_120_seconds_ends_the_accounts_day() {
     assert!(asked.facts().stopped.is_some());
     assert!(matches!(&asked.facts().notes[..], [Note::Blocked { .. }, Note::NoneLeft { .. }]), "{:?}", asked.facts());
     assert_eq!(server.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn s3_what_leaves_a_price_range_is_not_called_delisted() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let is_dear = Arc::new(AtomicBool::new(false));
+    let server = {
+        let is_dear = Arc::clone(&is_dear);
+        Server::start(move |call| {
+            let first = if is_dear.load(Ordering::SeqCst) { 21 } else { 19 };
+            let highest = call.get("end_price").parse().unwrap_or(i32::MAX);
+            let prices = [(600_001, first), (600_002, 10), (600_003, 12)];
+            let found = prices.iter().filter(|(_, price)| *price <= highest);
+            let item: Vec<_> =
+                found.map(|(id, price)| json!({"num_iid": id, "title": "x", "price": price.to_string()})).collect();
+            Reply::json(&json!({"items": {"page": "1", "real_total_results": item.len().to_string(), "item": item}}))
+        })
+        .await
+    };
+    let trap = Trap::at(&server.url, "shop-search");
+    let trap = trap.lines("shops = [\"b2b-1\"]\n[fetch.options]\nend_price = \"20\"");
+    assert_eq!(trap.publish().await.loaded, 3);
+    is_dear.store(true, Ordering::SeqCst);
+    let report = crate::support::publish(&trap.pipeline(), crate::support::day(21)).await;
+    assert_eq!((report.is_complete(), report.loaded, report.shops[0].delisted_count), (true, 2, 0));
+    assert_eq!(trap.place.value("select count(*) from delisted_offers").await, "0");
+    assert_eq!(trap.place.value("select count(*) from offers where dt = date '2026-11-21'").await, "2");
 }

@@ -232,3 +232,79 @@ async fn aop_a_wrong_address_for_tokens_is_asked_twice_and_named() {
     assert!(said.contains("correct `url`") && said.contains("system.oauth2/getToken"), "{said}");
     assert_eq!(server.calls().len(), 2);
 }
+
+/// A token address that answers so the first time, and with a token then.
+async fn once(first: fn() -> Reply) -> Server {
+    Server::start(move |call| match (call.path.contains("getToken"), call.before) {
+        (true, 0) => first(),
+        (true, _) => Reply::json(&json!({"access_token": "given", "expires_in": "36000"})),
+        (false, _) => Reply::json(&json!({"success": true, "productInfo": {"productID": OFFER}})),
+    })
+    .await
+}
+
+fn error(code: &str, message: &str) -> Reply {
+    Reply::json(&json!({"error_code": code, "error_message": message})).status(400)
+}
+
+#[tokio::test]
+async fn aop_a_throttled_or_busy_token_address_is_asked_again_whatever_the_http_status() {
+    for (first, class) in [
+        ((|| error("gw.QosAppFrequencyLimit", "too often")) as fn() -> Reply, "throttle"),
+        (|| error("gw.ServiceUnavailable", "later"), "retry"),
+        (|| Reply::json(&json!({})), "retry"),
+    ] {
+        let server = once(first).await;
+        let trap = Trap::at(&server.url, "aop").lines(&items(&[OFFER])).accounts(&account("main", "sim-app", REFRESH));
+        let trap = trap.define("errors.codes.\"gw.QosAppFrequencyLimit\" = { class = \"throttle\", wait_seconds = 0 }");
+        let asked = trap.ask().await;
+        let judged: Vec<_> = asked.attempts.iter().map(|attempt| attempt.record.judged.as_deref()).collect();
+        assert_eq!(judged, [Some(class), Some("good"), None]);
+        assert_eq!((asked.facts().stopped.as_deref(), asked.facts().items_unanswered.len()), (None, 0), "{class}");
+    }
+}
+
+#[tokio::test]
+async fn aop_a_token_address_that_has_no_calls_left_lets_the_account_rest() {
+    let server = once(|| error("gw.QuotaExceeded", "今日调用次数已用完")).await;
+    let trap = Trap::at(&server.url, "aop").lines(&items(&[OFFER])).accounts(&account("main", "sim-app", REFRESH));
+    let asked = trap.ask().await;
+    let stopped = asked.facts().stopped.clone().unwrap_or_default();
+    assert!(stopped.contains("blocked until") && stopped.contains("gw.QuotaExceeded"), "{stopped}");
+    assert_eq!(server.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn aop_a_refused_token_names_the_gateways_code_and_what_it_means_but_not_its_words() {
+    for (code, kind, todo) in [
+        ("gw.SignatureInvalid", Kind::Denied, "copy the secret again"),
+        ("gw.APIUnsupported", Kind::Config, "its namespace, name or version in `path` is wrong"),
+        ("gw.NobodyKnows", Kind::Denied, "renew `refresh_token`"),
+    ] {
+        let server = Server::start(move |_| error(code, "token given-token-77")).await;
+        let trap = Trap::at(&server.url, "aop").lines(&items(&[OFFER])).accounts(&account("main", "sim-app", REFRESH));
+        let said = trap.ask().await.failed(kind);
+        assert!(said.contains(code) && said.contains(todo) && !said.contains("given-token"), "{said}");
+        assert_eq!(server.calls().len(), 1, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn aop_a_token_address_that_redirects_is_asked_twice_and_named() {
+    let server = Server::start(|_| Reply::bytes("").status(302).header("location", "http://127.0.0.1:1/")).await;
+    let offers: Vec<i64> = (OFFER..OFFER + 9).collect();
+    let trap = Trap::at(&server.url, "aop").lines(&items(&offers)).accounts(&account("main", "sim-app", REFRESH));
+    let said = trap.ask().await.failed(Kind::Config);
+    assert!(said.contains("HTTP 302") && said.contains("correct the gateway's `url`"), "{said}");
+    assert_eq!(server.calls().len(), 2);
+}
+
+#[tokio::test]
+async fn aop_calls_that_wait_for_a_token_share_its_tries() {
+    let server = Server::start(|_| Reply::bytes("<html>login</html>")).await;
+    let offers: Vec<i64> = (OFFER..OFFER + 9).collect();
+    let trap = Trap::at(&server.url, "aop").lines(&items(&offers)).accounts(&account("main", "sim-app", REFRESH));
+    let said = trap.define("limits.attempts_max = 3").ask().await.failed(Kind::Unavailable);
+    assert!(said.contains("HTTP 200, no document") && said.contains("try again later"), "{said}");
+    assert_eq!(server.calls().len(), 3);
+}

@@ -15,12 +15,13 @@ fn with(changes: &[(&str, &str)]) -> Gateway {
 
 #[test]
 fn options_are_places_of_templates() {
-    let options = "[options]\nlang = { default = \"zh\" }\nq = {}\nsort = { default = \"up\", one_of = [\"up\", \"down\"] }\n[sign]";
+    let options = "[options]\nlang = { default = \"zh\" }\nq = { narrows = true }\nsort = { default = \"up\", one_of = [\"up\", \"down\"] }\n[sign]";
     let gateway = with(&[("[sign]", options), ("{shop_id}", "{shop_id}-{lang}-{q}-{sort}")]);
     let option = |name: &str, default: Option<&str>, one_of: &[&str]| OptionSpec {
         name: name.into(),
         default: default.map(Into::into),
         one_of: one_of.iter().map(|value| (*value).to_owned()).collect(),
+        narrows: name == "q",
     };
     let expected =
         [option("lang", Some("zh"), &[]), option("q", None, &[]), option("sort", Some("up"), &["up", "down"])];
@@ -85,6 +86,24 @@ fn what_is_wrong_with_options_is_said() {
         "{srot}",
         "error: nothing is called `{srot}` here\n→ known here: `now`, `format`, `fields`, `shop_url`, `shop_id`, `offer_id`, `offer_ids`, `sku_id`, `category_id`, `page`, `page_size`, `key`, `pin`",
     );
+}
+
+#[test]
+fn a_pace_may_differ_by_licence() {
+    let limits =
+        |rates: &str| format!("[limits]\ncalls_per_day = {{ a = 10, b = 20 }}\ncalls_per_second = {rates}\n[sign]");
+    let gateway = with(&[("[sign]", &limits("{ a = 1.5, b = 8 }"))]);
+    assert_eq!(gateway.limits.calls_per_second, None);
+    assert_eq!(gateway.limits.calls_per_second_of, [("a".to_owned(), 1.5), ("b".to_owned(), 8.0)].into());
+    let gateway = with(&[("[sign]", &limits("{ a = 1.5 }"))]);
+    assert_eq!(gateway.limits.calls_per_second_of["b"], 1.5, "nothing is known of it");
+    let one = |rates: &str, message: &str| spoilt("[sign]", &limits(rates), message);
+    one(
+        "{ a = 1, c = 0 }",
+        "error: there is no licence `c`\n→ the licences are those of `calls_per_day`\n\
+         error: `c` is `0`, outside of 0.001 to 10000",
+    );
+    one("\"fast\"", "error: `calls_per_second` must be a number, not a string");
 }
 
 #[test]

@@ -72,11 +72,11 @@ fn what_is_wrong_with_accounts_and_their_secrets_is_said() {
             ],
         ),
         (
-            "more calls a second than the gateway takes",
+            "more calls a second than the licence allows",
             TWO,
-            &[(r#""personal""#, "\"personal\"\ncalls_per_second = 9.5")],
+            &[(r#""personal""#, "\"personal\"\ncalls_per_second = 10.5")],
             &[
-                "15:20 9.5 · `calls_per_second` is 9.5; gateway `item-get` allows 8 · at most 8: what the definition states holds for every account",
+                "15:20 10.5 · `calls_per_second` is 10.5; the licence `personal` allows 10 · at most 10, or another licence",
             ],
         ),
         (
