@@ -239,9 +239,11 @@ impl Ledger {
             return;
         }
         let by = self.seen_at - now;
+        // Two readings that differ may make the step look longer than it was.
+        let sure = by - self.apart();
         self.seen_at = now;
         self.rhythm.set_back(by);
-        self.left.iter_mut().for_each(|(at, _)| *at = at.saturating_sub(by));
+        self.left.iter_mut().for_each(|(at, _)| *at = at.saturating_sub(sure));
         self.askers.values_mut().for_each(|asker| asker.until = asker.until.saturating_sub(by));
         self.places.values_mut().for_each(|place| place.until = place.until.saturating_sub(by));
     }

@@ -175,7 +175,8 @@ impl Cover {
         let (earliest, latest) = (*times.iter().min()?, *times.iter().max()?);
         // A single time may be the beginning of a day; several show how exact they are.
         let shown = if earliest == latest { DAY_MILLIS } else { self.shown(at) };
-        let is_early = node.span.start.is_some_and(|start| earliest.saturating_add(shown) <= start);
+        let is_early =
+            node.slice.start_at.is_some_and(|start| earliest.saturating_add(shown) <= start.timestamp_millis());
         let is_late = node.slice.end_at.is_some_and(|end| latest > end.timestamp_millis());
         if page != node.first_page() || !(is_early || is_late) {
             return None;
@@ -199,14 +200,14 @@ impl Cover {
     pub(super) fn question_totals(&mut self, at: usize) {
         let node = &self.nodes[at];
         let Some(stated) = node.listing.total().filter(|_| !node.is_plain() && !self.is_stated_ignored) else { return };
-        let (start, end) =
-            (node.span.start.unwrap_or(i64::MIN), node.slice.end_at.map_or(i64::MAX, |at| at.timestamp_millis()));
+        let bounds = |slice: &Slice| {
+            let start = slice.start_at.map_or(i64::MIN, |at| at.timestamp_millis());
+            (start, slice.end_at.map_or(i64::MAX, |at| at.timestamp_millis()))
+        };
+        let (start, end) = bounds(&node.slice);
         let is_outside =
             |time: &i64| time.saturating_add(STRAY_MILLIS) < start || time.saturating_sub(STRAY_MILLIS) > end;
-        let is_wider = |other: &Node| {
-            let other_end = other.slice.end_at.map_or(i64::MAX, |at| at.timestamp_millis());
-            other.span.start.unwrap_or(i64::MIN) <= start && other_end >= end
-        };
+        let is_wider = |other: &Node| bounds(&other.slice).0 <= start && bounds(&other.slice).1 >= end;
         let is_belied = self.nodes.iter().any(|other| {
             other.slice.category == node.slice.category
                 && other.listing.total() == Some(stated)
@@ -217,8 +218,11 @@ impl Cover {
             return;
         }
         self.is_stated_ignored = true;
-        for node in self.nodes.iter_mut().filter(|node| !node.is_plain()) {
-            node.listing.ignore_stated();
+        for at in 0..self.nodes.len() {
+            if !self.nodes[at].is_plain() {
+                self.nodes[at].listing.ignore_stated();
+                self.judge(at);
+            }
         }
     }
 
