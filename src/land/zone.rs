@@ -96,25 +96,20 @@ impl Zone {
         Ok(records)
     }
 
-    /// As [`Zone::records`], without the segments that are folded into `raw_pages` meanwhile: the run publishes, and its
-    /// facts know what was in them.
-    ///
-    /// # Errors
-    /// As [`Zone::read_segment`].
-    pub async fn records_left(&self, run: &RunId) -> Result<Vec<Record>> {
-        let mut records = Vec::new();
-        for segment in self.segments(run).await? {
-            records.extend(self.unpack_if_there(&segment, unpack_records).await?.unwrap_or_default());
-        }
-        Ok(records)
-    }
-
     /// The attempts of a segment that may be folded into `raw_pages` meanwhile; `None`: it was.
     ///
     /// # Errors
     /// As [`Zone::read_segment`].
     pub async fn read_segment_if_there(&self, segment: &SegmentRef) -> Result<Option<Vec<Attempt>>> {
         self.unpack_if_there(segment, SegmentRef::decode).await
+    }
+
+    /// … and their records alone, without their bodies.
+    ///
+    /// # Errors
+    /// As [`Zone::read_segment`].
+    pub async fn read_records_if_there(&self, segment: &SegmentRef) -> Result<Option<Vec<Record>>> {
+        self.unpack_if_there(segment, unpack_records).await
     }
 
     /// The greatest number that landed in a run; 0 when nothing did.

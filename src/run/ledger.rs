@@ -1,5 +1,5 @@
-//! The quota ledger rebuilt from what has landed, when the state was lost or another machine goes on: the calls of the last
-//! days, and the rests that still hold.
+//! The quota ledger rebuilt from what has landed, when the state was lost, has come back as it was a while ago, or another
+//! machine goes on: the calls of the last days, and the rests that still hold.
 //!
 //! Takes the landing zones of all pipelines in the lake: attempts of runs that have not published are counted one by one,
 //! published runs have left their counts and the rests they knew in their facts. What an answer means for its account the
@@ -8,27 +8,26 @@
 //! Invariant: the lake is only read. A call that is counted is not counted again, whoever rebuilds, and a state that has
 //! counted a run's calls is not told what rests these earned: it knows, or somebody has ended them.
 
-use std::collections::BTreeSet;
+mod landed;
 
-use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{NaiveDate, TimeDelta};
+
+use crate::base::Result;
 use crate::base::time::beijing_day;
-use crate::base::{Result, RunId};
 use crate::config::pipeline::Account;
 use crate::config::{Gateway, Pipeline};
-use crate::extract::{Fingerprint, Judge, Record, Shown, Standing};
-use crate::land::{Counts, Zone};
+use crate::extract::{Fingerprint, Judge, Shown, Standing};
+use crate::land::Zone;
 use crate::state::{Cached, Counted, RestKind, Resting, StateStore};
 use crate::store::Store;
 
+use self::landed::{Landed, LandedRun};
 use super::survey;
 
 /// A mark is of no use after its day.
 const MARK_KEPT: TimeDelta = TimeDelta::days(2);
-/// Runs of earlier days may have called today, and their blocks may still hold: a run keeps its day when it goes on.
-const DAYS_BACK: u64 = 7;
-/// … and whatever a call of today left was written no longer ago.
-const WRITTEN: TimeDelta = TimeDelta::days(2);
 
 /// Makes the ledger know what the pipeline's lake knows of its accounts. A lake that is not there knows nothing.
 ///
@@ -49,26 +48,25 @@ pub(super) async fn rebuild(
     state: &dyn StateStore,
     today: NaiveDate,
 ) -> Result<()> {
-    let keys: BTreeSet<&str> = accounts(pipeline).map(|(_, account)| account.key.as_str()).collect();
-    let now = state.now().await?;
-    let mut unmarked = BTreeSet::new();
-    for key in keys {
-        if state.cached(&mark(store, key, today), now).await?.is_none() {
-            unmarked.insert(key);
-        }
+    let (now, earliest) = (state.now().await?, landed::earliest(today));
+    // The first day of which each key's calls are counted.
+    let mut since: BTreeMap<&str, NaiveDate> = BTreeMap::new();
+    for (_, account) in accounts(pipeline) {
+        let is_marked = state.cached(&mark(store, &account.key, today), now).await?.is_some();
+        // By the gateway's clock it may be the day before.
+        let first = if is_marked { today.pred_opt().unwrap_or(today) } else { earliest };
+        since.insert(&account.key, first);
     }
-    if unmarked.is_empty() {
-        return Ok(());
-    }
-    let runs = runs(store, today, now).await?;
+    let runs = landed::runs(store, today, now).await?;
     let mut standing = Standing::default();
     // Keys of which the state lacked calls.
     let mut lost: BTreeSet<String> = BTreeSet::new();
     for run in &runs {
-        let landed = Landed::read(store, pipeline, run).await?;
+        let landed = Landed::of(run, store, pipeline, (state, now)).await?;
+        let lines = landed.lines();
+        let concerns = |line: &&Counted| since.get(&*line.account).is_some_and(|since| line.day >= *since);
         let mut lacking: BTreeSet<&str> = BTreeSet::new();
-        let concerns = |line: &&Counted| unmarked.contains(line.account.as_str()) && line.day >= earliest(today);
-        for line in landed.lines.iter().filter(concerns) {
+        for line in lines.iter().filter(concerns) {
             if state.raise(line, &run.run_id.to_string()).await? {
                 tell(line, run, today);
                 lacking.insert(&line.account);
@@ -78,13 +76,13 @@ pub(super) async fn rebuild(
         lost.extend(lacking.into_iter().map(str::to_owned));
     }
     if !lost.is_empty() {
-        for run in runs.iter().filter(|run| run.pipeline == pipeline.name && run.has_segments) {
+        for run in runs.iter().filter(|run| run.pipeline == pipeline.name && run.last_segment.is_some()) {
             read_answers(store, pipeline, run, &mut standing).await?;
         }
         let rests = standing.holding(now).into_iter().filter(|shown| lost.contains(&shown.account));
         let_rest(pipeline, state, rests).await?;
     }
-    for key in unmarked {
+    for key in since.into_iter().filter(|(_, first)| *first == earliest).map(|(key, _)| key) {
         let cached = Cached { value: bytes::Bytes::from_static(b"1"), expires_at: now + MARK_KEPT };
         state.cache(&mark(store, key, today), &cached).await?;
     }
@@ -103,36 +101,6 @@ fn tell(line: &Counted, run: &LandedRun, today: NaiveDate) {
     if line.day == today {
         let (account, calls, run_id) = (&line.account, line.calls, run.run_id.to_string());
         tracing::warn!(account, calls, run_id, "the ledger of today is rebuilt from landed answers");
-    }
-}
-
-/// What a run has left of its calls.
-struct Landed {
-    lines: Vec<Counted>,
-    rests: Vec<Shown>,
-}
-
-impl Landed {
-    async fn read(store: &Store, pipeline: &Pipeline, run: &LandedRun) -> Result<Self> {
-        let asked = |record: &Record| {
-            let details = pipeline.details.as_ref().map(|details| &details.gateway);
-            let asked = record.gateway.as_ref().and_then(|name| details.filter(|details| details.name == *name));
-            asked.unwrap_or(&pipeline.gateway)
-        };
-        let zone = Zone::new(store.clone(), &run.pipeline, run.dt);
-        let (mut counts, mut rests) = (Counts::default(), Vec::new());
-        if run.has_segments {
-            for record in zone.records_left(&run.run_id).await? {
-                counts.add(&record, asked(&record));
-            }
-        }
-        // A killed start leaves segments that its facts do not know; of a published run some may be gone already, or go
-        // while they are read: its facts were there before, so they are read after.
-        if let Some(facts) = zone.read_facts(&run.run_id).await? {
-            counts.at_least(&facts.ledger);
-            rests = facts.rests;
-        }
-        Ok(Self { lines: counts.ledger(), rests })
     }
 }
 
@@ -171,57 +139,8 @@ async fn let_rest(pipeline: &Pipeline, state: &dyn StateStore, rests: impl Itera
     Ok(())
 }
 
-/// Says that a state has counted what this lake's answers show up to a day, so that they are not read at every start.
+/// Says that a state has counted what this lake's answers showed of the days before. Those of the day are compared at every
+/// start: the state may be lost, or come back as it was a while ago, with the mark in it.
 fn mark(store: &Store, key: &str, day: NaiveDate) -> String {
     format!("ledger {day} {key} {}", store.url())
-}
-
-struct LandedRun {
-    pipeline: String,
-    dt: NaiveDate,
-    run_id: RunId,
-    has_segments: bool,
-    is_unfinished: bool,
-    /// When something of it was written last.
-    written_at: DateTime<Utc>,
-}
-
-fn earliest(today: NaiveDate) -> NaiveDate {
-    today.checked_sub_days(Days::new(DAYS_BACK)).unwrap_or(today)
-}
-
-/// The runs of all pipelines that may have called in the last days.
-async fn runs(store: &Store, today: NaiveDate, now: DateTime<Utc>) -> Result<Vec<LandedRun>> {
-    let earliest = earliest(today);
-    let mut runs: Vec<LandedRun> = Vec::new();
-    for file in store.list("_huopan/landing").await? {
-        let mut parts = file.path.split('/').skip(2);
-        let (Some(pipeline), Some(dt), Some(run_id), Some(name)) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            continue;
-        };
-        let (Ok(dt), Ok(run_id)) = (dt.parse::<NaiveDate>(), run_id.parse::<RunId>()) else { continue };
-        let has_segments = name.ends_with(".seg");
-        match runs.last_mut().filter(|last| last.run_id == run_id && last.pipeline == pipeline) {
-            Some(last) => {
-                last.has_segments |= has_segments;
-                last.is_unfinished |= name == "start.json";
-                last.written_at = last.written_at.max(file.modified_at);
-            }
-            None => runs.push(LandedRun {
-                pipeline: pipeline.to_owned(),
-                dt,
-                run_id,
-                has_segments,
-                is_unfinished: name == "start.json",
-                written_at: file.modified_at,
-            }),
-        }
-    }
-    // An unfinished run may have called today whenever it began, and so may one that was given up since; anything else
-    // called soon after it began, for whatever day.
-    let is_young = |run: &LandedRun| run.run_id.began_at().is_none_or(|at| beijing_day(at) >= earliest);
-    runs.retain(|run| run.is_unfinished || is_young(run) || now - run.written_at < WRITTEN);
-    Ok(runs)
 }

@@ -59,6 +59,18 @@ impl Bench {
         }
     }
 
+    /// The state's files as they are now.
+    fn state(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let paths = ["", "-wal"].map(|suffix| self.path().join(format!("state.sqlite{suffix}")));
+        paths.into_iter().filter_map(|path| Some((path.clone(), std::fs::read(path).ok()?))).collect()
+    }
+
+    /// Puts them back as they were.
+    fn put_back(&self, state: Vec<(PathBuf, Vec<u8>)>) {
+        self.lose_state();
+        state.into_iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+    }
+
     fn calls(&self) -> u64 {
         self.sim.stats().calls
     }
@@ -97,6 +109,38 @@ async fn a_plan_knows_what_a_lost_state_had_counted() {
     let plan = bench.huopan(&["plan", "one.toml", "--json"]).await;
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     assert_eq!(plan["gateways"][0]["accounts"][0]["left"], 3000 - bench.calls());
+}
+
+#[tokio::test]
+async fn a_state_that_comes_back_as_it_was_a_while_ago_learns_what_was_called_since() {
+    let bench = Bench::new(quick()).await;
+    let with_limit = |calls: u64| {
+        let path = bench.pipeline("one", "lake", ("on_quota = \"continue\"", ""));
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("calls_per_day = 3000", &format!("calls_per_day = {calls}"))).unwrap();
+    };
+    bench.pipeline("two", "lake", ("", ""));
+    bench.run("two.toml", 0).await;
+    let calls = bench.calls();
+    with_limit(calls + 2);
+    bench.run("one.toml", 75).await;
+    let earlier = bench.state();
+    // A run that has not ended, and what its earlier start landed was seen before.
+    with_limit(calls + 3);
+    bench.run("one.toml", 75).await;
+    bench.put_back(earlier);
+    assert_eq!((bench.counted("one.toml").await, bench.calls()), (calls + 3, calls + 3));
+    // Runs that have published.
+    let earlier = bench.state();
+    with_limit(3000);
+    bench.run("one.toml", 0).await;
+    assert_eq!(bench.huopan(&["run", "two.toml", "--refresh"]).await.code, 0);
+    assert!(bench.calls() > calls + 4);
+    bench.put_back(earlier);
+    assert_eq!(bench.counted("one.toml").await, bench.calls());
+    for name in ["one.toml", "two.toml"] {
+        assert_eq!(bench.counted(name).await, bench.calls(), "and nobody is added twice");
+    }
 }
 
 #[tokio::test]

@@ -244,11 +244,13 @@ async fn facts_stay_when_the_segments_of_a_run_are_deleted() {
     };
     zone.write_facts(&run, &facts).await.unwrap();
     let segment = zone.segments(&run).await.unwrap().remove(0);
-    assert_eq!(zone.records_left(&run).await.unwrap(), zone.records(&run).await.unwrap());
+    let records = zone.read_records_if_there(&segment).await.unwrap();
+    assert_eq!(records.unwrap(), zone.records(&run).await.unwrap());
     assert_eq!(zone.read_segment_if_there(&segment).await.unwrap().unwrap().len(), 1);
     zone.delete_segments(&run).await.unwrap();
     // Whoever has listed it before finds it gone, which is an error for those who need it.
     assert!(zone.read_segment_if_there(&segment).await.unwrap().is_none());
+    assert!(zone.read_records_if_there(&segment).await.unwrap().is_none());
     assert_eq!(zone.read_segment(&segment).await.unwrap_err().kind(), Kind::Storage);
     assert_eq!(zone.segments(&run).await.unwrap(), []);
     assert_eq!(zone.read_facts(&run).await.unwrap(), Some(facts));
