@@ -3,7 +3,8 @@
 //! One thread owns the connection and works off what tasks send it, so that no task blocks on a file.
 //!
 //! Invariant: what is decided from the ledger is read and written in one transaction that holds the file's write lock. A
-//! crash of the process loses nothing; a power cut may lose the last moments, which landed attempts restore.
+//! crash of the process loses nothing; a power cut may lose the last moments, which landed attempts restore. No call leaves
+//! once the path names another file, or none: others would not see it counted.
 
 mod session;
 
@@ -12,12 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use rusqlite::{Connection, params};
+use rusqlite::params;
 use tokio::sync::oneshot;
 
 use crate::base::{Clock as _, Error, Result, SystemClock, time::beijing_day};
 
-use self::session::{Failure, Session};
+use self::session::{Failure, Opened, Session};
 use super::ledger::{Ledger, Used};
 use super::owned::{OwnedAsk, OwnedSettle};
 use super::{AccountHealth, Ask, COUNTS_KEPT_DAYS, Cached, Counted, Reading, Reserved, Resting, Settle, StateStore};
@@ -55,13 +56,13 @@ impl Sqlite {
         Self::start("in memory".to_owned(), session::open_in_memory).await
     }
 
-    async fn start(name: String, open: impl FnOnce() -> Result<Connection> + Send + 'static) -> Result<Self> {
+    async fn start(name: String, open: impl FnOnce() -> Result<Opened> + Send + 'static) -> Result<Self> {
         let (jobs, work) = mpsc::channel::<Job>();
         let (ready, opened) = oneshot::channel();
         let owner = std::thread::Builder::new().name("state".to_owned()).spawn(move || match open() {
-            Ok(connection) => {
+            Ok(opened) => {
                 _ = ready.send(Ok(()));
-                let mut session = Session::new(&connection);
+                let mut session = Session::new(&opened);
                 work.iter().for_each(|job| job(&mut session));
             }
             Err(error) => _ = ready.send(Err(error)),
@@ -231,6 +232,7 @@ impl StateStore for Sqlite {
 
 /// Decides about one call, inside a transaction.
 fn reserve(session: &mut Session<'_>, ask: &Ask<'_>) -> Result<Reserved, Failure> {
+    session.is_shared()?;
     let (mut ledger, before) = read_ledger(session, ask.account)?;
     let (account, scope) = (ask.account.to_owned(), ask.scope.to_owned());
     let mut counted = Counted { account, scope, day: ask.day, calls: 0 };

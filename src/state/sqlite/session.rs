@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, Params, Row, Statement};
@@ -35,15 +35,31 @@ const SINCE_VERSION_1: &str = "
 /// How long a process waits for others to let go of the file.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// An open file, or memory.
+pub(super) struct Opened {
+    connection: Connection,
+    file: Option<(PathBuf, Identity)>,
+}
+
+/// Which file a path names: its device and its inode, where there are such.
+type Identity = Option<(u64, u64)>;
+
 /// A connection with the statements that were prepared on it.
 pub(super) struct Session<'c> {
     connection: &'c Connection,
+    file: Option<&'c (PathBuf, Identity)>,
     statements: HashMap<&'static str, Statement<'c>>,
 }
 
 impl<'c> Session<'c> {
-    pub(super) fn new(connection: &'c Connection) -> Self {
-        Self { connection, statements: HashMap::new() }
+    pub(super) fn new(opened: &'c Opened) -> Self {
+        Self { connection: &opened.connection, file: opened.file.as_ref(), statements: HashMap::new() }
+    }
+
+    /// Makes sure that others who open the path still find this file.
+    pub(super) fn is_shared(&self) -> Result<(), Failure> {
+        let is_same = |(path, opened): &(PathBuf, Identity)| identity(path).is_ok_and(|now| now == *opened);
+        if self.file.is_none_or(is_same) { Ok(()) } else { Err(Failure::Gone) }
     }
 
     /// Changes something.
@@ -91,22 +107,35 @@ impl<'c> Session<'c> {
 }
 
 /// Opens a file, creating it with its folder; only its owner may read it.
-pub(super) fn open(path: &Path) -> Result<Connection> {
-    create(path).map_err(|error| {
+pub(super) fn open(path: &Path) -> Result<Opened> {
+    let identity = create(path).and_then(|()| identity(path)).map_err(|error| {
         Error::storage(format!("state file `{}` cannot be written", path.display()))
             .with_hint("make it and its folder writable, or name another file in the pipeline's `state`")
             .caused_by(error)
     })?;
     let connection = Connection::open(path).map_err(Failure::from);
     let ready = connection.and_then(|connection| prepare(&connection).map(|()| connection));
-    ready.map_err(|failure| failure.of(&path.display().to_string()))
+    let connection = ready.map_err(|failure| failure.of(&path.display().to_string()))?;
+    Ok(Opened { connection, file: Some((path.to_owned(), identity)) })
 }
 
 /// Opens a database in memory.
-pub(super) fn open_in_memory() -> Result<Connection> {
+pub(super) fn open_in_memory() -> Result<Opened> {
     let connection = Connection::open_in_memory().map_err(Failure::from);
     let ready = connection.and_then(|connection| prepare(&connection).map(|()| connection));
-    ready.map_err(|failure| failure.of("in memory"))
+    Ok(Opened { connection: ready.map_err(|failure| failure.of("in memory"))?, file: None })
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> std::io::Result<Identity> {
+    let metadata = std::fs::metadata(path)?;
+    Ok(Some((std::os::unix::fs::MetadataExt::dev(&metadata), std::os::unix::fs::MetadataExt::ino(&metadata))))
+}
+
+/// A file that is open cannot be removed.
+#[cfg(not(unix))]
+fn identity(_: &Path) -> std::io::Result<Identity> {
+    Ok(None)
 }
 
 fn create(path: &Path) -> std::io::Result<()> {
@@ -185,6 +214,8 @@ pub(super) enum Failure {
     Foreign,
     #[error("version {0}")]
     Version(i64),
+    #[error("no longer there")]
+    Gone,
 }
 
 impl Failure {
@@ -211,6 +242,13 @@ impl Failure {
             Failure::Version(version) => {
                 let message = format!("state file `{name}` has version {version}; this huopan knows version {VERSION}");
                 Error::storage(message).with_hint(format!("use the huopan that wrote it, or {delete}"))
+            }
+            Failure::Gone => {
+                let message = format!("state file `{name}` was removed or replaced while it was used");
+                Error::new(Kind::Unavailable, message).with_hint(
+                    "start the run again, and the calls are counted anew from what has landed; no process may have it \
+                     open when it is removed or put back",
+                )
             }
         }
     }

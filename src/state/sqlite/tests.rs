@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rusqlite::Connection;
 
 use super::*;
 use crate::base::Kind;
@@ -37,6 +38,41 @@ async fn a_file_keeps_what_it_was_told_and_only_its_owner_reads_it() {
         let mode = std::os::unix::fs::PermissionsExt::mode(&entry.unwrap().metadata().unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
     }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn no_call_leaves_once_the_file_is_gone_or_is_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let bounds =
+        Bounds { calls_per_day: None, calls_per_second: None, calls_in_flight: 9, lease: std::time::Duration::ZERO };
+    let (account, run, holder, now) = ("key", "run", "holder", SystemClock.now());
+    let ask = Ask {
+        account,
+        gateway: "",
+        credentials: "",
+        endpoint: "",
+        scope: "",
+        run,
+        day: beijing_day(now),
+        now,
+        bounds,
+        holder,
+        held: None,
+    };
+    let store = state(&path).await;
+    assert!(matches!(store.reserve(&ask).await.unwrap(), Reserved::Granted { used: 1, .. }));
+    std::fs::remove_file(&path).unwrap();
+    let removed = store.reserve(&ask).await.expect_err("removed");
+    let other = state(&path).await;
+    let replaced = store.reserve(&ask).await.expect_err("replaced");
+    for error in [removed, replaced] {
+        assert_eq!(error.kind(), Kind::Unavailable);
+        let message = format!("state file `{}` was removed or replaced while it was used", path.display());
+        assert_eq!(error.to_string(), message);
+    }
+    assert!(matches!(other.reserve(&ask).await.unwrap(), Reserved::Granted { used: 1, .. }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
