@@ -25,6 +25,9 @@ use super::output::Talk;
 use super::target::Target;
 use super::{Outcome, written};
 
+/// Links that lead to links are followed so far, as systems do.
+const LINKS_MAX: usize = 40;
+
 /// `huopan feed`
 #[derive(Debug, Args)]
 #[command(
@@ -80,7 +83,7 @@ struct Take {
     /// How to write the rows
     #[arg(long, value_enum, default_value_t = FormatName::Jsonl)]
     format: FormatName,
-    /// Write to this file, which appears when it is complete [default: standard output]
+    /// Write to this file, which appears when it is complete, or through a pipe or device [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Take at most this many publications
@@ -121,7 +124,7 @@ pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> 
 }
 
 async fn take(asked: &Take, store: &Store, talk: &Talk) -> Result<Outcome> {
-    let stdout_is_terminal = asked.output.is_none() && std::io::stdout().is_terminal();
+    let stdout_is_terminal = asked.file().is_none() && std::io::stdout().is_terminal();
     if stdout_is_terminal && asked.format.format().is_binary() {
         return Err(Error::config("this format is not for a terminal").with_hint("say `-o FILE`"));
     }
@@ -137,15 +140,17 @@ async fn take(asked: &Take, store: &Store, talk: &Talk) -> Result<Outcome> {
     let snapshot = Retained::load(store).await?;
     let steps_max = usize::try_from(asked.publications).unwrap_or(usize::MAX);
     let backlog = backlog(&snapshot, &since, steps_max)?;
-    let told = match &asked.output {
-        Some(path) => to_file(path, store, &backlog, scope, asked, talk).await?,
-        None => match to_stdout(store, &backlog, scope, asked, talk).await {
-            Err(error) if reader_is_gone(&error) => {
-                talk.say(&format!("nobody reads any more: the cursor stays at {since}"));
-                return Ok(Outcome::Code(1));
-            }
-            told => told?,
-        },
+    let told = match asked.file().map(target) {
+        Some(path) if is_through(&path) => to_pipe(&path, store, &backlog, scope, asked, talk).await,
+        Some(path) => to_file(&path, store, &backlog, scope, asked, talk).await,
+        None => to(std::io::stdout(), store, &backlog, scope, asked, talk).await,
+    };
+    let told = match told {
+        Err(error) if reader_is_gone(&error) => {
+            talk.say(&format!("nobody reads any more: the cursor stays at {since}"));
+            return Ok(Outcome::Code(1));
+        }
+        told => told?,
     };
     if let Some(position) = position.filter(|position| !asked.keep && position.cursor != backlog.cursor) {
         consumer::advance(store, &position, &backlog.cursor, SystemClock.now()).await?;
@@ -162,7 +167,7 @@ fn report(asked: &Take, backlog: &Backlog<'_>, told: &Told, talk: &Talk) -> Resu
     if backlog.left > 0 {
         talk.say(&format!("{} publications are left for the next time (`--publications`)", backlog.left));
     }
-    match asked.output {
+    match asked.file() {
         Some(_) => written(writeln!(std::io::stdout(), "{}", backlog.cursor))?,
         None => talk.say(&format!("cursor: {}", backlog.cursor)),
     }
@@ -174,6 +179,11 @@ impl Take {
         let table = self.table.as_deref().map_or(Ok(Table::Offers), crate::feed::table)?;
         let sensitivity = if self.volatile { Sensitivity::Volatile } else { Sensitivity::Content };
         Ok(Scope { table, sensitivity })
+    }
+
+    /// Where to write to; `None`: to standard output.
+    fn file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|path| *path != Path::new("/dev/stdout"))
     }
 }
 
@@ -199,12 +209,46 @@ struct Told {
     rows: [usize; Kind::ALL.len()],
 }
 
-async fn to_stdout(store: &Store, backlog: &Backlog<'_>, scope: Scope, asked: &Take, talk: &Talk) -> Result<Told> {
-    let out = BufWriter::new(std::io::stdout());
-    let mut sink = Sink::new(asked.format.format(), &changes::schema(scope.table)?, out)?;
+async fn to<W: Write + Send>(
+    out: W,
+    store: &Store,
+    backlog: &Backlog<'_>,
+    scope: Scope,
+    asked: &Take,
+    talk: &Talk,
+) -> Result<Told> {
+    let mut sink = Sink::new(asked.format.format(), &changes::schema(scope.table)?, BufWriter::new(out))?;
     let told = tell(store, backlog, scope, &mut sink, talk).await?;
     sink.finish()?;
     Ok(told)
+}
+
+/// A link is written through, whether its file is there or not.
+fn target(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(next) = std::fs::read_link(&path) else { break };
+        path = path.parent().map_or_else(|| next.clone(), |folder| folder.join(&next));
+    }
+    path
+}
+
+/// Whether somebody at the other end takes what is written: a pipe, a device.
+fn is_through(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+/// It keeps its name, and gets the rows as they come.
+async fn to_pipe(
+    path: &Path,
+    store: &Store,
+    backlog: &Backlog<'_>,
+    scope: Scope,
+    asked: &Take,
+    talk: &Talk,
+) -> Result<Told> {
+    let file = std::fs::OpenOptions::new().write(true).open(path).map_err(|source| unwritten(path, source))?;
+    to(file, store, backlog, scope, asked, talk).await
 }
 
 /// The file takes its name when it is complete and durable.
@@ -216,10 +260,13 @@ async fn to_file(
     asked: &Take,
     talk: &Talk,
 ) -> Result<Told> {
-    let unwritten =
-        |source: std::io::Error| Error::storage(format!("cannot write `{}`", path.display())).caused_by(source);
+    let unwritten = |source| unwritten(path, source);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary = NamedTempFile::new_in(folder).map_err(unwritten)?;
+    // A process that is killed leaves it behind: its name says what it is.
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push(".huopan-");
+    let temporary = tempfile::Builder::new().prefix(&prefix).tempfile_in(folder).map_err(unwritten)?;
     let out: BufWriter<File> = BufWriter::new(temporary.reopen().map_err(unwritten)?);
     let mut sink = Sink::new(asked.format.format(), &changes::schema(scope.table)?, out)?;
     let told = tell(store, backlog, scope, &mut sink, talk).await?;
@@ -228,6 +275,10 @@ async fn to_file(
     temporary.persist(path).map_err(|source| unwritten(source.error))?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(unwritten)?;
     Ok(told)
+}
+
+fn unwritten(path: &Path, source: std::io::Error) -> Error {
+    Error::storage(format!("cannot write `{}`", path.display())).caused_by(source)
 }
 
 /// A temporary file is its owner's only; one that is handed on is not.

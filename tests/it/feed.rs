@@ -324,6 +324,40 @@ async fn a_consumer_gets_each_row_and_its_cursor_follows_what_was_written() {
     assert!(ahead.stderr.contains("and the lake has 4") && ahead.stderr.contains("hint: "), "{}", ahead.stderr);
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn pipes_and_links_are_written_through() {
+    let (place, _sim) = nights().await;
+    let path = |name: &str| place.path().join(name);
+    let run = async |arguments: &[&str]| {
+        let ended = huopan(place.path(), &[arguments, &["--lake", "lake"]].concat()).await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+        ended
+    };
+    let rows = run(&["feed"]).await.stdout;
+    let made = std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap();
+    assert!(made.success());
+    let reader = std::thread::spawn({
+        let pipe = path("pipe");
+        move || std::fs::read_to_string(pipe).unwrap()
+    });
+    run(&["feed", "--consumer", "erp", "-o", "pipe"]).await;
+    let is_pipe = std::os::unix::fs::FileTypeExt::is_fifo(&std::fs::metadata(path("pipe")).unwrap().file_type());
+    assert!(is_pipe, "the pipe was replaced");
+    assert_eq!(reader.join().unwrap(), rows);
+    // A link to a file that is there, and one to a file that is not, from another folder.
+    std::fs::create_dir(path("there")).unwrap();
+    std::fs::write(path("there/old"), "old").unwrap();
+    for name in ["old", "new"] {
+        std::os::unix::fs::symlink(format!("there/{name}"), path(name)).unwrap();
+        run(&["feed", "-o", name]).await;
+        assert!(std::fs::symlink_metadata(path(name)).unwrap().is_symlink(), "the link was replaced");
+        assert_eq!(std::fs::read_to_string(path(&format!("there/{name}"))).unwrap(), rows);
+    }
+    let ended = run(&["feed", "-o", "/dev/stdout"]).await;
+    assert_eq!(ended.stdout, rows);
+}
+
 #[tokio::test]
 async fn of_two_readers_under_one_name_one_moves_the_cursor() {
     let place = Place::new();
