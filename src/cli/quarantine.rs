@@ -146,7 +146,7 @@ async fn show(asked: &Show, target: &Target) -> Result<Outcome> {
     let mut out = std::io::stdout().lock();
     written(match asked.json {
         true => writeln!(out, "{}", json!(found)),
-        false => write!(out, "{}", found.iter().map(text).collect::<Vec<_>>().join("\n")),
+        false => write!(out, "{}", found.iter().map(|row| text(row, &target.words())).collect::<Vec<_>>().join("\n")),
     })?;
     Ok(Outcome::Done)
 }
@@ -176,7 +176,7 @@ fn places(store: &Store, snapshot: &Snapshot, row: &Value) -> Vec<String> {
     files.map(place).collect()
 }
 
-fn text(row: &Value) -> String {
+fn text(row: &Value, lake: &str) -> String {
     let word = |name: &str| row[name].as_str().unwrap_or("?").to_owned();
     let id = row["offer_id"].as_i64().map_or("unknown".to_owned(), |id| id.to_string());
     let mut text = format!(
@@ -199,7 +199,7 @@ fn text(row: &Value) -> String {
             _ = writeln!(
                 text,
                 "  answer {raw_ref}: endpoint {}, HTTP {}, {}\n  its bytes: {one_of}{}\n    \
-                 huopan sql -c \"select body from raw_pages where run_id = '{run_id}' and number = {number}\"",
+                 huopan sql{lake} -c \"select body from raw_pages where run_id = '{run_id}' and number = {number}\"",
                 word("endpoint"),
                 row["http_status"],
                 word("received_at"),

@@ -47,6 +47,13 @@ impl Target {
         self.pipeline.as_deref()
     }
 
+    /// The words that name this lake to another command, each after a space; none where none were said.
+    pub(super) fn words(&self) -> String {
+        let lake = self.lake.as_deref().map(|lake| format!(" --lake {}", quoted(lake)));
+        let pipeline = || Some(format!(" --pipeline {}", quoted(&self.pipeline.as_ref()?.display().to_string())));
+        lake.or_else(pipeline).unwrap_or_default()
+    }
+
     fn location(&self) -> Result<Location> {
         if let Some(lake) = &self.lake {
             return parse(lake);
@@ -71,4 +78,27 @@ pub(super) fn parse(address: &str) -> Result<Location> {
         return Ok(Location::Folder(address.into()));
     }
     Location::parse(address, Path::new("/"), &|name| Environment::get(name))
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "-_./:=@%+,".contains(letter);
+    if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lake_is_named_to_another_command_as_it_was_named_to_this_one() {
+        let lake = |lake: &str| Target { lake: Some(lake.to_owned()), pipeline: None }.words();
+        assert_eq!(lake("s3://lake/here"), " --lake s3://lake/here");
+        assert_eq!(lake("what's here"), r" --lake 'what'\''s here'");
+        let pipeline = Target { lake: None, pipeline: Some("nightly.toml".into()) };
+        assert_eq!(
+            (pipeline.words(), Target::default().words()),
+            (" --pipeline nightly.toml".to_owned(), String::new())
+        );
+    }
 }

@@ -97,9 +97,13 @@ async fn rows_are_listed_filtered_and_shown_with_the_place_of_their_bytes() {
     let raw_ref = merged[0]["raw_ref"].as_str().unwrap();
     let text = quarantine(&place, &["show", raw_ref]).await;
     assert_eq!(text.code, 0, "{text:?}");
-    for part in
-        ["row 1: offer unknown, shop ", "  transform: ", "  its bytes: ", "  record:\n{", "select body from raw_pages"]
-    {
+    for part in [
+        "row 1: offer unknown, shop ",
+        "  transform: ",
+        "  its bytes: ",
+        "  record:\n{",
+        "huopan sql --lake lake -c \"select body from raw_pages",
+    ] {
         assert!(text.stdout.contains(part), "no `{part}` in {}", text.stdout);
     }
     assert!(!text.stdout.contains('\u{1b}'), "what was received does not steer the terminal");
