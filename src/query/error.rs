@@ -6,6 +6,8 @@ use datafusion::error::DataFusionError;
 use crate::base::text::nearest;
 use crate::base::{Error, Kind};
 
+use super::published::Selection;
+
 /// The public error for `cause`; `tables` are the names a misspelt table is compared with.
 pub(super) fn explain(cause: DataFusionError, tables: &[String]) -> Error {
     match cause {
@@ -70,7 +72,7 @@ fn storage(message: &str) -> Error {
         Some((file, _)) => Error::storage(format!("`{file}` is published but missing")).with_hint(
             "restore it from a copy of the lake, or publish its day anew with `huopan run --refresh --dt DAY`",
         ),
-        None => Error::storage("a published file cannot be read"),
+        None => Error::storage("a published file cannot be read").with_hint("`huopan lake verify` says which"),
     }
 }
 
@@ -95,12 +97,21 @@ fn schema(error: &SchemaError) -> Error {
 fn plan(message: &str, tables: &[String]) -> Error {
     let unknown = message.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found"));
     if let Some(full) = unknown {
-        let name = full.rsplit('.').next().unwrap_or(full);
+        let mut names = full.rsplit('.');
+        let name = names.next().unwrap_or(full);
+        if let Some(schema) = names.next().filter(|schema| !is_schema(schema)) {
+            return Error::config(format!("there is no schema `{schema}`"))
+                .with_hint("known are: public, latest, before, and each day as in `\"as_of_2026-11-20\"`");
+        }
         let error = Error::config(format!("there is no table `{name}`"));
         return suggest(error, name, tables.iter().map(String::as_str));
     }
     let message = message.strip_prefix("Error during planning: ").unwrap_or(message);
     Error::config(first_line(message))
+}
+
+fn is_schema(name: &str) -> bool {
+    name == "information_schema" || Selection::from_schema_name(name).is_some()
 }
 
 /// The nearest known name, else all of them while they are few.

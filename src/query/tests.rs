@@ -709,6 +709,8 @@ SELECT table_name, table_type FROM information_schema.tables WHERE table_schema 
         let session = Lake::new().session();
         for (sql, message, hint) in [
             ("SELECT * FROM ofers", "there is no table `ofers`", "did you mean `offers`?"),
+            ("SELECT * FROM latest.ofers", "there is no table `ofers`", "did you mean `offers`?"),
+            ("SELECT * FROM \"as_of_2026-13-01\".offers", "there is no schema `as_of_2026-13-01`", "as_of_2026-11-20"),
             ("SELECT titel FROM offers", "there is no column `titel`", "did you mean `title`?"),
             ("SELECT o.pricee FROM offers o", "`o` has no column `pricee`", "did you mean `price`?"),
             (
