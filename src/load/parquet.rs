@@ -18,7 +18,7 @@ use parquet::schema::types::ColumnPath;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::base::{Error, Result};
-use crate::store::{Created, NewFile, Store};
+use crate::store::{self, Created, NewFile, Store};
 use crate::transform::contract::Table;
 
 use super::log::DataFile;
@@ -253,5 +253,29 @@ fn properties(table: Table, schema: &Schema, options: WriterOptions) -> Result<W
 
 fn failed(target: &Target) -> impl Fn(ParquetError) -> Error + Copy + use<> {
     let table = target.table;
-    move |source| Error::storage(format!("a Parquet file of `{table}` cannot be written")).caused_by(source)
+    move |source| {
+        let error = Error::storage(format!("a Parquet file of `{table}` cannot be written"));
+        let error = if is_full(&source) { error.with_hint(store::DISK_IS_FULL) } else { error };
+        error.caused_by(source)
+    }
+}
+
+fn is_full(error: &ParquetError) -> bool {
+    let ParquetError::External(cause) = error else { return false };
+    let kind = cause.downcast_ref().map(io::Error::kind);
+    matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_with_what_to_do() {
+        let run_id = "0198c2d4-0000-7000-8000-000000000000".to_owned();
+        let target = Target { table: Table::Offers, dt: NaiveDate::MIN, pipeline: "nightly".to_owned(), run_id };
+        let hint = |kind: io::ErrorKind| failed(&target)(io::Error::from(kind).into()).hint().map(str::to_owned);
+        assert_eq!(hint(io::ErrorKind::StorageFull).as_deref(), Some(store::DISK_IS_FULL));
+        assert_eq!(hint(io::ErrorKind::Other), None);
+    }
 }

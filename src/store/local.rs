@@ -20,7 +20,7 @@ use url::Url;
 use crate::base::{Error, Result};
 
 use super::backend::{Backend, Created, Meta};
-use super::{NewFile, PipelineLock, lock};
+use super::{DISK_IS_FULL, NewFile, PipelineLock, lock};
 
 /// How the names of files that are still being written start; such files are never listed.
 const TEMPORARY_PREFIX: &str = ".huopan-tmp-";
@@ -240,7 +240,7 @@ fn guard(synced: &Mutex<HashSet<PathBuf>>) -> MutexGuard<'_, HashSet<PathBuf>> {
 pub(super) fn failed(verb: &str, file: &Path, source: io::Error) -> Error {
     let error = Error::storage(format!("cannot {verb} `{}`", file.display()));
     let hint = match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full: free space, then run again",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DISK_IS_FULL,
         io::ErrorKind::PermissionDenied => "give this user permission on the lake",
         io::ErrorKind::ReadOnlyFilesystem => "the lake's file system is read-only",
         io::ErrorKind::Unsupported => "the lake's file system has no hard links or no sync: use another one",

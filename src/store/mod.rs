@@ -267,6 +267,8 @@ impl Store {
 
 /// Where huopan's own files stand in a lake: a lake is what has them.
 const OURS: &str = "_huopan";
+/// What to do about a write that found no room.
+pub(crate) const DISK_IS_FULL: &str = "the disk is full: free space, then run again";
 
 /// The path itself. One that would leave the lake is a bug of the caller.
 fn checked(path: &str) -> Result<&str> {
