@@ -67,6 +67,8 @@ pub struct Verified {
     pub rows: u64,
     /// Files whose bytes could be compared with a digest.
     pub digests: u64,
+    /// Files that were read and have none: they were written before there were digests.
+    pub undigested: u64,
     /// Parquet files that no publication names: readers do not see them.
     pub unnamed: u64,
     /// Their bytes.
@@ -76,6 +78,10 @@ pub struct Verified {
 }
 
 const RESTORE: &str = "restore it from a copy of the lake, or publish its day anew with `huopan run --dt … --refresh`";
+/// A day that is published anew gets pages and calls of its own, not those of before.
+const RESTORE_JOURNAL: &str = "restore it from a copy of the lake: no run writes what a journal told once more";
+const RESTORE_ENTRIES: &str =
+    "restore the newest entries of the publish log from a copy of the lake, before anybody publishes";
 const COMPLETE: &str =
     "if nobody is publishing right now: run the pipeline, or `huopan lake optimize`: both complete it";
 
@@ -109,6 +115,7 @@ pub async fn verify(store: &Store, depth: Depth) -> Result<Verified> {
         let checked: Vec<(bool, Option<Problem>)> =
             stream::iter(checks).buffer_unordered(READS_IN_FLIGHT).try_collect().await?;
         verified.digests = checked.iter().filter(|(digested, _)| *digested).count() as u64;
+        verified.undigested = checked.len() as u64 - verified.digests;
         verified.problems.extend(checked.into_iter().filter_map(|(_, problem)| problem));
     }
     if whole {
@@ -155,6 +162,16 @@ async fn read_log(
     Ok(())
 }
 
+/// What to do about a file that is missing or damaged.
+fn restore(file: &DataFile) -> &'static str {
+    let table = |table: &Table| file.path.split('/').next() == Some(table.name());
+    if Table::ALL.iter().find(|&of| table(of)).is_some_and(|table| table.is_journal()) {
+        RESTORE_JOURNAL
+    } else {
+        RESTORE
+    }
+}
+
 fn is_data(meta: &Meta) -> bool {
     meta.path.ends_with(".parquet") && !meta.path.contains("/_delta_log/")
 }
@@ -175,7 +192,7 @@ fn check_names(
             }
             Some(_) => continue,
         };
-        verified.problems.push(Problem::new(&file.path, what, RESTORE));
+        verified.problems.push(Problem::new(&file.path, what, restore(file)));
     }
     // Without its log it cannot be told what is nobody's.
     if whole {
@@ -191,13 +208,13 @@ async fn check_bytes(store: &Store, file: &DataFile) -> Result<(bool, Option<Pro
     let Some(bytes) = store.get(&file.path).await? else {
         return Ok((
             digested,
-            Some(Problem::new(&file.path, "this published file is gone since it was listed", RESTORE)),
+            Some(Problem::new(&file.path, "this published file is gone since it was listed", restore(file))),
         ));
     };
     let (expected, rows) = (file.digest.clone(), file.rows);
     let wrong = tokio::task::spawn_blocking(move || wrong_bytes(bytes, expected.as_deref(), rows)).await;
     let wrong = wrong.map_err(|source| Error::internal("looking at a file ended early").caused_by(source))?;
-    Ok((digested, wrong.map(|what| Problem::new(&file.path, what, RESTORE))))
+    Ok((digested, wrong.map(|what| Problem::new(&file.path, what, restore(file)))))
 }
 
 fn wrong_bytes(bytes: Bytes, expected: Option<&str>, rows: u64) -> Option<String> {
@@ -252,10 +269,17 @@ async fn compare_table(store: &Store, table: Table, snapshot: &Snapshot) -> Resu
     };
     let mut problems = Vec::new();
     let mut behind = BTreeSet::new();
+    let mut is_log_cut = false;
     for pipeline in snapshot.pipelines() {
-        // Only `runs` gets every entry's number.
         let last = snapshot.state(pipeline).map_or(0, |state| state.seq);
-        if table == Table::Runs && delta::committed_seq(&delta, table, pipeline).await? < last {
+        let committed = delta::committed_seq(&delta, table, pipeline).await?;
+        if committed > last {
+            is_log_cut = true;
+            let what = format!("publication {committed} is in the Delta tables, and the publish log ends at {last}");
+            problems.push(Problem::new(format!("pipeline {pipeline}"), what, RESTORE_ENTRIES));
+        }
+        // Only `runs` gets every entry's number.
+        if table == Table::Runs && committed < last {
             behind.insert(pipeline);
             let what = format!("publication {last} is decided, but not in every Delta table");
             problems.push(Problem::new(format!("pipeline {pipeline}"), what, COMPLETE));
@@ -276,8 +300,14 @@ async fn compare_table(store: &Store, table: Table, snapshot: &Snapshot) -> Resu
     }
     for path in theirs.keys().filter(|path| !ours.contains_key(*path)) {
         let what = "is active in the Delta table, but not published";
-        let remedy = "nobody but huopan should write to the table: restore its `_delta_log`, or publish the day anew";
-        problems.push(Problem::new(*path, what, if behind.is_empty() { remedy } else { COMPLETE }));
+        let remedy = match (is_log_cut, behind.is_empty()) {
+            (true, _) => RESTORE_ENTRIES,
+            (false, false) => COMPLETE,
+            (false, true) => {
+                "nobody but huopan should write to the table: restore its `_delta_log`, or publish the day anew"
+            }
+        };
+        problems.push(Problem::new(*path, what, remedy));
     }
     Ok(problems)
 }

@@ -60,7 +60,7 @@ fn as_text(verified: &Verified, quick: bool, tables_compared: bool) -> String {
     for Problem { subject, what, remedy } in &verified.problems {
         let _ = writeln!(text, "{subject}: {what}\n  → {remedy}");
     }
-    let depth = match (quick, verified.files - verified.digests.min(verified.files)) {
+    let depth = match (quick, verified.undigested) {
         (true, _) => "by name and size".to_owned(),
         (false, 0) => "byte by byte".to_owned(),
         (false, old) => {
@@ -77,7 +77,10 @@ fn as_text(verified: &Verified, quick: bool, tables_compared: bool) -> String {
     );
     if verified.unnamed > 0 {
         let (files, bytes) = (thousands(verified.unnamed), size(verified.unnamed_bytes));
-        let _ = writeln!(text, "{files} files ({bytes}) that no publication names: `huopan lake vacuum` removes them");
+        let _ = writeln!(
+            text,
+            "{files} files ({bytes}) that no publication names: `huopan lake vacuum` says what of it may go"
+        );
     }
     let _ = match verified.problems.len() {
         0 => writeln!(text, "all is well"),

@@ -22,7 +22,7 @@ async fn a_lake_as_it_was_written_has_no_problem() {
     let verified = verify(&store, Depth::Full).await.unwrap();
     assert_eq!(verified.problems, []);
     assert_eq!((verified.publications, verified.files, verified.rows), (2, 16, 64));
-    assert_eq!((verified.digests, verified.unnamed), (16, 0));
+    assert_eq!((verified.digests, verified.undigested, verified.unnamed), (16, 0, 0));
 }
 
 #[tokio::test]
@@ -41,6 +41,36 @@ async fn a_missing_a_torn_and_a_changed_file_are_told_apart() {
     assert_eq!(problems(&store, Depth::Full).await, [expected]);
     std::fs::remove_file(&path).unwrap();
     assert_eq!(problems(&store, Depth::Quick).await, [format!("{}: this published file is missing", file.path)]);
+    let verified = verify(&store, Depth::Full).await.unwrap();
+    assert_eq!((verified.files, verified.digests, verified.undigested), (16, 15, 0), "a missing file was not read");
+}
+
+#[tokio::test]
+async fn a_journal_can_only_be_restored() {
+    let (_folder, store, file) = two_nights().await;
+    let entry = log::read(&store, "a", 2).await.unwrap().unwrap();
+    let calls = entry.files(Table::Calls)[0].clone();
+    for (file, is_made_anew) in [(file, true), (calls, false)] {
+        std::fs::remove_file(store.root().join(&file.path)).unwrap();
+        let found = verify(&store, Depth::Quick).await.unwrap().problems;
+        let Some(found) = found.iter().find(|problem| problem.subject == file.path) else { panic!("{found:?}") };
+        assert_eq!(found.remedy.contains("--refresh"), is_made_anew, "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_publish_log_that_lost_its_end_is_told_by_what_the_delta_tables_have() {
+    let (_folder, store, file) = two_nights().await;
+    store.delete(&Entry::path("a", 2)).await.unwrap();
+    let found = verify(&store, Depth::Quick).await.unwrap().problems;
+    let said = |subject: &str| found.iter().filter(|problem| problem.subject == subject).collect::<Vec<_>>();
+    let ["publication 2 is in the Delta tables, and the publish log ends at 1"] =
+        said("pipeline a").iter().map(|problem| &*problem.what).collect::<Vec<_>>()[..]
+    else {
+        panic!("{found:?}")
+    };
+    assert!(said(&file.path)[0].remedy.contains("newest entries of the publish log"), "{found:?}");
+    assert!(found.iter().all(|problem| !problem.remedy.contains("_delta_log")), "{found:?}");
 }
 
 #[tokio::test]
@@ -56,7 +86,8 @@ async fn a_file_without_a_digest_is_held_to_its_rows() {
         found.iter().any(|found| found.ends_with("6 rows by the publish log, others by the Delta table")),
         "{found:?}"
     );
-    assert_eq!(verify(&store, Depth::Full).await.unwrap().digests, 15);
+    let verified = verify(&store, Depth::Full).await.unwrap();
+    assert_eq!((verified.digests, verified.undigested), (15, 1));
 }
 
 #[tokio::test]
