@@ -75,6 +75,12 @@ impl<'r> Caller<'r> {
             while let Some(wait) = side.on_time(self.ledger, ticket, self.job.clock.now()).await? {
                 tokio::time::sleep(wait).await;
             }
+            let now = self.job.clock.now();
+            if side.is_of_another_day(self.ledger, ticket, now) {
+                let wait = side.count_anew(self.ledger, ticket, now).await?;
+                tokio::time::sleep(wait).await;
+                continue;
+            }
             // A wait here may make the call late again.
             match side.leave(ticket, tokio::time::Instant::now()) {
                 Ok(()) => {

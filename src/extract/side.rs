@@ -356,6 +356,31 @@ impl<'r> Side<'r> {
         ledger.day(now) != ticket.day
     }
 
+    /// Counts a call that leaves on another day than the one it was granted for; what it was counted for stays counted. Gives
+    /// how long it must still wait.
+    ///
+    /// Where nothing is left of the new day the call leaves all the same: it was granted.
+    pub(super) async fn count_anew(
+        &self,
+        ledger: Ledger<'_>,
+        ticket: &mut Ticket,
+        now: DateTime<Utc>,
+    ) -> Result<Duration> {
+        self.settle(ledger, ticket, Duration::ZERO, Feedback::None).await?;
+        let days = self.days(ledger, now);
+        let wait = match self.reserve(ledger, self.ask(ledger, ticket.account, ticket.asking(), now)).await? {
+            Reserved::Wait { from, to } => return Ok(ledger.again(from, to)),
+            Reserved::Granted { at, place, .. } => {
+                (ticket.place, ticket.asked_at) = (place, now);
+                ledger.until(at)
+            }
+            Reserved::UsedUp { .. } | Reserved::Resting(_) => Duration::ZERO,
+        };
+        (ticket.day, ticket.gateway_day) = days;
+        ticket.leaves_at = Instant::now() + wait;
+        Ok(wait)
+    }
+
     /// Gives the ticket's place in flight back, to rest for `rest`.
     pub(super) async fn settle(
         &self,

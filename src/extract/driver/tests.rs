@@ -452,6 +452,46 @@ async fn after_midnight_every_account_has_its_calls_again() {
 }
 
 #[tokio::test]
+async fn a_call_that_leaves_after_midnight_counts_for_the_day_that_it_leaves_on() {
+    let clock = Arc::new(ManualClock::new(testing::at("2026-11-20T15:59:59Z")));
+    let (pipeline, state) = (one_shop("http://127.0.0.1:1/"), crate::state::in_memory().await.unwrap());
+    let (sink, notes) = (Memory::default(), Mutex::default());
+    let job = Job {
+        pipeline: &pipeline,
+        work: crate::plan::work(&pipeline).unwrap(),
+        known: &Known::default(),
+        run_id: "run",
+        dt: crate::base::time::beijing_day(clock.now()),
+        until: clock.now(),
+        answered: &crate::extract::answered::Nothing,
+        earlier_calls: HashMap::new(),
+        state: state.as_ref(),
+        holder: "test",
+        clocks: Default::default(),
+        reuse: crate::extract::Reuse::ALL,
+        gate: None,
+        clock: clock.clone(),
+        sink: &sink,
+        progress: &Silent,
+        notes: &notes,
+        cancel: CancellationToken::new(),
+        seed: 1,
+    };
+    let caller = caller(&job).await.unwrap();
+    let side = &caller.sides[0];
+    let asking = crate::extract::accounts::Asking { scope: "all", endpoint: "listing" };
+    let turn = side.turn(caller.ledger, asking, clock.now()).await.unwrap();
+    let crate::extract::side::Turn::Send(mut ticket) = turn else { panic!("no turn") };
+    clock.advance(chrono::TimeDelta::seconds(2));
+    caller.leave(side, &mut ticket).await.unwrap();
+    assert_eq!(ticket.day, "2026-11-21".parse().unwrap());
+    for day in ["2026-11-20", "2026-11-21"] {
+        let counted = state.counts(day.parse().unwrap()).await.unwrap();
+        assert_eq!(counted.iter().map(|counted| counted.calls).sum::<u64>(), 1, "{day}: {counted:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_gateway_that_is_not_there_is_an_outage_without_secrets_in_its_message() {
     let mut pipeline = one_shop("http://127.0.0.1:1/");
     pipeline.shops = (0..50).map(|id| testing::shop(&id.to_string())).collect();

@@ -45,8 +45,12 @@ async fn a_file_keeps_what_it_was_told_and_only_its_owner_reads_it() {
 async fn no_call_leaves_once_the_file_is_gone_or_is_another() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");
-    let bounds =
-        Bounds { calls_per_day: None, calls_per_second: None, calls_in_flight: 9, lease: std::time::Duration::ZERO };
+    let bounds = crate::state::Bounds {
+        calls_per_day: None,
+        calls_per_second: None,
+        calls_in_flight: 9,
+        lease: std::time::Duration::ZERO,
+    };
     let (account, run, holder, now) = ("key", "run", "holder", SystemClock.now());
     let ask = Ask {
         account,
@@ -60,6 +64,9 @@ async fn no_call_leaves_once_the_file_is_gone_or_is_another() {
         bounds,
         holder,
         held: None,
+        gateway_day: beijing_day(now),
+        lead: chrono::TimeDelta::zero(),
+        unsure: chrono::TimeDelta::zero(),
     };
     let store = state(&path).await;
     assert!(matches!(store.reserve(&ask).await.unwrap(), Reserved::Granted { used: 1, .. }));
