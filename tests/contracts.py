@@ -49,6 +49,8 @@ def check_types(table, contract, glob):
 def check_key(table, contract, glob):
     """A key with a column that may be null (null is a value of it then) is no primary key to the tool."""
     key = [column["name"] for column in contract["schema"][0]["properties"] if column.get("primaryKey")]
+    if not key:
+        return False
     twice = duckdb.sql(f"select {', '.join(key)} from read_parquet('{glob}', hive_partitioning = true) "
                        "group by all having count(*) > 1 limit 3").fetchall()
     if twice:

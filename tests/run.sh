@@ -77,8 +77,8 @@ environment() {
     fi
 }
 
-# Two nights of a shop's gateway and one of a gateway of items into the lake LAKE; its tables as they are published now
-# into EXPORT.
+# Two nights of a shop's gateway, one of a gateway of items, and captured answers with an offer that has no id, into the lake
+# LAKE; its tables as they are published now into EXPORT.
 fill() {
     local lake="$1" export="$2" pipelines="$3" day other
     mkdir -p "$pipelines"
@@ -93,6 +93,10 @@ fill() {
         "$huopan" run --quiet "$pipelines/portals.toml" --dt "$day"
     done
     wait "$other"
+    sed '1s/"item_id"/"was"/' data/sample/listing.jsonl > "$pipelines/captured.jsonl"
+    sed "s#\.\./data/lake#$lake#; s#\.\./data/sample/#$pipelines/#" pipelines/files.toml > "$pipelines/files.toml"
+    # Captured pages alone prove no shop whole.
+    "$huopan" run --quiet "$pipelines/files.toml" --dt "$(date -u +%F)" || [ $? = 3 ]
     "$huopan" lake verify --lake "$lake"
     for profile in plain hive; do
         "$huopan" lake export --quiet --lake "$lake" --dt 2000-01-01..2999-12-31 --profile "$profile" "$export/$profile" \

@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{NaiveDate, TimeDelta};
 
-use crate::base::Result;
 use crate::base::time::beijing_day;
+use crate::base::{Error, Kind, Result};
 use crate::config::pipeline::Account;
 use crate::config::{Gateway, Pipeline};
 use crate::extract::{Fingerprint, Judge, Shown, Standing};
@@ -32,7 +32,8 @@ const MARK_KEPT: TimeDelta = TimeDelta::days(2);
 /// Makes the ledger know what the pipeline's lake knows of its accounts. A lake that is not there knows nothing.
 ///
 /// # Errors
-/// `Data`, with its path, when a segment or the facts of a run are damaged; `Storage`; whatever the state store fails with.
+/// `Data`, with its path, when a segment or the facts of a run are damaged and the state does not know the lake yet;
+/// `Storage`; whatever the state store fails with.
 pub async fn rebuild_from_lake(pipeline: &Pipeline, state: &dyn StateStore) -> Result<()> {
     if pipeline.files.is_some() {
         return Ok(());
@@ -49,31 +50,36 @@ pub(super) async fn rebuild(
     today: NaiveDate,
 ) -> Result<()> {
     let (now, earliest) = (state.now().await?, landed::earliest(today));
-    // The first day of which each key's calls are counted.
+    // The first day of which each key's calls are compared: by the gateway's clock it may be the day before.
     let mut since: BTreeMap<&str, NaiveDate> = BTreeMap::new();
-    for (_, account) in accounts(pipeline) {
-        let is_marked = state.cached(&mark(store, &account.key, today), now).await?.is_some();
-        // By the gateway's clock it may be the day before.
-        let first = if is_marked { today.pred_opt().unwrap_or(today) } else { earliest };
-        since.insert(&account.key, first);
+    for (_, Account { key, .. }) in accounts(pipeline) {
+        let is_marked = state.cached(&mark(store, key, today), now).await?.is_some();
+        since.insert(key, if is_marked { today.pred_opt().unwrap_or(today) } else { earliest });
     }
+    // A state that knows the lake is believed where the lake cannot be read.
+    let is_known = since.values().all(|first| *first > earliest);
     let runs = landed::runs(store, today, now).await?;
     let mut standing = Standing::default();
     // Keys of which the state lacked calls.
     let mut lost: BTreeSet<String> = BTreeSet::new();
     for run in &runs {
-        let landed = Landed::of(run, store, pipeline, (state, now)).await?;
-        let lines = landed.lines();
-        let concerns = |line: &&Counted| since.get(&*line.account).is_some_and(|since| line.day >= *since);
-        let mut lacking: BTreeSet<&str> = BTreeSet::new();
-        for line in lines.iter().filter(concerns) {
-            if state.raise(line, &run.run_id.to_string()).await? {
-                tell(line, run, today);
-                lacking.insert(&line.account);
+        let landed = match Landed::of(run, store, pipeline, (state, now)).await {
+            Err(error) if is_known && error.kind() == Kind::Data => {
+                tell_of_damage(&error, run, pipeline);
+                continue;
+            }
+            landed => landed?,
+        };
+        let mut lacking: BTreeSet<String> = BTreeSet::new();
+        let concerns = |line: &Counted| since.get(&*line.account).is_some_and(|since| line.day >= *since);
+        for line in landed.lines().into_iter().filter(concerns) {
+            if state.raise(&line, &run.run_id.to_string()).await? {
+                tell(&line, run, today);
+                lacking.insert(line.account);
             }
         }
-        standing.add(&landed.rests.into_iter().filter(|shown| lacking.contains(&*shown.account)).collect::<Vec<_>>());
-        lost.extend(lacking.into_iter().map(str::to_owned));
+        standing.add(&landed.rests.into_iter().filter(|shown| lacking.contains(&shown.account)).collect::<Vec<_>>());
+        lost.append(&mut lacking);
     }
     if !lost.is_empty() {
         for run in runs.iter().filter(|run| run.pipeline == pipeline.name && run.last_segment.is_some()) {
@@ -101,6 +107,13 @@ fn tell(line: &Counted, run: &LandedRun, today: NaiveDate) {
     if line.day == today {
         let (account, calls, run_id) = (&line.account, line.calls, run.run_id.to_string());
         tracing::warn!(account, calls, run_id, "the ledger of today is rebuilt from landed answers");
+    }
+}
+
+/// A run that goes on says it itself, and ends.
+fn tell_of_damage(error: &Error, run: &LandedRun, pipeline: &Pipeline) {
+    if !run.is_unfinished || run.pipeline != pipeline.name {
+        tracing::warn!(%error, hint = error.hint(), "a run's calls are not compared with the ledger");
     }
 }
 

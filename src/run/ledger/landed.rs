@@ -122,7 +122,7 @@ pub(super) struct LandedRun {
     /// The path of its last segment that is still there.
     pub(super) last_segment: Option<String>,
     facts: Option<Written>,
-    is_unfinished: bool,
+    pub(super) is_unfinished: bool,
     /// When something of it was written last.
     written_at: DateTime<Utc>,
 }
