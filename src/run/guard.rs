@@ -33,7 +33,7 @@ use crate::transform::rows::ShopRow;
 
 use super::pull::{Keyed, Rows, Side, side_by_side};
 
-const COLUMNS: &[&str] = &["shop_id", "offer_id", "status", "unit", "price", "min_piece_price"];
+const COLUMNS: &[&str] = &["shop_id", "offer_id", "status", "unit", "price", "min_piece_price", "max_piece_price"];
 
 /// A day that is about to be published.
 pub(super) struct Draft<'a> {
@@ -120,7 +120,8 @@ struct Offer {
     unit: Option<Arc<str>>,
     /// Unscaled, as the next.
     price: Option<i128>,
-    piece_price: Option<i128>,
+    /// The lowest and the highest of its ladder.
+    piece_prices: [Option<i128>; 2],
 }
 
 impl Keyed for Offer {
@@ -164,12 +165,15 @@ fn count(before: &Offer, after: Option<&Offer>, is_listed: bool, factor: u32) ->
     })
 }
 
-/// Whether an offer's price has become `factor` times as large or small; `None`: they cannot be compared.
+/// Whether any of an offer's prices has become `factor` times as large or small: that per unit, or the lowest or highest per
+/// piece of its ladder; `None`: none can be compared.
 fn has_jumped(before: &Offer, after: &Offer, factor: u32) -> Option<bool> {
     let per_unit = before.price.zip(after.price).filter(|_| before.unit == after.unit);
-    let (old, new) = per_unit.or_else(|| before.piece_price.zip(after.piece_price))?;
+    let per_piece = [0, 1].map(|end| before.piece_prices[end].zip(after.piece_prices[end]));
     let factor = i128::from(factor);
-    (old > 0).then(|| new >= old.saturating_mul(factor) || new.saturating_mul(factor) <= old)
+    let jumps = |(old, new): (i128, i128)| new >= old.saturating_mul(factor) || new.saturating_mul(factor) <= old;
+    let comparable = std::iter::once(per_unit).chain(per_piece).flatten().filter(|(old, _)| *old > 0);
+    comparable.map(jumps).reduce(|any, jumped| any || jumped)
 }
 
 fn offers(batch: &RecordBatch) -> Result<Vec<Offer>> {
@@ -178,7 +182,7 @@ fn offers(batch: &RecordBatch) -> Result<Vec<Offer>> {
     let money = |name| column(name)?.as_primitive_opt::<Decimal128Type>().ok_or_else(broken);
     let (shops, statuses, units) = (text("shop_id")?, text("status")?, text("unit")?);
     let ids = column("offer_id")?.as_primitive_opt::<Int64Type>().ok_or_else(broken)?;
-    let (prices, piece_prices) = (money("price")?, money("min_piece_price")?);
+    let (prices, piece_prices) = (money("price")?, [money("min_piece_price")?, money("max_piece_price")?]);
     let (mut shop, mut unit): (Option<Arc<str>>, Option<Arc<str>>) = (None, None);
     let rows = (0..batch.num_rows()).map(|row| {
         share(&mut shop, shops.is_valid(row).then(|| shops.value(row)));
@@ -189,7 +193,7 @@ fn offers(batch: &RecordBatch) -> Result<Vec<Offer>> {
             on_sale: statuses.value(row) == "on_sale",
             unit: unit.clone(),
             price: prices.is_valid(row).then(|| prices.value(row)),
-            piece_price: piece_prices.is_valid(row).then(|| piece_prices.value(row)),
+            piece_prices: piece_prices.map(|prices| prices.is_valid(row).then(|| prices.value(row))),
         }
     });
     Ok(rows.collect())
@@ -212,7 +216,7 @@ mod tests {
 
     fn offer(unit: &str, price: Option<i128>, piece_price: Option<i128>) -> Offer {
         let unit = Some(unit.into());
-        Offer { shop_id: Some("a".into()), offer_id: 1, on_sale: true, unit, price, piece_price }
+        Offer { shop_id: Some("a".into()), offer_id: 1, on_sale: true, unit, price, piece_prices: [piece_price; 2] }
     }
 
     #[test]
@@ -235,6 +239,10 @@ mod tests {
         assert_eq!(has_jumped(&by_piece, &offer("箱", Some(120), Some(12_000)), 10), Some(true));
         assert_eq!(has_jumped(&offer("件", None, Some(500)), &offer("件", None, Some(5)), 10), Some(true));
         assert_eq!(has_jumped(&pieces(5), &offer("件", None, None), 10), None);
+        let ladder = |lowest, highest| Offer { piece_prices: [Some(lowest), Some(highest)], ..pieces(100) };
+        for (new, expected) in [(ladder(90, 100), false), (ladder(9_000, 10_000), true), (ladder(90, 10_000), true)] {
+            assert_eq!(has_jumped(&ladder(90, 100), &new, 10), Some(expected), "the price per unit is the same");
+        }
     }
 
     #[test]
