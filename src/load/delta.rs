@@ -27,7 +27,7 @@ use futures::TryStreamExt;
 use object_store::prefix::PrefixStore;
 
 use crate::base::{Error, Kind, Result};
-use crate::store::Store;
+use crate::store::{Store, is_outage};
 use crate::transform::contract::{PARTITION_COLUMNS, Table};
 
 use super::log::{Change, DataFile, Entry};
@@ -394,7 +394,13 @@ fn is_conflict(error: &DeltaTableError) -> bool {
 }
 
 fn failed(verb: &str, table: Table, source: DeltaTableError) -> Error {
-    Error::storage(format!("the Delta table `{table}` cannot be {verb}")).caused_by(source)
+    let message = format!("the Delta table `{table}` cannot be {verb}");
+    let error = match is_outage(&source) {
+        true => Error::new(Kind::Unavailable, message)
+            .with_hint("the lake's store does not answer as it should; try again later, or ask `huopan doctor`"),
+        false => Error::storage(message),
+    };
+    error.caused_by(source)
 }
 
 fn contended(table: Table) -> Error {

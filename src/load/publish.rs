@@ -304,7 +304,10 @@ pub fn to_entry(draft: Draft) -> Result<Entry> {
 
 /// The error of a publication that is decided and not in every Delta table.
 fn undone(entry: &Entry, source: Error) -> Error {
-    let kind = if source.kind() == Kind::Conflict { Kind::Conflict } else { Kind::Storage };
+    let kind = match source.kind() {
+        kind @ (Kind::Conflict | Kind::Unavailable) => kind,
+        _ => Kind::Storage,
+    };
     let message = format!("{} of `{}` is published, but not in every Delta table yet", entry.dt, entry.pipeline);
     Error::new(kind, message).with_hint("the next run completes them before anything else").caused_by(source)
 }

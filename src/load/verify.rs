@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Kind, Result};
 use crate::store::{Meta, Store};
 use crate::transform::contract::Table;
 
@@ -257,6 +257,8 @@ async fn compare_table(store: &Store, table: Table, snapshot: &Snapshot) -> Resu
     let published = snapshot.files(table);
     let active = match delta::active_files(store, table).await {
         Ok(active) => active,
+        // Nothing is known of a store that does not answer.
+        Err(error) if error.kind() == Kind::Unavailable => return Err(error),
         Err(error) => {
             let what = format!("this Delta table cannot be read: {error}");
             return Ok(vec![Problem::new(table.name(), what, "restore its `_delta_log` from a copy of the lake")]);

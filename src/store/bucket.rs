@@ -77,6 +77,11 @@ impl Bucket {
     /// The error of an operation, with what can be done about it.
     pub(super) fn failed(&self, verb: &str, path: &str, source: StoreError) -> Error {
         let message = format!("cannot {verb} `{}{path}`", self.url);
+        if let StoreError::Generic { source: told, .. } = &source
+            && let Some((kind, hint)) = answer(&told.to_string())
+        {
+            return Error::new(kind, message).with_hint(hint).caused_by(source);
+        }
         match &source {
             StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
                 Error::new(Kind::Denied, message)
@@ -102,6 +107,39 @@ impl Bucket {
             Err(source) => Err(source),
         }
     }
+}
+
+/// What a server's answer means that the client passes on as text only.
+fn answer(text: &str) -> Option<(Kind, &'static str)> {
+    const REGION: &str = "correct the bucket's region (`region` of `[lake]`, or AWS_REGION) or endpoint";
+    let is = |part: &str| text.contains(part);
+    let status = text.split_once("status code: ").and_then(|(_, rest)| rest.get(..3)).unwrap_or_default();
+    match status {
+        _ if is("redirect without LOCATION") || is("PermanentRedirect") => Some((Kind::Config, REGION)),
+        _ if is("AuthorizationHeaderMalformed") => Some((Kind::Config, REGION)),
+        _ if is("NoSuchBucket") => Some((Kind::Config, "make the bucket, or correct its name, region or endpoint")),
+        "301" | "307" | "308" => Some((Kind::Config, REGION)),
+        "401" | "403" => {
+            Some((Kind::Denied, "correct the key, or give it permission to list, read, write and delete there"))
+        }
+        "404" => Some((Kind::Config, "make the bucket, or correct its name, region or endpoint")),
+        "501" => Some((
+            Kind::Config,
+            "a lake needs a store that creates an object only where there is none (`If-None-Match: *`): use another one",
+        )),
+        _ => None,
+    }
+}
+
+/// Whether an error, somewhere in its causes, is that of a server that does not answer as it should.
+#[must_use]
+pub fn is_outage(error: &(dyn std::error::Error + 'static)) -> bool {
+    let is = |error: &(dyn std::error::Error + 'static)| {
+        let text = error.to_string();
+        let of_server = ["status code: 5", "status code: 429", "HTTP error", "error sending request"];
+        of_server.iter().any(|part| text.contains(part)) && !text.contains("status code: 501")
+    };
+    std::iter::successors(Some(error), |error| error.source()).any(is)
 }
 
 #[async_trait::async_trait]
@@ -185,5 +223,39 @@ impl Backend for Bucket {
 
     fn new_file(&self, _folder: &str) -> Result<NewFile> {
         NewFile::sent(Arc::new(self.clone()), self.runtime.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_says_what_must_be_changed_or_that_the_server_is_out_of_order() {
+        let text = |status: &str| {
+            format!("Error performing GET http://b/ in 1ms - Server returned non-2xx status code: {status}")
+        };
+        let kind = |text: &str| answer(text).map(|(kind, _)| kind);
+        for (status, expected) in [
+            ("403 Forbidden: <Code>InvalidAccessKeyId</Code>", Some(Kind::Denied)),
+            ("404 Not Found: <Code>NoSuchBucket</Code>", Some(Kind::Config)),
+            ("400 Bad Request: <Code>AuthorizationHeaderMalformed</Code>", Some(Kind::Config)),
+            ("301 Moved Permanently: <Code>PermanentRedirect</Code>", Some(Kind::Config)),
+            ("501 Not Implemented: ", Some(Kind::Config)),
+            ("400 Bad Request: cupcakes", None),
+            ("503 Service Unavailable: <Code>SlowDown</Code>", None),
+        ] {
+            assert_eq!(kind(&text(status)), expected, "{status}");
+        }
+        let bare = "Received redirect without LOCATION, this normally indicates an incorrectly configured region";
+        assert_eq!(kind(bare), Some(Kind::Config));
+        let outage = |status: &str| {
+            let told = Error::storage("outer").caused_by(std::io::Error::other(text(status)));
+            is_outage(&told)
+        };
+        assert_eq!(
+            (outage("503 Service Unavailable: "), outage("404 Not Found: "), outage("501 …")),
+            (true, false, false)
+        );
     }
 }

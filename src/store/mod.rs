@@ -30,7 +30,7 @@ mod s3;
 mod tests;
 
 pub use backend::{Backend, Created, Meta};
-pub use bucket::Bucket;
+pub use bucket::{Bucket, is_outage};
 pub use lock::{Hold, PipelineLock, describe_holder};
 pub use new_file::NewFile;
 pub use probe::RACERS;
