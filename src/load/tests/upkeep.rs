@@ -184,7 +184,9 @@ async fn a_file_that_delta_still_has_active_stays() {
 async fn old_days_leave_the_tables_at_once_and_their_files_later() {
     let (_folder, store) = lake();
     for (seq, dt) in [(1, 10), (2, 19), (3, 20)] {
-        publish(&store, draft(&store, "a", day(dt), seq, 3)).await;
+        // Each is published on its own day, and `at(0)` is the 21st.
+        let published_at = at(0) - TimeDelta::days(21 - i64::from(dt));
+        publish(&store, Draft { published_at, ..draft(&store, "a", day(dt), seq, 3) }).await;
     }
     let lock = store.lock("a", "test").await.unwrap();
     let turn = Turn::take(&store, "a", &lock, at(0)).await.unwrap();

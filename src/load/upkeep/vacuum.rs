@@ -84,7 +84,7 @@ pub fn expired(state: &State, keep: Keep, now: DateTime<Utc>) -> BTreeMap<String
     let tables = first(keep.tables).map(|first| latest.map_or(first, |latest| latest.min(first)));
     let mut before = BTreeMap::new();
     for table in Table::ALL {
-        let first = if table == Table::RawPages { first(keep.raw) } else { tables };
+        let first = if table == Table::RawPages { first(keep.raw).map(|first| raw_from(state, first)) } else { tables };
         let Some(first) = first else { continue };
         // Pictures leave together: an empty table has nothing to leave, and its day is gone with the others.
         let any = match table.is_journal() {
@@ -96,6 +96,12 @@ pub fn expired(state: &State, keep: Keep, now: DateTime<Utc>) -> BTreeMap<String
         }
     }
     before
+}
+
+/// Answers are kept from their arrival on: an old day that was published since `first` still has its own.
+fn raw_from(state: &State, first: NaiveDate) -> NaiveDate {
+    let mut late = state.pictures.iter().filter(|(_, entry)| beijing_day(entry.published_at) >= first);
+    late.next().map_or(first, |(&dt, _)| dt.min(first))
 }
 
 /// The newest number whose entry, and every one before it, was written longer ago than `history_days`; 0: none is. The
@@ -347,5 +353,10 @@ mod tests {
         assert_eq!(days(Some(40), None), pictures.map(|table| format!("{table} 2026-10-12")));
         assert_eq!(days(Some(1), None), pictures.map(|table| format!("{table} 2026-11-01")), "the last day stays");
         assert_eq!(days(Some(100), Some(100)), [""; 0]);
+        let late = now() - TimeDelta::days(3);
+        state.pictures.get_mut(&"2026-10-01".parse().unwrap()).unwrap().published_at = late;
+        let raw = |days| expired(&state, Keep { tables: None, raw: Some(days), history: 7 }, now());
+        assert_eq!(raw(4)["raw_pages"].to_string(), "2026-10-01", "the answers of a day that came late");
+        assert_eq!(raw(2)["raw_pages"].to_string(), "2026-11-19");
     }
 }
