@@ -3,6 +3,8 @@
 //! `<lake>/_huopan/publish/<pipeline>/<seq, 20 digits>.json`, and now and then a checkpoint beside it
 //! (`<seq>.checkpoint.json.zst`, see [`super::checkpoint`]).
 //!
+//! An entry ends with the digest of what stands before it: one that was changed by hand, or by a disk, is told.
+//!
 //! Invariant: an entry is written once and never changed.
 
 use std::collections::BTreeMap;
@@ -15,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Error, Result};
 use crate::store::{Created, Meta, Store};
 use crate::transform::contract::Table;
+
+use super::parquet::digest;
 
 /// Where the log stands in the lake.
 pub(super) const FOLDER: &str = "_huopan/publish";
@@ -179,6 +183,10 @@ pub async fn last_seq(store: &Store, pipeline: &str) -> Result<u64> {
 pub async fn read(store: &Store, pipeline: &str, seq: u64) -> Result<Option<Entry>> {
     let path = Entry::path(pipeline, seq);
     let Some(bytes) = store.get(&path).await? else { return Ok(None) };
+    if !is_sound(&bytes) {
+        return Err(Error::data(format!("`{path}` is not what was written: its digest is that of other bytes"))
+            .with_hint("restore it from a copy of the lake"));
+    }
     let entry: Entry = serde_json::from_slice(&bytes).map_err(|source| {
         Error::data(format!("`{path}` is not a publish-log entry"))
             .with_hint("it was written by a newer huopan, or changed by hand: restore it")
@@ -266,10 +274,9 @@ pub async fn append(store: &Store, entry: &Entry) -> Result<Appended> {
     if !follows {
         return Err(Error::internal(format!("`{path}` does not follow an entry")));
     }
-    let mut bytes = serde_json::to_vec(entry)
+    let bytes = serde_json::to_vec(entry)
         .map_err(|source| Error::internal(format!("`{path}` cannot be written as JSON")).caused_by(source))?;
-    bytes.push(b'\n');
-    match store.create(&path, bytes.into()).await? {
+    match store.create(&path, sealed(bytes).into()).await? {
         Created::Done => Ok(Appended::Done),
         Created::Exists => match read(store, &entry.pipeline, entry.seq).await? {
             Some(decided) if decided == *entry => Ok(Appended::Already),
@@ -277,6 +284,27 @@ pub async fn append(store: &Store, entry: &Entry) -> Result<Appended> {
             None => Err(Error::storage(format!("`{path}` was there and is gone"))),
         },
     }
+}
+
+/// What stands before an entry's own digest, the last of its fields.
+const SEAL: &[u8] = b",\"digest\":\"";
+/// … and behind it.
+const END: &[u8] = b"\"}\n";
+
+/// Adds the digest of all that stands before it to an entry.
+fn sealed(mut json: Vec<u8>) -> Vec<u8> {
+    // The object goes on.
+    json.pop();
+    let digest = digest(&json);
+    [&json, SEAL, digest.as_bytes(), END].concat()
+}
+
+/// Whether an entry is what was written, as far as it says; those of early versions have no digest.
+fn is_sound(bytes: &[u8]) -> bool {
+    let Some(rest) = bytes.strip_suffix(END) else { return true };
+    let Some(at) = rest.windows(SEAL.len()).rposition(|part| part == SEAL) else { return true };
+    let stated = &rest[at + SEAL.len()..];
+    stated == digest(&rest[..at]).as_bytes()
 }
 
 /// What a file of the log is.
@@ -299,4 +327,25 @@ fn parse_path(path: &str) -> Option<(&str, Name)> {
 /// Where the checkpoint at a number stands.
 pub(super) fn checkpoint_path(pipeline: &str, seq: u64) -> String {
     format!("{FOLDER}/{pipeline}/{seq:020}{CHECKPOINT}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_of_which_any_figure_was_changed_is_told() {
+        let json = br#"{"seq":1,"tables":{"offers":[{"rows":12,"stats":{"minValues":{"offer_id":610}},"digest":"xxh3-128:00"}]}}"#;
+        let written = sealed(json.to_vec());
+        let value: serde_json::Value = serde_json::from_slice(&written).unwrap();
+        assert_eq!((&value["seq"], &value["tables"]["offers"][0]["rows"]), (&1.into(), &12.into()));
+        assert!(is_sound(&written));
+        for at in (0..written.len()).filter(|at| written[*at].is_ascii_digit()) {
+            let mut changed = written.clone();
+            changed[at] = if changed[at] == b'0' { b'1' } else { b'0' };
+            assert!(!is_sound(&changed), "{}", String::from_utf8_lossy(&changed));
+        }
+        // Those of early versions say nothing of themselves.
+        assert!(is_sound(&[json, &b"\n"[..]].concat()));
+    }
 }
