@@ -406,6 +406,7 @@ impl Cover {
                 new: node.new,
                 stated: node.listing.total(),
                 outcome: node.outcome.clone().unwrap_or_else(|| "not listed to its end".to_owned()),
+                off_sale: false,
             })
             .collect()
     }

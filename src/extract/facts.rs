@@ -134,6 +134,9 @@ pub struct Covered {
     pub stated: Option<u64>,
     /// What came of it: `complete`, `split`, `advanced`, or why it does not hold everything.
     pub outcome: String,
+    /// Of the offers that went off sale, not of those on sale.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub off_sale: bool,
 }
 
 /// What somebody should hear of accounts and quota.

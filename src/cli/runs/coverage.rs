@@ -40,7 +40,8 @@ pub(super) async fn read(store: &Store, runs: &[Value]) -> Result<Vec<Proof>> {
 
 /// Offers that the slices of a listing showed, each once; slices that proved nothing count for nothing.
 fn distinct(shop: &ShopFacts) -> u64 {
-    shop.coverage.iter().filter(|slice| !slice.outcome.ends_with(NOT_PROVEN)).map(|slice| slice.new).sum()
+    let proves = |slice: &&Covered| !slice.off_sale && !slice.outcome.ends_with(NOT_PROVEN);
+    shop.coverage.iter().filter(proves).map(|slice| slice.new).sum()
 }
 
 /// How a slice of an incremental listing ends that did not add up: the shop was listed whole after it.
@@ -74,7 +75,13 @@ fn shop_text(shop: &ShopFacts) -> String {
     let shown = thousands(distinct(shop));
     let listed = match shop.listing {
         Listed::Whole => format!("listed whole, {shown} distinct offers of {official}"),
-        Listed::Changed => format!("listed by what changed, {shown} distinct offers; the official count is {official}"),
+        Listed::Changed => {
+            let gone = thousands(shop.off_sale.len() as u64);
+            let proven = if shop.incomplete_reason.is_none() { "with those that go on they make " } else { "" };
+            format!(
+                "listed by what changed, {shown} distinct offers, {gone} off sale; {proven}the official count, {official}"
+            )
+        }
         Listed::Untouched => "not asked for again: as in the picture before".to_owned(),
     };
     let end = shop.incomplete_reason.as_ref().map_or("complete".to_owned(), |why| format!("INCOMPLETE: {why}"));
@@ -97,7 +104,11 @@ fn shop_text(shop: &ShopFacts) -> String {
         table.row([
             slice.start_at.map_or_else(|| "the beginning".to_owned(), beijing),
             slice.end_at.map_or_else(|| "now".to_owned(), beijing),
-            slice.category.clone().unwrap_or_else(|| "all".to_owned()),
+            match (&slice.category, slice.off_sale) {
+                (Some(category), _) => category.clone(),
+                (None, true) => "off sale".to_owned(),
+                (None, false) => "all".to_owned(),
+            },
             thousands(slice.pages.into()),
             thousands(slice.records),
             thousands(slice.new),
@@ -136,6 +147,7 @@ fn slice_json(slice: &Covered) -> Value {
         "new": slice.new,
         "stated": slice.stated,
         "outcome": slice.outcome,
+        "off_sale": slice.off_sale,
     })
 }
 
@@ -169,8 +181,19 @@ mod tests {
             ],
             ..ShopFacts::default()
         };
+        let changed = ShopFacts {
+            shop_id: "b2b-3".into(),
+            listing: Listed::Changed,
+            official_count: Some(297),
+            off_sale: vec![7],
+            coverage: vec![
+                slice(1, 8, 8, "complete"),
+                Covered { off_sale: true, stated: Some(1), ..slice(1, 1, 1, "complete") },
+            ],
+            ..ShopFacts::default()
+        };
         let untouched = ShopFacts { shop_id: "b2b-2".into(), listing: Listed::Untouched, ..ShopFacts::default() };
-        let facts = RunFacts { shops: vec![shop, untouched], ..RunFacts::default() };
+        let facts = RunFacts { shops: vec![shop, changed, untouched], ..RunFacts::default() };
         let proof = Proof { run_id: "0198".into(), facts: Some(facts) };
         let expected = "\
 coverage of run 0198 (times are Beijing's)
@@ -181,6 +204,11 @@ coverage of run 0198 (times are Beijing's)
   the beginning        now                      all           2       80   80          split
   2026-11-20 00:00:00  2026-11-20 23:59:59.500  all          25    1 000  960   1 000  complete
   2026-11-20 00:00:00  now                      1031          1        1    1          complete
+
+b2b-3: listed by what changed, 8 distinct offers, 1 off sale; with those that go on they make the official count, 297 · complete
+  modified from  to   category  pages  records  new  stated  outcome
+  the beginning  now  all           1        8    8          complete
+  the beginning  now  off sale      1        1    1       1  complete
 
 b2b-2: not asked for again: as in the picture before
 ";

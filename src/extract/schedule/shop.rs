@@ -15,7 +15,7 @@ use crate::config::Gateway;
 use crate::config::gateway::{Endpoint, Paging, TimeFormat};
 use crate::config::pipeline::{FetchDetails, FetchListing, Shop};
 use crate::extract::cover::{Ask, Cover, Failure, Rules, WindowRules};
-use crate::extract::facts::{Listed, ShopFacts};
+use crate::extract::facts::{Covered, Listed, ShopFacts};
 use crate::extract::page::{End, Repeated};
 use crate::extract::request::Span;
 use crate::plan::{CountFrom, KnownShop, ShopIdFrom, ShopWork};
@@ -96,7 +96,7 @@ pub(super) struct ShopState<'a> {
     listed_ids: HashSet<i64>,
     off_sale_ids: BTreeSet<i64>,
     /// The coverage of an incremental listing that did not prove the shop.
-    given_up: Vec<crate::extract::Covered>,
+    given_up: Vec<Covered>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -394,6 +394,8 @@ impl<'a> ShopState<'a> {
         let off_sale = self.off_sale_ids.iter().filter(|id| !self.listed_ids.contains(id)).copied().collect();
         let mut coverage = self.given_up.clone();
         coverage.extend(self.on_sale.iter().flat_map(Cover::coverage));
+        let off_sale_slices = self.off_sale.iter().flat_map(Cover::coverage);
+        coverage.extend(off_sale_slices.map(|covered| Covered { off_sale: true, ..covered }));
         let mut urls = std::iter::once(shop).chain(&self.also).filter_map(|shop| shop.url.clone());
         ShopFacts {
             shop_id,
