@@ -51,9 +51,10 @@ step "lints"
 cargo clippy --locked --all-targets -- -D warnings
 step "tests"
 cargo test --locked --lib
-# The tables of killed runs, of coverage, of pace and of nights are printed; pace is measured apart from what keeps every
-# core busy for minutes.
-cargo test --locked --test it -- --show-output --skip matrix:: --skip polled::
+# The tables of killed runs, of coverage, of pace and of nights are printed. Pace is measured alone: a process that does not
+# get its turn on a core leaves later than it was granted.
+cargo test --locked --test it -- --show-output --test-threads 1 pace::
+cargo test --locked --test it -- --show-output --skip matrix:: --skip polled:: --skip pace::
 cargo test --locked --test it -- --show-output matrix::a_night_on_disk matrix::a_day_that polled::    # on a bucket: by name
 step "docs"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
