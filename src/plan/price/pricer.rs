@@ -158,7 +158,7 @@ impl<'a> Pricer<'a> {
             line("count", when(to_count && work.count == CountFrom::Endpoint, Calls::exact(1))),
             line("categories", rules::categories(shelf, offers)),
             line("listing", pages),
-            line("off_sale", when(changes_only && off_sale, Calls::estimate(1, 1))),
+            line("off_sale", when(changes_only && off_sale, rules::off_sale(shelf, offers))),
         ];
         let held = known.map_or_else(Held::default, |known| Held::of(known.offers.values()));
         if let Some((source, batch)) = self.details() {

@@ -166,9 +166,19 @@ pub fn lists_changes(listing: &Endpoint, full_days: u32, shop: Option<&KnownShop
     listing.window.is_some() && shop.is_some_and(|shop| shop.watermark_at.is_some() && shop.whole_dt.is_some_and(young))
 }
 
-/// Pages of what changed. Where its count then differs from the gateway's, the shop is listed whole as well.
+/// Pages of what changed: at most all of it, and a page that shows the end. Where its count then differs from the gateway's,
+/// the shop is listed whole as well.
 #[must_use]
 pub fn changed(shelf: &Shelf, offers: Offers) -> Calls {
+    match whole(shelf, offers).most() {
+        Some(most) => Calls::estimate(1, 2 * most + 1),
+        None => Calls::at_least(1),
+    }
+}
+
+/// Pages of what went off sale since: at most all of it, and a page that shows the end.
+#[must_use]
+pub fn off_sale(shelf: &Shelf, offers: Offers) -> Calls {
     match whole(shelf, offers).most() {
         Some(most) => Calls::estimate(1, most + 1),
         None => Calls::at_least(1),

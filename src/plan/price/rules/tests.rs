@@ -110,11 +110,12 @@ fn a_shop_is_listed_by_what_changed_only_when_its_watermark_and_a_young_whole_li
 }
 
 #[test]
-fn what_changed_costs_a_page_or_the_whole_listing_besides() {
+fn what_changed_costs_a_page_or_all_of_it_and_the_whole_listing_besides() {
     let shelf = Shelf::new(&windowed(), false);
-    assert_eq!(changed(&shelf, Counted(1000)), Calls::estimate(1, 26));
-    assert_eq!(changed(&shelf, Before(1000)), Calls::estimate(1, 28));
-    assert_eq!(changed(&shelf, Counted(5300)), Calls::estimate(1, 143));
+    assert_eq!(changed(&shelf, Counted(1000)), Calls::estimate(1, 51));
+    assert_eq!(changed(&shelf, Before(1000)), Calls::estimate(1, 55));
+    assert_eq!(changed(&shelf, Counted(5300)), Calls::estimate(1, 285));
+    assert_eq!(off_sale(&shelf, Counted(1000)), Calls::estimate(1, 26));
     assert_eq!(changed(&Shelf::new(&endless(), false), Unknown), Calls::at_least(1));
 }
 
