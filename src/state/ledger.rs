@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use super::rhythm::{self, Rhythm, SECOND};
 use super::{AccountHealth, Ask, Feedback, Moved, Reserved, RestKind, Resting, Settle, covers};
 
+/// A call of another process may leave so much later than it was granted: it is signed, and its process waits for a core.
+const LEAVES_LATE: i64 = 25_000;
 /// Callers may be held up this long between reading the clock and changing the ledger. A clock that is further behind
 /// the last decision was set back.
 const HELD_UP: i64 = 10 * SECOND;
@@ -280,8 +282,8 @@ impl Ledger {
     fn apart(&self) -> i64 {
         let mut unsure: Vec<i64> = self.askers.values().map(|asker| asker.unsure).collect();
         unsure.sort_unstable();
-        // What one of them is wrong by does not move its own calls closer together.
-        if let [.., second, first] = unsure[..] { first + second } else { 0 }
+        // What one of them is wrong by does not move its own calls closer together, and it sees itself when they leave.
+        if let [.., second, first] = unsure[..] { first + second + LEAVES_LATE } else { 0 }
     }
 
     /// The first moment from `from` on where no window holds too many calls with it, before or after; one that asks again

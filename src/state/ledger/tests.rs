@@ -265,8 +265,8 @@ fn those_who_read_the_clock_from_afar_keep_further_apart_and_one_alone_does_not(
     let mut ledger = Ledger::default();
     granted(ledger.reserve(0, &far(0, "one")));
     assert_eq!(waits(ledger.reserve(1, &far(0, "one"))), at(1_010_000));
-    assert_eq!(waits(ledger.reserve(1, &far(0, "another"))), at(1_050_000));
-    assert_eq!(waits(ledger.reserve(1, &far(0, "one"))), at(1_050_000));
+    assert_eq!(waits(ledger.reserve(1, &far(0, "another"))), at(1_075_000));
+    assert_eq!(waits(ledger.reserve(1, &far(0, "one"))), at(1_075_000));
 }
 
 #[test]
