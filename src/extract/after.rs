@@ -49,7 +49,11 @@ impl<'r> Caller<'r> {
         tracing::debug!(endpoint = record.endpoint, class = fault.class.name(), reason = fault.message, "fault");
         let unconnected = &mut live.unconnected[tried.ticket.account];
         *unconnected = if record.is_unconnected() { *unconnected + 1 } else { 0 };
-        let rests = rests::rest(side.gateway, fault, self.ledger.now());
+        let now = self.ledger.now();
+        // The gateway blocks the day that it counted the call on, by its own clock.
+        let midnight = rests::midnight_after(live.skew.dated(record.sent_at)) - live.skew.dated_offset();
+        let midnight = midnight + (now - self.job.clock.now());
+        let rests = rests::rest_of_call(side.gateway, fault, now, midnight);
         if fault.class == ErrorClass::Throttle {
             shared.tally.throttles += 1;
         }

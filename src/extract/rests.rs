@@ -55,6 +55,17 @@ impl Extent {
 
 /// The rest that an answer means for the account that asked; `None`: none.
 pub(super) fn rest(gateway: &Gateway, fault: &Fault, now: DateTime<Utc>) -> Option<(Rest, Extent)> {
+    rest_of_call(gateway, fault, now, midnight_after(now))
+}
+
+/// The same of a call whose day ends at `midnight`: an answer that comes after it speaks of the day before.
+pub(super) fn rest_of_call(
+    gateway: &Gateway,
+    fault: &Fault,
+    now: DateTime<Utc>,
+    midnight: DateTime<Utc>,
+) -> Option<(Rest, Extent)> {
+    let quota = |gateway, fault, now| quota(gateway, fault, (now, midnight));
     match fault.class {
         ErrorClass::Quota => Some((quota(gateway, fault, now), Extent::Scope)),
         ErrorClass::Retry | ErrorClass::Throttle if is_ban(fault) => Some((quota(gateway, fault, now), Extent::Scope)),
@@ -75,12 +86,12 @@ pub(super) fn denied(reason: String, now: DateTime<Utc>) -> Rest {
 }
 
 /// The rest that a quota answer means, by the gateway's own word where it gives one.
-fn quota(gateway: &Gateway, fault: &Fault, now: DateTime<Utc>) -> Rest {
+fn quota(gateway: &Gateway, fault: &Fault, (now, midnight): (DateTime<Utc>, DateTime<Utc>)) -> Rest {
     let stated = fault.wait.filter(|wait| !wait.is_zero()).and_then(|wait| TimeDelta::from_std(wait).ok());
     let until = match (stated, gateway.limits.quota_blocks) {
         (Some(wait), _) => now.checked_add_signed(wait).unwrap_or(DateTime::<Utc>::MAX_UTC),
         (None, QuotaBlocks::Hours(hours)) => now + TimeDelta::hours(i64::from(hours)),
-        (None, QuotaBlocks::Midnight) => midnight_after(now),
+        (None, QuotaBlocks::Midnight) => midnight,
     };
     Rest { kind: RestKind::Quota, until, reason: explain(fault) }
 }
@@ -128,7 +139,8 @@ impl Standing {
                 *sent_at = record.sent_at.max(*sent_at);
             }
             Judgement::Fault(fault) => {
-                let Some((rest, extent)) = rest(gateway, fault, since) else { return };
+                let midnight = midnight_after(record.sent_at);
+                let Some((rest, extent)) = rest_of_call(gateway, fault, since, midnight) else { return };
                 let scope = extent.scope(Asking { scope: &scope, endpoint: &record.endpoint });
                 self.rests.push(Shown { account, gateway: name, scope, since, rest });
             }
@@ -186,6 +198,20 @@ mod tests {
         let sent_at = at(&format!("2026-11-20T12:00:{second:02}Z"));
         let received_at = sent_at + TimeDelta::milliseconds(300);
         Record { account_key: "key".into(), endpoint: endpoint.into(), sent_at, received_at, ..testing::record(200) }
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_midnight_blocks_the_day_before() {
+        let gateway = testing::gateway("");
+        let (sent_at, received_at) = (at("2026-11-20T15:59:59.9Z"), at("2026-11-20T16:00:00.2Z"));
+        let late = Record { sent_at, received_at, ..record(0, "listing") };
+        let mut standing = Standing::default();
+        standing.hear(&gateway, &late, &Judgement::Fault(fault(ErrorClass::Quota)));
+        assert_eq!(standing.rests[0].rest.until, at("2026-11-20T16:00:00Z"));
+        assert_eq!(standing.holding(received_at), []);
+        let midnight = at("2026-11-20T16:00:00Z");
+        let rest = rest_of_call(&gateway, &fault(ErrorClass::Quota), received_at, midnight).unwrap().0;
+        assert_eq!(rest.until, midnight);
     }
 
     #[test]
