@@ -50,9 +50,10 @@ impl<'r> Caller<'r> {
         let unconnected = &mut live.unconnected[tried.ticket.account];
         *unconnected = if record.is_unconnected() { *unconnected + 1 } else { 0 };
         let now = self.ledger.now();
-        // The gateway blocks the day that it counted the call on, by its own clock.
-        let midnight = rests::midnight_after(live.skew.dated(record.sent_at)) - live.skew.dated_offset();
-        let midnight = midnight + (now - self.job.clock.now());
+        // The gateway blocks the day that it counted the call on, by its own clock; clocks that differ by seconds are one.
+        let apart = (now - self.job.clock.now()) - live.skew.dated_offset();
+        let midnight = rests::midnight_after(live.skew.dated(record.sent_at));
+        let midnight = if apart.abs() < chrono::TimeDelta::minutes(1) { midnight } else { midnight + apart };
         let rests = rests::rest_of_call(side.gateway, fault, now, midnight);
         if fault.class == ErrorClass::Throttle {
             shared.tally.throttles += 1;

@@ -84,7 +84,8 @@ pub fn expired(state: &State, keep: Keep, now: DateTime<Utc>) -> BTreeMap<String
     let tables = first(keep.tables).map(|first| latest.map_or(first, |latest| latest.min(first)));
     let mut before = BTreeMap::new();
     for table in Table::ALL {
-        let first = if table == Table::RawPages { first(keep.raw).map(|first| raw_from(state, first)) } else { tables };
+        let first =
+            if table == Table::RawPages { first(keep.raw).map(|first| raw_from(state, first, tables)) } else { tables };
         let Some(first) = first else { continue };
         // Pictures leave together: an empty table has nothing to leave, and its day is gone with the others.
         let any = match table.is_journal() {
@@ -98,9 +99,12 @@ pub fn expired(state: &State, keep: Keep, now: DateTime<Utc>) -> BTreeMap<String
     before
 }
 
-/// Answers are kept from their arrival on: an old day that was published since `first` still has its own.
-fn raw_from(state: &State, first: NaiveDate) -> NaiveDate {
-    let mut late = state.pictures.iter().filter(|(_, entry)| beijing_day(entry.published_at) >= first);
+/// Answers are kept from their arrival on: an old day that was published since `first` still has its own, as long as it is
+/// in the tables.
+fn raw_from(state: &State, first: NaiveDate, tables: Option<NaiveDate>) -> NaiveDate {
+    let stays = |dt: &NaiveDate| tables.is_none_or(|tables| *dt >= tables);
+    let late = |(dt, entry): &(&NaiveDate, &Entry)| stays(dt) && beijing_day(entry.published_at) >= first;
+    let mut late = state.pictures.iter().filter(late);
     late.next().map_or(first, |(&dt, _)| dt.min(first))
 }
 
