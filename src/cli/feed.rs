@@ -140,10 +140,11 @@ async fn take(asked: &Take, store: &Store, talk: &Talk) -> Result<Outcome> {
     let snapshot = Retained::load(store).await?;
     let steps_max = usize::try_from(asked.publications).unwrap_or(usize::MAX);
     let backlog = backlog(&snapshot, &since, steps_max)?;
+    let telling = Telling { store, backlog: &backlog, scope, format: asked.format.format(), talk };
     let told = match asked.file().map(target) {
-        Some(path) if is_through(&path) => to_pipe(&path, store, &backlog, scope, asked, talk).await,
-        Some(path) => to_file(&path, store, &backlog, scope, asked, talk).await,
-        None => to(std::io::stdout(), store, &backlog, scope, asked, talk).await,
+        Some(path) if is_through(&path) => to_pipe(&path, &telling).await,
+        Some(path) => to_file(&path, &telling).await,
+        None => telling.to(std::io::stdout()).await.map(|(told, _)| told),
     };
     let told = match told {
         Err(error) if reader_is_gone(&error) => {
@@ -209,18 +210,46 @@ struct Told {
     rows: [usize; Kind::ALL.len()],
 }
 
-async fn to<W: Write + Send>(
-    out: W,
-    store: &Store,
-    backlog: &Backlog<'_>,
+/// What is told, and how.
+struct Telling<'a> {
+    store: &'a Store,
+    backlog: &'a Backlog<'a>,
     scope: Scope,
-    asked: &Take,
-    talk: &Talk,
-) -> Result<Told> {
-    let mut sink = Sink::new(asked.format.format(), &changes::schema(scope.table)?, BufWriter::new(out))?;
-    let told = tell(store, backlog, scope, &mut sink, talk).await?;
-    sink.finish()?;
-    Ok(told)
+    format: Format,
+    talk: &'a Talk,
+}
+
+impl Telling<'_> {
+    /// Writes everything; gives back what it was written to.
+    async fn to<W: Write + Send>(&self, out: W) -> Result<(Told, BufWriter<W>)> {
+        let mut sink = Sink::new(self.format, &changes::schema(self.scope.table)?, BufWriter::new(out))?;
+        let told = self.tell(&mut sink).await?;
+        Ok((told, sink.finish()?))
+    }
+
+    /// Writes the rows of every step.
+    async fn tell<W: Write + Send>(&self, sink: &mut Sink<W>) -> Result<Told> {
+        let bar = self.talk.bars.add(ProgressBar::new(u64::try_from(self.backlog.steps.len()).unwrap_or(u64::MAX)));
+        if let Ok(style) =
+            ProgressStyle::with_template("  {spinner} {msg:32!} {bar:24} {pos}/{len} publications {elapsed}")
+        {
+            bar.set_style(style);
+        }
+        let mut told = Told::default();
+        for step in &self.backlog.steps {
+            let entry = step.entry;
+            bar.set_message(format!("{} {}", entry.pipeline, entry.dt));
+            tracing::info!(pipeline = entry.pipeline, seq = entry.seq, dt = %entry.dt, "publication compared");
+            let mut give = |kind: Kind, batch: &arrow::array::RecordBatch| {
+                told.rows[kind as usize] += batch.num_rows();
+                sink.add(batch)
+            };
+            changes::of(self.store, step, self.scope, &mut give).await?;
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(told)
+    }
 }
 
 /// A link is written through, whether its file is there or not.
@@ -239,27 +268,13 @@ fn is_through(path: &Path) -> bool {
 }
 
 /// It keeps its name, and gets the rows as they come.
-async fn to_pipe(
-    path: &Path,
-    store: &Store,
-    backlog: &Backlog<'_>,
-    scope: Scope,
-    asked: &Take,
-    talk: &Talk,
-) -> Result<Told> {
+async fn to_pipe(path: &Path, telling: &Telling<'_>) -> Result<Told> {
     let file = std::fs::OpenOptions::new().write(true).open(path).map_err(|source| unwritten(path, source))?;
-    to(file, store, backlog, scope, asked, talk).await
+    telling.to(file).await.map(|(told, _)| told)
 }
 
 /// The file takes its name when it is complete and durable.
-async fn to_file(
-    path: &Path,
-    store: &Store,
-    backlog: &Backlog<'_>,
-    scope: Scope,
-    asked: &Take,
-    talk: &Talk,
-) -> Result<Told> {
+async fn to_file(path: &Path, telling: &Telling<'_>) -> Result<Told> {
     let unwritten = |source| unwritten(path, source);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // A process that is killed leaves it behind: its name says what it is.
@@ -267,10 +282,8 @@ async fn to_file(
     prefix.push(path.file_name().unwrap_or_default());
     prefix.push(".huopan-");
     let temporary = tempfile::Builder::new().prefix(&prefix).tempfile_in(folder).map_err(unwritten)?;
-    let out: BufWriter<File> = BufWriter::new(temporary.reopen().map_err(unwritten)?);
-    let mut sink = Sink::new(asked.format.format(), &changes::schema(scope.table)?, out)?;
-    let told = tell(store, backlog, scope, &mut sink, talk).await?;
-    sink.finish()?.get_ref().sync_all().map_err(unwritten)?;
+    let (told, out) = telling.to(temporary.reopen().map_err(unwritten)?).await?;
+    out.get_ref().sync_all().map_err(unwritten)?;
     readable_as_usual(&temporary).map_err(unwritten)?;
     temporary.persist(path).map_err(|source| unwritten(source.error))?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(unwritten)?;
@@ -278,7 +291,9 @@ async fn to_file(
 }
 
 fn unwritten(path: &Path, source: std::io::Error) -> Error {
-    Error::storage(format!("cannot write `{}`", path.display())).caused_by(source)
+    Error::storage(format!("cannot write `{}`", path.display()))
+        .with_hint("make it and its folder writable, with room for the rows, or name another file")
+        .caused_by(source)
 }
 
 /// A temporary file is its owner's only; one that is handed on is not.
@@ -291,35 +306,6 @@ fn readable_as_usual(file: &NamedTempFile) -> std::io::Result<()> {
 #[cfg(not(unix))]
 fn readable_as_usual(_file: &NamedTempFile) -> std::io::Result<()> {
     Ok(())
-}
-
-/// Writes the rows of every step.
-async fn tell<W: Write + Send>(
-    store: &Store,
-    backlog: &Backlog<'_>,
-    scope: Scope,
-    sink: &mut Sink<W>,
-    talk: &Talk,
-) -> Result<Told> {
-    let bar = talk.bars.add(ProgressBar::new(u64::try_from(backlog.steps.len()).unwrap_or(u64::MAX)));
-    if let Ok(style) = ProgressStyle::with_template("  {spinner} {msg:32!} {bar:24} {pos}/{len} publications {elapsed}")
-    {
-        bar.set_style(style);
-    }
-    let mut told = Told::default();
-    for step in &backlog.steps {
-        let entry = step.entry;
-        bar.set_message(format!("{} {}", entry.pipeline, entry.dt));
-        tracing::info!(pipeline = entry.pipeline, seq = entry.seq, dt = %entry.dt, "publication compared");
-        let mut give = |kind: Kind, batch: &arrow::array::RecordBatch| {
-            told.rows[kind as usize] += batch.num_rows();
-            sink.add(batch)
-        };
-        changes::of(store, step, scope, &mut give).await?;
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    Ok(told)
 }
 
 /// Whether the output was a pipe that nobody reads any more.

@@ -138,8 +138,8 @@ impl<'r> Caller<'r> {
         }
     }
 
-    /// The outcome of a call that an earlier start has landed, or of which a cache holds the answer; and the attempts it took, where
-    /// they are not in [`Job::earlier_calls`] because the shop was not known yet.
+    /// The outcome of a call that an earlier start has landed, or of which a cache holds the answer; and the attempts it
+    /// took, where they are not in [`Job::earlier_calls`] because the shop was not known yet.
     async fn known(&self, errand: &Errand<'_, 'r>) -> Result<Option<(Outcome, u32)>> {
         if self.halt.is_cancelled() {
             return Ok(None);

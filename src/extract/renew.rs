@@ -3,8 +3,8 @@
 //!
 //! A call that is granted a ticket as an account whose token is due spends the ticket on the token and asks for another.
 //!
-//! Invariant: calls that need a token together ask for one, not for one each, and share what came of it; what is landed of the answer is what it was
-//! judged to be.
+//! Invariant: calls that need a token together ask for one, not for one each, and share what came of it; what is landed
+//! of the answer is what it was judged to be.
 
 use std::time::Duration;
 

@@ -5,8 +5,8 @@
 //! again: it may leave as soon as its second has room, and pushes nobody back.
 //!
 //! Answers take their time where the store is far away. A moment is granted as long ahead as the slowest of those who
-//! ask needs, and to all of them, so that none is always the first; but to none so many that it takes the places of others. Where they read the store's clock each from afar,
-//! their readings may differ, and windows are wider by as much.
+//! ask needs, and to all of them alike; but to none so many that it takes the places of others. Where they read the
+//! store's clock each from afar, their readings may differ, and windows are wider by as much.
 //!
 //! Takes a call that wants to leave and the calls counted so far; gives what it may do.
 //!
@@ -278,7 +278,7 @@ impl Ledger {
         self.askers.len() > 1 && own >= most / self.askers.len()
     }
 
-    /// How far apart those who ask may read the clock.
+    /// How much wider windows are where several ask: they may read the clock differently, and leave late.
     fn apart(&self) -> i64 {
         let mut unsure: Vec<i64> = self.askers.values().map(|asker| asker.unsure).collect();
         unsure.sort_unstable();

@@ -33,6 +33,7 @@ const CHUNKS_MAX: usize = 128;
 const KEPT: u32 = u32::MAX - 1;
 /// The source that stands for the picture of the day before, where another one goes on.
 const BEFORE: u32 = u32::MAX;
+/// Nothing goes on with a row.
 const NO_ROW: u64 = u64::MAX;
 /// What a detail says of an offer beside what is bought and sold: it stays true when a price changes. `sales_count` takes
 /// whether it is a lower bound with it.

@@ -2,7 +2,7 @@
 //! gives the tables of the undisturbed night, on disk and on a bucket; then `verify` finds nothing, and after a `vacuum`
 //! no file is left that nobody needs.
 //!
-//! All points take the better part of an hour: `HUOPAN_MATRIX=whole cargo test --test it matrix:: -- --nocapture`. Without
+//! All points take hours: `HUOPAN_MATRIX=whole cargo test --test it matrix:: -- --nocapture`. Without
 //! it each fault meets one operation of [`ONE_OF`], always the same ones.
 
 use std::collections::{BTreeMap, BTreeSet};

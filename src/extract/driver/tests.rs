@@ -145,10 +145,22 @@ async fn run_on(
     cancel: CancellationToken,
     clock: Arc<dyn Clock>,
 ) -> Ran {
-    let job = Job {
+    let (known, notes) = (Known::default(), Mutex::default());
+    let job = Job { cancel, ..job(pipeline, (state, clock), (&sink, &known, &notes)) };
+    let facts = extract(job).await;
+    Ran { facts, attempts: sink.attempts.into_inner().unwrap() }
+}
+
+/// What a run of a pipeline needs; it lands in the sink, and adds its notes.
+fn job<'a>(
+    pipeline: &'a Pipeline,
+    (state, clock): (&'a dyn StateStore, Arc<dyn Clock>),
+    (sink, known, notes): (&'a Memory, &'a Known, &'a Mutex<Vec<Note>>),
+) -> Job<'a> {
+    Job {
         pipeline,
         work: crate::plan::work(pipeline).unwrap(),
-        known: &Known::default(),
+        known,
         run_id: "run",
         dt: crate::base::time::beijing_day(clock.now()),
         until: clock.now(),
@@ -160,14 +172,12 @@ async fn run_on(
         reuse: crate::extract::Reuse::ALL,
         gate: None,
         clock,
-        sink: &sink,
+        sink,
         progress: &Silent,
-        notes: &Mutex::default(),
-        cancel,
+        notes,
+        cancel: CancellationToken::new(),
         seed: 1,
-    };
-    let facts = extract(job).await;
-    Ran { facts, attempts: sink.attempts.into_inner().unwrap() }
+    }
 }
 
 fn one_shop(url: &str) -> Pipeline {
@@ -455,28 +465,8 @@ async fn after_midnight_every_account_has_its_calls_again() {
 async fn a_call_that_leaves_after_midnight_counts_for_the_day_that_it_leaves_on() {
     let clock = Arc::new(ManualClock::new(testing::at("2026-11-20T15:59:59Z")));
     let (pipeline, state) = (one_shop("http://127.0.0.1:1/"), crate::state::in_memory().await.unwrap());
-    let (sink, notes) = (Memory::default(), Mutex::default());
-    let job = Job {
-        pipeline: &pipeline,
-        work: crate::plan::work(&pipeline).unwrap(),
-        known: &Known::default(),
-        run_id: "run",
-        dt: crate::base::time::beijing_day(clock.now()),
-        until: clock.now(),
-        answered: &crate::extract::answered::Nothing,
-        earlier_calls: HashMap::new(),
-        state: state.as_ref(),
-        holder: "test",
-        clocks: Default::default(),
-        reuse: crate::extract::Reuse::ALL,
-        gate: None,
-        clock: clock.clone(),
-        sink: &sink,
-        progress: &Silent,
-        notes: &notes,
-        cancel: CancellationToken::new(),
-        seed: 1,
-    };
+    let (sink, known, notes) = (Memory::default(), Known::default(), Mutex::default());
+    let job = job(&pipeline, (state.as_ref(), clock.clone()), (&sink, &known, &notes));
     let caller = caller(&job).await.unwrap();
     let side = &caller.sides[0];
     let asking = crate::extract::accounts::Asking { scope: "all", endpoint: "listing" };
