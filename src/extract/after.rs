@@ -58,6 +58,14 @@ impl<'r> Caller<'r> {
         if fault.class == ErrorClass::Throttle {
             shared.tally.throttles += 1;
         }
+        let account = &side.accounts[tried.ticket.account];
+        if account.proxy.is_some() && record.is_barred() {
+            let error = words::barred(record, fault);
+            return match live.accounts.has_other(tried.ticket.account, tried.ticket.asking()) {
+                true => Step::Leave(error.to_string()),
+                false => Step::Done(Err(error)),
+            };
+        }
         match (fault.class, rests) {
             // Another account may ask, and the next start waits until the end.
             (ErrorClass::Retry | ErrorClass::Throttle | ErrorClass::Quota, Some((rest, extent))) => {
@@ -66,7 +74,7 @@ impl<'r> Caller<'r> {
             // The way there is this account's own; others go another one.
             (ErrorClass::Retry, None)
                 if live.unconnected[tried.ticket.account] >= UNCONNECTED_MAX
-                    && side.accounts[tried.ticket.account].proxy.is_some()
+                    && account.proxy.is_some()
                     && live.accounts.has_other(tried.ticket.account, tried.ticket.asking()) =>
             {
                 Step::Leave(describe(fault))
@@ -109,8 +117,7 @@ impl<'r> Caller<'r> {
                 Step::Again(Duration::ZERO)
             }
             (ErrorClass::Auth, _)
-                if !errand.renewal.seen_to.contains(&tried.ticket.account)
-                    && Tokens::renews(side.gateway, &side.accounts[tried.ticket.account]) =>
+                if !errand.renewal.seen_to.contains(&tried.ticket.account) && Tokens::renews(side.gateway, account) =>
             {
                 Step::Renew
             }

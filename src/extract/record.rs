@@ -104,6 +104,14 @@ impl Record {
         self.transport_error.as_deref().is_some_and(|error| error.starts_with("cannot connect"))
     }
 
+    /// Whether a proxy on the way lets nobody through who does not say who he is.
+    #[must_use]
+    pub fn is_barred(&self) -> bool {
+        let tunnel =
+            self.transport_error.as_deref().is_some_and(|error| error.contains("proxy authorization required"));
+        tunnel || self.http_status == Some(407)
+    }
+
     /// Whether the answer took too long.
     #[must_use]
     pub fn timed_out(&self) -> bool {

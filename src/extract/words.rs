@@ -76,6 +76,13 @@ pub(super) fn denied(gateway: &Gateway, record: &Record, fault: &Fault) -> Error
     Error::new(Kind::Denied, error).with_hint(fault.hint.as_deref().unwrap_or(hint))
 }
 
+/// The account's proxy lets nothing through: the gateway was not reached.
+pub(super) fn barred(record: &Record, fault: &Fault) -> Error {
+    let (account, what) = (&record.account, describe(fault));
+    let error = format!("the proxy of account `{account}` refuses its user or password: {what}");
+    Error::new(Kind::Denied, error).with_hint("correct `user:password@` in the account's `proxy`")
+}
+
 /// The gateway answers with a redirect, which is not followed: it would be shown the signature.
 pub(super) fn redirected(gateway: &Gateway, record: &Record, fault: &Fault) -> Error {
     let (gateway, endpoint) = (&gateway.name, &record.endpoint);

@@ -748,6 +748,31 @@ async fn an_account_with_a_proxy_sends_through_it_and_nothing_else_does() {
     assert!(error.contains("cannot connect") && !error.contains("hunter2"), "{error}");
 }
 
+#[tokio::test]
+async fn a_proxy_that_asks_for_a_password_is_named_at_once_and_another_account_goes_on() {
+    let gateway = serve(|_, params| shop_of(3, params)).await;
+    for scheme in ["http", "https"] {
+        let proxy = serve(|_, _| status(407, "who is there?")).await;
+        let mut barred = testing::account("barred");
+        barred.proxy = Some(crate::base::Secret::new(proxy.as_str()));
+        let url = gateway.replacen("http", scheme, 1);
+        let alone = Pipeline { gateway: one_worker(testing::gateway(&url)), ..one_shop(&url) };
+        let alone = Pipeline { accounts: vec![barred.clone()], ..alone };
+        let ran = run(&alone).await;
+        let error = ran.error();
+        assert_eq!((error.kind(), ran.attempts.len()), (Kind::Denied, 1), "{error}");
+        assert!(error.to_string().starts_with("the proxy of account `barred` refuses"), "{error}");
+        assert!(error.hint().unwrap_or_default().contains("`proxy`"), "{error:?}");
+        if scheme == "http" {
+            let mut other = testing::account("other");
+            other.key = "other".into();
+            let both = Pipeline { accounts: vec![barred, other], ..alone };
+            let ran = run(&both).await;
+            assert_eq!((ran.reason(), ran.attempts.len()), (None, 4), "one in vain");
+        }
+    }
+}
+
 #[test]
 fn what_a_proxy_is_told_is_masked_in_every_way_that_it_may_be_repeated() {
     let mut pipeline = one_shop("http://gateway.invalid/");
