@@ -129,6 +129,12 @@ impl Skew {
         self.dated
     }
 
+    /// Whether the clocks differ by more than 30 seconds.
+    #[must_use]
+    pub fn is_far(&self) -> bool {
+        self.dated.abs() > TimeDelta::seconds(WARN_SECONDS)
+    }
+
     /// Whether a `Date` was seen.
     #[must_use]
     pub fn is_known(&self) -> bool {

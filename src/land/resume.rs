@@ -94,6 +94,7 @@ impl Resumed {
         let mut calls_by_shop: HashMap<String, i64> = HashMap::new();
         let mut counts = Counts::default();
         let mut batches = Batches::default();
+        let mut accepted = [false; 2];
         let judges = (Judge::new(gateways.own), gateways.details.map(Judge::new));
         for (index, segment) in segments.iter().enumerate() {
             for attempt in zone.read_segment(segment).await? {
@@ -122,7 +123,11 @@ impl Resumed {
                 let judge = if record.gateway.is_none() { Some(&judges.0) } else { judges.1.as_ref() };
                 let judgement = judge.and_then(|judge| judgement(judge, gateway, &attempt));
                 batches.add(key, record, gateway, judgement.as_ref());
-                if judgement.is_some_and(|judgement| settles(&judgement)) {
+                let side = usize::from(record.gateway.is_some());
+                accepted[side] |= matches!(judgement, Some(Judgement::Good));
+                // Before a time was accepted it may be the time that was refused, whatever the answer says.
+                let is_doubtful = !accepted[side] && clocks[side].is_far();
+                if judgement.is_some_and(|judgement| settles(&judgement)) && !is_doubtful {
                     let before = settled.insert(key, Place { segment: index, number: record.number });
                     if before.is_none() {
                         let source = if record.gateway.is_none() { Source::Listing } else { Source::Details };
@@ -329,5 +334,56 @@ impl Counts {
     pub fn ledger(self) -> Vec<Counted> {
         let line = |((account, scope, day), calls)| Counted { account, scope, day, calls };
         self.0.into_iter().map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::base::secret::Mask;
+    use crate::extract::{Sink as _, testing};
+    use crate::land::{Writer, WriterOptions};
+    use crate::store::Store;
+
+    const NOW: &str = "2026-11-20T12:00:00Z";
+
+    /// Lands what `item` was answered when this machine's clock was so far ahead, and counts the calls it settles.
+    async fn settled(ahead: TimeDelta, bodies: &[&'static str]) -> usize {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let zone = Zone::new(store, "nightly", beijing_day(testing::at(NOW)));
+        let run_id = RunId::new(testing::at(NOW), [7; 10]);
+        let writer =
+            Writer::start(zone.clone(), WriterOptions { run_id, first_number: 1, mask: Mask::new(std::iter::empty()) });
+        for (id, body) in (1..).zip(bodies) {
+            let record = Record {
+                endpoint: "item".into(),
+                offer_id: Some(id),
+                request: BTreeMap::from([("item_id".to_owned(), id.to_string())]),
+                date: Some("Fri, 20 Nov 2026 12:00:00 GMT".into()),
+                sent_at: testing::at(NOW) + ahead,
+                received_at: testing::at(NOW) + ahead,
+                ..testing::record(200)
+            };
+            writer.land(Attempt { record, body: (*body).into() }).await.unwrap();
+        }
+        writer.close().await.unwrap();
+        let gateway = testing::gateway("http://gateway.invalid/");
+        Resumed::read(&zone, &run_id, Gateways { own: &gateway, details: None }).await.unwrap().settled()
+    }
+
+    #[tokio::test]
+    async fn what_a_wrong_clock_was_told_settles_nothing_before_a_time_was_accepted() {
+        const REFUSED: &str = r#"{"error_response":{"code":"no.such.code","msg":"timestamp"}}"#;
+        const GOOD: &str = r#"{"item":{"item_id":2}}"#;
+        assert_eq!(settled(TimeDelta::zero(), &[REFUSED, GOOD]).await, 2);
+        assert_eq!(
+            settled(TimeDelta::hours(1), &[REFUSED, GOOD, REFUSED]).await,
+            2,
+            "the first may have been the clock"
+        );
+        assert_eq!(settled(TimeDelta::hours(1), &[REFUSED, REFUSED]).await, 0);
     }
 }
