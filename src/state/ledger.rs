@@ -30,6 +30,12 @@ const HELD_UP: i64 = 10 * SECOND;
 const LOOK_AGAIN: i64 = 25_000;
 /// The least wait that is worth naming.
 const WAIT_MIN: i64 = 1_000;
+/// While another process waits that was served less lately, a moment is left to it this long.
+const YIELDS_FOR: i64 = 4_000;
+/// Who has waited so long for a place gets the next that is free of one who has its share.
+const PATIENCE: i64 = 2 * LOOK_AGAIN;
+/// Who was to ask again, and did not for so long, waits no more.
+const WAITS_FOR: i64 = 6 * LOOK_AGAIN;
 /// Who has asked so lately is one of those who ask.
 const ASKS_FOR: i64 = 10 * SECOND;
 /// No moment is granted for an answer that takes longer.
@@ -98,12 +104,18 @@ struct Place {
 }
 
 /// How far away somebody is who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct Asker {
     lead: i64,
     unsure: i64,
     /// Until when it is one of those who ask.
     until: i64,
+    /// When it was last granted a new call.
+    #[serde(default)]
+    granted_at: i64,
+    /// Since when it waits for the next, and until when it is believed to; where others ask, too.
+    #[serde(default)]
+    waits: Option<(i64, i64)>,
 }
 
 /// When a place in flight is free.
@@ -148,17 +160,23 @@ impl Ledger {
         self.places.retain(|_, place| place.until > now);
         self.note(ask, now);
         let held = ask.held.filter(|place| self.holds(*place, ask.holder));
-        let free = if held.is_some() { Free::now(now) } else { self.free(now, ask.bounds.calls_in_flight) };
+        let (first, kept) = if held.is_some() { (i64::MIN, 0) } else { self.left_to_others(ask, now) };
+        let most = ask.bounds.calls_in_flight.max(1).saturating_sub(kept);
+        let free = if held.is_some() { Free::now(now) } else { self.free(now, most) };
         let ahead = self.askers.values().map(|asker| asker.lead).max().unwrap_or(0);
         let reach = if held.is_none() && self.has_its_share(ask) { lead_of(ask) } else { 2 * ahead };
-        let at = self.room_from(free.at, now, ask, held);
+        let at = self.room_from(free.at, now, ask, held).max(first);
         if at > now + reach {
-            let at = self.room_from(free.maybe_at, now, ask, held);
+            let at = self.room_from(free.maybe_at, now, ask, held).max(first);
             let from = (at - reach).max(free.maybe_at.min(now + LOOK_AGAIN)).max(now + WAIT_MIN);
-            return Reserved::Wait { from: moment(from), to: moment(from.max(at - ahead)) };
+            let to = from.max(at - ahead);
+            self.waits(ask.holder, now, to);
+            return Reserved::Wait { from: moment(from), to: moment(to) };
         }
         if held.is_none() {
             self.rhythm.take(ask.bounds.calls_per_second, at);
+            let asker = self.askers.get_mut(ask.holder);
+            asker.into_iter().for_each(|asker| (asker.granted_at, asker.waits) = (now, None));
         }
         if ask.held.is_none() {
             self.move_call(ask.scope, ask.day, ask.gateway_day);
@@ -246,7 +264,10 @@ impl Ledger {
         self.seen_at = now;
         self.rhythm.set_back(by);
         self.left.iter_mut().for_each(|(at, _)| *at = at.saturating_sub(sure));
-        self.askers.values_mut().for_each(|asker| asker.until = asker.until.saturating_sub(by));
+        for asker in self.askers.values_mut() {
+            asker.until = asker.until.saturating_sub(by);
+            (asker.granted_at, asker.waits) = (asker.granted_at.saturating_sub(by), None);
+        }
         self.places.values_mut().for_each(|place| place.until = place.until.saturating_sub(by));
     }
 
@@ -259,14 +280,44 @@ impl Ledger {
             asker.lead >= lead && asker.unsure >= unsure && asker.until > now.saturating_add(ASKS_FOR / 2)
         };
         if !self.askers.get(ask.holder).is_some_and(is_known) {
-            self.askers.insert(ask.holder.to_owned(), Asker { lead, unsure, until: now.saturating_add(ASKS_FOR) });
+            let asker = self.askers.entry(ask.holder.to_owned()).or_default();
+            (asker.lead, asker.unsure, asker.until) = (lead, unsure, now.saturating_add(ASKS_FOR));
         }
+    }
+
+    /// Takes note that somebody is to ask again then; where nobody else asks, that is no matter.
+    fn waits(&mut self, holder: &str, now: i64, until: i64) {
+        if self.askers.len() < 2 {
+            return;
+        }
+        let Some(asker) = self.askers.get_mut(holder) else { return };
+        let (since, known_until) = asker.waits.filter(|(_, until)| *until > now).unwrap_or((now, now));
+        if known_until < until.saturating_add(WAITS_FOR / 2) {
+            asker.waits = Some((since, until.saturating_add(WAITS_FOR)));
+        }
+    }
+
+    /// What whoever asks for a new call leaves to those who wait and were served less lately, so that the quickest does
+    /// not take all: the moment before which it takes none, and so many places.
+    fn left_to_others(&self, ask: &Ask<'_>, now: i64) -> (i64, u32) {
+        let served_at = self.askers.get(ask.holder).map_or(0, |asker| asker.granted_at);
+        let others = self.askers.iter().filter(|(holder, _)| *holder != ask.holder).map(|(_, asker)| asker);
+        let waiting = others.filter(|other| other.granted_at < served_at);
+        let waiting: Vec<i64> =
+            waiting.filter_map(|other| other.waits).filter(|(_, until)| *until > now).map(|(since, _)| since).collect();
+        // Where answers take their time, chance decides ([`Reserved::Wait`]).
+        let is_near = self.askers.values().all(|asker| asker.lead == 0);
+        let opens_at = || self.room_from(i64::MIN, i64::MIN, ask, None);
+        let first = if waiting.is_empty() || !is_near { i64::MIN } else { opens_at().saturating_add(YIELDS_FOR) };
+        let starving = waiting.iter().filter(|since| now - **since >= PATIENCE).count();
+        let kept = if self.has_its_share(ask) { u32::try_from(starving).unwrap_or(u32::MAX) } else { 0 };
+        (first, kept)
     }
 
     /// When a call may leave that has its place at `from`: it is here in time, keeps the rhythm, and its second has room.
     fn room_from(&self, from: i64, now: i64, ask: &Ask<'_>, held: Option<u32>) -> i64 {
         let rate = ask.bounds.calls_per_second;
-        let from = from.max(now + lead_of(ask));
+        let from = from.max(now.saturating_add(lead_of(ask)));
         let from = if held.is_some() { from } else { from.max(self.rhythm.earliest(rate)) };
         rhythm::window(rate).map_or(from, |(calls, width)| self.room_at(from, (calls, width + self.apart()), held))
     }
@@ -351,9 +402,13 @@ impl Ledger {
     }
 
     /// When a place is free.
-    fn free(&self, now: i64, calls_in_flight: u32) -> Free {
-        let most = usize::try_from(calls_in_flight.max(1)).unwrap_or(usize::MAX);
+    fn free(&self, now: i64, most: u32) -> Free {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
         let Some(too_many) = self.places.len().checked_sub(most) else { return Free::now(now) };
+        if most == 0 {
+            // The only one is another's.
+            return Free { at: i64::MAX / 2, maybe_at: now + LOOK_AGAIN };
+        }
         let nth = |until: &dyn Fn(&Place) -> i64| {
             let mut free: Vec<i64> = self.places.values().map(until).collect();
             free.sort_unstable();

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::NaiveDate;
@@ -266,7 +266,67 @@ fn those_who_read_the_clock_from_afar_keep_further_apart_and_one_alone_does_not(
     granted(ledger.reserve(0, &far(0, "one")));
     assert_eq!(waits(ledger.reserve(1, &far(0, "one"))), at(1_010_000));
     assert_eq!(waits(ledger.reserve(1, &far(0, "another"))), at(1_075_000));
-    assert_eq!(waits(ledger.reserve(1, &far(0, "one"))), at(1_075_000));
+    assert_eq!(waits(ledger.reserve(1, &far(0, "one"))), at(1_075_000 + 4_000), "it leaves the moment to the other");
+}
+
+/// Two runs of eight workers share an account for a minute; of those who ask at one moment the quick one is always heard
+/// first. The calls that each makes. `late_us`: how late the slow one asks.
+fn share(bounds: Bounds, takes: i64, late_us: i64) -> [u64; 2] {
+    let mut ledger = Ledger::default();
+    let mut calls = [0; 2];
+    // Moment, who, the place to give back.
+    let mut next: BTreeSet<(i64, usize, usize, Option<u32>)> = BTreeSet::new();
+    for worker in 0..8 {
+        next.extend([(0, 0, worker, None), (2 * SECOND, 1, worker, None)]);
+    }
+    while let Some((now, who, worker, place)) = next.pop_first().filter(|(now, ..)| *now < 60 * SECOND) {
+        let holder = ["quick", "slow"][who];
+        if let Some(place) = place {
+            ledger.settle(&Settle { holder, ..settle(place, now, now) });
+        }
+        match ledger.reserve(0, &Ask { holder, ..ask(now, bounds) }) {
+            Reserved::Granted { at: leaves_at, place, .. } => {
+                calls[who] += 1;
+                let leaves = (leaves_at - at(0)).num_microseconds().unwrap();
+                next.insert((leaves + takes, who, worker, Some(place)));
+            }
+            Reserved::Wait { from, .. } => {
+                let wakes = (from - at(0)).num_microseconds().unwrap();
+                next.insert((wakes + late_us * i64::try_from(who).unwrap(), who, worker, None));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    calls
+}
+
+#[test]
+fn whoever_is_quicker_leaves_others_their_part() {
+    for (bounds, takes, least) in [
+        // The rate bounds them; the places do; and there is one place.
+        (Bounds { calls_in_flight: 8, ..BOUNDS }, 300_000, 550),
+        (Bounds { calls_in_flight: 8, ..BOUNDS }, 2 * SECOND, 225),
+        (Bounds { calls_per_second: None, calls_in_flight: 1, ..BOUNDS }, SECOND, 56),
+        (Bounds { calls_per_second: Some(1.0), calls_in_flight: 8, ..BOUNDS }, 10_000, 55),
+    ] {
+        for late in [0, 1_500] {
+            let [quick, slow] = share(bounds, takes, late);
+            let told = format!("{bounds:?}, {late}: {quick} and {slow}");
+            assert!(quick.max(slow) * 2 < quick.min(slow) * 3, "{told}");
+            assert!(quick + slow >= least, "{told}");
+        }
+    }
+}
+
+#[test]
+fn who_waits_no_more_keeps_nothing_from_others() {
+    let mut ledger = Ledger::default();
+    let bounds = Bounds { calls_per_second: None, calls_in_flight: 1, ..BOUNDS };
+    let place = granted(ledger.reserve(0, &ask(0, bounds)));
+    let _ = ledger.reserve(1, &Ask { holder: "another", ..ask(0, bounds) });
+    ledger.settle(&settle(place, 60_000, 60_000));
+    assert_eq!(waits(ledger.reserve(1, &ask(60_000, bounds))), at(85_000), "it is the other's turn");
+    granted(ledger.reserve(1, &ask(200_000, bounds)));
 }
 
 #[test]
