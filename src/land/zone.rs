@@ -199,7 +199,9 @@ impl Zone {
         format!("{}/{run}", self.folder)
     }
 
-    fn facts_path(&self, run: &RunId) -> String {
+    /// Where the facts of a run are, from the lake's root.
+    #[must_use]
+    pub fn facts_path(&self, run: &RunId) -> String {
         format!("{}/facts.json", self.run_folder(run))
     }
 }

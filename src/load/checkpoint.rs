@@ -78,7 +78,12 @@ pub async fn write(store: &Store, state: &State) -> Result<Created> {
         Error::internal(format!("`{path}` cannot be written as JSON")).caused_by(source)
     };
     let json = serde_json::to_vec(state).map_err(|source| failed(source.into()))?;
-    let bytes = zstd::bulk::compress(&json, LEVEL).map_err(|source| failed(source.into()))?;
+    // With a checksum: where its entries are gone, nothing else tells that it has changed.
+    let compressed = zstd::bulk::Compressor::new(LEVEL).and_then(|mut compressor| {
+        compressor.include_checksum(true)?;
+        compressor.compress(&json)
+    });
+    let bytes = compressed.map_err(|source| failed(source.into()))?;
     store.create(&path, bytes.into()).await
 }
 

@@ -13,12 +13,13 @@ use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
 
 use crate::base::{Error, Kind, Result};
+use crate::land::Zone;
 use crate::store::{Meta, Store};
 use crate::transform::contract::Table;
 
 use super::checkpoint;
 use super::delta::{self, ActiveFile};
-use super::log::{self, DataFile, Names};
+use super::log::{self, DataFile, Entry, Names};
 use super::parquet::digest;
 use super::snapshot::Snapshot;
 
@@ -80,6 +81,8 @@ pub struct Verified {
 const RESTORE: &str = "restore it from a copy of the lake, or publish its day anew with `huopan run --dt … --refresh`";
 /// A day that is published anew gets pages and calls of its own, not those of before.
 const RESTORE_JOURNAL: &str = "restore it from a copy of the lake: no run writes what a journal told once more";
+/// Its pictures can be read without them.
+const RESTORE_FACTS: &str = "restore it from a copy of the lake; without it the next night lists whole shops, and its day cannot be rebuilt by `huopan replay`";
 const RESTORE_ENTRIES: &str =
     "restore the newest entries of the publish log from a copy of the lake, before anybody publishes";
 const COMPLETE: &str =
@@ -156,10 +159,26 @@ async fn read_log(
         before.checkpoints.insert(seq, meta.clone());
     }
     let state = checkpoint::state_of(store, pipeline, names.clone()).await?;
+    for entry in state.pictures.values() {
+        verified.problems.extend(check_facts(store, pipeline, entry).await?);
+    }
     for table in Table::ALL {
         named.extend(state.files(table).map(|(_, file)| (file.path.clone(), file.clone())));
     }
     Ok(())
+}
+
+/// Whether what a run knew at its end is there: the next night goes on from it, and a replay needs it.
+async fn check_facts(store: &Store, pipeline: &str, entry: &Entry) -> Result<Option<Problem>> {
+    let Ok(run_id) = entry.run_id.parse() else { return Ok(None) };
+    let zone = Zone::new(store.clone(), pipeline, entry.dt);
+    let what = match zone.read_facts(&run_id).await {
+        Ok(Some(_)) => return Ok(None),
+        Ok(None) => "what the published run knew at its end is missing".to_owned(),
+        Err(error) if error.kind() == Kind::Data => error.to_string(),
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Problem::new(zone.facts_path(&run_id), what, RESTORE_FACTS)))
 }
 
 /// What to do about a file that is missing or damaged.
@@ -260,7 +279,8 @@ async fn compare_table(store: &Store, table: Table, snapshot: &Snapshot) -> Resu
         // Nothing is known of a store that does not answer.
         Err(error) if error.kind() == Kind::Unavailable => return Err(error),
         Err(error) => {
-            let what = format!("this Delta table cannot be read: {error}");
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let what = format!("{error}{cause}");
             return Ok(vec![Problem::new(table.name(), what, "restore its `_delta_log` from a copy of the lake")]);
         }
     };

@@ -62,8 +62,9 @@ pub(super) async fn unfold(
     let is_merged = |file: &DataFile| file.path.rsplit('/').next().is_some_and(|name| name.contains(MERGED));
     let is_of_run = |file: &DataFile| file.path.contains(&run_id.to_string()) || is_merged(file);
     let not_kept = || Ok(Kept::No(format!("the answers of run {run_id} are no longer kept")));
-    if named.iter().any(|file| gone(file) && is_of_run(file)) {
-        return not_kept();
+    if let Some(lost) = named.iter().find(|file| gone(file) && is_of_run(file)) {
+        let lost = &lost.path;
+        return Ok(Kept::No(format!("`{lost}`, which may hold answers of run {run_id}, is missing")));
     }
     let Some(like) = snapshot.picture(pipeline, dt) else { return not_kept() };
     let files = named.into_iter().filter(|file| !gone(file)).collect();

@@ -220,7 +220,7 @@ async fn a_day_whose_answers_are_no_longer_kept_stands_and_is_the_base_of_the_ne
     assert_eq!(ended.code, 0, "{ended:?}");
     let days = json(&ended)["days"].clone();
     assert_eq!((&days[0]["outcome"], &days[1]["outcome"]), (&"stands".into(), &"rebuilt".into()), "{days}");
-    assert!(days[0]["notes"][0].as_str().unwrap().ends_with("are no longer kept: it stands as published"), "{days}");
+    assert!(days[0]["notes"][0].as_str().unwrap().ends_with("is missing: it stands as published"), "{days}");
     assert_eq!(whole(&place, day(18)).await, eighteenth);
     let nothing = replay(&place, "2026-10-01", &[]).await;
     assert_eq!(nothing.code, 1, "{nothing:?}");

@@ -51,6 +51,29 @@ async fn nights_of_a_simulated_gateway_verify_clean_and_are_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn facts_that_are_lost_or_damaged_and_a_delta_log_that_is_are_told_with_their_cause() {
+    let place = Place::new();
+    nights(&place, &[20]).await;
+    let facts = files(&place).into_iter().find(|path| path.ends_with("facts.json")).unwrap();
+    let log = place.lake().join("offers/_delta_log/00000000000000000000.json");
+    for (file, bytes, says) in [
+        (&facts, None, "facts.json: what the published run knew at its end is missing\n  → restore it"),
+        (&facts, Some("{"), "facts.json` cannot be read\n  → restore it"),
+        (&log, Some("{"), "offers: the Delta table `offers` cannot be read: Kernel error: "),
+    ] {
+        let whole = std::fs::read(file).unwrap();
+        match bytes {
+            None => std::fs::remove_file(file).unwrap(),
+            Some(bytes) => std::fs::write(file, bytes).unwrap(),
+        }
+        let verified = lake(&place, &["verify", "--quick"]).await;
+        assert_eq!(verified.code, 1, "{verified:?}");
+        assert!(verified.stdout.contains(says), "{}", verified.stdout);
+        std::fs::write(file, whole).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tables_that_disagree_are_told_with_what_to_do() {
     let place = Place::new();
     nights(&place, &[20, 21]).await;

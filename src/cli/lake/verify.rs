@@ -19,7 +19,7 @@ use super::size;
 #[derive(Debug, Args)]
 #[command(after_help = "What is looked at:
   the publish log     every publication can be read, none is missing, checkpoints agree with it
-  files               every one that a publication names is there: size, digest, rows
+  files               every one that a publication names is there: size, digest, rows; what runs knew
   Delta tables        hold exactly the files that are published
   tables              tier and SKU counts, one run per picture, the numbers in `runs`, the calls
 
@@ -82,10 +82,12 @@ fn as_text(verified: &Verified, quick: bool, tables_compared: bool) -> String {
             "{files} files ({bytes}) that no publication names: `huopan lake vacuum` says what of it may go"
         );
     }
+    let not_compared =
+        if tables_compared || quick { "" } else { "; the tables' contents were not compared because of it" };
     let _ = match verified.problems.len() {
         0 => writeln!(text, "all is well"),
-        problems if tables_compared || quick => writeln!(text, "{problems} problems"),
-        problems => writeln!(text, "{problems} problems; the tables' contents were not compared because of them"),
+        1 => writeln!(text, "1 problem{not_compared}"),
+        problems => writeln!(text, "{problems} problems{not_compared}"),
     };
     text
 }

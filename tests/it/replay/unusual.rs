@@ -312,6 +312,6 @@ async fn a_day_of_which_some_answers_are_no_longer_kept_stands() {
     let ended = replay(&place, "2026-11-20", &["--json"]).await;
     let night = json(&ended)["days"][0].clone();
     assert_eq!(night["outcome"], "stands", "{night}");
-    assert!(night["notes"][0].as_str().unwrap().ends_with("are no longer kept: it stands as published"), "{night}");
+    assert!(night["notes"][0].as_str().unwrap().ends_with("is missing: it stands as published"), "{night}");
     assert_eq!(whole(&place, day(20)).await, before);
 }
