@@ -55,6 +55,8 @@ pub struct Rules {
     pub window: Option<WindowRules>,
     /// The parameter that narrows it to a category; `None`: there is none, or the categories cannot be asked for.
     pub category: Option<String>,
+    /// What official counts may be off by.
+    pub tolerance: u64,
     /// List only what was modified since.
     pub from: Option<DateTime<Utc>>,
     /// The moment that the listing begins: most spans end before it.
@@ -137,6 +139,8 @@ pub struct Cover {
     halvings: u32,
     /// Which page ends a slice.
     is_end: Taken,
+    /// What changed was listed a second time.
+    is_relisted: bool,
 }
 
 /// What is missing of a listing.
@@ -180,6 +184,7 @@ impl Cover {
             is_window_useless: false,
             is_window_questioned: false,
             halvings: 0,
+            is_relisted: false,
         }
     }
 
@@ -242,11 +247,24 @@ impl Cover {
     /// A page was answered well.
     ///
     /// # Errors
-    /// [`Repeated`] when another page of the slice holds the same records.
+    /// [`Repeated`] when a page of the slice holds the records of its first one, though there is more: the slice is a gap.
     pub fn answered(&mut self, slice: usize, number: u32, page: &Page) -> Result<(), Repeated> {
+        let is_paged = self.has_turned();
         let Some(node) = self.nodes.get_mut(slice) else { return Ok(()) };
         let nothing = Page::default();
-        let is_in_order = match node.listing.answered(number, page)? {
+        if is_paged {
+            node.listing.trust_pages();
+        }
+        let repeats = match node.listing.answered(number, page) {
+            Ok(repeats) => repeats,
+            Err(repeated) => {
+                self.judge(slice);
+                self.judge_trial();
+                // What changed may end there; a whole listing shows.
+                return if self.rules.from.is_some() { Ok(()) } else { Err(repeated) };
+            }
+        };
+        let is_in_order = match repeats {
             None => node.read(number, page),
             Some(repeats) if repeats == number => node.read(number, &nothing),
             Some(repeats) => node.read(number, page) & node.read(repeats, &nothing),
@@ -268,7 +286,14 @@ impl Cover {
         self.judge(slice);
         self.judge_trial();
         self.look_again();
+        self.list_again();
         Ok(())
+    }
+
+    /// Whether the page parameter is read: a later page held nothing of the first.
+    #[must_use]
+    pub fn has_turned(&self) -> bool {
+        self.nodes.iter().any(|node| node.listing.has_turned())
     }
 
     /// A page failed for good.
@@ -357,6 +382,19 @@ impl Cover {
         }
     }
 
+    /// An offer on two pages of what changed shows that it was edited meanwhile, and another one may have slipped from a page
+    /// to one that was read already: it is listed once more.
+    fn list_again(&mut self) {
+        let [node] = &self.nodes[..] else { return };
+        let is_moved = node.records > node.new;
+        if self.rules.from.is_none() || self.is_relisted || !is_moved || !self.gaps.is_empty() || !self.is_settled() {
+            return;
+        }
+        self.is_relisted = true;
+        let again = self.node(node.span.clone(), node.slice.clone());
+        self.nodes.push(again);
+    }
+
     /// Whether anything was asked for.
     #[must_use]
     pub fn has_begun(&self) -> bool {
@@ -439,6 +477,7 @@ impl Cover {
     fn node(&self, span: Span, slice: Slice) -> Node {
         let mut node = Node::new(span, slice, &self.rules.paging);
         node.listing.end_at(self.is_end);
+        node.listing.tolerate(if self.rules.from.is_none() { self.rules.tolerance } else { 0 });
         if self.is_stated_ignored {
             node.listing.ignore_stated();
         }

@@ -120,7 +120,8 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
     for (side, clock) in caller.sides.iter().zip(job.clocks) {
         side.live().skew = clock;
     }
-    let mut run = Run { caller: &caller, schedule, error: None, stopped: None, refused_before: None };
+    let mut run =
+        Run { caller: &caller, schedule, error: None, stopped: None, refused_before: None, repeated: Vec::new() };
     run.drive().await;
     let Run { mut schedule, error, stopped, refused_before, .. } = run;
     // Later counts have landed in a run that goes on.
@@ -142,7 +143,9 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         return Err(Error::new(Kind::Unavailable, message).with_hint(or_else("try again later", hint.as_deref())));
     }
     let finished_at = job.clock.now();
-    schedule.correct_clock(caller.sides[0].live().skew.offset());
+    let skew = caller.sides[0].live().skew;
+    // Which of the two is the gateway's clock is not proven: from the earlier one on nothing is missed.
+    schedule.correct_clock(skew.offset().min(skew.dated_offset()));
     let (quota_left, rests) = (caller.quota_left(finished_at).await?, caller.rests(finished_at).await?);
     let (shops, items_unanswered) = schedule.facts(finished_at, stopped.as_deref());
     Ok(RunFacts {
@@ -246,6 +249,8 @@ struct Run<'r> {
     stopped: Option<String>,
     /// The gate said no before this stage.
     refused_before: Option<Stage>,
+    /// Listings that repeated their first page, in words.
+    repeated: Vec<String>,
 }
 
 enum Landed {
@@ -369,12 +374,23 @@ impl<'r> Run<'r> {
         self.warn(task, &outcome);
         if let Err(repeated) = self.schedule.settle(task, outcome, self.now()) {
             let label = task.shop().map(|shop| self.schedule.label(shop)).unwrap_or_default();
-            self.caller.note(Note::Repeated { reason: repeated.to_string() });
-            let error = Error::config(format!("shop `{label}`: {repeated}"))
-                .with_hint("correct `page.number` of endpoint `listing` in the gateway definition");
-            self.error.get_or_insert(error);
+            let reason = format!("shop `{label}`: {repeated}");
+            self.caller.job.progress.on(Event::Warning(&reason));
+            self.repeated.push(reason);
         }
+        self.judge_repeated();
         self.tell(task);
+    }
+
+    /// One shop whose pages repeat is incomplete, and no more: other shops may show that the page parameter is read. Where
+    /// a second one repeats its first page, or there is no other, the definition is wrong.
+    fn judge_repeated(&mut self) {
+        let is_wrong = self.repeated.len() > 1 || self.schedule.shops() == 1;
+        let Some(reason) = self.repeated.first().filter(|_| is_wrong && !self.schedule.has_turned()) else { return };
+        self.caller.note(Note::Repeated { reason: reason.clone() });
+        let error = Error::config(reason.clone())
+            .with_hint("correct `page.number` of endpoint `listing` in the gateway definition");
+        self.error.get_or_insert(error);
     }
 
     /// Nobody may ask this any more today: the run ends, or goes on without this shop or endpoint.

@@ -90,12 +90,24 @@ pub struct ShopFacts {
     pub coverage: Vec<Covered>,
     /// Why the listing does not hold every offer (page cap, failed pages); `None`: all pages were answered.
     pub incomplete_reason: Option<String>,
+    /// Offers that a whole listing lacks of the official count.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub short: u64,
+    /// It lacks more of them than the picture before did: which of the absent offers are gone is not proven. What is edited
+    /// while a shop is listed moves others from a page to one that was read already.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_doubtful: bool,
     /// Attempts sent for this shop.
     pub calls_used: i64,
     /// Start of its extraction.
     pub started_at: DateTime<Utc>,
     /// End of its extraction.
     pub finished_at: DateTime<Utc>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
+fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How a shop was listed.

@@ -6,11 +6,14 @@
 //! | known | pages asked for |
 //! |---|---|
 //! | nothing yet | the first page, alone |
-//! | the total | as many as it needs, at once; more only while pages are as long as the first and records are missing |
+//! | the total | as many as it needs, at once; more while pages are full, or more records are missing than counts are off by |
 //! | no total | the next page after each full one, until one is short or empty ([`Taken`]) |
 //!
-//! A later page that repeats an earlier one, past the first, is the end: some gateways serve the last page again there. One
-//! that repeats the first page, or most of it, shows that the page parameter is not read.
+//! A full page is the end only where it fills an official count exactly: some gateways state as their total what a page
+//! holds, or what they serve at most, and a count that is exceeded is wrong.
+//!
+//! A page that repeats an earlier one is the end: some gateways serve the last page again there. One that repeats the first
+//! page, or most of it, while there is more shows that the page parameter is not read.
 //!
 //! Nothing is asked past an empty page, nor past the last page the gateway serves: there it answers empty pages without
 //! an error, so a listing that needs more ends as [`End::Incomplete`] (WIRE §1 `portals`).
@@ -31,7 +34,10 @@ pub const PAGES_MAX: u32 = 100_000;
 #[derive(Debug, Clone)]
 pub struct Listing {
     paging: Paging,
-    total: Option<u64>,
+    counted: Option<u64>,
+    stated: Option<u64>,
+    /// What a count may be off by.
+    tolerance: u64,
     /// The next page not yet asked for.
     next: u32,
     /// Leading pages that are there as far as is known, although no total says so.
@@ -51,9 +57,16 @@ pub struct Listing {
     first_keys: HashSet<u64>,
     /// Pages that hold most of the first one's records, and others.
     alike: u32,
+    turned: bool,
     is_end: Taken,
     /// What pages state as their total is something else.
     is_stated_ignored: bool,
+    /// Other listings have shown that the page parameter is read.
+    is_paged: bool,
+    /// A page repeats the first one: no other is asked for.
+    is_void: bool,
+    /// A later page that repeats another one, and that one.
+    repeats: Option<(u32, u32)>,
 }
 
 /// Fewer records that stand on two pages may be a coincidence.
@@ -118,7 +131,9 @@ impl Listing {
         Self {
             next: paging.first,
             paging,
-            total: None,
+            counted: None,
+            stated: None,
+            tolerance: 0,
             likely: 0,
             ahead: BTreeSet::new(),
             again: BTreeSet::new(),
@@ -129,9 +144,29 @@ impl Listing {
             seen: HashSet::new(),
             first_keys: HashSet::new(),
             alike: 0,
+            turned: false,
             is_end: Taken::Short,
             is_stated_ignored: false,
+            is_paged: false,
+            is_void: false,
+            repeats: None,
         }
+    }
+
+    /// Counts may be off by so much.
+    pub fn tolerate(&mut self, records: u64) {
+        self.tolerance = records;
+    }
+
+    /// Other listings have shown that the page parameter is read.
+    pub fn trust_pages(&mut self) {
+        self.is_paged = true;
+    }
+
+    /// Whether a later page held nothing of the first: the page parameter is read.
+    #[must_use]
+    pub fn has_turned(&self) -> bool {
+        self.turned
     }
 
     /// From now on only such a page is taken for the end.
@@ -141,7 +176,7 @@ impl Listing {
 
     /// What pages state as their total is something else: it is as if they stated none.
     pub fn ignore_stated(&mut self) {
-        (self.total, self.is_stated_ignored) = (None, true);
+        (self.stated, self.is_stated_ignored) = (None, true);
     }
 
     /// Whether a page that is not empty was taken for the end.
@@ -152,13 +187,18 @@ impl Listing {
 
     /// The official count has arrived; it goes before what pages state.
     pub fn counted(&mut self, total: u64) {
-        self.total = Some(total);
+        self.counted = Some(total);
     }
 
     /// The total, as far as it is known.
     #[must_use]
     pub fn total(&self) -> Option<u64> {
-        self.total
+        self.counted.or(self.stated)
+    }
+
+    /// Records that are missing of the total.
+    fn missing(&self) -> Option<u64> {
+        self.total().map(|total| total.saturating_sub(self.seen.len() as u64))
     }
 
     /// Pages answered so far, and pages that the total needs, if it is known.
@@ -268,52 +308,74 @@ impl Listing {
     /// A page was answered well. Gives the page, this or a later one, that only repeats an earlier one: past the end.
     ///
     /// # Errors
-    /// [`Repeated`] when this page and the first hold the same records, or most of them.
+    /// [`Repeated`], once, when this page and the first hold the same records, or most of them, and there is more: no other
+    /// page is asked for.
     pub fn answered(&mut self, number: u32, page: &Page) -> Result<Option<u32>, Repeated> {
         self.in_flight.remove(&number);
         self.answered.insert(number, page.keys.len());
-        self.total = self.total.or(page.total.filter(|_| !self.is_stated_ignored));
-        let missing_before = self.total.is_none_or(|total| (self.seen.len() as u64) < total);
+        self.stated = self.stated.or(page.total.filter(|_| !self.is_stated_ignored));
+        let missing_before = self.missing().is_none_or(|missing| missing > 0);
         self.seen.extend(&page.keys);
-        if page.keys.is_empty() || !missing_before {
-            return Ok(None);
-        }
         let first = self.paging.first;
-        let repeated = |second, records, parameter: &str| {
-            Err(Repeated { first, second, records, parameter: parameter.to_owned() })
-        };
-        let contents = digest(&page.keys);
-        let other = self.contents.get(&contents).copied().filter(|other| *other != number);
         if number == first {
             self.first_keys.extend(&page.keys);
-        } else if other.is_none() {
-            let same = page.keys.iter().filter(|key| self.first_keys.contains(key)).count();
-            let is_alike = same >= ALIKE_MIN && same * 4 >= 3 * page.keys.len().max(self.first_keys.len());
-            self.alike += u32::from(is_alike);
-            // What changes meanwhile may move one page's records to the next, once.
-            if is_alike && self.alike > 1 {
-                return repeated(number, same, &self.paging.number);
-            }
         }
-        match other {
-            Some(other) if other.min(number) == first => {
-                repeated(other.max(number), page.keys.len(), &self.paging.number)
-            }
-            Some(other) => {
-                self.contents.insert(contents, other.min(number));
-                self.answered.insert(other.max(number), 0);
-                Ok(Some(other.max(number)))
-            }
-            None => {
-                self.contents.insert(contents, number);
-                Ok(None)
-            }
+        if page.keys.is_empty() || self.is_void {
+            return Ok(None);
         }
+        let contents = digest(&page.keys);
+        let other = self.contents.get(&contents).copied().filter(|other| *other != number);
+        let Some(other) = other else {
+            self.contents.insert(contents, number);
+            return if number == first || !missing_before { Ok(None) } else { self.turn_to(number, page) };
+        };
+        let (other, second) = (other.min(number), other.max(number));
+        if other == first && !self.is_past_end(page.keys.len()) {
+            return self.repeated(second, page.keys.len());
+        }
+        self.contents.insert(contents, other);
+        self.answered.insert(second, 0);
+        if other != first {
+            self.repeats = self.repeats.or(Some((other, second)));
+        }
+        Ok(Some(second))
+    }
+
+    /// A later page that is like no other: is it nearly the first?
+    fn turn_to(&mut self, number: u32, page: &Page) -> Result<Option<u32>, Repeated> {
+        let same = page.keys.iter().filter(|key| self.first_keys.contains(key)).count();
+        let is_alike = same >= ALIKE_MIN && same * 4 >= 3 * page.keys.len().max(self.first_keys.len());
+        self.turned |= same == 0 && !self.first_keys.is_empty();
+        self.alike += u32::from(is_alike);
+        // What changes meanwhile may move one page's records to the next, once.
+        if is_alike && self.alike > 1 { self.repeated(number, same) } else { Ok(None) }
+    }
+
+    /// Whether a page that repeats the first stands past the end, as far as that can be told.
+    fn is_past_end(&self, records: usize) -> bool {
+        let may_be = records < self.size() || self.is_paged;
+        match self.missing() {
+            Some(missing) => missing == 0 || may_be && missing <= self.tolerance,
+            None => may_be,
+        }
+    }
+
+    fn repeated(&mut self, second: u32, records: usize) -> Result<Option<u32>, Repeated> {
+        self.is_void = true;
+        self.again.clear();
+        let repeated = Repeated { first: self.paging.first, second, records, parameter: self.paging.number.clone() };
+        self.failed.insert(second, repeated.to_string());
+        Err(repeated)
     }
 
     /// A page failed for good.
     pub fn failed(&mut self, number: u32, reason: impl Into<String>) {
         self.in_flight.remove(&number);
+        if self.missing() == Some(0) && !self.is_sure(number) {
+            // Nothing is missing: some gateways refuse what stands past the end.
+            self.answered.insert(number, 0);
+            return;
+        }
         self.failed.insert(number, reason.into());
     }
 
@@ -327,11 +389,13 @@ impl Listing {
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         let (number, reason) = self.failed.first_key_value()?;
+        // What repeats another page says so itself.
+        let reason = if self.is_void { reason.clone() } else { format!("page {number}: {reason}") };
         let more = match self.failed.len() - 1 {
             0 => String::new(),
             others => format!(" (and {others} more pages)"),
         };
-        Some(format!("page {number}: {reason}{more}"))
+        Some(format!("{reason}{more}"))
     }
 
     /// How the listing ended; `None` while there is something to send or to wait for.
@@ -343,8 +407,14 @@ impl Listing {
         if let Some(reason) = self.failure() {
             return incomplete(reason);
         }
+        if let (Some((page, second)), Some(missing)) = (self.repeats, self.missing().filter(|m| *m > self.tolerance)) {
+            let total = self.total().unwrap_or_default();
+            return incomplete(format!(
+                "pages {page} and {second} hold the same records, and {missing} of {total} are missing"
+            ));
+        }
         if self.turn() > self.last() && !self.at_end() {
-            let stated = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
+            let stated = self.total().map(|total| format!(" of {total}")).unwrap_or_default();
             let (last, size) = (self.last(), self.paging.size_max);
             let seen = self.seen.len();
             return incomplete(format!("{seen}{stated} offers listed: the rest is past page {last} × {size}"));
@@ -354,7 +424,7 @@ impl Listing {
 
     /// Whether this page should be sent, being the next one.
     fn wants(&self, page: u32) -> bool {
-        if page > self.last() || self.ended_before(page) {
+        if page > self.last() || self.ended_before(page) || self.is_void {
             return false;
         }
         if page == self.paging.first {
@@ -372,19 +442,24 @@ impl Listing {
     /// Whether the last page answered shows that nothing follows.
     fn at_end(&self) -> bool {
         // A page that was asked for ahead of its turn does not say what stands before it.
-        let Some((number, &records)) = self.answered.range(..self.turn()).next_back() else { return false };
+        let Some((&number, &records)) = self.answered.range(..self.turn()).next_back() else { return false };
         if records == 0 {
             return true;
         }
-        match self.total {
-            Some(total) if self.seen.len() as u64 >= total => true,
+        let is_full = records >= self.size();
+        match self.missing() {
+            Some(0) => {
+                let is_exact = |count| self.seen.len() as u64 == count || number == self.last();
+                !is_full || self.counted.is_some_and(is_exact)
+            }
+            Some(missing) if is_full || missing > self.tolerance => false,
             // A gateway may serve smaller pages than it is asked for: the first page shows its size.
             Some(_) => {
                 let first = self.answered.get(&self.paging.first).copied().unwrap_or(0);
-                *number != self.paging.first && records < first
+                number != self.paging.first && records < first
             }
             None => match self.is_end {
-                Taken::Short => records < self.size(),
+                Taken::Short => !is_full,
                 Taken::Few => records < self.size() / FEW_OF,
                 Taken::Empty => false,
             },
@@ -398,7 +473,7 @@ impl Listing {
     /// Pages that the total needs, at least one: an official count of 0 is checked against the first page.
     fn needed(&self) -> Option<u32> {
         let size = u64::from(self.paging.size_max.max(1));
-        self.total.map(|total| u32::try_from(total.div_ceil(size)).unwrap_or(u32::MAX).max(1))
+        self.total().map(|total| u32::try_from(total.div_ceil(size)).unwrap_or(u32::MAX).max(1))
     }
 
     fn last(&self) -> u32 {
@@ -444,6 +519,7 @@ mod tests {
         /// Lists the shop with up to `workers` pages in flight; gives the end and the pages asked for.
         fn list(self, counted: Option<u64>, workers: usize) -> (End, Vec<u32>) {
             let mut listing = Listing::new(paging(self.last));
+            listing.tolerate(5);
             if let Some(total) = counted {
                 listing.counted(total);
             }
@@ -543,9 +619,15 @@ mod tests {
 
     #[test]
     fn a_later_page_that_repeats_another_is_the_end_in_whatever_order_they_come() {
-        for order in [[3, 4], [4, 3]] {
+        let reason = "pages 3 and 4 hold the same records, and 30 of 150 are missing";
+        for (order, counted, end) in [
+            ([3, 4], 125, End::Complete),
+            ([4, 3], 125, End::Complete),
+            ([4, 3], 150, End::Incomplete(reason.to_owned())),
+        ] {
             let mut listing = Listing::new(paging(Some(50)));
-            listing.counted(150);
+            listing.tolerate(5);
+            listing.counted(counted);
             let asked: Vec<u32> = std::iter::from_fn(|| listing.next_page()).collect();
             assert_eq!(asked, [1, 2, 3, 4]);
             for number in [1, 2] {
@@ -553,8 +635,80 @@ mod tests {
             }
             assert_eq!(listing.answered(order[0], &shop(120).page(3)), Ok(None));
             assert_eq!(listing.answered(order[1], &shop(120).page(3)), Ok(Some(4)));
-            assert_eq!((listing.next_page(), listing.end()), (None, Some(End::Complete)));
+            assert_eq!((listing.next_page(), listing.end()), (None, Some(end)));
         }
+    }
+
+    #[test]
+    fn a_page_that_repeats_the_only_one_is_the_end_unless_there_must_be_more() {
+        let is_end = |records: u64, counted: Option<u64>, is_paged: bool| {
+            let mut listing = Listing::new(paging(Some(50)));
+            listing.tolerate(5);
+            listing.end_at(Taken::Few);
+            counted.into_iter().for_each(|count| listing.counted(count));
+            is_paged.then(|| listing.trust_pages());
+            let page = Page { keys: (0..records).collect(), ..Page::default() };
+            assert_eq!(listing.next_page(), Some(1));
+            assert_eq!(listing.answered(1, &page), Ok(None));
+            assert_eq!(listing.next_page(), Some(2), "{records}, {counted:?}");
+            let repeated = listing.answered(2, &page);
+            assert_eq!(listing.next_page(), None);
+            assert_eq!(repeated.is_ok(), listing.end() == Some(End::Complete));
+            repeated.is_ok()
+        };
+        for (records, counted, is_paged, expected) in [
+            (30, None, false, true),
+            (30, Some(33), false, true),
+            (30, Some(90), false, false),
+            (40, None, false, false),
+            (40, None, true, true),
+            (40, Some(43), false, false),
+            (40, Some(43), true, true),
+            (40, Some(900), true, false),
+        ] {
+            assert_eq!(is_end(records, counted, is_paged), expected, "{records}, {counted:?}, {is_paged}");
+        }
+    }
+
+    #[test]
+    fn a_full_page_is_no_end_for_what_pages_state_nor_for_a_count_that_is_wrong() {
+        for stated in [0, 40, 41, 79, 80] {
+            let (end, asked) = Shop { stated: Some(stated), ..shop(84) }.list(None, 2);
+            assert_eq!((end, asked), (End::Complete, vec![1, 2, 3]), "{stated}");
+        }
+        assert_eq!(shop(84).list(Some(79), 2), (End::Complete, vec![1, 2, 3]));
+        assert_eq!(shop(80).list(Some(80), 2), (End::Complete, vec![1, 2]));
+        let capped = Shop { stated: Some(2000), ..shop(5300) };
+        assert!(matches!(capped.list(None, 4).0, End::Incomplete(_)));
+    }
+
+    #[test]
+    fn pages_that_records_are_left_out_of_are_followed_while_more_are_missing_than_counts_are_off_by() {
+        // Of 40 on a page some are hidden, of one more than of another.
+        let page =
+            |number: u64| Page { keys: (0..40 - number % 7).map(|at| number * 100 + at).collect(), ..Page::default() };
+        let held: u64 = (1..=9).map(|number| page(number).keys.len() as u64).sum();
+        let mut listing = Listing::new(paging(Some(50)));
+        listing.tolerate(5);
+        listing.counted(held);
+        let mut last = 0;
+        while let Some(number) = listing.next_page() {
+            last = number;
+            let page = if number <= 9 { page(u64::from(number)) } else { Page::default() };
+            assert_eq!(listing.answered(number, &page), Ok(None));
+        }
+        assert_eq!((last, listing.end()), (9, Some(End::Complete)));
+    }
+
+    #[test]
+    fn a_page_past_a_total_that_is_there_may_be_refused() {
+        let mut listing = Listing::new(paging(Some(50)));
+        assert_eq!(listing.next_page(), Some(1));
+        let page = Page { total: Some(40), ..shop(40).page(1) };
+        assert_eq!(listing.answered(1, &page), Ok(None));
+        assert_eq!(listing.next_page(), Some(2));
+        listing.failed(2, "no such page");
+        assert_eq!((listing.next_page(), listing.end()), (None, Some(End::Complete)));
     }
 
     #[test]

@@ -257,14 +257,16 @@ impl<'a> Schedule<'a> {
     /// Settles a task.
     ///
     /// # Errors
-    /// [`Repeated`], when a page shows that the gateway does not read the page parameter.
+    /// [`Repeated`], when a page shows that the gateway does not read the page parameter; the shop is incomplete.
     pub fn settle(&mut self, task: &Task, outcome: Outcome, now: DateTime<Utc>) -> Result<(), Repeated> {
+        let mut repeated = Ok(());
         match task {
             Task::Resolve { shop } => self.resolved(*shop, outcome),
             Task::Count { shop } => self.shops[*shop].counted(outcome),
             Task::Categories { shop } => self.shops[*shop].categorised(outcome),
             Task::Page { shop, list, slice, page } => {
-                let offers = self.shops[*shop].paged(*list, *slice, *page, outcome)?;
+                let offers;
+                (offers, repeated) = self.shops[*shop].paged(*list, *slice, *page, outcome);
                 let known = self.shops[*shop].known();
                 self.details.listed(*shop, offers, known);
             }
@@ -284,7 +286,19 @@ impl<'a> Schedule<'a> {
         {
             self.shops[shop].finished_at.get_or_insert(now);
         }
-        Ok(())
+        repeated
+    }
+
+    /// Whether any listing shows that the gateway reads the page parameter.
+    #[must_use]
+    pub fn has_turned(&self) -> bool {
+        self.shops.iter().any(ShopState::has_turned)
+    }
+
+    /// How many shops there are.
+    #[must_use]
+    pub fn shops(&self) -> usize {
+        self.shops.len()
     }
 
     /// An address has an id, or none. Two names may lead to one shop: whichever was known first is listed.
@@ -319,7 +333,7 @@ impl<'a> Schedule<'a> {
         shops.or_else(|| self.held_endpoints.values().next().map(String::as_str))
     }
 
-    /// The gateway's clock is this far ahead of ours: watermarks are by its clock.
+    /// The gateway's clock is this far ahead of ours, or more: watermarks are by its clock.
     pub fn correct_clock(&mut self, offset: chrono::TimeDelta) {
         if let Some(until) = self.setup.until.checked_add_signed(offset) {
             self.shops.iter_mut().for_each(|shop| shop.watermark_at = until);

@@ -28,6 +28,8 @@ pub struct KnownShop {
     pub whole_dt: Option<NaiveDate>,
     /// The gateway's own count then.
     pub official_count: Option<u64>,
+    /// Offers that its whole listing lacked of that count.
+    pub short: u64,
     /// When its extraction ended: the stalest shops go first when calls are short.
     pub finished_at: Option<DateTime<Utc>>,
     /// Its offers that were not delisted.

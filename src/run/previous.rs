@@ -164,6 +164,7 @@ fn known_shop(batch: &RecordBatch, row: usize, facts: Option<&RunFacts>) -> Resu
         // What was not complete is not built upon, whatever its listing was.
         whole_dt: facts.and_then(|facts| facts.whole_dt).filter(|_| is_complete),
         official_count: counts.is_valid(row).then(|| u64::try_from(counts.value(row)).ok()).flatten(),
+        short: facts.map_or(0, |facts| facts.short),
         finished_at: moment(numbers(batch, "finished_at")?, row),
         offers: KnownOffers::default(),
     };

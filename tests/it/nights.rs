@@ -41,6 +41,7 @@ fn known(world: &WorldTruth, whole_dt: NaiveDate) -> Known {
         watermark_at: Some(noon(world.date)),
         whole_dt: Some(whole_dt),
         official_count: Some(shop.on_sale as u64),
+        short: 0,
         finished_at: Some(noon(world.date)),
         offers: on_sale.map(|known| (known.offer_id, offer(known.modified_at))).collect(),
     };

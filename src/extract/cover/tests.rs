@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::extract::facts::Covered;
-use gateway::{DAY, Gateway, How, Listed, PLAINLY, Sorted, States, Times, UNTIL, list, request};
+use gateway::{DAY, Gateway, How, Listed, PLAINLY, Sorted, States, Times, UNTIL, at, list, request};
 
 /// Calls that a listing of `offers` may cost.
 fn bound(offers: u64) -> usize {
@@ -380,6 +380,32 @@ fn an_incremental_listing_starts_at_its_moment_and_costs_its_pages() {
         // A page of some records need not be the last.
         assert!(listed.calls <= pages + 1, "{} calls for {changed}", listed.calls);
         assert!(listed.cover.coverage().iter().all(|slice| slice.start_at.is_some()));
+    }
+}
+
+#[test]
+fn what_changed_is_listed_once_more_where_an_offer_moved_from_one_page_to_another() {
+    let rules = Rules { from: Some(at(UNTIL - DAY)), ..gateway(Times::Uniform, 100, 0).rules() };
+    let page = |keys: std::ops::Range<u64>| Page {
+        modified: keys.clone().map(|_| Some(at(UNTIL))).collect(),
+        keys: keys.collect(),
+        total: None,
+    };
+    for (moved, slices) in [(0, 1), (1, 2)] {
+        let mut cover = Cover::new(rules.clone());
+        let mut calls = 0;
+        while let Some(Ask::Page { slice, page: number }) = cover.next() {
+            calls += 1;
+            let keys = match (slice, number) {
+                (_, 1) => 0..40,
+                (0, 2) => 40 - moved..49,
+                (_, 2) => 40..50,
+                _ => 0..0,
+            };
+            cover.answered(slice, number, &page(keys)).unwrap();
+        }
+        assert_eq!((cover.end(), cover.coverage().len()), (Some(End::Complete), slices));
+        assert_eq!((cover.distinct(), calls), if slices == 1 { (49, 2) } else { (50, 6) }, "{moved}");
     }
 }
 

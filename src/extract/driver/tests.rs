@@ -392,6 +392,32 @@ async fn a_page_parameter_that_is_not_read_stops_the_run_with_its_name() {
 }
 
 #[tokio::test]
+async fn a_shop_whose_pages_repeat_is_incomplete_where_others_show_that_pages_are_read() {
+    let url = serve(|_, params| {
+        let mut params = params.clone();
+        if params.get("member_id").is_some_and(|shop| shop == "b2b-2") {
+            params.entry("pageNum".into()).and_modify(|page| *page = "1".into());
+        }
+        shop_of(10, &params)
+    })
+    .await;
+    let shops = |ids: &[&str]| Pipeline { shops: ids.iter().map(|id| testing::shop(id)).collect(), ..one_shop(&url) };
+    for ids in [["b2b-1", "b2b-2", "b2b-3"], ["b2b-2", "b2b-1", "b2b-3"]] {
+        let ran = run(&shops(&ids)).await;
+        let told = ran.facts().shops.iter().map(|shop| (&*shop.shop_id, shop.incomplete_reason.clone()));
+        let told: BTreeMap<&str, Option<String>> = told.collect();
+        assert_eq!((&told["b2b-1"], &told["b2b-3"]), (&None, &None));
+        let reason = "pages 1 and 2 hold the same 2 records: the gateway does not read parameter `pageNum`";
+        assert!(
+            told["b2b-2"].as_deref().is_some_and(|told| told.ends_with("does not read parameter `pageNum`")),
+            "{reason}"
+        );
+        let repeated = ran.attempts.iter().filter(|attempt| attempt.record.shop_id.as_deref() == Some("b2b-2"));
+        assert!(repeated.count() < 8, "nothing more is asked of it");
+    }
+}
+
+#[tokio::test]
 async fn a_failed_count_leaves_the_listing_to_its_pages() {
     let url = serve(|_, params| match params["method"].as_str() {
         "count" => status(500, ""),

@@ -50,7 +50,8 @@ fn rules(gateway: &Gateway, endpoint: Option<&Endpoint>, until: DateTime<Utc>) -
     let has_categories = gateway.endpoints.contains_key("categories");
     let category = endpoint.and_then(|endpoint| endpoint.category.clone()).filter(|_| has_categories);
     let paging = endpoint.and_then(|endpoint| endpoint.page.clone()).unwrap_or_else(single_page);
-    Rules { paging, window, category, from: None, until }
+    let tolerance = if gateway.completeness.count { gateway.completeness.count_tolerance } else { 0 };
+    Rules { paging, window, category, tolerance, from: None, until }
 }
 
 pub(super) fn shop_rules(gateway: &Gateway, until: DateTime<Utc>) -> ShopRules {
@@ -292,12 +293,12 @@ impl<'a> ShopState<'a> {
         slice: usize,
         page: u32,
         outcome: Outcome,
-    ) -> Result<Vec<Named>, Repeated> {
-        let Some(cover) = self.cover_mut(list) else { return Ok(Vec::new()) };
-        let mut offers = Vec::new();
+    ) -> (Vec<Named>, Result<(), Repeated>) {
+        let Some(cover) = self.cover_mut(list) else { return (Vec::new(), Ok(())) };
+        let (mut offers, mut repeated) = (Vec::new(), Ok(()));
         match outcome {
             Outcome::Page(answer, named) => {
-                cover.answered(slice, page, &answer)?;
+                repeated = cover.answered(slice, page, &answer);
                 offers = named;
             }
             Outcome::Refused(reason) | Outcome::Failed(reason) => {
@@ -314,7 +315,7 @@ impl<'a> ShopState<'a> {
             self.news = Some(news);
         }
         self.reconcile();
-        Ok(offers)
+        (offers, repeated)
     }
 
     /// Once an incremental listing has ended: is the shop proven by it?
@@ -360,6 +361,11 @@ impl<'a> ShopState<'a> {
                 && (self.off_sale.is_none() || ended(self.off_sale.as_ref()))
     }
 
+    /// Whether a page of its listings shows that the page parameter is read.
+    pub(super) fn has_turned(&self) -> bool {
+        self.on_sale.as_ref().is_some_and(Cover::has_turned)
+    }
+
     pub(super) fn progress(&self) -> (usize, Option<u32>) {
         self.on_sale.as_ref().map_or((0, None), Cover::progress)
     }
@@ -396,6 +402,7 @@ impl<'a> ShopState<'a> {
         coverage.extend(self.on_sale.iter().flat_map(Cover::coverage));
         let off_sale_slices = self.off_sale.iter().flat_map(Cover::coverage);
         coverage.extend(off_sale_slices.map(|covered| Covered { off_sale: true, ..covered }));
+        let short = self.short();
         let mut urls = std::iter::once(shop).chain(&self.also).filter_map(|shop| shop.url.clone());
         ShopFacts {
             shop_id,
@@ -411,11 +418,20 @@ impl<'a> ShopState<'a> {
             },
             watermark_at: complete.then_some(self.watermark_at),
             coverage,
+            short,
+            is_doubtful: short > known.map_or(0, |known| known.short),
             incomplete_reason,
             calls_used: self.calls_used,
             started_at: self.started_at.unwrap_or(now),
             finished_at: self.finished_at.unwrap_or(now),
         }
+    }
+
+    /// Offers that a whole listing lacks of the official count.
+    fn short(&self) -> u64 {
+        let listed = self.on_sale.as_ref().filter(|cover| self.mode == Listed::Whole && cover.end().is_some());
+        let missing = |cover: &Cover| self.official_count()?.checked_sub(cover.distinct() as u64);
+        listed.and_then(missing).unwrap_or(0)
     }
 
     fn incomplete_reason(&self, stopped: Option<&str>, details_left: usize) -> Option<String> {

@@ -302,6 +302,24 @@ fn a_shop_whose_count_disagrees_is_listed_whole_in_the_same_run() {
 }
 
 #[test]
+fn a_whole_listing_that_lacks_more_of_the_count_than_the_one_before_is_doubtful() {
+    for (count, before, short, is_doubtful) in [(3, 0, 0, false), (4, 0, 1, true), (4, 1, 1, false), (2, 0, 0, false)] {
+        let mut world = world(&["a"], &[], FetchDetails::Off).with_yesterday(1..11);
+        world.pipeline.fetch.listing = FetchListing::All;
+        world.known.shops.get_mut("a").unwrap().short = before;
+        let mut schedule = world.schedule();
+        tasks(&mut schedule);
+        settle(&mut schedule, &Task::Count { shop: 0 }, Outcome::Counted(count));
+        assert_eq!(tasks(&mut schedule).first(), Some(&on_sale(0, 1)));
+        settle(&mut schedule, &on_sale(0, 1), page(1..3, &[]));
+        settle(&mut schedule, &on_sale(0, 2), page(3..4, &[]));
+        tasks(&mut schedule);
+        let facts = schedule.finished(0).unwrap();
+        assert_eq!((facts.short, facts.is_doubtful), (short, is_doubtful), "{count}, {before}");
+    }
+}
+
+#[test]
 fn a_shop_is_listed_whole_when_its_last_whole_listing_is_full_days_ago() {
     for (full_days, expected) in [(3, None), (4, Some(Listed::Changed))] {
         let mut world = world(&["a"], &[], FetchDetails::Off).with_yesterday(1..11);

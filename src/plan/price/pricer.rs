@@ -44,8 +44,8 @@ pub(super) struct Pricer<'a> {
 impl<'a> Pricer<'a> {
     pub(super) fn new(pipeline: &'a Pipeline, survey: &'a Survey) -> Self {
         let endpoints = &pipeline.gateway.endpoints;
-        let categories = endpoints.contains_key("categories");
-        let shelf = endpoints.get("listing").map(|listing| Shelf::new(listing, categories));
+        let asks_for = (endpoints.contains_key("categories"), endpoints.contains_key("count"));
+        let shelf = endpoints.get("listing").map(|listing| Shelf::new(listing, asks_for));
         Self { pipeline, survey, shelf, again: again(survey) }
     }
 

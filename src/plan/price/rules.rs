@@ -2,7 +2,7 @@
 //!
 //! | question | calls |
 //! |---|---|
-//! | whole listing of N offers, N counted today | pages that N needs, at least 1 |
+//! | whole listing of N offers, N counted today | pages that N needs, at least 1; where only pages state N and all are full, one more |
 //! | … at or past the gateway's last page, where windows or categories go on | those pages × 1.05 + 3, an estimate: they may not help |
 //! | … where nothing goes on | the gateway's pages |
 //! | … N counted earlier today | the same for N with room for change: an estimate |
@@ -67,12 +67,15 @@ pub struct Shelf {
     goes_on: bool,
     /// Whether categories have to be asked for then.
     by_category: bool,
+    /// Whether nothing but its pages says how many offers there are.
+    states_itself: bool,
 }
 
 impl Shelf {
-    /// The bounds that a definition's listing states. `categories`: whether it can ask for a shop's categories.
+    /// The bounds that a definition's listing states. `categories`: whether it can ask for a shop's categories; `count`: for
+    /// its official count.
     #[must_use]
-    pub fn new(listing: &Endpoint, categories: bool) -> Self {
+    pub fn new(listing: &Endpoint, (categories, count): (bool, bool)) -> Self {
         let paging = listing.page.as_ref();
         let pages = |last: u32, first: u32| u64::from(last.saturating_sub(first)) + 1;
         let by_category = listing.category.is_some() && categories;
@@ -84,6 +87,7 @@ impl Shelf {
             },
             goes_on: listing.window.is_some() || by_category,
             by_category,
+            states_itself: !count,
         }
     }
 
@@ -112,7 +116,8 @@ impl Shelf {
     }
 
     fn pages(&self, offers: u64) -> u64 {
-        offers.div_ceil(self.page_size).max(1)
+        // What pages state does not prove that a full one is the last.
+        if self.states_itself { offers / self.page_size + 1 } else { offers.div_ceil(self.page_size).max(1) }
     }
 
     /// Pages of a shop that has exactly this many offers.

@@ -19,6 +19,8 @@ use super::{Candidate, Earlier, Fetched, Known, Previous, Verdict};
 pub(super) enum Listing {
     /// Whole: who is absent from a complete listing is gone.
     Whole,
+    /// Whole, and fewer came than are counted: any of those who are absent may still be there.
+    Doubtful,
     /// By what changed: only those are gone of whom the gateway says so.
     Changed { off_sale: HashSet<i64> },
 }
@@ -26,6 +28,7 @@ pub(super) enum Listing {
 impl Listing {
     pub(super) fn of(facts: &ShopFacts) -> Self {
         match facts.listing {
+            Listed::Whole if facts.is_doubtful => Self::Doubtful,
             Listed::Whole | Listed::Untouched => Self::Whole,
             Listed::Changed => Self::Changed { off_sale: facts.off_sale.iter().copied().collect() },
         }
@@ -113,6 +116,7 @@ fn shops<'v>(fetched: &Fetched<'_>, verdict: &'v mut Verdict) -> HashMap<u32, Sh
             _ if is_held => Judged::Incomplete,
             None => Judged::Single,
             Some(Listing::Changed { off_sale }) => Judged::Changed(off_sale),
+            Some(Listing::Doubtful) => Judged::Incomplete,
             Some(Listing::Whole) if row.incomplete_reason.is_some() => Judged::Incomplete,
             Some(Listing::Whole) => Judged::Complete,
         };

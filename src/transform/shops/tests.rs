@@ -274,6 +274,18 @@ fn counts_may_differ_by_the_tolerance_and_an_unknown_count_is_not_complete() {
 }
 
 #[test]
+fn who_is_absent_from_a_doubtful_listing_goes_on() {
+    let mut case = Case::new(facts(&[("a", Some(3), None)]), vec![key("a", 1, 1), key("a", 2, 2)]);
+    let before = previous(&[("a", 1, 1), ("a", 2, 2), ("a", 3, 3)]);
+    assert_eq!(case.judge(&before).delisted, HashSet::from([3]));
+    case.facts.shops[0].is_doubtful = true;
+    let verdict = case.judge(&before);
+    assert_eq!((verdict.carried.clone(), verdict.delisted.clone()), (HashSet::from([3]), HashSet::new()));
+    let shop = &verdict.shops[0];
+    assert_eq!((shop.incomplete_reason.as_deref(), shop.offer_count, shop.carried_count), (None, 3, 1));
+}
+
+#[test]
 fn rates_are_judged_where_the_check_applies_only() {
     let mut case = Case::new(facts(&[("a", Some(100), None)]), (1..=100).map(|id| key("a", id, 0)).collect());
     case.keys.iter_mut().take(4).for_each(|key| key.price_complete = false);

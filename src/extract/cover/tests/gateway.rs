@@ -166,6 +166,7 @@ impl Gateway {
             paging,
             window: self.has_window.then_some(window),
             category: (self.categories > 0).then(|| "cid".to_owned()),
+            tolerance: 5,
             from: None,
             until: at(UNTIL),
         }

@@ -64,14 +64,16 @@ fn a_whole_listing_costs_the_pages_that_its_offers_need() {
         (single_page(), Unknown, exact(1)),
         (single_page(), Counted(900), exact(1)),
     ] {
-        assert_eq!(whole(&Shelf::new(&listing, false), offers), expected, "{offers:?} {:?}", listing.page);
+        assert_eq!(whole(&Shelf::new(&listing, (false, true)), offers), expected, "{offers:?} {:?}", listing.page);
     }
 }
 
 #[test]
 fn categories_go_on_past_the_last_page_and_cost_one_call_then() {
     let narrowed = Endpoint { category: Some("cid".into()), ..listing() };
-    let shelf = Shelf::new(&narrowed, true);
+    let stated = Shelf::new(&listing(), (false, false));
+    assert_eq!([39, 40, 41, 2000].map(|offers| whole(&stated, Counted(offers))), [1, 2, 2, 50].map(Calls::exact));
+    let shelf = Shelf::new(&narrowed, (true, true));
     assert_eq!(whole(&shelf, Counted(5300)), Calls::estimate(133, 142));
     for (offers, expected) in [
         (Counted(1999), Calls::ZERO),
@@ -83,9 +85,9 @@ fn categories_go_on_past_the_last_page_and_cost_one_call_then() {
         assert_eq!(categories(&shelf, offers), expected, "{offers:?}");
     }
     // Without an endpoint that names the categories nothing can be narrowed by them.
-    let unnamed = Shelf::new(&narrowed, false);
+    let unnamed = Shelf::new(&narrowed, (false, true));
     assert_eq!((whole(&unnamed, Counted(5300)), categories(&unnamed, Counted(5300))), (Calls::exact(50), Calls::ZERO));
-    assert_eq!(categories(&Shelf::new(&windowed(), true), Counted(5300)), Calls::ZERO);
+    assert_eq!(categories(&Shelf::new(&windowed(), (true, true)), Counted(5300)), Calls::ZERO);
 }
 
 #[test]
@@ -111,12 +113,12 @@ fn a_shop_is_listed_by_what_changed_only_when_its_watermark_and_a_young_whole_li
 
 #[test]
 fn what_changed_costs_a_page_or_all_of_it_and_the_whole_listing_besides() {
-    let shelf = Shelf::new(&windowed(), false);
+    let shelf = Shelf::new(&windowed(), (false, true));
     assert_eq!(changed(&shelf, Counted(1000)), Calls::estimate(1, 51));
     assert_eq!(changed(&shelf, Before(1000)), Calls::estimate(1, 55));
     assert_eq!(changed(&shelf, Counted(5300)), Calls::estimate(1, 285));
     assert_eq!(off_sale(&shelf, Counted(1000)), Calls::estimate(1, 26));
-    assert_eq!(changed(&Shelf::new(&endless(), false), Unknown), Calls::at_least(1));
+    assert_eq!(changed(&Shelf::new(&endless(), (false, true)), Unknown), Calls::at_least(1));
 }
 
 fn held(detailed: u64, with_skus: u64, skus: u64) -> Held {
@@ -126,7 +128,7 @@ fn held(detailed: u64, with_skus: u64, skus: u64) -> Held {
 #[test]
 fn details_cost_a_question_for_each_offer_that_the_mode_names() {
     use FetchDetails::{All, Changed, Missing, Off};
-    let (shelf, none) = (Shelf::new(&windowed(), false), held(0, 0, 0));
+    let (shelf, none) = (Shelf::new(&windowed(), (false, true)), held(0, 0, 0));
     for (mode, offers, held, expected) in [
         (Off, Counted(100), none, Calls::ZERO),
         (Off, Unknown, none, Calls::ZERO),
@@ -149,12 +151,15 @@ fn details_cost_a_question_for_each_offer_that_the_mode_names() {
     ] {
         assert_eq!(details(mode, &shelf, offers, held), expected, "{mode:?} {offers:?} {held:?}");
     }
-    assert_eq!(details(All, &Shelf::new(&listing(), false), Unknown, none), Calls::between(0, 2000));
-    assert_eq!(details(All, &Shelf::new(&endless(), false), Unknown, none), Calls::at_least(0));
-    assert_eq!(details(All, &Shelf::new(&single_page(), false), Unknown, none), Calls::at_least(0));
+    assert_eq!(details(All, &Shelf::new(&listing(), (false, true)), Unknown, none), Calls::between(0, 2000));
+    assert_eq!(details(All, &Shelf::new(&endless(), (false, true)), Unknown, none), Calls::at_least(0));
+    assert_eq!(details(All, &Shelf::new(&single_page(), (false, true)), Unknown, none), Calls::at_least(0));
     // What lies past the last page is not seen, so it is not asked for.
-    assert_eq!(details(All, &Shelf::new(&listing(), false), Counted(5300), none), Calls::estimate(2000, 2000));
-    assert_eq!(details(All, &Shelf::new(&single_page(), false), Counted(5300), none), Calls::estimate(5300, 5566));
+    assert_eq!(details(All, &Shelf::new(&listing(), (false, true)), Counted(5300), none), Calls::estimate(2000, 2000));
+    assert_eq!(
+        details(All, &Shelf::new(&single_page(), (false, true)), Counted(5300), none),
+        Calls::estimate(5300, 5566)
+    );
 }
 
 #[test]
