@@ -141,6 +141,8 @@ pub struct Cover {
     is_end: Taken,
     /// What changed was listed a second time.
     is_relisted: bool,
+    /// Slices whose second page was full and repeats the first: others show whether the page parameter is read.
+    repeated: Vec<(usize, Repeated)>,
 }
 
 /// What is missing of a listing.
@@ -185,6 +187,7 @@ impl Cover {
             is_window_questioned: false,
             halvings: 0,
             is_relisted: false,
+            repeated: Vec::new(),
         }
     }
 
@@ -257,12 +260,7 @@ impl Cover {
         }
         let repeats = match node.listing.answered(number, page) {
             Ok(repeats) => repeats,
-            Err(repeated) => {
-                self.judge(slice);
-                self.judge_trial();
-                // What changed may end there; a whole listing shows.
-                return if self.rules.from.is_some() { Ok(()) } else { Err(repeated) };
-            }
+            Err(repeated) => return self.repeats_its_first(slice, repeated),
         };
         let is_in_order = match repeats {
             None => node.read(number, page),
@@ -283,11 +281,49 @@ impl Cover {
             None if !is_in_order => self.distrust(slice),
             None => {}
         }
-        self.judge(slice);
+        if !self.repeated.iter().any(|(at, _)| *at == slice) {
+            self.judge(slice);
+        }
         self.judge_trial();
+        self.judge_repeated()?;
         self.look_again();
         self.list_again();
         Ok(())
+    }
+
+    /// A page holds the records of the first of its slice.
+    fn repeats_its_first(&mut self, slice: usize, repeated: Repeated) -> Result<(), Repeated> {
+        if self.rules.from.is_some() || self.nodes[slice].listing.total().is_some() {
+            self.judge(slice);
+            self.judge_trial();
+            // What changed may end there: a whole listing shows.
+            return if self.rules.from.is_some() { Ok(()) } else { Err(repeated) };
+        }
+        self.repeated.push((slice, repeated));
+        self.judge_trial();
+        self.judge_repeated()
+    }
+
+    /// Slices whose second page repeats a full first one end there if others show that the page parameter is read. Where
+    /// none is left that may, or three are such, it is not.
+    fn judge_repeated(&mut self) -> Result<(), Repeated> {
+        const CHANCE_MAX: usize = 2;
+        let Some((_, first)) = self.repeated.first().cloned() else { return Ok(()) };
+        let has_turned = self.has_turned();
+        let is_repeated = |at: usize| self.repeated.iter().any(|(repeated, _)| *repeated == at);
+        let is_open =
+            |(at, node): (usize, &Node)| node.listing.is_waiting() || node.phase != Phase::Closed && !is_repeated(at);
+        let may_turn = !self.wanted.is_empty() || self.nodes.iter().enumerate().any(is_open);
+        if !has_turned && may_turn && self.repeated.len() <= CHANCE_MAX {
+            return Ok(());
+        }
+        for (at, repeated) in std::mem::take(&mut self.repeated) {
+            if has_turned {
+                self.nodes[at].listing.forgive_repeated(repeated.second);
+            }
+            self.judge(at);
+        }
+        if has_turned { Ok(()) } else { Err(first) }
     }
 
     /// Whether the page parameter is read: a later page held nothing of the first.
@@ -380,6 +416,19 @@ impl Cover {
                 self.judge(at);
             }
         }
+    }
+
+    /// An offer that was there before is absent, and the plain listing ended with a full page, which filled the official
+    /// count exactly: asks for one page more, for counts may be too low. Whether there is one.
+    pub fn look_past_count(&mut self) -> bool {
+        let [node] = &mut self.nodes[..] else { return false };
+        if node.outcome.as_deref() != Some(split::COMPLETE) || !node.listing.look_past_count() {
+            return false;
+        }
+        // Its last page says nothing here.
+        (node.phase, node.outcome, node.probe_after) = (Phase::Reading, None, u32::MAX);
+        self.first_open = 0;
+        true
     }
 
     /// An offer on two pages of what changed shows that it was edited meanwhile, and another one may have slipped from a page

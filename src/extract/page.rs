@@ -65,6 +65,8 @@ pub struct Listing {
     is_paged: bool,
     /// A page repeats the first one: no other is asked for.
     is_void: bool,
+    /// A full page is not the end even where it fills the official count exactly.
+    looks_past_count: bool,
     /// A later page that repeats another one, and that one.
     repeats: Option<(u32, u32)>,
 }
@@ -149,6 +151,7 @@ impl Listing {
             is_stated_ignored: false,
             is_paged: false,
             is_void: false,
+            looks_past_count: false,
             repeats: None,
         }
     }
@@ -188,6 +191,12 @@ impl Listing {
     /// The official count has arrived; it goes before what pages state.
     pub fn counted(&mut self, total: u64) {
         self.counted = Some(total);
+    }
+
+    /// Asks for the page after a full one, too, that fills the official count exactly; whether there is one.
+    pub fn look_past_count(&mut self) -> bool {
+        let is_new = !std::mem::replace(&mut self.looks_past_count, true);
+        is_new && self.end().is_none()
     }
 
     /// The total, as far as it is known.
@@ -247,6 +256,9 @@ impl Listing {
 
     /// Asks for a page ahead of its turn: whether it is to be sent now.
     pub fn next_ahead(&mut self, page: u32) -> bool {
+        if self.is_void {
+            return false;
+        }
         let is_new = !self.again.remove(&page) && !self.is_asked(page);
         let is_not_sent = !self.in_flight.contains(&page) && !self.is_settled(page);
         if is_new {
@@ -351,6 +363,13 @@ impl Listing {
         if is_alike && self.alike > 1 { self.repeated(number, same) } else { Ok(None) }
     }
 
+    /// The page that repeats the first one is past the end after all.
+    pub fn forgive_repeated(&mut self, second: u32) {
+        self.is_void = false;
+        self.failed.remove(&second);
+        self.answered.insert(second, 0);
+    }
+
     /// Whether a page that repeats the first stands past the end, as far as that can be told.
     fn is_past_end(&self, records: usize) -> bool {
         let may_be = records < self.size() || self.is_paged;
@@ -449,7 +468,8 @@ impl Listing {
         let is_full = records >= self.size();
         match self.missing() {
             Some(0) => {
-                let is_exact = |count| self.seen.len() as u64 == count || number == self.last();
+                let is_exact =
+                    |count| self.seen.len() as u64 == count && !self.looks_past_count || number == self.last();
                 !is_full || self.counted.is_some_and(is_exact)
             }
             Some(missing) if is_full || missing > self.tolerance => false,

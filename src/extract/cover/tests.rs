@@ -410,6 +410,37 @@ fn what_changed_is_listed_once_more_where_an_offer_moved_from_one_page_to_anothe
 }
 
 #[test]
+fn a_category_of_one_full_page_ends_there_although_the_gateway_serves_it_again() {
+    // Categories 0 and 1 hold a page each, the others more; past the end the last page comes again.
+    let records = |category: usize| if category < 2 { 40 } else { 60 + category };
+    for (categories, reads_pages) in [(60, true), (60, false)] {
+        let rules = Rules { window: None, ..gateway(Times::Uniform, 100, 60).rules() };
+        let mut cover = Cover::new(rules);
+        cover.counted((0..categories).map(records).sum::<usize>() as u64);
+        let (mut calls, mut ended) = (0, Ok(()));
+        while let (Some(ask), Ok(())) = (cover.next(), &ended) {
+            calls += 1;
+            let Ask::Page { slice, page } = ask else {
+                cover.categories((0..categories).map(|id| format!("c{id}")).collect());
+                continue;
+            };
+            let name = cover.slice(slice).category.clone().unwrap();
+            let category: usize = name[1..].parse().unwrap();
+            let last = records(category).div_ceil(40);
+            let served = if reads_pages { (page as usize).min(last) } else { 1 };
+            let keys = (served - 1) * 40..(served * 40).min(records(category));
+            let page_of = Page { keys: keys.map(|at| (category * 1000 + at) as u64).collect(), ..Page::default() };
+            ended = cover.answered(slice, page, &page_of);
+        }
+        if reads_pages {
+            assert_eq!((ended, cover.end()), (Ok(()), Some(End::Complete)));
+        } else {
+            assert!(ended.is_err() && calls < 20, "{calls}");
+        }
+    }
+}
+
+#[test]
 fn what_was_not_sent_is_asked_for_again() {
     let shop = Gateway { sorted: Sorted::Mixed, ..gateway(Times::Recent, 9_000, 9) };
     let mut cover = Cover::new(shop.rules());

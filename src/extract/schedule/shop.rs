@@ -93,7 +93,7 @@ pub(super) struct ShopState<'a> {
     /// `None` until the id and, where it is asked for, the count are known.
     on_sale: Option<Cover>,
     off_sale: Option<Cover>,
-    /// What an incremental listing named.
+    /// What its listing named.
     listed_ids: HashSet<i64>,
     off_sale_ids: BTreeSet<i64>,
     /// The coverage of an incremental listing that did not prove the shop.
@@ -309,10 +309,11 @@ impl<'a> ShopState<'a> {
         }
         if list == ListKind::OffSale {
             self.off_sale_ids.extend(offers.drain(..).map(|offer| offer.offer_id));
-        } else if self.mode == Listed::Changed {
+        } else {
             self.listed_ids.extend(offers.iter().map(|offer| offer.offer_id));
-        } else if let Some(news) = self.on_sale.as_mut().and_then(Cover::news) {
-            self.news = Some(news);
+            if let (Listed::Whole, Some(news)) = (self.mode, self.on_sale.as_mut().and_then(Cover::news)) {
+                self.news = Some(news);
+            }
         }
         self.reconcile();
         (offers, repeated)
@@ -321,7 +322,7 @@ impl<'a> ShopState<'a> {
     /// Once an incremental listing has ended: is the shop proven by it?
     fn reconcile(&mut self) {
         if self.mode != Listed::Changed {
-            return;
+            return self.doubt_count();
         }
         let (Some(on_sale), Some(known), Some(official)) = (&self.on_sale, self.known(), self.official_count) else {
             return;
@@ -348,6 +349,16 @@ impl<'a> ShopState<'a> {
         self.off_sale_ids.clear();
         self.listed_ids.clear();
         self.begin_whole();
+    }
+
+    /// A whole listing has ended with a full page at exactly its official count: where an offer is absent that was there
+    /// before, one page more shows whether the count was too low.
+    fn doubt_count(&mut self) {
+        let is_complete = self.on_sale.as_ref().is_some_and(|cover| cover.end() == Some(End::Complete));
+        let is_absent = |known: &KnownShop| known.offers.ids().any(|id| !self.listed_ids.contains(&id));
+        if is_complete && self.known().is_some_and(is_absent) {
+            self.on_sale.as_mut().map(Cover::look_past_count);
+        }
     }
 
     /// Whether nothing of its listing is left to ask or to wait for.

@@ -296,6 +296,8 @@ fn a_shop_whose_count_disagrees_is_listed_whole_in_the_same_run() {
     assert_eq!(tasks(&mut schedule), [on_sale(0, 1)]);
     assert_eq!(schedule.slice(0, ListKind::OnSale, 0), (None, None), "the plain listing");
     settle(&mut schedule, &on_sale(0, 1), page(1..3, &[]));
+    assert_eq!(tasks(&mut schedule), [on_sale(0, 2)], "offers are absent: is the count too low?");
+    settle(&mut schedule, &on_sale(0, 2), page(0..0, &[]));
     let facts = schedule.finished(0).unwrap();
     assert_eq!((facts.listing, facts.whole_dt), (Listed::Whole, "2026-11-21".parse().ok()));
     assert!(facts.coverage[0].outcome.ends_with("incremental, not proven"), "{:?}", facts.coverage);
@@ -312,10 +314,31 @@ fn a_whole_listing_that_lacks_more_of_the_count_than_the_one_before_is_doubtful(
         settle(&mut schedule, &Task::Count { shop: 0 }, Outcome::Counted(count));
         assert_eq!(tasks(&mut schedule).first(), Some(&on_sale(0, 1)));
         settle(&mut schedule, &on_sale(0, 1), page(1..3, &[]));
+        tasks(&mut schedule);
         settle(&mut schedule, &on_sale(0, 2), page(3..4, &[]));
         tasks(&mut schedule);
         let facts = schedule.finished(0).unwrap();
         assert_eq!((facts.short, facts.is_doubtful), (short, is_doubtful), "{count}, {before}");
+    }
+}
+
+#[test]
+fn a_full_page_at_exactly_the_count_is_looked_past_where_an_offer_is_absent() {
+    for (known, expected) in [(1..5, vec![]), (1..6, vec![on_sale(0, 3)])] {
+        let mut world = world(&["a"], &[], FetchDetails::Off).with_yesterday(known);
+        world.pipeline.fetch.listing = FetchListing::All;
+        let mut schedule = world.schedule();
+        tasks(&mut schedule);
+        settle(&mut schedule, &Task::Count { shop: 0 }, Outcome::Counted(4));
+        assert_eq!(tasks(&mut schedule), [on_sale(0, 1), on_sale(0, 2)]);
+        settle(&mut schedule, &on_sale(0, 1), page(1..3, &[]));
+        settle(&mut schedule, &on_sale(0, 2), page(3..5, &[]));
+        assert_eq!(tasks(&mut schedule), expected);
+        if let [third] = &expected[..] {
+            settle(&mut schedule, third, page(5..6, &[]));
+            assert_eq!(tasks(&mut schedule), []);
+        }
+        assert_eq!(schedule.finished(0).unwrap().incomplete_reason, None);
     }
 }
 

@@ -153,6 +153,9 @@ impl<'a> Pricer<'a> {
         let line = |endpoint, calls| Line { source: Source::Listing, endpoint, calls };
         let when = |asked, calls| if asked { calls } else { Calls::ZERO };
         let pages = if changes_only { rules::changed(shelf, offers) } else { rules::whole(shelf, offers) };
+        let may_go_on =
+            !changes_only && known.is_some_and(|known| !known.offers.is_empty()) && shelf.is_filled_by(offers);
+        let pages = if may_go_on { pages + Calls::between(0, 1) } else { pages };
         let mut lines = vec![
             line("shop", when(to_ask && work.id == ShopIdFrom::Gateway && !cached, Calls::exact(1))),
             line("count", when(to_count && work.count == CountFrom::Endpoint, Calls::exact(1))),

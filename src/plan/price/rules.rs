@@ -2,7 +2,7 @@
 //!
 //! | question | calls |
 //! |---|---|
-//! | whole listing of N offers, N counted today | pages that N needs, at least 1; where only pages state N and all are full, one more |
+//! | whole listing of N offers, N counted today | pages that N needs, at least 1; where only pages state N and all are full, one more; where a count does, perhaps one more |
 //! | … at or past the gateway's last page, where windows or categories go on | those pages × 1.05 + 3, an estimate: they may not help |
 //! | … where nothing goes on | the gateway's pages |
 //! | … N counted earlier today | the same for N with room for change: an estimate |
@@ -113,6 +113,14 @@ impl Shelf {
             Some(most) if !self.goes_on => offers.min(most),
             _ => offers,
         }
+    }
+
+    /// Whether a listing of so many offers ends with a full page, and only the count says that it is the last: where an offer
+    /// is absent that was there before, a run looks at the next.
+    #[must_use]
+    pub fn is_filled_by(&self, offers: Offers) -> bool {
+        let fills = |offers: u64| offers > 0 && offers.is_multiple_of(self.page_size) && self.holds(offers);
+        !self.states_itself && matches!(offers, Offers::Counted(offers) if fills(offers))
     }
 
     fn pages(&self, offers: u64) -> u64 {
