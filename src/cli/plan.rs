@@ -26,7 +26,7 @@ use super::output::Talk;
 use super::progress::Bars;
 use super::run::cancelled_by_signals;
 use super::table::{Align, Table, thousands};
-use super::{Outcome, check, written};
+use super::{EXIT_LATER, Outcome, check, written};
 
 /// `huopan plan`
 #[derive(Debug, Args)]
@@ -44,7 +44,10 @@ until an answer says it · ~5 may well be: the median of the last nights, no bou
 (on_quota = \"refuse\"), the day that allows all of it.
 
 Not in the price: calls that fail and are made again; answers that the caches still
-hold, which cost nothing.")]
+hold, which cost nothing.
+
+Exit codes: 0 priced · 1 something must change · 75 try again later, also where a
+probe could not ask for everything")]
 pub(super) struct Arguments {
     /// The pipeline's file
     #[arg(value_name = "PIPELINE")]
@@ -94,7 +97,7 @@ pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> 
         true => writeln!(out, "{}", json::document(&pipeline, &surveyed, &price)),
         false => write!(out, "{}", text(&pipeline, &surveyed, &price)),
     })?;
-    Ok(Outcome::Done)
+    Ok(if surveyed.probe_stopped.is_some() { Outcome::Code(EXIT_LATER) } else { Outcome::Done })
 }
 
 fn text(pipeline: &Pipeline, survey: &Survey, price: &Price) -> String {
@@ -136,6 +139,9 @@ fn head(pipeline: &Pipeline, survey: &Survey) -> String {
     }
     if survey.probe_calls > 0 {
         _ = write!(text, " · the probe made {} calls", survey.probe_calls);
+    }
+    if let Some(reason) = &survey.probe_stopped {
+        _ = write!(text, " · THE PROBE HAS NOT ASKED FOR EVERYTHING: {reason}");
     }
     text.push_str("\n\n");
     text
@@ -361,7 +367,9 @@ fn granted(survey: &Survey, price: &Price) -> String {
             format!("each of the {shops} shops that are not counted has fewer than {} offers", thousands(*offers))
         }
         Assumption::HardlyGrown { .. } => "no shop has grown by more than 5 % since it was counted".to_owned(),
-        Assumption::HardlyOpen => "calls for several offers leave no more than 5 % of them open".to_owned(),
+        Assumption::HardlyOpen => {
+            "no more than 5 % of the offers spoil the calls that they share with others".to_owned()
+        }
     };
     let conditions: Vec<String> = price.assumes.iter().map(condition).collect();
     let unknown = price.assumes.iter().any(|assumption| matches!(assumption, Assumption::Smaller { .. }));
@@ -411,7 +419,7 @@ fn notes(pipeline: &Pipeline, survey: &Survey, price: &Price) -> String {
         text.push_str("Details that the caches still hold cost nothing: they are not taken off the price.\n");
     }
     let uncounted = price.subjects.iter().any(|subject| !matches!(subject.offers, Offers::Counted(_)));
-    if uncounted && survey.probe_calls == 0 {
+    if uncounted && (survey.probe_calls == 0 || survey.probe_stopped.is_some()) {
         text.push_str("`--probe` asks for the shops' counts first and makes their listings exact.\n");
     }
     text

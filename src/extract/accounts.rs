@@ -177,7 +177,7 @@ impl Accounts {
     pub fn none_left(&self, asking: Asking<'_>) -> NoneLeft {
         let closed: Vec<_> = self.states.iter().map(|state| (state, state.closed_for(asking))).collect();
         let why = |(state, closed): &(&AccountState, Option<(&str, &Closed)>)| match closed {
-            Some((_, Closed::Resting(rest))) => format!("`{}`: {}", state.name, describe(rest)),
+            Some((_, Closed::Resting(rest))) => format!("`{}`: {rest}", state.name),
             Some((_, Closed::Unreached(reason))) => format!("`{}`: {reason}", state.name),
             Some((_, Closed::UsedUp { .. })) | None => {
                 let limit = state.calls_per_day.map(|limit| format!("{limit} ")).unwrap_or_default();
@@ -211,17 +211,6 @@ impl Accounts {
     pub fn has_other(&self, account: usize, asking: Asking<'_>) -> bool {
         self.order(asking).iter().any(|&index| index != account)
     }
-}
-
-/// A rest in words.
-#[must_use]
-pub fn describe(rest: &Rest) -> String {
-    let until = rest.until.with_timezone(&crate::base::time::BEIJING).format("%Y-%m-%d %H:%M");
-    let what = match rest.kind {
-        RestKind::Quota => "blocked",
-        RestKind::Denied => "denied",
-    };
-    format!("{what} until {until} (Beijing): {}", rest.reason)
 }
 
 impl AccountState {

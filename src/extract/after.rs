@@ -171,7 +171,7 @@ impl<'r> Caller<'r> {
         extent: Extent,
     ) -> Result<()> {
         let account = &errand.side.accounts[ticket.account].name;
-        let words = super::accounts::describe(&rest);
+        let words = rest.to_string();
         let endpoint = (extent == Extent::Endpoint).then(|| errand.task.endpoint().to_owned());
         let note = match rest.kind {
             RestKind::Denied => {

@@ -43,7 +43,13 @@ pub trait Answered: Send + Sync {
     /// Whatever keeps the landed answer from being read: the run must stop.
     async fn find(&self, key: CallKey) -> Result<Option<Attempt>>;
 
-    /// Whether there is one.
+    /// The count of a shop that settles nothing, because nothing was listed on its day, as it was kept.
+    ///
+    /// # Errors
+    /// As [`Answered::find`].
+    async fn find_stale(&self, key: CallKey) -> Result<Option<Attempt>>;
+
+    /// Whether a call is settled.
     fn holds(&self, key: CallKey) -> bool;
 
     /// How many attempts of a call were made when the last one took too long; 0: it did not.
@@ -64,6 +70,10 @@ pub struct Nothing;
 #[async_trait::async_trait]
 impl Answered for Nothing {
     async fn find(&self, _: CallKey) -> Result<Option<Attempt>> {
+        Ok(None)
+    }
+
+    async fn find_stale(&self, _: CallKey) -> Result<Option<Attempt>> {
         Ok(None)
     }
 

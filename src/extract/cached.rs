@@ -110,7 +110,7 @@ pub async fn known_shop_id(
     Ok(cached.and_then(|cached| decode(&cached.value)).and_then(id).map(KnownId::Cached))
 }
 
-/// A shop's official count of the run's day, where an answer that has landed says it.
+/// A shop's official count, where an answer that has landed says it.
 ///
 /// # Errors
 /// As [`known_shop_id`].
@@ -119,16 +119,19 @@ pub async fn landed_count(
     answered: &dyn Answered,
     shop: &ShopWork,
     id: &str,
-) -> Result<Option<u64>> {
+) -> Result<Option<KnownCount>> {
     let (task, values) = count_of(pipeline, shop, id);
     let Some((endpoint, key)) = question(pipeline, &task, values)? else { return Ok(None) };
-    let kept = answered.find(key).await?;
-    Ok(kept.and_then(|kept| stated_count(&task, pipeline, endpoint, &kept)))
+    let count = |kept: Attempt| stated_count(&task, pipeline, endpoint, &kept);
+    if let Some(kept) = answered.find(key).await? {
+        return Ok(count(kept).map(KnownCount::Holds));
+    }
+    Ok(answered.find_stale(key).await?.and_then(count).map(KnownCount::Earlier))
 }
 
-/// An official count that was bought before the run.
+/// An official count that is known before it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BoughtCount {
+pub enum KnownCount {
     /// The run takes it for its own.
     Holds(u64),
     /// It tells about how large the shop is; the run asks again.
@@ -145,7 +148,7 @@ pub async fn bought_count(
     state: &dyn StateStore,
     (dt, now, reuse): (NaiveDate, DateTime<Utc>, Reuse),
     (shop, id): (&ShopWork, &str),
-) -> Result<Option<BoughtCount>> {
+) -> Result<Option<KnownCount>> {
     let (task, values) = count_of(pipeline, shop, id);
     if !reuse.allows(&task) {
         return Ok(None);
@@ -157,7 +160,7 @@ pub async fn bought_count(
     let is_young = endpoint.cache_seconds.is_some() || count_holds(&kept, now);
     let holds = is_young && reuse.takes(&task, &kept);
     let count = stated_count(&task, pipeline, endpoint, &kept);
-    Ok(count.map(|count| if holds { BoughtCount::Holds(count) } else { BoughtCount::Earlier(count) }))
+    Ok(count.map(|count| if holds { KnownCount::Holds(count) } else { KnownCount::Earlier(count) }))
 }
 
 /// A count stands for one day of one run.

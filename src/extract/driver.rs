@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::secret::Mask;
 use crate::base::{Clock, Error, Kind, Result, Secret};
 use crate::config::Pipeline;
+use crate::config::gateway::{ENDPOINTS, QuotaScope};
 use crate::config::pipeline::{Credential, Fetch, OnQuota};
 use crate::plan::price::DetailsLeft;
 use crate::plan::{Known, Work};
@@ -83,11 +84,12 @@ pub struct Job<'a> {
 /// Decides whether a run goes on once it knows ids and counts, and once it knows what its listings name.
 #[async_trait::async_trait]
 pub trait Gate: Send + Sync {
-    /// Takes what is known by then; gives why the run must not go on, if it must not.
+    /// Takes what is known by then; gives why the run must not go on, if it must not. `ended`: why not everything that was
+    /// to be known by then was asked for.
     ///
     /// # Errors
     /// Whatever keeps this from being decided: the run must stop.
-    async fn refusal(&self, learned: Learned) -> Result<Option<String>>;
+    async fn refusal(&self, learned: Learned, ended: Option<&str>) -> Result<Option<String>>;
 }
 
 /// What a run knows before it lists anything, and before it asks for details.
@@ -123,11 +125,13 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
     let mut run =
         Run { caller: &caller, schedule, error: None, stopped: None, refused_before: None, repeated: Vec::new() };
     run.drive().await;
+    run.tell_gate().await;
     let Run { mut schedule, error, stopped, refused_before, .. } = run;
     // Later counts have landed in a run that goes on.
-    if refused_before == Some(Stage::Listings) {
-        caller.keep_counts().await?;
-    }
+    let kept = match refused_before == Some(Stage::Listings) || schedule.stage() == Stage::Counts {
+        true => caller.keep_counts().await,
+        false => Ok(()),
+    };
     let Shared { tally, notes, ledger, .. } = {
         let shared = &mut *caller.shared.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(shared, Shared::new(job.seed))
@@ -136,6 +140,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
     if let Some(error) = error {
         return Err(error);
     }
+    kept?;
     let stopped = stopped.or_else(|| schedule.held().map(str::to_owned));
     if let (0, Some((failure, hint)), None) = (tally.good, &tally.last_failure, &stopped) {
         let (name, calls) = (&pipeline.gateway.name, tally.calls);
@@ -315,12 +320,14 @@ impl<'r> Run<'r> {
             return false;
         }
         self.schedule.open();
+        let held = self.schedule.held().map(str::to_owned);
+        let details = self.schedule.stage() == Stage::Details;
         // What nobody may ask any more today ends the run anyway, and it goes on another day.
-        let Some(gate) = self.caller.job.gate.filter(|_| self.schedule.held().is_none()) else { return true };
+        let Some(gate) = self.caller.job.gate.filter(|_| held.is_none() || !details) else { return true };
         let refusal = match self.learned().await {
             // Nothing was named: the gate knows what there is to know already.
-            Ok(learned) if self.schedule.stage() == Stage::Details && names_nothing(&learned) => return true,
-            Ok(learned) => gate.refusal(learned).await,
+            Ok(learned) if details && names_nothing(&learned) => return true,
+            Ok(learned) => gate.refusal(learned, held.as_deref()).await,
             Err(error) => Err(error),
         };
         match refusal {
@@ -336,6 +343,19 @@ impl<'r> Run<'r> {
                 false
             }
         }
+    }
+
+    /// What was asked for before the run was stopped is bought, too.
+    async fn tell_gate(&mut self) {
+        let (Some(gate), Some(reason)) = (self.caller.job.gate, &self.stopped) else { return };
+        if self.schedule.stage() != Stage::Counts || self.error.is_some() {
+            return;
+        }
+        let told = match self.learned().await {
+            Ok(learned) => gate.refusal(learned, Some(reason)).await,
+            Err(error) => Err(error),
+        };
+        self.error = told.err();
     }
 
     async fn learned(&self) -> Result<Learned> {
@@ -408,7 +428,6 @@ impl<'r> Run<'r> {
             self.error.get_or_insert(error);
             return;
         }
-        use crate::config::gateway::QuotaScope;
         let scope = self.caller.side(task).gateway.limits.quota_scope;
         match (scope, task.shop()) {
             _ if none_left.everywhere && self.caller.sides.len() == 1 => {
@@ -418,15 +437,11 @@ impl<'r> Run<'r> {
                 self.schedule.hold_shop(shop, &none_left.reason);
             }
             // The other gateway of the run may still be asked.
-            _ => match task {
-                Task::Item { .. } | Task::Sku { .. } => {
-                    self.schedule.hold_endpoint(task.endpoint(), &none_left.reason);
-                }
-                _ if none_left.everywhere => {
-                    self.stopped.get_or_insert(none_left.reason);
-                }
-                _ => self.schedule.hold_endpoint(task.endpoint(), &none_left.reason),
-            },
+            _ if none_left.everywhere && !matches!(task, Task::Item { .. }) => {
+                let others = ENDPOINTS.iter().filter(|endpoint| **endpoint != "item");
+                others.for_each(|endpoint| self.schedule.hold_endpoint(endpoint, &none_left.reason));
+            }
+            _ => self.schedule.hold_endpoint(task.endpoint(), &none_left.reason),
         }
     }
 

@@ -107,7 +107,12 @@ pub(super) async fn details(
 ) -> Result<HashMap<Option<usize>, DetailsLeft>> {
     let mut details = HashMap::new();
     for (shop, is_all, tasks) in schedule.named() {
-        let mut left = DetailsLeft { items: 0, offers: 0, skus: 0, is_all };
+        let of_shop = |task: &Task| if let Task::Item { offer_ids, .. } = task { offer_ids.len() } else { 0 };
+        let named = match shop {
+            Some(_) => tasks.iter().map(of_shop).sum(),
+            None => caller.job.work.items.len(),
+        };
+        let mut left = DetailsLeft { items: 0, offers: 0, named: named as u64, skus: 0, is_all };
         let mut open = tasks;
         while let Some(task) = open.pop() {
             let values = values(schedule, &task, &caller.job.pipeline.fetch);

@@ -20,7 +20,7 @@ use crate::config::gateway::{Endpoint, ErrorClass, Gateway, TOKEN};
 use crate::config::pipeline::Account;
 use crate::state::{Rest, RestKind, Resting, covers};
 
-use super::accounts::{self, Asking};
+use super::accounts::Asking;
 use super::after::feedback;
 use super::answer::{self, List};
 use super::call::{Caller, Errand, Shared};
@@ -249,7 +249,7 @@ impl<'r> Prober<'r> {
                 OwnTurn::Wait(wait) if asked.elapsed() + wait <= TURN_MAX && self.caller.sleep(wait).await => {}
                 OwnTurn::Wait(_) => return Ok(Err(NotSent::Busy)),
                 OwnTurn::UsedUp => return Ok(Err(NotSent::UsedUp)),
-                OwnTurn::Resting(rest) => return Ok(Err(NotSent::Resting(accounts::describe(&rest)))),
+                OwnTurn::Resting(rest) => return Ok(Err(NotSent::Resting(rest.to_string()))),
             }
         }
     }

@@ -407,8 +407,10 @@ impl<'r> Side<'r> {
 
     /// Lets an account rest, here and in the store; whether this run did not know it yet.
     pub(super) async fn rest(&self, ledger: Ledger<'_>, account: usize, scope: &str, rest: Rest) -> Result<bool> {
-        self.say_rest(ledger, account, scope, rest.clone()).await?;
-        Ok(self.live().accounts.close(account, scope, Closed::Resting(rest)))
+        // Before the store knows it: whoever finds it there says nothing of it.
+        let was_open = self.live().accounts.close(account, scope, Closed::Resting(rest.clone()));
+        self.say_rest(ledger, account, scope, rest).await?;
+        Ok(was_open)
     }
 
     /// Says in the store that an account rests, or no longer does.

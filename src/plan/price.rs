@@ -26,10 +26,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+use crate::base::time::beijing_day;
 use crate::base::{Error, Kind, Money};
 use crate::config::Pipeline;
 use crate::config::pipeline::{OnQuota, Shop};
-use crate::state::Resting;
+use crate::state::{RestKind, Resting};
 
 pub use calls::{Calls, Exactness};
 pub use quota::{AccountQuota, DAYS_MAX, Fits, scope};
@@ -63,6 +64,8 @@ pub struct Survey {
     pub free_counts: HashSet<usize>,
     /// Their official counts of earlier today, for which the run asks again, in the same way.
     pub earlier_counts: HashMap<usize, u64>,
+    /// Their official counts of the day on which an unfinished run began, for which it asks again.
+    pub counts_before: HashMap<usize, u64>,
     /// What shops needed on the last nights, by their ids, the newest first.
     pub nights: HashMap<String, Vec<Night>>,
     /// The details left to ask for of what listings have named already, by the shop's place in the work (`None`: of single
@@ -74,6 +77,8 @@ pub struct Survey {
     pub is_under_way: bool,
     /// Calls that a probe has made for it. They are in the accounts' `used` already.
     pub probe_calls: u64,
+    /// Why the probe did not ask for everything.
+    pub probe_stopped: Option<String>,
     /// The accounts of the pipeline's gateway, in its order.
     pub accounts: Vec<AccountQuota>,
     /// The accounts of the gateway that gives details, where that is another one.
@@ -96,6 +101,8 @@ pub struct DetailsLeft {
     pub items: u64,
     /// The offers that these ask for.
     pub offers: u64,
+    /// All offers whose details the run is to ask for.
+    pub named: u64,
     /// For details of SKUs.
     pub skus: u64,
     /// No more can be named: the listing, or the last of the single items, is settled.
@@ -270,7 +277,8 @@ pub enum Assumption {
         /// Shops.
         shops: usize,
     },
-    /// Calls for several offers leave no more than a twentieth of a shop's offers, and one, to be asked for alone.
+    /// No more than a twentieth of a shop's offers, and one, keep calls for several offers from being answered: these are
+    /// looked for by halves.
     HardlyOpen,
 }
 
@@ -350,10 +358,15 @@ impl Price {
         let fit = if self.fits_most == Some(self.fits_least) { "they fit on" } else { "at the least they fit on" };
         match self.fits_least {
             Fits::Today => None,
-            Fits::On(day) => Some(
-                Error::new(Kind::Quota, format!("{needs}, more than are left today; {fit} {day}"))
-                    .with_hint("run it then, or write `on_quota = \"continue\"` to start today and go on then"),
-            ),
+            Fits::On(day) => {
+                let (blocked, nobody_can) = self.blocked();
+                let hint = match nobody_can {
+                    true => "run it then, or let an account ask again once the gateway does: `huopan accounts wake`",
+                    false => "run it then, or write `on_quota = \"continue\"` to start today and go on then",
+                };
+                let needs = format!("{needs}, more than are left today{blocked}; {fit} {day}");
+                Some(Error::new(Kind::Quota, needs).with_hint(hint))
+            }
             Fits::NoDay => {
                 let or_not = if self.is_rest {
                     "; `huopan runs abandon` gives it up, and the next start begins anew"
@@ -368,6 +381,25 @@ impl Price {
         }
     }
 
+    /// Who is blocked until after today, and whether that is everybody of a gateway.
+    fn blocked(&self) -> (String, bool) {
+        let lasts =
+            |resting: &&Resting| resting.rest.kind == RestKind::Quota && beijing_day(resting.rest.until) > self.today;
+        let blocked = |account: &AccountPrice| {
+            let rest = account.rests.iter().filter(lasts).min_by_key(|resting| !resting.scope.is_empty())?;
+            Some((format!("`{}` is {}", account.name, rest.rest), rest.scope.is_empty()))
+        };
+        let (mut named, mut nobody_can) = (Vec::new(), false);
+        for gateway in self.gateways.iter().filter(|gateway| gateway.calls != Calls::ZERO) {
+            let of_gateway: Vec<(String, bool)> = gateway.accounts.iter().filter_map(blocked).collect();
+            let closed = of_gateway.iter().filter(|(_, everywhere)| *everywhere).count();
+            nobody_can |= closed == gateway.accounts.len();
+            named.extend(of_gateway.into_iter().map(|(rest, _)| rest));
+        }
+        let named = if named.is_empty() { String::new() } else { format!(": {}", named.join(", ")) };
+        (named, nobody_can)
+    }
+
     /// Whose calls are too many for a day, where that is not the run itself.
     fn why_no_day(&self) -> String {
         let part = self.too_many.as_ref().filter(|too_many| too_many.of.is_some());
@@ -376,11 +408,12 @@ impl Price {
 }
 
 /// Why a run that must finish today is not started or gone on with, as [`Price::refusal`]. On another day it pays for
-/// counts, too, whatever was bought today; ids that are cached may still hold.
+/// counts and ids, too, whatever was bought today.
 #[must_use]
 pub fn refusal(pipeline: &Pipeline, survey: &Survey) -> Option<Error> {
     let today = price(pipeline, survey).refusal()?;
-    let anew = Survey { is_under_way: false, free_counts: HashSet::new(), ..survey.clone() };
+    let (free_counts, free_ids) = (HashSet::new(), HashSet::new());
+    let anew = Survey { is_under_way: false, free_counts, free_ids, ..survey.clone() };
     Some(price(pipeline, &anew).refusal().unwrap_or(today))
 }
 

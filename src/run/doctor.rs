@@ -27,7 +27,6 @@ use crate::config::gateway::Gateway;
 use crate::config::location::Location;
 use crate::config::pipeline::{Account, StateConfig};
 use crate::extract::Fingerprint;
-use crate::extract::accounts::describe;
 use crate::plan::{self, Work};
 use crate::state::{self, RestKind, Resting, State, StateStore};
 use crate::store::{RACERS, Store};
@@ -293,6 +292,10 @@ impl Visit<'_> {
         let text = "a test of huopan doctor: alerts of this pipeline arrive here";
         let message = Message::new(alert::Kind::Test, self.around.clock.now(), &self.pipeline.name, text);
         for alert in &self.pipeline.alerts {
+            if self.around.cancel.is_cancelled() {
+                self.add("alert", &alert.name, Status::Skipped, "stopped by a signal");
+                continue;
+            }
             match alert::send(std::slice::from_ref(alert), &message).await.into_iter().next() {
                 None => self.add("alert", &alert.name, Status::Ok, "a test message was delivered"),
                 Some(failure) => {
@@ -377,7 +380,7 @@ impl Line {
                 }
             };
             let scope = if scope.is_empty() { String::new() } else { format!("{} ", scope.replace(':', " ")) };
-            line.says = format!("{}; {scope}{}", line.says, describe(rest));
+            line.says = format!("{}; {scope}{rest}", line.says);
             line.todo = Some(todo.to_owned());
             line.closed = scope.is_empty().then_some(kind).or(line.closed);
             line.is_short = true;

@@ -423,7 +423,8 @@ impl Attempt<'_> {
         let zone = Zone::new(self.store.clone(), &self.pipeline.name, start.dt);
         // A damaged segment is the user's to mend first; it is what the outcome says.
         let gateways = survey::gateways(self.pipeline);
-        let Ok(resumed) = Resumed::read(&zone, &start.run_id, gateways).await else { return Ok(()) };
+        let today = beijing_day(self.around.clock.now());
+        let Ok(resumed) = Resumed::read(&zone, &start.run_id, gateways, today).await else { return Ok(()) };
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // Asked again, the same pages would end every later start in the same way.
         let is_spoilt = notes.iter().any(|note| matches!(note, Note::Repeated { .. }));
@@ -463,7 +464,8 @@ impl Attempt<'_> {
     async fn extract(&self, zone: &Zone) -> Result<Extracted> {
         let Self { pipeline, options, around, begun, store, .. } = self;
         let start = &begun.start;
-        let resumed = Arc::new(Resumed::read(zone, &start.run_id, survey::gateways(pipeline)).await?);
+        let today = beijing_day(around.clock.now());
+        let resumed = Arc::new(Resumed::read(zone, &start.run_id, survey::gateways(pipeline), today).await?);
         if resumed.settled() > 0 {
             let (dt, settled) = (start.dt, resumed.settled());
             around.progress.on(Event::Resumed { dt, answers: settled });
@@ -557,7 +559,11 @@ struct Within<'a> {
 
 #[async_trait::async_trait]
 impl Gate for Within<'_> {
-    async fn refusal(&self, learned: Learned) -> Result<Option<String>> {
+    async fn refusal(&self, learned: Learned, ended: Option<&str>) -> Result<Option<String>> {
+        if ended.is_some() {
+            // It stops anyway, and goes on another day.
+            return Ok(None);
+        }
         // What the run has asked for so far is in the ledger by now.
         let survey = survey::of_run(self.pipeline, self.found, self.state, self.clock.now()).await?;
         let Learned { counts, ids_by_url, details } = learned;

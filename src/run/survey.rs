@@ -17,7 +17,7 @@ use crate::config::pipeline::{Account, FetchDetails};
 use crate::config::{Gateway, Pipeline};
 use crate::extract::answered::Nothing;
 use crate::extract::driver::{Gate, Learned};
-use crate::extract::{self, Answered, BoughtCount, Fingerprint, Foresight, Job, KnownId, Listed, Reuse};
+use crate::extract::{self, Answered, Fingerprint, Foresight, Job, KnownCount, KnownId, Listed, Reuse};
 use crate::land::{self, Resumed, Writer, WriterOptions, Zone};
 use crate::load::Snapshot;
 use crate::plan::price::{AccountQuota, DetailsLeft, Night, Start, Survey};
@@ -74,10 +74,11 @@ pub async fn survey(pipeline: &Pipeline, options: Options, asks: Asks, around: &
     };
     // What a probe has bought is in the caches by now, as far as the run may use it.
     let mut survey = Survey { nights, ..of_run(pipeline, &found, state.as_ref(), around.clock.now()).await? };
-    if let Some(Probed { learned, calls }) = probed {
+    if let Some(Probed { learned, calls, stopped }) = probed {
         survey.counts.extend(learned.counts);
         survey.ids_by_url.extend(learned.ids_by_url);
         survey.probe_calls = calls;
+        survey.probe_stopped = stopped;
     }
     Ok(survey)
 }
@@ -138,20 +139,25 @@ pub(super) async fn of_run(
             ids_by_url.insert(url.clone(), id);
         }
     }
-    let (mut counts_now, mut free_counts, mut earlier_counts) = (HashMap::new(), HashSet::new(), HashMap::new());
+    let (mut counts_now, mut free_counts) = (HashMap::new(), HashSet::new());
+    let (mut earlier_counts, mut counts_before) = (HashMap::new(), HashMap::new());
     for (place, shop) in found.work.shops.iter().enumerate() {
         let by_url = || ids_by_url.get(shop.shop.url.as_ref()?);
         let Some(id) = shop.shop.id.as_ref().or_else(by_url) else { continue };
-        if let Some(count) = extract::landed_count(pipeline, answered, shop, id).await? {
-            counts_now.insert(place, count);
-            continue;
+        match extract::landed_count(pipeline, answered, shop, id).await? {
+            Some(KnownCount::Holds(count)) => {
+                counts_now.insert(place, count);
+                continue;
+            }
+            Some(KnownCount::Earlier(count)) => _ = counts_before.insert(place, count),
+            None => {}
         }
         match extract::bought_count(pipeline, state, (found.dt, now, reuse), (shop, id)).await? {
-            Some(BoughtCount::Holds(count)) => {
+            Some(KnownCount::Holds(count)) => {
                 counts_now.insert(place, count);
                 free_counts.insert(place);
             }
-            Some(BoughtCount::Earlier(count)) => _ = earlier_counts.insert(place, count),
+            Some(KnownCount::Earlier(count)) => _ = earlier_counts.insert(place, count),
             None => {}
         }
     }
@@ -168,11 +174,13 @@ pub(super) async fn of_run(
         counts: counts_now,
         free_counts,
         earlier_counts,
+        counts_before,
         nights: HashMap::new(),
         details: found.details.clone(),
         answered: found.resumed.as_ref().map(|resumed| resumed.answered().clone()).unwrap_or_default(),
         is_under_way: false,
         probe_calls: 0,
+        probe_stopped: None,
         accounts: quotas(&pipeline.gateway, &pipeline.accounts, (&counts, &health)),
         detail_accounts: details.map(|of| quotas(&of.gateway, &of.accounts, (&counts, &health))).unwrap_or_default(),
     })
@@ -291,16 +299,18 @@ async fn last_nights(pipeline: &Pipeline, store: &Store, dt: NaiveDate) -> Resul
 struct Probed {
     learned: Learned,
     calls: u64,
+    /// Why it did not ask for everything.
+    stopped: Option<String>,
 }
 
 /// Keeps ids and counts, and lets nothing go on.
 #[derive(Default)]
-struct Probe(Mutex<Learned>);
+struct Probe(Mutex<(Learned, Option<String>)>);
 
 #[async_trait::async_trait]
 impl Gate for Probe {
-    async fn refusal(&self, learned: Learned) -> Result<Option<String>> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = learned;
+    async fn refusal(&self, learned: Learned, ended: Option<&str>) -> Result<Option<String>> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (learned, ended.map(str::to_owned));
         Ok(Some("probed".to_owned()))
     }
 }
@@ -352,8 +362,8 @@ async fn probe(
     let extracted = extract::extract(job).await;
     writer.close().await?;
     let facts = extracted?;
-    let learned = gate.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Probed { learned, calls: u64::try_from(facts.calls_used).unwrap_or(0) })
+    let (learned, stopped) = gate.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Probed { learned, calls: u64::try_from(facts.calls_used).unwrap_or(0), stopped })
 }
 
 /// What a start would do, for which day and which part of the work.
@@ -369,7 +379,7 @@ async fn find_start(
         Next::Held(run) => Found { start: Start::Held, dt: run.dt, is_refresh: true, ..found },
         Next::GoesOn(run, part) => {
             let zone = Zone::new(store.clone(), &pipeline.name, run.dt);
-            let resumed = Resumed::read(&zone, &run.run_id, gateways(pipeline)).await?;
+            let resumed = Resumed::read(&zone, &run.run_id, gateways(pipeline), today).await?;
             Found {
                 start: Start::GoesOn { run_id: run.run_id.to_string() },
                 dt: run.dt,

@@ -18,6 +18,7 @@ mod redis;
 mod rhythm;
 mod sqlite;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use crate::base::Result;
+use crate::base::time::BEIJING;
 use crate::config::pipeline::StateConfig;
 
 /// A call that wants to leave.
@@ -144,6 +146,18 @@ pub struct Rest {
     pub until: DateTime<Utc>,
     /// What the gateway said.
     pub reason: String,
+}
+
+/// `blocked until 2026-11-21 00:00 (Beijing): …`
+impl fmt::Display for Rest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            RestKind::Quota => "blocked",
+            RestKind::Denied => "denied",
+        };
+        let until = self.until.with_timezone(&BEIJING).format("%Y-%m-%d %H:%M");
+        write!(f, "{what} until {until} (Beijing): {}", self.reason)
+    }
 }
 
 /// Why an account makes no calls.

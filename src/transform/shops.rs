@@ -82,6 +82,8 @@ pub struct Fetched<'a> {
     pub set_aside: &'a HashSet<i64>,
     /// Single offers that the gateway says are gone.
     pub gone: &'a HashSet<i64>,
+    /// Details refused with a code that the definition does not know, per shop.
+    pub refused_details: &'a BTreeMap<String, i64>,
     /// Which shops were listed.
     pub listings: Listings,
     /// Listings are searches within their shops: what one lacks may be in the shop.
@@ -257,6 +259,7 @@ fn shop_row(fetched: &Fetched<'_>, previous: &Previous, shop: Shop<'_>, tally: &
         .incomplete_reason
         .clone()
         .or_else(|| untouchable(facts))
+        .or_else(|| all_refused(fetched, facts, tally.distinct + tally.unseen))
         .or_else(|| {
             let counted = is_listed.then(|| tally.distinct + tally.unseen + count(fetched.quarantined));
             counted.and_then(|counted| wrong_count(completeness, official_count, counted))
@@ -300,6 +303,17 @@ fn official_count(fetched: &Fetched<'_>, facts: &ShopFacts) -> Option<i64> {
 /// A shop can be left as it is only where the day has a picture of it.
 fn untouchable(facts: &ShopFacts) -> Option<String> {
     (facts.listing == Listed::Untouched).then(|| "it was not listed, and the day has no earlier rows of it".to_owned())
+}
+
+/// Fewer details may all be refused for what they are.
+const REFUSED_TELLING: i64 = 5;
+
+/// A gateway that refuses the details of all of a shop's offers with a code nobody knows has not said anything about any.
+fn all_refused(fetched: &Fetched<'_>, facts: &ShopFacts, offers: i64) -> Option<String> {
+    let refused = fetched.refused_details.get(&facts.shop_id).copied()?;
+    (refused >= REFUSED_TELLING.max(offers)).then(|| {
+        format!("each of the {refused} details was refused with a code that the gateway's definition does not know")
+    })
 }
 
 /// The count check: official count against distinct offers fetched (or known to be as they were), those set aside

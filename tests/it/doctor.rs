@@ -59,8 +59,15 @@ async fn examine_with(pipeline: &Pipeline, calls: Calls) -> Examined {
 
 /// Examines while something happens after each check.
 async fn examine_while(pipeline: &Pipeline, calls: Calls, meanwhile: &(dyn Fn(&Check) + Send + Sync)) -> Examined {
-    let around =
-        Surroundings { clock: Arc::new(SystemClock), progress: &Silent, cancel: CancellationToken::new(), seed: 7 };
+    examine_until(pipeline, calls, (CancellationToken::new(), meanwhile)).await
+}
+
+async fn examine_until(
+    pipeline: &Pipeline,
+    calls: Calls,
+    (cancel, meanwhile): (CancellationToken, &(dyn Fn(&Check) + Send + Sync)),
+) -> Examined {
+    let around = Surroundings { clock: Arc::new(SystemClock), progress: &Silent, cancel, seed: 7 };
     let told = Mutex::new(Vec::new());
     let tell = |check: &Check| {
         meanwhile(check);
@@ -549,4 +556,19 @@ async fn captured_files_need_no_gateway() {
     let examined = examine(&pipeline).await;
     let names: Vec<&str> = examined.checks.iter().map(|check| check.check).collect();
     assert_eq!((names, examined.code), (vec!["configuration", "lake"], 0));
+}
+
+#[tokio::test]
+async fn a_doctor_whom_a_signal_stops_says_what_was_not_asked_and_to_try_again() {
+    let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
+    let cancel = CancellationToken::new();
+    let stop = |check: &Check| {
+        if check.check == "signature" {
+            cancel.cancel();
+        }
+    };
+    let examined = examine_until(&portals(&place, &sim, ""), Calls::Few, (cancel.clone(), &stop)).await;
+    let said = examined.all("permission").into_iter().filter(|check| check.says.ends_with("stopped by a signal"));
+    assert_eq!(said.map(|check| check.status.name()).collect::<Vec<_>>(), ["failed"], "{:#?}", examined.checks);
+    assert_eq!((examined.code, sim.stats().calls), (75, 1));
 }

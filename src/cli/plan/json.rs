@@ -33,6 +33,7 @@ pub(super) fn document(pipeline: &Pipeline, survey: &Survey, price: &Price) -> s
         "start": start,
         "run_id": run_id,
         "probe_calls": survey.probe_calls,
+        "probe_stopped": survey.probe_stopped,
         "total": calls(price.total),
         "expected": price.expected,
         "seconds": time.as_secs(),

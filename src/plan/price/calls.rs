@@ -120,18 +120,31 @@ impl Calls {
         Self { least: 0, ..self }
     }
 
-    /// Calls for this many questions, of which one call holds `batch`: at the least as many as hold them all. A question
-    /// that a call leaves open is asked alone; that so many are, is an estimate.
+    /// Calls for this many questions, of which one call holds `batch`: at the least as many as hold them all. That no more
+    /// than so many (`open`) keep the calls that they share from being answered is an estimate.
     #[must_use]
-    pub fn in_batches(self, batch: u64, left_open: impl FnOnce(u64) -> u64) -> Self {
+    pub fn in_batches(self, batch: u64, open: impl FnOnce(u64) -> u64) -> Self {
         let batch = batch.max(1);
         let least = self.least.div_ceil(batch);
         match self.most {
             Some(most) if batch > 1 && most > 1 => {
-                let calls = most.div_ceil(batch);
-                Self::estimate(least, calls.saturating_add(left_open(most)).min(most.saturating_mul(2) - calls))
+                let calls = Self::shared(most.div_ceil(batch), most, batch, open(most));
+                Self { least, proven: self.proven && calls.proven, ..calls }
             }
             most => Self { least, most, ..self },
+        }
+    }
+
+    /// These calls for so many questions, of which one call holds `batch`. A question that keeps its call from being
+    /// answered is looked for by halves until it stands alone, two calls for each time the call is halved. More than every
+    /// call halved to its last question is never needed: that is proven.
+    #[must_use]
+    pub fn shared(calls: u64, questions: u64, batch: u64, open: u64) -> Self {
+        let halvings = u64::from(batch.min(questions).max(1).next_power_of_two().ilog2());
+        let all_alone = questions.saturating_mul(2).saturating_sub(calls);
+        match calls.saturating_add(open.saturating_mul(2 * halvings)) {
+            few if few < all_alone => Self::estimate(calls, few),
+            _ => Self::between(calls, all_alone),
         }
     }
 }
@@ -205,13 +218,16 @@ mod tests {
     #[test]
     fn several_questions_share_a_call() {
         for (questions, batch, left_open, expected) in [
-            (Calls::exact(41), 20, 2, Calls::estimate(3, 5)),
-            (Calls::between(1, 41), 20, 2, Calls::estimate(1, 5)),
+            // Each of two is one of two after five halvings.
+            (Calls::exact(41), 20, 2, Calls::estimate(3, 3 + 2 * 10)),
+            (Calls::between(1, 41), 20, 2, Calls::estimate(1, 3 + 2 * 10)),
+            (Calls::exact(64), 8, 1, Calls::estimate(8, 8 + 6)),
             (Calls::exact(41), 1, 2, Calls::exact(41)),
             (Calls::exact(41), 0, 2, Calls::exact(41)),
             (Calls::exact(1), 20, 1, Calls::exact(1)),
             // Halved until each is alone: 1 + 2 + 2.
-            (Calls::exact(3), 20, 9, Calls::estimate(1, 5)),
+            (Calls::exact(3), 20, 9, Calls::between(1, 5)),
+            (Calls::estimate(1, 3), 20, 9, Calls::estimate(1, 5)),
             (Calls::at_least(41), 20, 2, Calls::at_least(3)),
         ] {
             assert_eq!(questions.in_batches(batch, |_| left_open), expected, "{questions} {batch} {left_open}");

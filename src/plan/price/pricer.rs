@@ -121,7 +121,8 @@ impl<'a> Pricer<'a> {
         let pictured =
             |shop: &KnownShop| shop.official_count.or_else(|| held(shop).filter(|_| shop.whole_dt.is_some()));
         let today = self.pictured(id).and_then(pictured).map(Offers::Earlier);
-        let before = || self.known(id).and_then(|shop| shop.official_count.or(held(shop))).map(Offers::Before);
+        let before = || self.known(id).and_then(|shop| shop.official_count.or(held(shop)));
+        let before = || self.survey.counts_before.get(&place).copied().or_else(before).map(Offers::Before);
         today.or_else(before).unwrap_or(Offers::Unknown)
     }
 
@@ -197,9 +198,12 @@ impl<'a> Pricer<'a> {
     /// Puts the details that are left of what was named in the place of what they were reckoned to be. Another choice than
     /// the pipeline's may ask for others. `names_items`: every offer to ask for is named.
     fn correct(&self, lines: &mut [Line], left: DetailsLeft, (modes, names_items): (Modes, bool)) {
+        let batch = self.details().map_or(1, |(_, batch)| batch);
         for line in lines {
             match line.endpoint {
-                "item" if names_items && modes.details == self.modes().details => line.calls = rules::items_left(left),
+                "item" if names_items && modes.details == self.modes().details => {
+                    line.calls = rules::items_left(left, batch);
+                }
                 "sku" if left.is_all && modes.skus == self.modes().skus => line.calls = Calls::exact(left.skus),
                 "sku" if modes.skus == self.modes().skus => line.calls = line.calls.no_fewer_than(left.skus),
                 _ => {}
@@ -241,8 +245,11 @@ impl<'a> Pricer<'a> {
         let held = Held::of(items.iter().filter_map(known));
         let (source, batch) = self.details()?;
         let skus = rules::skus(modes.skus, Calls::exact(asked), (held, held));
+        // What nobody answered for once may keep every call from being answered.
+        let is_retry = matches!(self.survey.start, Start::Retries { .. });
+        let open = |offers| if is_retry { offers } else { rules::newcomers(offers) };
         let mut lines = vec![
-            Line { source, endpoint: "item", calls: Calls::exact(asked).in_batches(batch, rules::newcomers) },
+            Line { source, endpoint: "item", calls: Calls::exact(asked).in_batches(batch, open) },
             Line { source: Source::Listing, endpoint: "sku", calls: skus },
         ];
         spare(&mut lines, None, answered);

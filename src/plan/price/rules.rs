@@ -28,7 +28,7 @@ pub enum Offers {
     Counted(u64),
     /// As the gateway counted them earlier today.
     Earlier(u64),
-    /// As the picture before says.
+    /// As the picture before says, or an unfinished run was told on an earlier day.
     Before(u64),
     /// Nobody knows.
     Unknown,
@@ -45,8 +45,8 @@ impl Offers {
     }
 }
 
-/// A shop may have grown this much since the picture before: a twentieth and one offer. As many may be open after calls for
-/// several offers, as far as anybody reckons with it.
+/// A shop may have grown this much since the picture before: a twentieth and one offer. As many may keep calls for several
+/// offers from being answered, as far as anybody reckons with it.
 pub(super) fn newcomers(offers: u64) -> u64 {
     offers / 20 + 1
 }
@@ -272,14 +272,15 @@ pub fn details(mode: FetchDetails, shelf: &Shelf, offers: Offers, held: Held) ->
     }
 }
 
-/// Details of offers that were named: calls of which some ask for several.
+/// Details of offers that were named: calls of which some ask for several, of which one holds `batch`. What keeps calls from
+/// being answered may all be among what is left.
 #[must_use]
-pub fn items_left(left: DetailsLeft) -> Calls {
-    let DetailsLeft { items: calls, offers, .. } = left;
+pub fn items_left(left: DetailsLeft, batch: u64) -> Calls {
+    let DetailsLeft { items: calls, offers, named, .. } = left;
     if offers <= calls {
         return Calls::exact(calls);
     }
-    Calls::estimate(calls, (calls + newcomers(offers)).min(2 * offers - calls))
+    Calls::shared(calls, offers, batch, newcomers(named))
 }
 
 /// Details of SKUs, one call each. Only a listing says which SKUs an offer has: an estimate from the SKUs that the

@@ -30,11 +30,13 @@ fn survey(pipeline: &Pipeline) -> Survey {
         counts: HashMap::new(),
         free_counts: HashSet::new(),
         earlier_counts: HashMap::new(),
+        counts_before: HashMap::new(),
         details: HashMap::new(),
         nights: HashMap::new(),
         answered: Default::default(),
         is_under_way: false,
         probe_calls: 0,
+        probe_stopped: None,
         accounts: pipeline.accounts.iter().map(|account| AccountQuota::new(account, &[], Vec::new())).collect(),
         detail_accounts: Vec::new(),
     }
@@ -126,7 +128,7 @@ fn what_listings_have_named_is_priced_by_it() {
     pipeline.fetch.skus = FetchDetails::Missing;
     let counted = counted(&pipeline, &[7, 3]);
     assert_eq!(told(&price(&pipeline, &counted).endpoints), "count 2, listing 6, item 2, sku unknown");
-    let left = |items, skus, is_all| DetailsLeft { items, offers: items, skus, is_all };
+    let left = |items, skus, is_all| DetailsLeft { items, offers: items, named: items, skus, is_all };
     let some = [(Some(0), left(0, 12, true)), (Some(1), left(0, 5, false))].into();
     let priced = price(&pipeline, &Survey { details: some, ..counted.clone() });
     assert_eq!(told(&priced.endpoints), "count 1, listing 2, item 2, sku 17 or more", "the first shop is listed");
@@ -322,6 +324,22 @@ fn a_count_that_was_bought_is_free_today_and_paid_for_on_another_day() {
 }
 
 #[test]
+fn an_id_that_a_cache_holds_is_paid_for_on_another_day() {
+    let pipeline = pipeline(&["https://a.1688.com"]);
+    let cached = |calls_per_day, used| {
+        let url = || "https://a.1688.com".to_owned();
+        let (ids_by_url, free_ids) = ([(url(), "b2b-1".to_owned())].into(), [url()].into());
+        let accounts = vec![quota("a", calls_per_day, used)];
+        refusal(&pipeline, &Survey { ids_by_url, free_ids, accounts, ..counted(&pipeline, &[7]) })
+    };
+    // A count and four pages today; on any other day an id besides.
+    assert!(cached(5, 0).is_none());
+    assert_eq!(cached(5, 1).map(|error| error.kind()), Some(Kind::Config));
+    let another_day = cached(6, 2).unwrap();
+    assert_eq!((another_day.kind(), another_day.to_string().contains("6 calls")), (Kind::Quota, true), "{another_day}");
+}
+
+#[test]
 fn every_choice_in_fetch_has_its_price_beside_the_one_that_is_set() {
     let mut pipeline = windowed(pipeline(&["b2b-1"]));
     pipeline.fetch.skus = FetchDetails::Missing;
@@ -356,12 +374,23 @@ fn single_offers_cost_a_call_each_or_share_calls() {
     let mut pipeline = Pipeline { items: (1..=45).collect(), ..pipeline(&[]) };
     assert_eq!(told(&price(&pipeline, &survey(&pipeline)).endpoints), "item 45");
     pipeline.gateway.endpoints.get_mut("item").unwrap().batch = Some(20);
-    assert_eq!(told(&price(&pipeline, &survey(&pipeline)).endpoints), "item ≈ 3–6");
+    assert_eq!(
+        told(&price(&pipeline, &survey(&pipeline)).endpoints),
+        "item ≈ 3–33",
+        "three of 45 in five halvings each"
+    );
     assert_eq!(price(&pipeline, &survey(&pipeline)).assumes, [Assumption::HardlyOpen]);
+    let retried = Survey { start: Start::Retries { shops: 0, items: 45 }, ..survey(&pipeline) };
+    let retried = price(&pipeline, &retried);
+    assert_eq!(
+        (told(&retried.endpoints).as_str(), &*retried.assumes),
+        ("item 3–87", &[][..]),
+        "each of them may be bad"
+    );
     pipeline.fetch.skus = FetchDetails::All;
     let known = Known { shops: [known("b2b-1", 50, "2026-11-19T18:00:00Z")].into(), ..Known::default() };
     let surveyed = Survey { known, ..survey(&pipeline) };
-    assert_eq!(told(&price(&pipeline, &surveyed).endpoints), "item ≈ 3–6, sku ≈ 0–96");
+    assert_eq!(told(&price(&pipeline, &surveyed).endpoints), "item ≈ 3–33, sku ≈ 0–96");
 }
 
 #[test]
@@ -446,6 +475,23 @@ fn accounts_that_rest_are_named_with_the_moment_from_which_it_fits() {
     assert!(priced.refusal().is_none());
     let spare = vec![resting("a", until), quota("b", 20, 0)];
     assert_eq!(price(&pipeline, &Survey { accounts: spare, ..counted(&pipeline, &[4]) }).not_before, None);
+}
+
+#[test]
+fn a_run_that_is_refused_because_the_gateway_blocks_everybody_says_so() {
+    let pipeline = pipeline(&["b2b-1"]);
+    let mut blocked = resting("a", at("2026-11-20T16:00:00Z"));
+    blocked.rests[0].rest.reason = "`4016` (the balance is used up: recharge the account)".into();
+    let refused = |accounts: Vec<AccountQuota>| {
+        let error = price(&pipeline, &Survey { accounts, ..counted(&pipeline, &[4]) }).refusal().unwrap();
+        (error.to_string(), error.hint().unwrap().to_owned())
+    };
+    let told = "more than are left today: `a` is blocked until 2026-11-21 00:00 (Beijing): `4016` (the balance is used up: \
+                recharge the account); they fit on 2026-11-21";
+    let (said, hint) = refused(vec![blocked.clone()]);
+    assert!(said.ends_with(told) && !hint.contains("continue"), "{said}: {hint}");
+    let (said, hint) = refused(vec![blocked, quota("b", 20, 19)]);
+    assert!(said.ends_with(told) && hint.contains("continue"), "{said}: {hint}");
 }
 
 /// One that rests until then.

@@ -231,6 +231,7 @@ impl Day {
             quarantined: &quarantined,
             set_aside: &collected.set_aside,
             gone: &collected.gone,
+            refused_details: &collected.refused_details,
             listings: self.listings(),
             searches: gateway.searches(&self.pipeline.fetch.options),
             hold: self.pipeline.on_incomplete == OnIncomplete::Hold,

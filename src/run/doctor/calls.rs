@@ -224,7 +224,8 @@ impl Asker<'_, '_, '_> {
         let has_token = self.renew_token(account, &mut interview).await;
         for need in needs {
             if self.visit.around.cancel.is_cancelled() {
-                self.visit.add("permission", &name, Status::Skipped, "stopped by a signal");
+                let says = format!("`{}`: not asked: stopped by a signal", need.endpoint());
+                self.visit.add("permission", &name, Status::Failed(Kind::Unavailable), says);
                 break;
             }
             if !has_token && *need != Need::Time {

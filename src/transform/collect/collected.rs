@@ -10,7 +10,7 @@ use crate::transform::names::ShopNames;
 use crate::transform::rows::{CallRow, QuarantineRow};
 use crate::transform::sort::{Sorted, Sorter};
 
-use super::STAGE_OFFER;
+use super::{STAGE_DETAIL, STAGE_OFFER};
 
 /// What became of the records.
 #[derive(Debug, Default)]
@@ -47,6 +47,8 @@ pub struct Collected {
     refused: BTreeMap<i64, Refusal>,
     /// Those of them that were refused with a code that the definition does not know.
     pub refused_unknown: i64,
+    /// … and details refused with such a code, by the shop whose listing has shown their offers.
+    pub refused_details: BTreeMap<String, i64>,
     pub(super) answered: HashSet<i64>,
 }
 
@@ -136,6 +138,9 @@ impl Collected {
                 self.received += 1;
                 self.refused_unknown += i64::from(!is_known);
                 self.set_aside.insert(offer_id);
+            }
+            if let (STAGE_DETAIL, false, Some(shop)) = (row.stage, is_known, &row.shop_id) {
+                *self.refused_details.entry(shop.clone()).or_default() += 1;
             }
             self.quarantine.push(row);
         }

@@ -137,6 +137,7 @@ struct Case {
     completeness: Completeness,
     keys: Vec<Key>,
     gone: HashSet<i64>,
+    refused_details: BTreeMap<String, i64>,
     set_aside: HashSet<i64>,
     listings: Listings,
     searches: bool,
@@ -159,6 +160,7 @@ impl Case {
             completeness,
             keys,
             gone: HashSet::new(),
+            refused_details: BTreeMap::new(),
             set_aside: HashSet::new(),
             listings: Listings::All,
             searches: false,
@@ -205,6 +207,7 @@ impl Case {
             quarantined: &BTreeMap::new(),
             set_aside: &self.set_aside,
             gone: &self.gone,
+            refused_details: &self.refused_details,
             listings: self.listings,
             searches: self.searches,
             hold: self.hold,
@@ -307,6 +310,19 @@ fn no_price_and_no_moq_anywhere_is_a_missing_permission() {
     case.keys.iter_mut().for_each(|key| (key.price_complete, key.moq_stated) = (false, false));
     let shop = &case.judge(&Before::default()).shops[0];
     assert!(shop.incomplete_reason.as_deref().unwrap().contains("B2B data permission"));
+}
+
+#[test]
+fn a_shop_is_incomplete_where_the_details_of_all_its_offers_were_refused_for_no_known_reason() {
+    let reason = |offers: i64, refused| {
+        let keys = (1..=offers).map(|id| key("a", id, 0)).collect();
+        let mut case = Case::new(facts(&[("a", Some(offers), None)]), keys);
+        case.refused_details = [("a".to_owned(), refused)].into();
+        case.judge(&Before::default()).shops[0].incomplete_reason.clone()
+    };
+    assert!(reason(5, 5).unwrap().starts_with("each of the 5 details was refused with a code"));
+    assert_eq!(reason(6, 5), None, "the others were answered, or are known");
+    assert_eq!(reason(4, 4), None, "so few may be locked");
 }
 
 #[test]

@@ -75,7 +75,25 @@ async fn what_calls_for_several_leave_out_is_reckoned_with() {
     let ids: Vec<i64> = (600_001..=600_060).collect();
     let trap = Trap::at(&server.url, "item-get").lines(&items(&ids)).define(&BATCH.replace("batch = 8", "batch = 20"));
     let (price, report) = (cost(&trap).await, trap.publish().await);
-    assert_eq!((price, report.calls, report.loaded), (Calls::estimate(3, 7), 6, 60));
+    assert_eq!((price, report.calls, report.loaded), (Calls::estimate(3, 3 + 4 * 10), 6, 60));
+}
+
+#[tokio::test]
+async fn what_looking_for_bad_offers_costs_is_in_the_price() {
+    for (count, batch, bad, calls) in [(20, 20, &[600_008][..], 9), (60, 7, &[600_012, 600_038], 21)] {
+        let server = Server::start(move |call| {
+            let ids = asked(call);
+            let gone = || Reply::json(&json!({"error_response": {"code": "isv.item", "msg": "商品不存在"}}));
+            if ids.iter().any(|id| bad.contains(id)) { gone() } else { details(&ids) }
+        })
+        .await;
+        let ids: Vec<i64> = (600_001..600_001 + count).collect();
+        let definition = BATCH.replace("batch = 8", &format!("batch = {batch}"));
+        let trap = Trap::at(&server.url, "item-get").lines(&items(&ids)).define(&definition);
+        let (price, report) = (cost(&trap).await, trap.publish().await);
+        assert_eq!(report.calls, calls);
+        assert!(price.most().is_some_and(|most| calls <= i64::try_from(most).unwrap()), "{price}");
+    }
 }
 
 #[tokio::test]
@@ -159,7 +177,7 @@ async fn who_shares_a_call_does_not_depend_on_the_order_in_which_the_pages_came(
         let (_, second, report, price) = out.between(&server, &trap).await;
         assert_eq!((report.loaded, report.calls), (150, 3), "{second:?}");
         assert_eq!(second.concat().len(), 90, "what was answered is not asked for again");
-        assert_eq!(price, Calls::estimate(3, 3 + 5), "a twentieth and one may be left open");
+        assert_eq!(price, Calls::estimate(3, 3 + 8 * 10), "a twentieth of 150 and one, in five halvings each");
     }
 }
 
@@ -180,5 +198,5 @@ async fn a_start_that_goes_on_asks_neither_a_failed_batch_again_nor_its_parts() 
     second.dedup();
     assert_eq!(second, [vec![600_001], (600_009..=600_016).collect()]);
     assert_eq!((report.loaded, report.items_unanswered), (15, 1));
-    assert_eq!(price, Calls::estimate(2, 3));
+    assert_eq!(price, Calls::estimate(2, 2 + 6));
 }

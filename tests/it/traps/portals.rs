@@ -1,14 +1,20 @@
 //! S2, `portals`: how it is asked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use huopan::base::Kind;
+use huopan::base::{Kind, SystemClock};
 use huopan::config::gateway::ErrorClass;
+use huopan::extract::progress::Silent;
+use huopan::plan::price::Survey;
+use huopan::run::survey::{Asks, survey};
+use huopan::run::{Options as RunOptions, Outcome as Ended, Surroundings};
 use huopan::sim::{Gateway, Outcome, Sim};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::ask::{Reply, Server, Trap, built_in, offer, plain, portals, sim, sim_with};
-use crate::support::{day, publish, shop_lines};
+use crate::support::{attempt, day, publish, shop_lines};
 
 fn shops(sim: &Sim) -> String {
     shop_lines(&sim.world(Gateway::Portals))
@@ -341,4 +347,101 @@ async fn s2_an_official_gateway_that_is_busy_is_asked_again_and_denies_no_key() 
         let said = Trap::at(&server.url, "portals").lines("shops = [\"b2b-1\"]").ask().await.failed(Kind::Unavailable);
         assert!(said.contains("try again later") && said.contains("`gateway = \"aop\"`"), "{said}");
     }
+}
+
+/// Details from the same gateway.
+const DETAILS: &str = "endpoints.item.params = { method = \"detail\", item_id = \"{offer_id}\" }\nendpoints.item.one = \"/item\"\nlimits.calls_in_flight = 1";
+
+#[tokio::test]
+async fn a_shop_whose_details_are_all_refused_for_no_known_reason_is_incomplete_and_asked_for_again() {
+    let shop = portals((0..6).map(offer).collect(), 6, plain);
+    let server = Server::start(move |call| match call.get("method") {
+        "detail" => Reply::json(&json!({"error_response": {"code": "no.such.code", "msg": "strange"}})),
+        _ => shop(call),
+    })
+    .await;
+    let lines = "shops = [\"b2b-1\"]\n[fetch]\ndetails = \"all\"";
+    let trap = Trap::at(&server.url, "portals").define(DETAILS).lines(lines);
+    for start in 1..=2 {
+        let options = RunOptions { dt: Some(day(20)), ..RunOptions::default() };
+        let ended = attempt(&trap.pipeline(), options).await.unwrap();
+        let Ended::Published(reports) = ended else { panic!("start {start}: {ended:?}") };
+        let reason = reports[0].shops[0].incomplete_reason.clone().unwrap_or_default();
+        assert!(reason.starts_with("each of the 6 details was refused"), "start {start}: {reason}");
+        assert_eq!(server.calls().len(), start * 8);
+    }
+}
+
+async fn surveyed(trap: &Trap, asks: Asks, cancel: CancellationToken) -> Survey {
+    let around = Surroundings { clock: Arc::new(SystemClock), progress: &Silent, cancel, seed: 1 };
+    let options = RunOptions { dt: Some(day(20)), ..RunOptions::default() };
+    survey(&trap.pipeline(), options, asks, &around).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_probe_that_is_stopped_keeps_what_it_has_bought_and_says_so() {
+    // By a signal, and because the calls of the day end: all of them, or those of the endpoint.
+    for (signal, scope, says) in
+        [(true, "account", "stopped by a signal"), (false, "account", "used up"), (false, "endpoint", "used up")]
+    {
+        let (cancel, shop) = (CancellationToken::new(), portals((0..6).map(offer).collect(), 6, plain));
+        let stop = cancel.clone();
+        let server = Server::start(move |call| {
+            if signal && call.before == 1 {
+                stop.cancel();
+            }
+            shop(call)
+        })
+        .await;
+        let calls = if signal { 3000 } else { 2 };
+        let trap = Trap::at(&server.url, "portals")
+            .define(&format!("limits.calls_in_flight = 1\nlimits.quota_scope = \"{scope}\""))
+            .lines("shops = [\"b2b-1\", \"b2b-2\", \"b2b-3\"]")
+            .accounts(&format!(
+                "[[accounts]]\nname = \"main\"\nlicence = \"paid\"\ncalls_per_day = {calls}\n\
+                 credentials = {{ app_key = \"sim-app\", app_secret = \"env:SECRET\" }}"
+            ));
+        let probed = surveyed(&trap, Asks::Counts, cancel).await;
+        assert_eq!((probed.probe_calls, probed.counts.len(), server.calls().len()), (2, 2, 2), "{signal} {scope}");
+        assert!(
+            probed.probe_stopped.as_ref().is_some_and(|reason| reason.contains(says)),
+            "{:?}",
+            probed.probe_stopped
+        );
+        let later = surveyed(&trap, Asks::Nothing, CancellationToken::new()).await;
+        assert_eq!((later.counts.len(), later.probe_stopped), (2, None), "{signal} {scope}");
+    }
+}
+
+#[tokio::test]
+async fn where_the_calls_of_the_listing_end_another_gateway_is_asked_for_the_details_of_what_is_listed() {
+    // Two full pages: whichever is asked for first.
+    let listing = Server::start(portals((0..80).map(offer).collect(), 80, plain)).await;
+    let details = Server::start(|call| {
+        Reply::json(&json!({"item": {"item_id": call.get("item_id"), "title": "保温杯", "price": "12.50"}}))
+    })
+    .await;
+    let account = |name: &str, more: &str, calls: u32| {
+        format!(
+            "[[accounts]]\nname = \"{name}\"\nlicence = \"paid\"\ncalls_per_day = {calls}\n{more}\
+             credentials = {{ app_key = \"{name}\", app_secret = \"env:SECRET\" }}\n"
+        )
+    };
+    let accounts = account("main", "", 2) + &account("items", "gateway = \"items\"\n", 3000);
+    let trap =
+        Trap::at(&listing.url, "portals").define("limits.calls_in_flight = 1").accounts(&accounts).lines(&format!(
+            "shops = [\"b2b-1\"]\non_quota = \"continue\"\n[fetch]\ndetails = \"all\"\n\
+         details_gateway = \"./items.toml\"\ndetails_url = \"{}\"",
+            details.url
+        ));
+    trap.place.write(
+        "items.toml",
+        "extends = \"portals\"\nname = \"items\"\nlimits.calls_per_second = 1000\n\
+         limits.pause_seconds = { success = 0, failure = 0, throttle = 0 }\n\
+         endpoints.item.params = { method = \"detail\", item_id = \"{offer_id}\" }\nendpoints.item.one = \"/item\"\n",
+    );
+    let ended = attempt(&trap.pipeline(), RunOptions { dt: Some(day(20)), ..RunOptions::default() }).await.unwrap();
+    let Ended::Stopped { reason, kind, .. } = ended else { panic!("{ended:?}") };
+    assert!(reason.contains("`main`: its 2 calls of the day are used up"), "{reason}");
+    assert_eq!((listing.calls().len(), details.calls().len(), kind.exit_code()), (2, 40, 75), "a count and a page");
 }
