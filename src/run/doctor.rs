@@ -213,7 +213,7 @@ impl Visit<'_> {
     /// Opens the state store; brings a ledger that was lost back, so that no call here is one too many.
     async fn state(&mut self, store: Option<&Store>) -> Option<State> {
         match self.open_state(store).await {
-            Ok((state, offset)) => {
+            Ok((state, offset, forgets)) => {
                 let what = match &self.pipeline.state {
                     StateConfig::Sqlite(path) => format!("SQLite file `{}`", path.display()),
                     StateConfig::Redis(redis) => format!("Redis at `{}`", server(redis.address.expose())),
@@ -223,6 +223,11 @@ impl Visit<'_> {
                 if apart > CLOCK_SECONDS_MAX {
                     let says = format!("{what}: its clock is {apart} s {side} this machine's");
                     let todo = "set both machines' clocks (NTP): all machines that share this state go by its clock";
+                    self.advise("state", "", (Status::Warning, says, Some(todo.to_owned())));
+                } else if let Some(policy) = forgets {
+                    let says = format!("{what}: once its memory is full it drops what it holds (`{policy}`)");
+                    let todo =
+                        "give huopan a server with `maxmemory-policy noeviction`: counts that are dropped end runs";
                     self.advise("state", "", (Status::Warning, says, Some(todo.to_owned())));
                 } else {
                     self.add("state", "", Status::Ok, what);
@@ -236,7 +241,8 @@ impl Visit<'_> {
         }
     }
 
-    async fn open_state(&self, store: Option<&Store>) -> Result<(State, TimeDelta), Error> {
+    /// The store, how far its clock is ahead of this machine's, and by which policy it forgets.
+    async fn open_state(&self, store: Option<&Store>) -> Result<(State, TimeDelta, Option<String>), Error> {
         let state = state::open(&self.pipeline.state).await?;
         let now = state.now().await?;
         let offset = now - self.around.clock.now();
@@ -246,7 +252,8 @@ impl Visit<'_> {
         if let Some(store) = store {
             ledger::rebuild(store, self.pipeline, state.as_ref(), beijing_day(now)).await?;
         }
-        Ok((state, offset))
+        let forgets = state.may_forget().await;
+        Ok((state, offset, forgets))
     }
 
     async fn accounts(&mut self, state: &dyn StateStore, when: When) {

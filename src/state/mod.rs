@@ -275,6 +275,9 @@ pub trait StateStore: Send + Sync + std::fmt::Debug {
     /// Whether that is another clock than this machine's.
     fn has_own_clock(&self) -> bool;
 
+    /// The policy by which the store may drop what still holds, where it says that it has one: a server that makes room.
+    async fn may_forget(&self) -> Option<String>;
+
     /// Reserves a call: the day's count, a place in the rhythm and a place in flight, all or nothing.
     ///
     /// # Errors

@@ -10,9 +10,11 @@
 //! | `huopan:accounts` | a set: the accounts that were asked for |
 //! | `huopan:account:KEY` | an account's page of the ledger, JSON |
 //! | `huopan:turn:KEY` | whose turn it is to change that page; expires |
-//! | `huopan:counts:DAY` | a hash: `["KEY","SCOPE"]` → calls; expires |
-//! | `huopan:counts:DAY:runs` | a hash: `["KEY","SCOPE","RUN"]` → one run's part of them; expires |
+//! | `huopan:counts:DAY` | a hash: `["KEY","SCOPE"]` → calls, `["KEY","SCOPE","RUN"]` → one run's part of them; expires |
 //! | `huopan:answer:KEY` | an answer: eight bytes of microseconds until it expires, then its bytes; expires |
+//!
+//! Counts and their parts are one key, so that a server that drops keys to make room drops both or none: a count without its
+//! parts would be doubled by the next start, and parts without their count never made good.
 //!
 //! A server that is emptied, or comes back with what it knew a while ago, while a run uses it would let calls be made a
 //! second time: a process remembers what it was granted, and stops when the server no longer does. The next start counts
@@ -36,6 +38,7 @@ use redis::{
 use rustls::{AlertDescription, CertificateError};
 use tokio::time::Instant;
 
+use crate::base::time::beijing_day;
 use crate::base::{Error, Kind, Result};
 use crate::config::pipeline::RedisConfig;
 
@@ -44,8 +47,8 @@ use self::desk::{Batch, Count, Desk, Known, Wish};
 use super::ledger::Ledger;
 use super::{AccountHealth, Ask, COUNTS_KEPT_DAYS, Cached, Counted, Reading, Reserved, Resting, Settle, StateStore};
 
-/// The version of the keys above.
-const VERSION: u32 = 1;
+/// The version of the keys above. Version 1 kept the runs' parts under a key of their own.
+const VERSION: u32 = 2;
 /// How long the server may take to accept a connection, and to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A lost connection is made anew this often before a call fails.
@@ -67,14 +70,14 @@ const FIRST_ASKED: u32 = 3;
 /// for a moment, and the others wait for it.
 const CHANGE: &str = "
 local now = redis.call('TIME')
-local turn = redis.call('GET', KEYS[5])
+local turn = redis.call('GET', KEYS[4])
 local document = redis.call('GET', KEYS[1]) or ''
 local calls = ''
 if ARGV[4] ~= '' then calls = redis.call('HGET', KEYS[3], ARGV[4]) or '' end
 if document ~= ARGV[1] or calls ~= ARGV[5] or (turn and turn ~= ARGV[10]) then
     local part = ''
-    if ARGV[4] ~= '' then part = redis.call('HGET', KEYS[4], ARGV[8]) or '' end
-    if not turn and ARGV[11] ~= '0' then redis.call('SET', KEYS[5], ARGV[10], 'PX', ARGV[11]) end
+    if ARGV[4] ~= '' then part = redis.call('HGET', KEYS[3], ARGV[8]) or '' end
+    if not turn and ARGV[11] ~= '0' then redis.call('SET', KEYS[4], ARGV[10], 'PX', ARGV[11]) end
     return {now[1], now[2], document, calls, part}
 end
 if document ~= ARGV[2] then
@@ -83,23 +86,34 @@ if document ~= ARGV[2] then
 end
 if calls ~= ARGV[6] then
     redis.call('HSET', KEYS[3], ARGV[4], ARGV[6])
+    redis.call('HINCRBY', KEYS[3], ARGV[8], ARGV[9])
     redis.call('EXPIRE', KEYS[3], ARGV[7])
-    redis.call('HINCRBY', KEYS[4], ARGV[8], ARGV[9])
-    redis.call('EXPIRE', KEYS[4], ARGV[7])
 end
-if turn then redis.call('DEL', KEYS[5]) end
+if turn then redis.call('DEL', KEYS[4]) end
 return now
 ";
 /// Raises a run's part of a count, and the count by what the part lacked.
 const RAISE: &str = "
-local part = tonumber(redis.call('HGET', KEYS[2], ARGV[2]) or '0')
+local part = tonumber(redis.call('HGET', KEYS[1], ARGV[2]) or '0')
 local lacking = tonumber(ARGV[3]) - part
 if lacking <= 0 then return 0 end
-redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
-redis.call('EXPIRE', KEYS[2], ARGV[4])
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
 redis.call('HINCRBY', KEYS[1], ARGV[1], lacking)
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 return 1
+";
+/// Brings keys of version 1 up to date: each day's parts, which come second, go to its counts. Parts whose counts are gone
+/// say nothing.
+const SINCE_VERSION_1: &str = "
+if redis.call('GET', KEYS[1]) ~= '1' then return end
+for day = 2, #KEYS, 2 do
+    local parts = redis.call('HGETALL', KEYS[day + 1])
+    if redis.call('EXISTS', KEYS[day]) == 1 then
+        for at = 1, #parts, 2 do redis.call('HSET', KEYS[day], parts[at], parts[at + 1]) end
+    end
+    redis.call('DEL', KEYS[day + 1])
+end
+redis.call('SET', KEYS[1], ARGV[1])
 ";
 
 /// A Redis server.
@@ -173,13 +187,29 @@ impl Redis {
     async fn check_version(&self) -> Result<()> {
         let key = "huopan:version";
         () = self.ask(redis::cmd("SET").arg(key).arg(VERSION).arg("NX")).await?;
-        let version: u32 = self.ask(redis::cmd("GET").arg(key)).await?;
+        let mut version: u32 = self.ask(redis::cmd("GET").arg(key)).await?;
+        if version == 1 {
+            self.add_since_version_1(key).await?;
+            version = self.ask(redis::cmd("GET").arg(key)).await?;
+        }
         if version == VERSION {
             return Ok(());
         }
         let message =
             format!("redis at `{}` keeps state of version {version}; this huopan knows version {VERSION}", self.server);
         Err(Error::storage(message).with_hint("use the huopan that wrote it, or another database: `redis://host/1`"))
+    }
+
+    /// Brings keys of version 1 up to date.
+    async fn add_since_version_1(&self, version: &str) -> Result<()> {
+        // A gateway's day may be the one after.
+        let last = beijing_day(self.now().await?) + TimeDelta::days(1);
+        let mut keys = vec![version.to_owned()];
+        for counts in (0..=i64::from(COUNTS_KEPT_DAYS) + 1).map(|days| counts(last - TimeDelta::days(days))) {
+            keys.extend([counts.clone(), format!("{counts}:runs")]);
+        }
+        let mut upgrade = redis::cmd("EVAL");
+        self.ask(upgrade.arg(SINCE_VERSION_1).arg(keys.len()).arg(keys).arg(VERSION)).await
     }
 
     /// Sends a command.
@@ -250,8 +280,7 @@ impl Redis {
             if attempt != 1 || (&after, &calls_after) != (&*document, &part.calls) {
                 let grown = used_after.saturating_sub(used);
                 let mut change = redis::cmd("EVAL");
-                change.arg(CHANGE).arg(5).arg(&page).arg("huopan:accounts").arg(&count.key).arg(count.parts());
-                change.arg(turn(account));
+                change.arg(CHANGE).arg(4).arg(&page).arg("huopan:accounts").arg(&count.key).arg(turn(account));
                 change.arg(&*document).arg(&after).arg(account).arg(&count.field).arg(&part.calls).arg(&calls_after);
                 change.arg(COUNTS_KEPT_SECONDS).arg(&count.part).arg(grown);
                 // A turn lasts until the next attempt is there, and some more.
@@ -338,7 +367,7 @@ impl Redis {
 
     fn damaged(&self, key: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
         Error::storage(format!("key `{key}` of redis at `{}` is damaged", self.server))
-            .with_hint("delete it (counts with their `:runs`): today's calls are counted again from landed answers")
+            .with_hint("delete it: today's calls are counted again from landed answers")
             .caused_by(error)
     }
 }
@@ -364,6 +393,12 @@ impl StateStore for Redis {
 
     fn has_own_clock(&self) -> bool {
         true
+    }
+
+    async fn may_forget(&self) -> Option<String> {
+        let told: RedisResult<String> = Request::One(redis::cmd("INFO").arg("memory")).send(self.manager()).await;
+        // Who may not ask is told nothing.
+        evicts(&told.ok()?)
     }
 
     async fn reserve(&self, ask: &Ask<'_>) -> Result<Reserved> {
@@ -401,7 +436,7 @@ impl StateStore for Redis {
         let Counted { account, scope, day, calls } = counted;
         let (counts, part) = (counts(*day), field(&(account, scope, run))?);
         let mut raise = redis::cmd("EVAL");
-        raise.arg(RAISE).arg(2).arg(&counts).arg(parts_of(&counts));
+        raise.arg(RAISE).arg(1).arg(counts);
         self.ask(raise.arg(field(&(account, scope))?).arg(part).arg(*calls).arg(COUNTS_KEPT_SECONDS)).await
     }
 
@@ -415,11 +450,14 @@ impl StateStore for Redis {
     async fn counts(&self, day: NaiveDate) -> Result<Vec<Counted>> {
         let key = counts(day);
         let read: Vec<(String, u64)> = self.ask(redis::cmd("HGETALL").arg(&key)).await?;
-        let counted = read.into_iter().map(|(field, calls)| {
-            let (account, scope) = serde_json::from_str(&field).map_err(|error| self.damaged(&key, error))?;
-            Ok(Counted { account, scope, day, calls })
-        });
-        let mut counted = counted.collect::<Result<Vec<_>>>()?;
+        let mut counted = Vec::new();
+        for (field, calls) in read {
+            let names: Vec<String> = serde_json::from_str(&field).map_err(|error| self.damaged(&key, error))?;
+            // A run's part has three.
+            if let Ok([account, scope]) = <[String; 2]>::try_from(names) {
+                counted.push(Counted { account, scope, day, calls });
+            }
+        }
         counted.sort_by(|left, right| (&left.account, &left.scope).cmp(&(&right.account, &right.scope)));
         Ok(counted)
     }
@@ -470,11 +508,6 @@ fn turn(account: &str) -> String {
 
 fn counts(day: NaiveDate) -> String {
     format!("huopan:counts:{day}")
-}
-
-/// Where the runs' parts of a day's counts are.
-fn parts_of(counts: &str) -> String {
-    format!("{counts}:runs")
 }
 
 fn answer(key: &str) -> String {
@@ -555,6 +588,13 @@ fn tls_failure(server: &str, error: &rustls::Error) -> Error {
         Some(hint) => failure.with_hint(hint),
         None => failure,
     }
+}
+
+/// The policy by which a server drops keys that still hold, once its memory is full; `memory` is what it says of that.
+fn evicts(memory: &str) -> Option<String> {
+    let says = |name: &str| memory.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'));
+    let policy = says("maxmemory_policy").filter(|policy| *policy != "noeviction")?;
+    (says("maxmemory")? != "0").then(|| policy.to_owned())
 }
 
 /// Whether a server refuses a write because it copies another one. Before version 7 a script's error says so in its words.

@@ -122,6 +122,10 @@ impl StateStore for Sqlite {
         false
     }
 
+    async fn may_forget(&self) -> Option<String> {
+        None
+    }
+
     async fn reserve(&self, ask: &Ask<'_>) -> Result<Reserved> {
         let ask = OwnedAsk::new(ask);
         self.atomically(move |session| reserve(session, &ask.borrow())).await

@@ -16,7 +16,7 @@ use crate::state::ledger::{Ledger, Used};
 use crate::state::owned::{OwnedAsk, OwnedSettle};
 use crate::state::{Ask, Reserved, Settle};
 
-use super::{counts, field, parts_of};
+use super::{counts, field};
 use crate::base::Result;
 
 /// One account, as this process sees it.
@@ -105,13 +105,6 @@ impl Wish {
             Self::Change(change) => change(ledger),
         }
         None
-    }
-}
-
-impl Count {
-    /// The key of the runs' parts.
-    pub(super) fn parts(&self) -> String {
-        parts_of(&self.key)
     }
 }
 

@@ -158,6 +158,57 @@ async fn a_server_that_forgets_what_a_run_was_granted_grants_it_no_more() {
 }
 
 #[tokio::test]
+async fn a_count_and_its_parts_are_lost_together() {
+    let Some(server) = Server::start("redis", &[]) else { return };
+    let state = server.state().await;
+    let now = state.now().await.unwrap();
+    let bounds =
+        Bounds { calls_per_day: Some(9), calls_per_second: None, calls_in_flight: 9, lease: Duration::from_secs(60) };
+    let ask = conformance::asking("account", now.date_naive(), now, bounds);
+    assert!(matches!(state.reserve(&ask).await, Ok(Reserved::Granted { used: 1, .. })));
+    let keys: Vec<String> = server.tell("KEYS huopan:counts:*").await;
+    let [key] = &*keys else { panic!("{keys:?}") };
+    // As a server does that makes room.
+    let _: u32 = server.tell(&format!("DEL {key}")).await;
+    let error = state.reserve(&ask).await.unwrap_err();
+    assert!(error.to_string().contains("no longer knows the calls that this run has made"), "{error}");
+    let landed = Counted { account: "account".into(), scope: String::new(), day: now.date_naive(), calls: 1 };
+    assert!(state.raise(&landed, ask.run).await.unwrap());
+    assert_eq!(state.counts(landed.day).await.unwrap(), [landed]);
+}
+
+#[tokio::test]
+async fn a_server_that_makes_room_is_known() {
+    let Some(server) = Server::start("redis", &["--maxmemory-policy", "volatile-lru"]) else { return };
+    let state = server.state().await;
+    assert_eq!(state.may_forget().await, None, "there is room for everything");
+    () = server.tell("CONFIG SET maxmemory 100mb").await;
+    assert_eq!(state.may_forget().await.as_deref(), Some("volatile-lru"));
+    () = server.tell("CONFIG SET maxmemory-policy noeviction").await;
+    assert_eq!(state.may_forget().await, None);
+}
+
+#[tokio::test]
+async fn keys_of_version_1_keep_their_counts_and_parts() {
+    let Some(server) = Server::start("redis", &[]) else { return };
+    let day = beijing_day(server.state().await.now().await.unwrap());
+    () = server.tell("SET huopan:version 1").await;
+    let _: u32 = server.tell(&format!(r#"HSET huopan:counts:{day} ["key",""] 7"#)).await;
+    let _: u32 = server.tell(&format!(r#"HSET huopan:counts:{day}:runs ["key","","run"] 5"#)).await;
+    let lost = day.pred_opt().unwrap();
+    let _: u32 = server.tell(&format!(r#"HSET huopan:counts:{lost}:runs ["key","","run"] 5"#)).await;
+    let state = server.state().await;
+    let count = |day, calls| Counted { account: "key".into(), scope: String::new(), day, calls };
+    assert!(!state.raise(&count(day, 5), "run").await.unwrap(), "they were counted");
+    assert_eq!(state.counts(day).await.unwrap(), [count(day, 7)]);
+    assert!(state.raise(&count(lost, 5), "run").await.unwrap(), "their count is gone");
+    assert_eq!(state.counts(lost).await.unwrap(), [count(lost, 5)]);
+    let keys: Vec<String> = server.tell("KEYS *:runs").await;
+    assert_eq!(keys, [""; 0]);
+    assert_eq!(server.tell::<u32>("GET huopan:version").await, 2);
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_named_and_not_shown() {
     let name = "a_wrong_password_is_named_and_not_shown";
     let Some(server) = Server::start(name, &["--requirepass", "right-password"]) else { return };
@@ -201,10 +252,10 @@ async fn keys_of_a_newer_version_are_refused_and_damaged_ones_named() {
     let error = store.wake("key").await.expect_err("damaged");
     let at = format!("redis at `127.0.0.1:{}`", server.port);
     assert_eq!(error.to_string(), format!("key `huopan:account:key` of {at} is damaged"));
-    let () = server.tell("SET huopan:version 2").await;
+    let () = server.tell("SET huopan:version 3").await;
     let error = Redis::open(&server.address("")).await.expect_err("newer");
     assert_eq!(error.kind(), Kind::Storage);
-    assert_eq!(error.to_string(), format!("{at} keeps state of version 2; this huopan knows version 1"));
+    assert_eq!(error.to_string(), format!("{at} keeps state of version 3; this huopan knows version 2"));
 }
 
 /// A folder with the certificate of a server, its key, and the authority that signed it.
