@@ -226,8 +226,11 @@ fn messages<'o>(ended: &Ended<'o>, outcome: &'o Result<Outcome>) -> Vec<(Told, S
                 _ => Told::Failed,
             };
             let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-            // The note says the same with less.
-            messages.retain(|(told, _, _)| *told != Told::Denied || kind != Told::Denied);
+            // Its note says the same with less; others are about other accounts or endpoints.
+            let said = error.to_string();
+            let is_its_note =
+                |about: &About<'_>| matches!(about, About::Note(Note::Denied { reason, .. }) if *reason == said);
+            messages.retain(|(_, _, about)| !is_its_note(about));
             messages.push((kind, format!("{dt} {stays}: {error}{hint}"), About::Nothing));
         }
     }
@@ -301,6 +304,32 @@ mod tests {
             let failed = Err(Error::storage("full").with_hint("free space"));
             assert_eq!(told(&failed), [(Told::Failed, format!("2026-11-20 {says}: full; free space"))]);
         }
+    }
+
+    #[tokio::test]
+    async fn a_run_that_ends_with_one_account_refused_tells_of_the_others_too() {
+        let dt = "2026-11-20".parse().unwrap();
+        let run_id = RunId::new(chrono::DateTime::UNIX_EPOCH, [7; 10]);
+        let start = day::Start { dt, run_id, attempt: 1, started_at: chrono::DateTime::UNIX_EPOCH };
+        let denied = |account: &str, endpoint: Option<&str>, reason: &str| Note::Denied {
+            account: account.into(),
+            endpoint: endpoint.map(str::to_owned),
+            reason: reason.into(),
+        };
+        let error = Error::new(Kind::Denied, "gateway `g` refuses account `b`: unknown key");
+        let (own, state) = (error.to_string(), crate::state::in_memory().await.unwrap());
+        let notes = [denied("a", None, "bad"), denied("b", Some("item"), "not bought"), denied("b", None, &own)];
+        let noted = Some(Noted { notes: &notes, state: state.as_ref(), holder: "" });
+        let ended = Ended { start: &start, stands: false, noted };
+        let told: Vec<_> = messages(&ended, &Err(error)).into_iter().map(|(_, text, _)| text).collect();
+        assert_eq!(
+            told,
+            [
+                "account `a` is refused: bad",
+                "account `b` is refused endpoint `item`: not bought",
+                "2026-11-20 is not published: gateway `g` refuses account `b`: unknown key",
+            ]
+        );
     }
 
     #[tokio::test]
