@@ -13,7 +13,8 @@ pub const BEIJING: FixedOffset = match FixedOffset::east_opt(8 * 3600) {
 /// The Beijing calendar day of an instant.
 #[must_use]
 pub fn beijing_day(at: DateTime<Utc>) -> NaiveDate {
-    at.with_timezone(&BEIJING).date_naive()
+    // The last day that can be told has no end in Beijing.
+    at.naive_utc().checked_add_offset(BEIJING).map_or(NaiveDate::MAX, |local| local.date())
 }
 
 /// Where the current time comes from; everything that needs it takes one.
@@ -67,5 +68,6 @@ mod tests {
         let after = DateTime::parse_from_rfc3339("2026-11-20T16:00:00Z").unwrap().to_utc();
         assert_eq!(beijing_day(before), NaiveDate::from_ymd_opt(2026, 11, 20).unwrap());
         assert_eq!(beijing_day(after), NaiveDate::from_ymd_opt(2026, 11, 21).unwrap());
+        assert_eq!(beijing_day(DateTime::<Utc>::MAX_UTC), NaiveDate::MAX, "whatever a state holds");
     }
 }

@@ -25,7 +25,7 @@ use crate::state::{Rest, RestKind, covers};
 use super::accounts::Asking;
 use super::judge::{Fault, Judgement};
 use super::record::Record;
-use super::retry::WAIT_MAX;
+use super::retry::{STATED_MAX, WAIT_MAX};
 use super::words::explain;
 
 /// A refused account rests this long, unless its credentials change.
@@ -87,9 +87,9 @@ pub(super) fn denied(reason: String, now: DateTime<Utc>) -> Rest {
 
 /// The rest that a quota answer means, by the gateway's own word where it gives one.
 fn quota(gateway: &Gateway, fault: &Fault, (now, midnight): (DateTime<Utc>, DateTime<Utc>)) -> Rest {
-    let stated = fault.wait.filter(|wait| !wait.is_zero()).and_then(|wait| TimeDelta::from_std(wait).ok());
+    let stated = fault.wait.filter(|wait| !wait.is_zero()).map(|wait| wait.min(STATED_MAX));
     let until = match (stated, gateway.limits.quota_blocks) {
-        (Some(wait), _) => now.checked_add_signed(wait).unwrap_or(DateTime::<Utc>::MAX_UTC),
+        (Some(wait), _) => now + wait,
         (None, QuotaBlocks::Hours(hours)) => now + TimeDelta::hours(i64::from(hours)),
         (None, QuotaBlocks::Midnight) => midnight,
     };
@@ -235,6 +235,8 @@ mod tests {
             (&gateway, &wait(0, quota.clone()), Some((Quota, "2026-11-20T16:00:00Z", Extent::Scope))),
             (&gateway, &wait(120, throttle.clone()), None),
             (&gateway, &wait(121, throttle.clone()), Some((Quota, "2026-11-20T12:02:01Z", Extent::Scope))),
+            (&gateway, &wait(u64::MAX, throttle.clone()), Some((Quota, "2026-12-21T12:00:00Z", Extent::Scope))),
+            (&gateway, &wait(9_000_000_000_000, quota.clone()), Some((Quota, "2026-12-21T12:00:00Z", Extent::Scope))),
             (&gateway, &throttle, None),
             (&gateway, &auth, Some((Denied, "2026-11-20T13:00:00Z", Extent::Everything))),
             (&gateway, &permission, Some((Denied, "2026-11-20T13:00:00Z", Extent::Endpoint))),

@@ -17,6 +17,8 @@ pub const WAIT_MIN: Duration = Duration::from_millis(20);
 /// No wait between two tries is longer (WIRE §1: back off 10→120 s). Where the gateway states a longer one, the account
 /// rests instead.
 pub const WAIT_MAX: Duration = Duration::from_secs(120);
+/// No stated wait is believed for longer: what is longer is a mistake, or a moment written as a wait.
+pub const STATED_MAX: Duration = Duration::from_secs(31 * 86_400);
 /// Throttle answers that a call bears, as a multiple of its tries.
 const THROTTLES_MORE: u32 = 2;
 /// All tries of one call together take at most this long.
@@ -151,13 +153,16 @@ pub fn stated_wait(retry_after: Option<&str>, date: Option<&str>, received_at: D
     self::retry_after(retry_after?, date.map_or(received_at, |date| date.to_utc()))
 }
 
-/// `Retry-After`: whole seconds, or an HTTP date, which counts from `now`; a date gone by is no wait.
-/// `None` when it is neither.
+/// `Retry-After`: whole seconds, or an HTTP date, which counts from `now`; a date gone by is no wait. Some write the date as
+/// seconds since 1970: so many that lie near `now` are taken for one. `None` when it is neither.
 #[must_use]
 pub fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+        let seconds = text.parse().unwrap_or(u64::MAX);
+        let moment = i64::try_from(seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+        let moment = moment.filter(|moment| (*moment - now).abs().to_std().is_ok_and(|apart| apart <= STATED_MAX));
+        return Some(moment.map_or(Duration::from_secs(seconds), |moment| (moment - now).to_std().unwrap_or_default()));
     }
     let until = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
     Some((until - now).to_std().unwrap_or_default())
@@ -247,6 +252,9 @@ mod tests {
             ("99999999999999999999999", Some(u64::MAX)),
             ("Fri, 20 Nov 2026 12:00:30 GMT", Some(30)),
             ("Fri, 20 Nov 2026 11:00:00 GMT", Some(0)),
+            ("1795176030", Some(30)),
+            ("1795175000", Some(0)),
+            ("1800000000", Some(1_800_000_000)),
             ("-1", None),
             ("1.5", None),
             ("soon", None),
