@@ -22,6 +22,9 @@ pub struct Record {
     /// What the quota ledger knows the account by.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub account_key: String,
+    /// What the call is counted by in the quota ledger; `None`: it landed before that was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
     /// The gateway that was asked, where it is not the pipeline's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,

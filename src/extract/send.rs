@@ -131,6 +131,7 @@ impl<'r> Caller<'r> {
             attempt: i32::try_from(sent.number).unwrap_or(i32::MAX),
             account: account.name.clone(),
             account_key: account.key.clone(),
+            scope: Some(ticket.scope.clone()),
             gateway: side.named.map(str::to_owned),
             request: sent.identity.clone(),
             http_status: exchange.status,

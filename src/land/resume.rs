@@ -360,7 +360,8 @@ impl Counts {
         if record.copied_from.is_some() || record.account_key.is_empty() {
             return;
         }
-        let scope = price::scope(gateway, &record.endpoint, record.shop_id.as_deref());
+        let by_definition = || price::scope(gateway, &record.endpoint, record.shop_id.as_deref());
+        let scope = record.scope.clone().unwrap_or_else(by_definition);
         *self.0.entry((record.account_key.clone(), scope, beijing_day(record.sent_at))).or_default() += 1;
     }
 
@@ -423,6 +424,20 @@ mod tests {
         let gateway = testing::gateway("http://gateway.invalid/");
         let gateways = Gateways { own: &gateway, details: None };
         Resumed::read(&zone, &run_id, gateways, beijing_day(testing::at(NOW))).await.unwrap().settled()
+    }
+
+    #[test]
+    fn a_call_counts_as_it_was_counted_whoever_reads_of_it() {
+        // Another pipeline's: this one's gateway counts by the account.
+        let gateway = testing::gateway("http://gateway.invalid/");
+        let mut counts = Counts::default();
+        for scope in [Some("endpoint:item"), Some("shop:1"), None] {
+            let scope = scope.map(str::to_owned);
+            let record = Record { account_key: "key".into(), endpoint: "item".into(), scope, ..testing::record(200) };
+            counts.add(&record, &gateway);
+        }
+        let scopes: Vec<_> = counts.ledger().into_iter().map(|line| line.scope).collect();
+        assert_eq!(scopes, ["", "endpoint:item", "shop:1"]);
     }
 
     #[tokio::test]
