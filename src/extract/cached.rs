@@ -63,6 +63,12 @@ pub(super) fn count_holds(kept: &Attempt, now: DateTime<Utc>) -> bool {
     now - kept.record.received_at <= COUNT_HOLDS
 }
 
+/// Whether an answer is no older than its definition now lets it be, whatever it let when the answer came.
+pub(super) fn is_young(kept: &Attempt, cache_seconds: u64, now: DateTime<Utc>) -> bool {
+    let age = (now - kept.record.received_at).to_std().unwrap_or_default();
+    age.as_secs() < cache_seconds
+}
+
 /// A count for the cache, by the store's clock: until the end of the Beijing day.
 pub(super) fn encode_count(kept: &Attempt, from: DateTime<Utc>) -> Result<Cached> {
     Ok(Cached { value: value(kept)?, expires_at: midnight_after(from).max(from + COUNT_HOLDS) })
@@ -103,11 +109,11 @@ pub async fn known_shop_id(
         return Ok(id(kept).map(KnownId::Landed));
     }
     // Without a lifetime in the definition nothing is cached, and what an earlier definition let be cached is not used.
-    if !reuse.allows(&task) || endpoint.cache_seconds.is_none() {
-        return Ok(None);
-    }
-    let cached = state.cached(&key(&pipeline.gateway.url, answer_key), state.now().await?).await?;
-    Ok(cached.and_then(|cached| decode(&cached.value)).and_then(id).map(KnownId::Cached))
+    let Some(seconds) = endpoint.cache_seconds.filter(|_| reuse.allows(&task)) else { return Ok(None) };
+    let now = state.now().await?;
+    let cached = state.cached(&key(&pipeline.gateway.url, answer_key), now).await?;
+    let kept = cached.and_then(|cached| decode(&cached.value)).filter(|kept| is_young(kept, seconds, now));
+    Ok(kept.and_then(id).map(KnownId::Cached))
 }
 
 /// A shop's official count, where an answer that has landed says it.
@@ -157,7 +163,8 @@ pub async fn bought_count(
     let key = count_key(dt, &key(&pipeline.gateway.url, answer_key));
     let kept = state.cached(&key, state.now().await?).await?.and_then(|cached| decode(&cached.value));
     let Some(kept) = kept else { return Ok(None) };
-    let is_young = endpoint.cache_seconds.is_some() || count_holds(&kept, now);
+    let is_young =
+        endpoint.cache_seconds.map_or_else(|| count_holds(&kept, now), |seconds| is_young(&kept, seconds, now));
     let holds = is_young && reuse.takes(&task, &kept);
     let count = stated_count(&task, pipeline, endpoint, &kept);
     Ok(count.map(|count| if holds { KnownCount::Holds(count) } else { KnownCount::Earlier(count) }))
@@ -242,6 +249,15 @@ pub(super) fn decode(value: &Bytes) -> Option<Attempt> {
 mod tests {
     use super::*;
     use crate::extract::testing;
+
+    #[test]
+    fn an_answer_is_used_no_longer_than_its_definition_lets_it_be_now() {
+        let received_at = testing::at("2026-11-20T12:00:00Z");
+        let kept = Attempt { record: Record { received_at, ..testing::record(200) }, body: Bytes::new() };
+        let after = |seconds| received_at + TimeDelta::seconds(seconds);
+        assert!(is_young(&kept, 600, after(599)) && !is_young(&kept, 600, after(600)));
+        assert!(is_young(&kept, 600, after(-5)) && !is_young(&kept, 0, after(0)));
+    }
 
     #[test]
     fn a_cached_answer_comes_back_as_it_was_kept_and_damage_is_no_answer() {

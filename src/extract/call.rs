@@ -215,8 +215,11 @@ impl<'r> Caller<'r> {
         let Some(found) = self.ledger.state.cached(&key, self.ledger.now()).await? else { return Ok(None) };
         let Some(kept) = cached::decode(&found.value) else { return Ok(None) };
         // Its definition gives a count no lifetime: it was bought to decide about a start.
-        let is_bought = counts && errand.endpoint.cache_seconds.is_none();
-        if is_bought && !cached::count_holds(&kept, self.job.clock.now()) || !reuse.takes(errand.task, &kept) {
+        let holds = match errand.endpoint.cache_seconds {
+            Some(seconds) => cached::is_young(&kept, seconds, self.job.clock.now()),
+            None => cached::count_holds(&kept, self.job.clock.now()),
+        };
+        if !holds || !reuse.takes(errand.task, &kept) {
             return Ok(None);
         }
         let answered_at = errand.side.live().skew.correct(kept.record.received_at);
