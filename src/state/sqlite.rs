@@ -4,7 +4,7 @@
 //!
 //! Invariant: what is decided from the ledger is read and written in one transaction that holds the file's write lock. A
 //! crash of the process loses nothing; a power cut may lose the last moments, which landed attempts restore. No call leaves
-//! once the path names another file, or none: others would not see it counted.
+//! once the path names another file, or none, or a file beside it is gone: others would not see it counted.
 
 mod session;
 

@@ -7,6 +7,7 @@ use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Params, Row, Statement};
 
 use crate::base::{Error, Kind, Result};
@@ -41,6 +42,9 @@ pub(super) struct Opened {
     file: Option<(PathBuf, Identity)>,
 }
 
+/// The files beside it, which hold what was written last and who may write.
+const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
+
 /// Which file a path names: its device and its inode, where there are such.
 type Identity = Option<(u64, u64)>;
 
@@ -48,18 +52,34 @@ type Identity = Option<(u64, u64)>;
 pub(super) struct Session<'c> {
     connection: &'c Connection,
     file: Option<&'c (PathBuf, Identity)>,
+    /// … and those of [`COMPANIONS`], once they were there.
+    companions: [Option<Identity>; 2],
     statements: HashMap<&'static str, Statement<'c>>,
 }
 
 impl<'c> Session<'c> {
     pub(super) fn new(opened: &'c Opened) -> Self {
-        Self { connection: &opened.connection, file: opened.file.as_ref(), statements: HashMap::new() }
+        let (connection, file) = (&opened.connection, opened.file.as_ref());
+        Self { connection, file, companions: [None; 2], statements: HashMap::new() }
     }
 
-    /// Makes sure that others who open the path still find this file.
-    pub(super) fn is_shared(&self) -> Result<(), Failure> {
-        let is_same = |(path, opened): &(PathBuf, Identity)| identity(path).is_ok_and(|now| now == *opened);
-        if self.file.is_none_or(is_same) { Ok(()) } else { Err(Failure::Gone) }
+    /// Makes sure that others who open the path still find this file, and in a transaction those beside it.
+    pub(super) fn is_shared(&mut self) -> Result<(), Failure> {
+        let Some((path, opened)) = self.file else { return Ok(()) };
+        let mut is_same = identity(path).is_ok_and(|now| now == *opened);
+        for (known, suffix) in self.companions.iter_mut().zip(COMPANIONS) {
+            let mut companion = path.clone().into_os_string();
+            companion.push(suffix);
+            let now = identity(Path::new(&companion)).ok();
+            is_same &= known.is_none() || *known == now;
+            *known = known.or(now);
+        }
+        if is_same {
+            return Ok(());
+        }
+        // What others find there now is theirs: nothing is brought into it when this is closed.
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        Err(Failure::Gone)
     }
 
     /// Changes something.
@@ -244,7 +264,8 @@ impl Failure {
                 Error::storage(message).with_hint(format!("use the huopan that wrote it, or {delete}"))
             }
             Failure::Gone => {
-                let message = format!("state file `{name}` was removed or replaced while it was used");
+                let message =
+                    format!("state file `{name}`, or a file beside it, was removed or replaced while it was used");
                 Error::new(Kind::Unavailable, message).with_hint(
                     "start the run again, and the calls are counted anew from what has landed; no process may have it \
                      open when it is removed or put back",

@@ -74,12 +74,21 @@ async fn no_call_leaves_once_the_file_is_gone_or_is_another() {
     let removed = store.reserve(&ask).await.expect_err("removed");
     let other = state(&path).await;
     let replaced = store.reserve(&ask).await.expect_err("replaced");
-    for error in [removed, replaced] {
+    let mut errors = vec![removed, replaced];
+    for suffix in ["-wal", "-shm"] {
+        let path = folder.path().join("state.db");
+        assert!(matches!(other.reserve(&ask).await.unwrap(), Reserved::Granted { .. }));
+        std::fs::rename(format!("{}{suffix}", path.display()), folder.path().join("kept")).unwrap();
+        errors.push(other.reserve(&ask).await.expect_err("alone"));
+        std::fs::rename(folder.path().join("kept"), format!("{}{suffix}", path.display())).unwrap();
+    }
+    for error in errors {
         assert_eq!(error.kind(), Kind::Unavailable);
-        let message = format!("state file `{}` was removed or replaced while it was used", path.display());
+        let message =
+            format!("state file `{}`, or a file beside it, was removed or replaced while it was used", path.display());
         assert_eq!(error.to_string(), message);
     }
-    assert!(matches!(other.reserve(&ask).await.unwrap(), Reserved::Granted { used: 1, .. }));
+    assert!(matches!(other.reserve(&ask).await.unwrap(), Reserved::Granted { used: 3, .. }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
