@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::base::{Clock as _, Error, Result, SystemClock, time::beijing_day};
 
-use self::session::{Failure, Opened, Session};
+use self::session::{Failure, Opened, Session, UNNAMED};
 use super::ledger::{Ledger, Used};
 use super::owned::{OwnedAsk, OwnedSettle};
 use super::{AccountHealth, Ask, COUNTS_KEPT_DAYS, Cached, Counted, Reading, Reserved, Resting, Settle, StateStore};
@@ -162,12 +162,19 @@ impl StateStore for Sqlite {
         let (counted, run) = (counted.clone(), run.to_owned());
         self.atomically(move |session| {
             let part = count_of_run(session, &counted, &run)?;
-            let lacking = counted.calls.saturating_sub(part);
-            if lacking > 0 {
-                let calls = count(session, &counted)?.saturating_add(lacking);
-                write_count(session, &Counted { calls, ..counted.clone() })?;
-                write_count_of_run(session, &counted, &run)?;
+            let mut lacking = counted.calls.saturating_sub(part);
+            if lacking == 0 {
+                return Ok(false);
             }
+            write_count_of_run(session, &counted, &run)?;
+            let unnamed = count_of_run(session, &counted, UNNAMED)?;
+            if unnamed > 0 {
+                let calls = unnamed.saturating_sub(lacking);
+                write_count_of_run(session, &Counted { calls, ..counted.clone() }, UNNAMED)?;
+                lacking = lacking.saturating_sub(unnamed);
+            }
+            let calls = count(session, &counted)?.saturating_add(lacking);
+            write_count(session, &Counted { calls, ..counted })?;
             Ok(lacking > 0)
         })
         .await

@@ -28,11 +28,15 @@ const TABLES: &str = "
     CREATE INDEX answers_by_expiry ON answers (expires_at);
 ";
 /// What version 1 lacked: its counts did not say which runs had made the calls.
+/// They are the part of a run without a name ([`UNNAMED`]).
 const SINCE_VERSION_1: &str = "
     CREATE TABLE counts_of_runs (
         day TEXT, account TEXT, scope TEXT, run TEXT, calls INTEGER NOT NULL, PRIMARY KEY (day, account, scope, run)
     ) WITHOUT ROWID;
+    INSERT INTO counts_of_runs SELECT day, account, scope, '', calls FROM counts;
 ";
+/// In the place of a run: calls that were counted before runs were told apart, and that no run has claimed since.
+pub(super) const UNNAMED: &str = "";
 /// How long a process waits for others to let go of the file.
 const BUSY: Duration = Duration::from_secs(10);
 
