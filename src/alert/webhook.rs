@@ -10,13 +10,13 @@ use std::error::Error as _;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use chrono::DateTime;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use serde_json::Value;
 use url::Url;
 
 use crate::base::Secret;
 use crate::base::secret::Mask;
+use crate::base::time::http_date;
 
 /// How long and how often a document is tried.
 #[derive(Debug, Clone, Copy)]
@@ -111,9 +111,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     if let Ok(seconds) = stated.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let until = DateTime::parse_from_rfc2822(stated).ok()?;
-    let now = DateTime::parse_from_rfc2822(text(DATE)?).ok()?;
-    (until - now).to_std().ok()
+    (http_date(stated)? - http_date(text(DATE)?)?).to_std().ok()
 }
 
 /// The chain of causes in one line, without the address and its parts: a cause may name them (a certificate's host).

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::base::time::http_date;
 use crate::config::gateway::{ErrorClass, Limits};
 
 /// No try follows another sooner, whatever the gateway says (`Retry-After: 0`).
@@ -149,8 +150,7 @@ impl Dice {
 /// answer's own `Date`, and only without one from when the answer came.
 #[must_use]
 pub fn stated_wait(retry_after: Option<&str>, date: Option<&str>, received_at: DateTime<Utc>) -> Option<Duration> {
-    let date = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
-    self::retry_after(retry_after?, date.map_or(received_at, |date| date.to_utc()))
+    self::retry_after(retry_after?, date.and_then(http_date).unwrap_or(received_at))
 }
 
 /// `Retry-After`: whole seconds, or an HTTP date, which counts from `now`; a date gone by is no wait. Some write the date as
@@ -164,8 +164,7 @@ pub fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
         let moment = moment.filter(|moment| (*moment - now).abs().to_std().is_ok_and(|apart| apart <= STATED_MAX));
         return Some(moment.map_or(Duration::from_secs(seconds), |moment| (moment - now).to_std().unwrap_or_default()));
     }
-    let until = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
-    Some((until - now).to_std().unwrap_or_default())
+    Some((http_date(text)? - now).to_std().unwrap_or_default())
 }
 
 /// A non-negative number of seconds; anything else is none.
@@ -252,6 +251,8 @@ mod tests {
             ("99999999999999999999999", Some(u64::MAX)),
             ("Fri, 20 Nov 2026 12:00:30 GMT", Some(30)),
             ("Fri, 20 Nov 2026 11:00:00 GMT", Some(0)),
+            ("Friday, 20-Nov-26 12:00:30 GMT", Some(30)),
+            ("Fri Nov 20 12:00:30 2026", Some(30)),
             ("1795176030", Some(30)),
             ("1795175000", Some(0)),
             ("1800000000", Some(1_800_000_000)),

@@ -10,6 +10,8 @@
 
 use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 
+use crate::base::time::http_date;
+
 /// Differences past this are worth a warning.
 const WARN_SECONDS: i64 = 30;
 /// `Date` has whole seconds and the answer took time: smaller differences are noise.
@@ -59,7 +61,7 @@ impl Skew {
     /// is no date, or one that no server shows, teaches nothing.
     #[must_use]
     pub fn observe(&mut self, seen: Observation<'_>) -> Option<TimeDelta> {
-        let date = DateTime::parse_from_rfc2822(seen.date).ok()?.to_utc();
+        let date = http_date(seen.date)?;
         if !YEARS.contains(&date.year()) {
             return None;
         }
