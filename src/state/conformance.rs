@@ -40,6 +40,7 @@ pub(super) async fn check(one: State, other: State) {
     both.moments_ahead().await;
     both.clock().await;
     both.rests_of_endpoints_and_gateways().await;
+    both.moved_calls_are_counted_where_they_bind().await;
     both.raise_and_correct().await;
     both.runs_add_up().await;
     both.answers().await;
@@ -146,7 +147,8 @@ impl Both {
         assert_eq!(self.one.reserve(&of(tomorrow, self.day)).await.unwrap(), Reserved::UsedUp { used: 3 });
         assert_eq!(
             (self.used("clocks", "", self.day).await, self.used("clocks", "", yesterday).await),
-            (Some(2), None)
+            (Some(3), None),
+            "one of today's was counted for tomorrow"
         );
     }
 
@@ -278,6 +280,22 @@ impl Both {
             let unsure = reading.unsure + TimeDelta::milliseconds(1);
             assert!(before - unsure <= reading.now && reading.now <= after + unsure, "{before} {reading:?} {after}");
         }
+    }
+
+    async fn moved_calls_are_counted_where_they_bind(&self) {
+        let used = || self.used("moved", "", self.day);
+        let bounds = Bounds { calls_per_day: Some(2), calls_in_flight: 9, ..FREE };
+        let yesterday = self.day - Days::new(1);
+        let ask = |day| Ask { day, gateway_day: self.day, ..self.ask("moved", 0, bounds) };
+        for _ in 0..2 {
+            granted(self.one.reserve(&ask(yesterday)).await.unwrap());
+        }
+        assert_eq!((used().await, self.used("moved", "", yesterday).await), (Some(2), Some(2)));
+        assert_eq!(self.other.reserve(&ask(self.day)).await.unwrap(), Reserved::UsedUp { used: 2 });
+        self.other.correct(&Counted { scope: String::new(), ..self.count("moved", 1) }).await.unwrap();
+        assert_eq!(used().await, Some(1), "what is set is what the gateway counts");
+        granted(self.one.reserve(&ask(self.day)).await.unwrap());
+        assert_eq!(self.other.reserve(&ask(self.day)).await.unwrap(), Reserved::UsedUp { used: 2 });
     }
 
     async fn raise_and_correct(&self) {

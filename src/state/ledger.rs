@@ -19,7 +19,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::rhythm::{self, Rhythm, SECOND};
-use super::{AccountHealth, Ask, Feedback, Moved, Reserved, RestKind, Resting, Settle, covers};
+use super::{AccountHealth, Ask, Counted, Feedback, Moved, Reserved, RestKind, Resting, Settle, covers};
 
 /// A call of another process may leave so much later than it was granted: it is signed, and its process waits for a core.
 const LEAVES_LATE: i64 = 25_000;
@@ -374,6 +374,24 @@ impl Ledger {
     fn shift(&self, day: NaiveDate, scope: &str) -> i64 {
         let shift = self.shifts.iter().find(|shift| (shift.day, shift.scope.as_str()) == (day, scope));
         shift.map_or(0, |shift| shift.calls)
+    }
+
+    /// Adds to the counts of a day the calls that the gateway counts for it and the store for another.
+    pub(super) fn add_moved(&self, account: &str, day: NaiveDate, counts: &mut Vec<Counted>) {
+        for Shift { scope, calls, .. } in self.shifts.iter().filter(|shift| shift.day == day) {
+            let moved = u64::try_from(*calls).unwrap_or(0);
+            let is_same = |counted: &&mut Counted| (&*counted.account, &counted.scope) == (account, scope);
+            match counts.iter_mut().find(is_same) {
+                Some(counted) => counted.calls = counted.calls.saturating_add(moved),
+                None if moved == 0 => {}
+                None => counts.push(Counted { account: account.to_owned(), scope: scope.clone(), day, calls: moved }),
+            }
+        }
+    }
+
+    /// A count was set to what the gateway counts.
+    pub(super) fn corrected(&mut self, day: NaiveDate, scope: &str) {
+        self.shifts.retain(|shift| (shift.day, &*shift.scope) != (day, scope));
     }
 
     /// The gateway counts a call for another day.

@@ -320,13 +320,15 @@ pub trait StateStore: Send + Sync + std::fmt::Debug {
     /// As [`StateStore::reserve`].
     async fn raise(&self, counted: &Counted, run: &str) -> Result<bool>;
 
-    /// Sets a count: another program uses the same key. What runs have counted of it stays known as counted.
+    /// Sets a count: another program uses the same key. It is what the gateway counts for the day. What runs have counted of
+    /// it stays known as counted.
     ///
     /// # Errors
     /// As [`StateStore::reserve`].
     async fn correct(&self, counted: &Counted) -> Result<()>;
 
-    /// The counts of a day, by account and scope.
+    /// The counts of a day, by account and scope: what binds where the store and the gateway agree on the day. Calls that
+    /// were counted for another day, and count for this one at the gateway, are among them.
     ///
     /// # Errors
     /// As [`StateStore::reserve`].
@@ -361,6 +363,12 @@ pub trait StateStore: Send + Sync + std::fmt::Debug {
 
 /// A store that callers share.
 pub type State = Arc<dyn StateStore>;
+
+/// By account and scope.
+fn in_order(mut counts: Vec<Counted>) -> Vec<Counted> {
+    counts.sort_by(|left, right| (&left.account, &left.scope).cmp(&(&right.account, &right.scope)));
+    counts
+}
 
 /// Counts of days longer ago are dropped.
 const COUNTS_KEPT_DAYS: u16 = 40;

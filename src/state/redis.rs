@@ -45,7 +45,9 @@ use crate::config::pipeline::RedisConfig;
 use self::clock::ServerClock;
 use self::desk::{Batch, Count, Desk, Known, Wish};
 use super::ledger::Ledger;
-use super::{AccountHealth, Ask, COUNTS_KEPT_DAYS, Cached, Counted, Reading, Reserved, Resting, Settle, StateStore};
+use super::{
+    AccountHealth, Ask, COUNTS_KEPT_DAYS, Cached, Counted, Reading, Reserved, Resting, Settle, StateStore, in_order,
+};
 
 /// The version of the keys above. Version 1 kept the runs' parts under a key of their own.
 const VERSION: u32 = 2;
@@ -347,6 +349,13 @@ impl Redis {
         Ok(calls.unwrap_or(0))
     }
 
+    /// An account's page, as it is now.
+    async fn ledger(&self, account: &str) -> Result<Ledger> {
+        let page = page(account);
+        let document: Option<String> = self.ask(redis::cmd("GET").arg(&page)).await?;
+        Ledger::read(&document.unwrap_or_default()).map_err(|error| self.damaged(&page, error))
+    }
+
     async fn known(&self) -> Result<Vec<String>> {
         let mut accounts: Vec<String> = self.ask(redis::cmd("SMEMBERS").arg("huopan:accounts")).await?;
         accounts.sort_unstable();
@@ -444,7 +453,9 @@ impl StateStore for Redis {
         let (key, field) = (counts(counted.day), field(&(&counted.account, &counted.scope))?);
         let mut set = redis::pipe();
         set.atomic().hset(&key, field, counted.calls).ignore().expire(&key, COUNTS_KEPT_SECONDS).ignore();
-        self.send(Request::Many(&set)).await
+        () = self.send(Request::Many(&set)).await?;
+        let (day, scope) = (counted.day, counted.scope.clone());
+        self.change(&counted.account, move |ledger| ledger.corrected(day, &scope)).await
     }
 
     async fn counts(&self, day: NaiveDate) -> Result<Vec<Counted>> {
@@ -458,16 +469,16 @@ impl StateStore for Redis {
                 counted.push(Counted { account, scope, day, calls });
             }
         }
-        counted.sort_by(|left, right| (&left.account, &left.scope).cmp(&(&right.account, &right.scope)));
-        Ok(counted)
+        for account in self.known().await? {
+            self.ledger(&account).await?.add_moved(&account, day, &mut counted);
+        }
+        Ok(in_order(counted))
     }
 
     async fn accounts(&self, now: DateTime<Utc>) -> Result<Vec<AccountHealth>> {
         let mut health = Vec::new();
         for account in self.known().await? {
-            let document: Option<String> = self.ask(redis::cmd("GET").arg(page(&account))).await?;
-            let ledger = Ledger::read(&document.unwrap_or_default());
-            health.push(ledger.map_err(|error| self.damaged(&page(&account), error))?.health(&account, now));
+            health.push(self.ledger(&account).await?.health(&account, now));
         }
         Ok(health)
     }

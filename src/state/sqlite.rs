@@ -21,7 +21,9 @@ use crate::base::{Clock as _, Error, Result, SystemClock, time::beijing_day};
 use self::session::{Failure, Opened, Session, UNNAMED};
 use super::ledger::{Ledger, Used};
 use super::owned::{OwnedAsk, OwnedSettle};
-use super::{AccountHealth, Ask, COUNTS_KEPT_DAYS, Cached, Counted, Reading, Reserved, Resting, Settle, StateStore};
+use super::{
+    AccountHealth, Ask, COUNTS_KEPT_DAYS, Cached, Counted, Reading, Reserved, Resting, Settle, StateStore, in_order,
+};
 
 /// Of so many answers kept, one looks for what has expired.
 const PURGE_EVERY: u64 = 32;
@@ -182,15 +184,25 @@ impl StateStore for Sqlite {
 
     async fn correct(&self, counted: &Counted) -> Result<()> {
         let counted = counted.clone();
-        self.on_thread(move |session| write_count(session, &counted)).await
+        self.atomically(move |session| {
+            let (mut ledger, before) = read_ledger(session, &counted.account)?;
+            ledger.corrected(counted.day, &counted.scope);
+            write_ledger(session, &counted.account, &ledger, &before)?;
+            write_count(session, &counted)
+        })
+        .await
     }
 
     async fn counts(&self, day: NaiveDate) -> Result<Vec<Counted>> {
         self.on_thread(move |session| {
-            let sql = "SELECT account, scope, calls FROM counts WHERE day = ? ORDER BY account, scope";
-            session.rows(sql, [day.to_string()], |row| {
+            let sql = "SELECT account, scope, calls FROM counts WHERE day = ?";
+            let mut counts = session.rows(sql, [day.to_string()], |row| {
                 Ok(Counted { account: row.get(0)?, scope: row.get(1)?, day, calls: unsigned(row.get(2)?) })
-            })
+            })?;
+            for (account, document) in documents(session)? {
+                Ledger::read(&document)?.add_moved(&account, day, &mut counts);
+            }
+            Ok(in_order(counts))
         })
         .await
     }
