@@ -601,6 +601,18 @@ fn tls_failure(server: &str, error: &rustls::Error) -> Error {
     }
 }
 
+/// Whether a user may not do what was asked. Of a database that it may not choose only the words say so.
+fn lacks_permission(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+        || error.detail().is_some_and(|detail| detail.contains("has no permissions"))
+}
+
+/// Whether a server has no room for what is written, and drops nothing. Before version 7 a script's error says so in its
+/// words.
+fn is_full(error: &RedisError) -> bool {
+    error.code() == Some("OOM") || error.detail().is_some_and(|detail| detail.contains("OOM command not allowed"))
+}
+
 /// The policy by which a server drops keys that still hold, once its memory is full; `memory` is what it says of that.
 fn evicts(memory: &str) -> Option<String> {
     let says = |name: &str| memory.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'));
@@ -624,11 +636,17 @@ fn failure(server: &str, error: RedisError) -> Error {
             (Kind::Config, "cannot be asked from this machine", Some("see the certificates that it trusts"))
         }
         ErrorKind::AuthenticationFailed => (Kind::Denied, "refuses user or password", Some("set them in the address")),
-        ErrorKind::Server(ServerErrorKind::NoPerm) => (
+        _ if lacks_permission(&error) => (
             Kind::Denied,
             "does not let this user do what it must",
-            Some("allow it `~huopan:*` with `+@read +@write +@scripting +@transaction +time`"),
+            Some(
+                "allow it `~huopan:*` with `+@read +@write +@scripting +@transaction +time`, and `+select` where the \
+                 address names a database",
+            ),
         ),
+        _ if is_full(&error) => {
+            (Kind::Storage, "has no memory left", Some("raise its `maxmemory`, or give huopan a server of its own"))
+        }
         _ if matches!(error.code(), Some("NOAUTH" | "WRONGPASS")) => {
             (Kind::Denied, "refuses user or password", Some("set them in the address"))
         }

@@ -186,6 +186,10 @@ async fn a_server_that_makes_room_is_known() {
     assert_eq!(state.may_forget().await.as_deref(), Some("volatile-lru"));
     () = server.tell("CONFIG SET maxmemory-policy noeviction").await;
     assert_eq!(state.may_forget().await, None);
+    () = server.tell("CONFIG SET maxmemory 1").await;
+    let error = state.rest("key", &rest()).await.unwrap_err();
+    assert!(error.to_string().ends_with("has no memory left"), "{error}");
+    assert!(error.hint().unwrap().contains("maxmemory"));
 }
 
 #[tokio::test]
@@ -206,6 +210,20 @@ async fn keys_of_version_1_keep_their_counts_and_parts() {
     let keys: Vec<String> = server.tell("KEYS *:runs").await;
     assert_eq!(keys, [""; 0]);
     assert_eq!(server.tell::<u32>("GET huopan:version").await, 2);
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_choose_a_database_is_told_what_is_lacking() {
+    let Some(server) = Server::start("redis", &[]) else { return };
+    let may = "resetkeys ~huopan:* nocommands +@read +@write +@scripting +@transaction +time";
+    () = server.tell(&format!("ACL SETUSER somebody on >password {may}")).await;
+    let address = server.address("somebody:password@").address.expose().to_owned();
+    Redis::open(&config(&address)).await.unwrap();
+    let (kind, said) = refused(&config(format!("{address}/3"))).await;
+    assert!(kind == Kind::Denied && said.contains("does not let this user") && said.contains("`+select`"), "{said}");
+    () = server.tell("ACL SETUSER somebody +select").await;
+    let state = Redis::open(&config(format!("{address}/3"))).await.unwrap();
+    assert_eq!(state.may_forget().await, None, "who may not ask is told nothing");
 }
 
 #[tokio::test]

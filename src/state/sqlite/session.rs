@@ -245,7 +245,9 @@ pub(super) enum Failure {
 impl Failure {
     /// What it means for the file `name`.
     pub(super) fn of(self, name: &str) -> Error {
-        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase};
+        use rusqlite::ErrorCode::{
+            DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, NotADatabase, SystemIoFailure,
+        };
         let delete = "delete it with its `-wal` and `-shm` files: today's calls are counted again from landed answers";
         let damaged = || Error::storage(format!("state file `{name}` is damaged")).with_hint(delete);
         match self {
@@ -257,7 +259,15 @@ impl Failure {
                     let message = format!("other processes held state file `{name}` for {} s", BUSY.as_secs());
                     Error::new(Kind::Unavailable, message).caused_by(error)
                 }
-                _ => Error::storage(format!("state file `{name}` cannot be used")).caused_by(error),
+                code => {
+                    let unused = Error::storage(format!("state file `{name}` cannot be used"));
+                    let unused = match code {
+                        Some(DiskFull) => unused.with_hint("make room on its disk, and start again"),
+                        Some(SystemIoFailure) => unused.with_hint("look at its disk: it may be full, or failing"),
+                        _ => unused,
+                    };
+                    unused.caused_by(error)
+                }
             },
             Failure::Foreign => Error::storage(format!("`{name}` is not a state file")).with_hint(
                 "name another file in the pipeline's `state`; if it was the state file and is damaged, delete it with \
