@@ -55,6 +55,8 @@ const VERSION: u32 = 2;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A lost connection is made anew this often before a call fails.
 const RECONNECTS: usize = 2;
+/// A request that was not answered is sent again so often: a server that pauses for ten seconds ends no night.
+const PAUSES: usize = 3;
 /// How often a decision is made again because somebody else was quicker. Every time one of them got through.
 const ATTEMPTS: u32 = 200;
 /// What a turn lasts longer than a way there and back takes twice.
@@ -219,14 +221,14 @@ impl Redis {
         self.send(Request::One(command)).await
     }
 
-    /// Sends a request, again when the connection was lost: the manager makes it anew. What is sent twice does no harm: a
-    /// change compares first, so that at worst a call is counted that does not leave. A server that no longer takes writes
-    /// has another one in its place, which may have its name by now.
+    /// Sends a request, again when no answer came in time or the connection was lost: the manager makes it anew. What is
+    /// sent twice does no harm: a change compares first, so that at worst a call is counted that does not leave. A server
+    /// that no longer takes writes has another one in its place, which may have its name by now.
     async fn send<T: FromRedisValue>(&self, request: Request<'_>) -> Result<T> {
         let mut result = request.send(self.manager()).await;
-        for _ in 0..RECONNECTS {
+        for _ in 0..PAUSES {
             match &result {
-                Err(error) if error.is_connection_dropped() => {}
+                Err(error) if error.is_connection_dropped() || error.is_timeout() => {}
                 Err(error) if is_replica(error) => self.reconnect().await?,
                 _ => break,
             }

@@ -11,12 +11,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::TimeDelta;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::state::ledger::{Ledger, Used};
 use crate::state::owned::{OwnedAsk, OwnedSettle};
 use crate::state::{Ask, Reserved, Settle};
 
-use super::{counts, field};
+use super::{PATIENCE, counts, field};
 use crate::base::Result;
 
 /// One account, as this process sees it.
@@ -63,6 +64,7 @@ pub(super) struct Waiting {
     wish: Wish,
     /// How far the server's clock had been set when its moments were told.
     set_by: i64,
+    since: Instant,
     done: oneshot::Sender<Option<Reserved>>,
 }
 
@@ -112,7 +114,7 @@ impl Desk {
     /// Lets a wish wait for its turn; tells what came of it.
     pub(super) fn wait(&self, wish: Wish, set_by: i64) -> oneshot::Receiver<Option<Reserved>> {
         let (done, told) = oneshot::channel();
-        self.waiting().push(Waiting { wish, set_by, done });
+        self.waiting().push(Waiting { wish, set_by, since: Instant::now(), done });
         told
     }
 
@@ -136,7 +138,10 @@ impl Batch<'_> {
     /// clock has been set. Gives the calls counted after the last.
     pub(super) fn decide(&self, ledger: &mut Ledger, mut used: u64, set_by: i64) -> (Vec<Option<Reserved>>, u64) {
         let decide = |waiting: &Waiting| {
-            let set_by = TimeDelta::microseconds(set_by - waiting.set_by);
+            // Who was held up by a server that paused wants it as of now: its clock was not set back.
+            let waited = waiting.since.elapsed();
+            let late = TimeDelta::from_std(waited).ok().filter(|_| waited >= PATIENCE).unwrap_or_default();
+            let set_by = TimeDelta::microseconds(set_by - waiting.set_by) + late;
             let decided = waiting.wish.decide(ledger, used, set_by);
             if let Some(Reserved::Granted { used: after, .. }) = &decided {
                 used = *after;

@@ -213,6 +213,21 @@ async fn keys_of_version_1_keep_their_counts_and_parts() {
 }
 
 #[tokio::test]
+async fn a_server_that_pauses_is_asked_again() {
+    let Some(server) = Server::start("redis", &[]) else { return };
+    let state = Redis::connect(&server.address(""), Duration::from_millis(300)).await.unwrap();
+    let now = state.now().await.unwrap();
+    let bounds =
+        Bounds { calls_per_day: Some(9), calls_per_second: None, calls_in_flight: 9, lease: Duration::from_secs(60) };
+    let ask = conformance::asking("account", now.date_naive(), now, bounds);
+    for _ in 0..2 {
+        () = server.tell("CLIENT PAUSE 700 ALL").await;
+        let reserved = state.reserve(&ask).await.unwrap();
+        assert!(matches!(reserved, Reserved::Granted { .. }), "{reserved:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_user_who_may_not_choose_a_database_is_told_what_is_lacking() {
     let Some(server) = Server::start("redis", &[]) else { return };
     let may = "resetkeys ~huopan:* nocommands +@read +@write +@scripting +@transaction +time";
