@@ -91,6 +91,12 @@ impl<'r> Caller<'r> {
                 // One bad offer fails its batch, and the halves that hold it.
                 let may_be_too_large = is_too_large || shares_calls(errand);
                 let outage = if may_be_too_large { live.outage.failed_as_too_large() } else { live.outage.failed() };
+                let others = live.accounts.has_other(tried.ticket.account, tried.ticket.asking());
+                if outage.is_some() && fault.class == ErrorClass::Throttle && others {
+                    // It may be this account alone whose calls the gateway has had enough of.
+                    live.outage.answered();
+                    return Step::Leave(describe(fault));
+                }
                 if let Some(failures) = outage {
                     return Step::Done(Err(words::outage(side.gateway, fault, failures)));
                 }

@@ -6,6 +6,7 @@
 //! remembered that a call took too long, and that one for several offers failed while others were answered: where a
 //! smaller question can be asked instead, it is not asked again.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use xxhash_rust::xxh3::Xxh3;
@@ -16,6 +17,12 @@ use super::Attempt;
 
 /// What a call says, digested: gateway, endpoint and the parameters that are landed with it.
 pub type CallKey = u128;
+
+/// The endpoint of a call as its key knows it: what is asked once more in one run is another question.
+#[must_use]
+pub fn question(endpoint: &str, is_again: bool) -> Cow<'_, str> {
+    if is_again { Cow::Owned(format!("{endpoint} again")) } else { Cow::Borrowed(endpoint) }
+}
 
 /// The key of a call.
 #[must_use]
@@ -43,13 +50,7 @@ pub trait Answered: Send + Sync {
     /// Whatever keeps the landed answer from being read: the run must stop.
     async fn find(&self, key: CallKey) -> Result<Option<Attempt>>;
 
-    /// The count of a shop that settles nothing, because nothing was listed on its day, as it was kept.
-    ///
-    /// # Errors
-    /// As [`Answered::find`].
-    async fn find_stale(&self, key: CallKey) -> Result<Option<Attempt>>;
-
-    /// Whether a call is settled.
+    /// Whether there is one.
     fn holds(&self, key: CallKey) -> bool;
 
     /// How many attempts of a call were made when the last one took too long; 0: it did not.
@@ -70,10 +71,6 @@ pub struct Nothing;
 #[async_trait::async_trait]
 impl Answered for Nothing {
     async fn find(&self, _: CallKey) -> Result<Option<Attempt>> {
-        Ok(None)
-    }
-
-    async fn find_stale(&self, _: CallKey) -> Result<Option<Attempt>> {
         Ok(None)
     }
 

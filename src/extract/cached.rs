@@ -116,7 +116,7 @@ pub async fn known_shop_id(
     Ok(kept.and_then(id).map(KnownId::Cached))
 }
 
-/// A shop's official count, where an answer that has landed says it.
+/// A shop's official count of the run's day, where an answer that has landed says it.
 ///
 /// # Errors
 /// As [`known_shop_id`].
@@ -125,19 +125,16 @@ pub async fn landed_count(
     answered: &dyn Answered,
     shop: &ShopWork,
     id: &str,
-) -> Result<Option<KnownCount>> {
+) -> Result<Option<u64>> {
     let (task, values) = count_of(pipeline, shop, id);
     let Some((endpoint, key)) = question(pipeline, &task, values)? else { return Ok(None) };
-    let count = |kept: Attempt| stated_count(&task, pipeline, endpoint, &kept);
-    if let Some(kept) = answered.find(key).await? {
-        return Ok(count(kept).map(KnownCount::Holds));
-    }
-    Ok(answered.find_stale(key).await?.and_then(count).map(KnownCount::Earlier))
+    let kept = answered.find(key).await?;
+    Ok(kept.and_then(|kept| stated_count(&task, pipeline, endpoint, &kept)))
 }
 
-/// An official count that is known before it is asked for.
+/// An official count that was bought before the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KnownCount {
+pub enum BoughtCount {
     /// The run takes it for its own.
     Holds(u64),
     /// It tells about how large the shop is; the run asks again.
@@ -154,7 +151,7 @@ pub async fn bought_count(
     state: &dyn StateStore,
     (dt, now, reuse): (NaiveDate, DateTime<Utc>, Reuse),
     (shop, id): (&ShopWork, &str),
-) -> Result<Option<KnownCount>> {
+) -> Result<Option<BoughtCount>> {
     let (task, values) = count_of(pipeline, shop, id);
     if !reuse.allows(&task) {
         return Ok(None);
@@ -167,7 +164,7 @@ pub async fn bought_count(
         endpoint.cache_seconds.map_or_else(|| count_holds(&kept, now), |seconds| is_young(&kept, seconds, now));
     let holds = is_young && reuse.takes(&task, &kept);
     let count = stated_count(&task, pipeline, endpoint, &kept);
-    Ok(count.map(|count| if holds { KnownCount::Holds(count) } else { KnownCount::Earlier(count) }))
+    Ok(count.map(|count| if holds { BoughtCount::Holds(count) } else { BoughtCount::Earlier(count) }))
 }
 
 /// A count stands for one day of one run.

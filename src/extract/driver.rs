@@ -189,6 +189,7 @@ pub(super) fn schedule<'a>(job: &Job<'a>, gated: bool) -> Schedule<'a> {
         until: job.until,
         stalest_first: pipeline.on_quota == OnQuota::Continue,
         gated,
+        goes_on: !job.earlier_calls.is_empty(),
         asked: job.answered.batches(),
     };
     Schedule::new(job.work.clone(), setup, &job.earlier_calls)
@@ -453,7 +454,7 @@ impl<'r> Run<'r> {
             Task::Item { offer_ids, .. } => format!("offer {}", offer_ids.first().copied().unwrap_or_default()),
             Task::Sku { sku_id, .. } => format!("SKU {sku_id}"),
             Task::Page { shop, page, .. } => format!("shop `{}`, page {page}", self.schedule.label(*shop)),
-            Task::Resolve { shop } | Task::Count { shop } | Task::Categories { shop } => {
+            Task::Resolve { shop } | Task::Count { shop } | Task::Recount { shop } | Task::Categories { shop } => {
                 format!("shop `{}`", self.schedule.label(*shop))
             }
             Task::Time => "connection test".to_owned(),
@@ -472,7 +473,8 @@ impl<'r> Run<'r> {
                 let (done, of) = self.schedule.details();
                 progress.on(Event::Detail { done, of });
             }
-            Task::Resolve { .. } | Task::Count { .. } | Task::Categories { .. } | Task::Time => {}
+            Task::Resolve { .. } | Task::Count { .. } | Task::Recount { .. } | Task::Categories { .. } | Task::Time => {
+            }
         }
         let Some(shop) = task.shop() else { return };
         if let Some(news) = self.schedule.news(shop) {
@@ -515,7 +517,7 @@ pub(super) fn values(schedule: &Schedule<'_>, task: &Task, fetch: &Fetch) -> Val
             values.offer_ids.clone_from(offer_ids);
             values.fresh_since = schedule.modified_at(offer_ids);
         }
-        Task::Resolve { .. } | Task::Count { .. } | Task::Categories { .. } | Task::Time => {}
+        Task::Resolve { .. } | Task::Count { .. } | Task::Recount { .. } | Task::Categories { .. } | Task::Time => {}
     }
     values
 }

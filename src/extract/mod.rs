@@ -49,7 +49,7 @@ mod tokens;
 mod words;
 
 pub use answered::Answered;
-pub use cached::{KnownCount, KnownId, Reuse, bought_count, known_shop_id, landed_count};
+pub use cached::{BoughtCount, KnownId, Reuse, bought_count, known_shop_id, landed_count};
 pub use driver::{Job, extract};
 pub use facts::{Covered, Listed, Note, RunFacts, ShopFacts};
 pub use fingerprint::Fingerprint;

@@ -77,6 +77,9 @@ const ALIKE_MIN: usize = 8;
 /// No gateway serves, and no filter leaves, less than one record of so many that are asked for.
 const FEW_OF: usize = 4;
 
+/// Nor does one that serves smaller pages serve more than half of what is asked for.
+const HALF_OF: usize = 2;
+
 /// Which page is taken for the last one where no total is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
@@ -197,6 +200,12 @@ impl Listing {
     pub fn look_past_count(&mut self) -> bool {
         let is_new = !std::mem::replace(&mut self.looks_past_count, true);
         is_new && self.end().is_none()
+    }
+
+    /// Whether an official count says that so many records hold it.
+    #[must_use]
+    pub fn is_counted_within(&self, records: u64) -> bool {
+        self.counted.is_some_and(|count| count <= records)
     }
 
     /// The total, as far as it is known.
@@ -390,8 +399,8 @@ impl Listing {
     /// A page failed for good.
     pub fn failed(&mut self, number: u32, reason: impl Into<String>) {
         self.in_flight.remove(&number);
-        if self.missing() == Some(0) && !self.is_sure(number) {
-            // Nothing is missing: some gateways refuse what stands past the end.
+        if self.missing().is_some_and(|missing| missing <= self.tolerance) && !self.is_sure(number) {
+            // Nothing is missing as far as is known: some gateways refuse what stands past the end.
             self.answered.insert(number, 0);
             return;
         }
@@ -473,11 +482,11 @@ impl Listing {
                 !is_full || self.counted.is_some_and(is_exact)
             }
             Some(missing) if is_full || missing > self.tolerance => false,
-            // A gateway may serve smaller pages than it is asked for: the first page shows its size.
-            Some(_) => {
-                let first = self.answered.get(&self.paging.first).copied().unwrap_or(0);
-                number != self.paging.first && records < first
+            // A gateway may serve smaller pages than it is asked for, ten or twenty: the first page shows its size.
+            Some(_) if number == self.paging.first => {
+                !(self.size() / FEW_OF..=self.size() / HALF_OF).contains(&records)
             }
+            Some(_) => records < self.answered.get(&self.paging.first).copied().unwrap_or(0),
             None => match self.is_end {
                 Taken::Short => !is_full,
                 Taken::Few => records < self.size() / FEW_OF,
@@ -678,7 +687,7 @@ mod tests {
         };
         for (records, counted, is_paged, expected) in [
             (30, None, false, true),
-            (30, Some(33), false, true),
+            (15, Some(18), false, true),
             (30, Some(90), false, false),
             (40, None, false, false),
             (40, None, true, true),

@@ -22,7 +22,7 @@ pub(super) fn read(task: &Task, gateway: &Gateway, endpoint: &Endpoint, answer: 
                 None => Outcome::Refused("the answer holds no shop id".to_owned()),
             }
         }
-        Task::Count { .. } => match answer::total(endpoint, answer) {
+        Task::Count { .. } | Task::Recount { .. } => match answer::total(endpoint, answer) {
             Some(total) => Outcome::Counted(total),
             None => Outcome::Refused("the answer holds no count".to_owned()),
         },

@@ -42,6 +42,9 @@ pub struct Record {
     /// The page, for listings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<u32>,
+    /// It was asked once more in this run, for what it was told before was outdated.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
     /// The parameters, without credentials, time and signature.
     pub request: BTreeMap<String, String>,
     /// The answer that this is a copy of (`raw_ref`), where it was used again instead of asked for: no call was made.

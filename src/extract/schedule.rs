@@ -47,6 +47,8 @@ pub struct Setup<'a> {
     pub stalest_first: bool,
     /// Each [`Stage`] waits for [`Schedule::open`].
     pub gated: bool,
+    /// An earlier start of the run has made calls.
+    pub goes_on: bool,
     /// The offers of each call for several of them that an earlier start was done with, in the order of asking.
     pub asked: &'a [Vec<i64>],
 }
@@ -73,6 +75,11 @@ pub enum Task {
     },
     /// Ask for a shop's official count.
     Count {
+        /// The shop's place in the plan.
+        shop: usize,
+    },
+    /// Ask for a shop's official count once more: what was listed differs from one that an earlier start was told.
+    Recount {
         /// The shop's place in the plan.
         shop: usize,
     },
@@ -263,6 +270,7 @@ impl<'a> Schedule<'a> {
         match task {
             Task::Resolve { shop } => self.resolved(*shop, outcome),
             Task::Count { shop } => self.shops[*shop].counted(outcome),
+            Task::Recount { shop } => self.shops[*shop].recounted(outcome),
             Task::Categories { shop } => self.shops[*shop].categorised(outcome),
             Task::Page { shop, list, slice, page } => {
                 let offers;
@@ -344,6 +352,8 @@ impl<'a> Schedule<'a> {
     pub fn spent(&mut self, task: &Task, attempts: i64) {
         if let Some(shop) = task.shop().and_then(|shop| self.shops.get_mut(shop)) {
             shop.calls_used += attempts;
+            // No attempt was made: an earlier start has asked.
+            shop.is_count_old |= self.setup.goes_on && matches!(task, Task::Count { .. }) && attempts == 0;
         }
     }
 
@@ -431,9 +441,11 @@ impl Task {
     #[must_use]
     pub fn shop(&self) -> Option<usize> {
         match self {
-            Task::Resolve { shop } | Task::Count { shop } | Task::Categories { shop } | Task::Page { shop, .. } => {
-                Some(*shop)
-            }
+            Task::Resolve { shop }
+            | Task::Count { shop }
+            | Task::Recount { shop }
+            | Task::Categories { shop }
+            | Task::Page { shop, .. } => Some(*shop),
             Task::Sku { shop, .. } | Task::Item { shop, .. } => *shop,
             Task::Time => None,
         }
@@ -444,7 +456,7 @@ impl Task {
     pub fn endpoint(&self) -> &'static str {
         match self {
             Task::Resolve { .. } => "shop",
-            Task::Count { .. } => "count",
+            Task::Count { .. } | Task::Recount { .. } => "count",
             Task::Categories { .. } => "categories",
             Task::Page { list: ListKind::OnSale, .. } => "listing",
             Task::Page { list: ListKind::OffSale, .. } => "off_sale",

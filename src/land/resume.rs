@@ -31,8 +31,6 @@ pub struct Resumed {
     zone: Zone,
     segments: Vec<SegmentRef>,
     settled: HashMap<CallKey, Place>,
-    /// Counts of an earlier day that nothing was listed by: they settle nothing.
-    stale: HashMap<CallKey, Place>,
     answered: price::Answered,
     /// Attempts of the calls whose last one took too long.
     late_after: HashMap<CallKey, u32>,
@@ -82,11 +80,11 @@ impl<'a> Gateways<'a> {
 }
 
 impl Resumed {
-    /// Reads what a run has landed so far; it goes on `today`, a Beijing day.
+    /// Reads what a run has landed so far.
     ///
     /// # Errors
     /// `Data`, with its path, when a segment is damaged; `Storage`.
-    pub async fn read(zone: &Zone, run: &RunId, gateways: Gateways<'_>, today: NaiveDate) -> Result<Self> {
+    pub async fn read(zone: &Zone, run: &RunId, gateways: Gateways<'_>) -> Result<Self> {
         let segments = zone.segments(run).await?;
         let mut settled = HashMap::new();
         let mut answered = price::Answered::new();
@@ -96,7 +94,6 @@ impl Resumed {
         let mut calls_by_shop: HashMap<String, i64> = HashMap::new();
         let mut counts = Counts::default();
         let mut batches = Batches::default();
-        let mut tallies = Tallies::default();
         let mut accepted = [false; 2];
         let judges = (Judge::new(gateways.own), gateways.details.map(Judge::new));
         for (index, segment) in segments.iter().enumerate() {
@@ -116,7 +113,7 @@ impl Resumed {
                 let Some(gateway) = gateways.of(record) else { continue };
                 counts.add(record, gateway);
                 let name = record.gateway.as_deref().unwrap_or_default();
-                let key = answered::key(name, &record.endpoint, &record.request);
+                let key = answered::key(name, &answered::question(&record.endpoint, record.again), &record.request);
                 if record.timed_out() {
                     let attempts = late_after.entry(key).or_default();
                     *attempts = attempts.saturating_add(1).max(u32::try_from(record.attempt).unwrap_or(0));
@@ -131,7 +128,6 @@ impl Resumed {
                 // Before a time was accepted it may be the time that was refused, whatever the answer says.
                 let is_doubtful = !accepted[side] && clocks[side].is_far();
                 if judgement.is_some_and(|judgement| settles(&judgement)) && !is_doubtful {
-                    tallies.add(key, record);
                     let before = settled.insert(key, Place { segment: index, number: record.number });
                     if before.is_none() {
                         let source = if record.gateway.is_none() { Source::Listing } else { Source::Details };
@@ -141,17 +137,11 @@ impl Resumed {
                 }
             }
         }
-        let mut stale = HashMap::new();
-        for (key, shop) in tallies.stale(today) {
-            stale.extend(settled.remove(&key).map(|place| (key, place)));
-            answered.remove(&(Source::Listing, COUNT.to_owned(), Some(shop)));
-        }
         let (batches, failed_after) = batches.done();
         Ok(Self {
             zone: zone.clone(),
             segments,
             settled,
-            stale,
             answered,
             late_after,
             failed_after,
@@ -189,14 +179,6 @@ impl Resumed {
         unused
     }
 
-    async fn attempt(&self, place: Place) -> Result<Attempt> {
-        let attempts = self.segment(place.segment).await?;
-        let found = attempts.iter().find(|attempt| attempt.record.number == place.number);
-        found.cloned().ok_or_else(|| {
-            Error::data(format!("the landed segment `{}` has changed", self.segments[place.segment].path))
-        })
-    }
-
     async fn segment(&self, index: usize) -> Result<Arc<Vec<Attempt>>> {
         if let Some((_, attempts)) = self.lock().iter().find(|(at, _)| *at == index) {
             return Ok(Arc::clone(attempts));
@@ -220,14 +202,11 @@ impl Answered for Resumed {
     async fn find(&self, key: CallKey) -> Result<Option<Attempt>> {
         let Some(place) = self.settled.get(&key) else { return Ok(None) };
         self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
-        self.attempt(*place).await.map(Some)
-    }
-
-    async fn find_stale(&self, key: CallKey) -> Result<Option<Attempt>> {
-        match self.stale.get(&key) {
-            Some(place) => self.attempt(*place).await.map(Some),
-            None => Ok(None),
-        }
+        let attempts = self.segment(place.segment).await?;
+        let found = attempts.iter().find(|attempt| attempt.record.number == place.number);
+        found.cloned().map(Some).ok_or_else(|| {
+            Error::data(format!("the landed segment `{}` has changed", self.segments[place.segment].path))
+        })
     }
 
     fn holds(&self, key: CallKey) -> bool {
@@ -258,35 +237,6 @@ fn settles(judgement: &Judgement) -> bool {
     match judgement {
         Judgement::Good => true,
         Judgement::Fault(fault) => matches!(fault.class, ErrorClass::Item | ErrorClass::Gone),
-    }
-}
-
-/// The endpoint whose answers say how many offers a shop has.
-const COUNT: &str = "count";
-
-/// Counts of shops, and which shops were listed by theirs.
-#[derive(Debug, Default)]
-struct Tallies {
-    counted: HashMap<CallKey, (String, NaiveDate)>,
-    listed: HashSet<String>,
-}
-
-impl Tallies {
-    fn add(&mut self, key: CallKey, record: &Record) {
-        let Some(shop) = record.shop_id.clone() else { return };
-        match &*record.endpoint {
-            COUNT => _ = self.counted.insert(key, (shop, beijing_day(record.received_at))),
-            "listing" | "off_sale" => _ = self.listed.insert(shop),
-            _ => {}
-        }
-    }
-
-    /// Of a shop that is listed later than on the day of its count, the count is asked for again: what a listing shows is
-    /// proven by the count of its time.
-    fn stale(self, today: NaiveDate) -> impl Iterator<Item = (CallKey, String)> {
-        let Self { counted, listed } = self;
-        let counted = counted.into_iter().filter(move |(_, (_, day))| *day < today);
-        counted.map(|(key, (shop, _))| (key, shop)).filter(move |(_, shop)| !listed.contains(shop))
     }
 }
 
@@ -422,8 +372,7 @@ mod tests {
         }
         writer.close().await.unwrap();
         let gateway = testing::gateway("http://gateway.invalid/");
-        let gateways = Gateways { own: &gateway, details: None };
-        Resumed::read(&zone, &run_id, gateways, beijing_day(testing::at(NOW))).await.unwrap().settled()
+        Resumed::read(&zone, &run_id, Gateways { own: &gateway, details: None }).await.unwrap().settled()
     }
 
     #[test]

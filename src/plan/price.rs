@@ -12,8 +12,8 @@
 //! for shops' ids, bought counts, and the details of what an unfinished run has listed: with them a run costs less. Which of an account's calls come first matters where two gateways share its
 //! key and have different limits: they are reckoned shop by shop, a shop's details after its listing.
 //!
-//! Invariant: pure. A number that is called exact or proven holds whatever the answers are, as long as all are good ones
-//! and no address turns out to lead to a shop that the pipeline names otherwise, too.
+//! Invariant: pure. A number that is called exact or proven holds whatever the answers are, as long as all are good ones,
+//! the counts are right, and no address turns out to lead to a shop that the pipeline names otherwise, too.
 
 mod calls;
 mod pricer;
@@ -64,8 +64,6 @@ pub struct Survey {
     pub free_counts: HashSet<usize>,
     /// Their official counts of earlier today, for which the run asks again, in the same way.
     pub earlier_counts: HashMap<usize, u64>,
-    /// Their official counts of the day on which an unfinished run began, for which it asks again.
-    pub counts_before: HashMap<usize, u64>,
     /// What shops needed on the last nights, by their ids, the newest first.
     pub nights: HashMap<String, Vec<Night>>,
     /// The details left to ask for of what listings have named already, by the shop's place in the work (`None`: of single
@@ -407,19 +405,40 @@ impl Price {
     }
 }
 
-/// Why a run that must finish today is not started or gone on with, as [`Price::refusal`]. On another day it pays for
-/// counts and ids, too, whatever was bought today.
+/// Why a run that must finish today is not started or gone on with, as [`Price::refusal`], at the price of another day.
 #[must_use]
 pub fn refusal(pipeline: &Pipeline, survey: &Survey) -> Option<Error> {
-    let today = price(pipeline, survey).refusal()?;
-    let (free_counts, free_ids) = (HashSet::new(), HashSet::new());
-    let anew = Survey { is_under_way: false, free_counts, free_ids, ..survey.clone() };
-    Some(price(pipeline, &anew).refusal().unwrap_or(today))
+    let today = start(pipeline, survey).refusal()?;
+    Some(start(pipeline, &anew(survey)).refusal().unwrap_or(today))
 }
 
-/// What a run costs.
+/// What a run costs. When it fits another day is told by what it costs then.
 #[must_use]
 pub fn price(pipeline: &Pipeline, survey: &Survey) -> Price {
+    let today = start(pipeline, survey);
+    if pipeline.on_quota == OnQuota::Continue || today.fits_least == Fits::Today {
+        return today;
+    }
+    let then = start(pipeline, &anew(survey));
+    if then.fits_least == Fits::Today {
+        return today;
+    }
+    let days: Vec<_> = then.subjects.iter().map(|subject| (subject.subject.clone(), subject.done_on)).collect();
+    let mut subjects = today.subjects;
+    for subject in &mut subjects {
+        let day = days.iter().find(|(other, _)| *other == subject.subject).map(|(_, day)| *day);
+        subject.done_on = day.unwrap_or(subject.done_on);
+    }
+    Price { subjects, fits_least: then.fits_least, fits_most: then.fits_most, too_many: then.too_many, ..today }
+}
+
+/// What is known on another day: a run pays for counts and ids then, too, whatever was bought today.
+fn anew(survey: &Survey) -> Survey {
+    Survey { is_under_way: false, free_counts: HashSet::new(), free_ids: HashSet::new(), ..survey.clone() }
+}
+
+/// What a run costs that starts now.
+fn start(pipeline: &Pipeline, survey: &Survey) -> Price {
     let pricer = Pricer::new(pipeline, survey);
     let modes = pricer.modes();
     let mut subjects = pricer.subjects(modes);

@@ -423,8 +423,7 @@ impl Attempt<'_> {
         let zone = Zone::new(self.store.clone(), &self.pipeline.name, start.dt);
         // A damaged segment is the user's to mend first; it is what the outcome says.
         let gateways = survey::gateways(self.pipeline);
-        let today = beijing_day(self.around.clock.now());
-        let Ok(resumed) = Resumed::read(&zone, &start.run_id, gateways, today).await else { return Ok(()) };
+        let Ok(resumed) = Resumed::read(&zone, &start.run_id, gateways).await else { return Ok(()) };
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // Asked again, the same pages would end every later start in the same way.
         let is_spoilt = notes.iter().any(|note| matches!(note, Note::Repeated { .. }));
@@ -464,8 +463,7 @@ impl Attempt<'_> {
     async fn extract(&self, zone: &Zone) -> Result<Extracted> {
         let Self { pipeline, options, around, begun, store, .. } = self;
         let start = &begun.start;
-        let today = beijing_day(around.clock.now());
-        let resumed = Arc::new(Resumed::read(zone, &start.run_id, survey::gateways(pipeline), today).await?);
+        let resumed = Arc::new(Resumed::read(zone, &start.run_id, survey::gateways(pipeline)).await?);
         if resumed.settled() > 0 {
             let (dt, settled) = (start.dt, resumed.settled());
             around.progress.on(Event::Resumed { dt, answers: settled });

@@ -17,7 +17,7 @@ use crate::config::pipeline::{Account, FetchDetails};
 use crate::config::{Gateway, Pipeline};
 use crate::extract::answered::Nothing;
 use crate::extract::driver::{Gate, Learned};
-use crate::extract::{self, Answered, Fingerprint, Foresight, Job, KnownCount, KnownId, Listed, Reuse};
+use crate::extract::{self, Answered, BoughtCount, Fingerprint, Foresight, Job, KnownId, Listed, Reuse};
 use crate::land::{self, Resumed, Writer, WriterOptions, Zone};
 use crate::load::Snapshot;
 use crate::plan::price::{AccountQuota, DetailsLeft, Night, Start, Survey};
@@ -139,25 +139,20 @@ pub(super) async fn of_run(
             ids_by_url.insert(url.clone(), id);
         }
     }
-    let (mut counts_now, mut free_counts) = (HashMap::new(), HashSet::new());
-    let (mut earlier_counts, mut counts_before) = (HashMap::new(), HashMap::new());
+    let (mut counts_now, mut free_counts, mut earlier_counts) = (HashMap::new(), HashSet::new(), HashMap::new());
     for (place, shop) in found.work.shops.iter().enumerate() {
         let by_url = || ids_by_url.get(shop.shop.url.as_ref()?);
         let Some(id) = shop.shop.id.as_ref().or_else(by_url) else { continue };
-        match extract::landed_count(pipeline, answered, shop, id).await? {
-            Some(KnownCount::Holds(count)) => {
-                counts_now.insert(place, count);
-                continue;
-            }
-            Some(KnownCount::Earlier(count)) => _ = counts_before.insert(place, count),
-            None => {}
+        if let Some(count) = extract::landed_count(pipeline, answered, shop, id).await? {
+            counts_now.insert(place, count);
+            continue;
         }
         match extract::bought_count(pipeline, state, (found.dt, now, reuse), (shop, id)).await? {
-            Some(KnownCount::Holds(count)) => {
+            Some(BoughtCount::Holds(count)) => {
                 counts_now.insert(place, count);
                 free_counts.insert(place);
             }
-            Some(KnownCount::Earlier(count)) => _ = earlier_counts.insert(place, count),
+            Some(BoughtCount::Earlier(count)) => _ = earlier_counts.insert(place, count),
             None => {}
         }
     }
@@ -174,7 +169,6 @@ pub(super) async fn of_run(
         counts: counts_now,
         free_counts,
         earlier_counts,
-        counts_before,
         nights: HashMap::new(),
         details: found.details.clone(),
         answered: found.resumed.as_ref().map(|resumed| resumed.answered().clone()).unwrap_or_default(),
@@ -379,7 +373,7 @@ async fn find_start(
         Next::Held(run) => Found { start: Start::Held, dt: run.dt, is_refresh: true, ..found },
         Next::GoesOn(run, part) => {
             let zone = Zone::new(store.clone(), &pipeline.name, run.dt);
-            let resumed = Resumed::read(&zone, &run.run_id, gateways(pipeline), today).await?;
+            let resumed = Resumed::read(&zone, &run.run_id, gateways(pipeline)).await?;
             Found {
                 start: Start::GoesOn { run_id: run.run_id.to_string() },
                 dt: run.dt,

@@ -42,7 +42,6 @@ fn survey(pipeline: &Pipeline, counts: &[(usize, u64)], calls_per_day: u64) -> S
         counts: counts.iter().copied().collect(),
         free_counts: HashSet::new(),
         earlier_counts: HashMap::new(),
-        counts_before: HashMap::new(),
         details: HashMap::new(),
         nights: HashMap::new(),
         answered: Default::default(),

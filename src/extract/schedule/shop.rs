@@ -87,6 +87,10 @@ pub(super) struct ShopState<'a> {
     rules: ShopRules,
     resolving: Step,
     counting: Step,
+    recounting: Step,
+    was_recounted: bool,
+    /// Its count was not asked for by this start.
+    pub(super) is_count_old: bool,
     official_count: Option<u64>,
     failure: Option<String>,
     mode: Listed,
@@ -126,6 +130,9 @@ impl<'a> ShopState<'a> {
             rules,
             resolving: step(work.id == ShopIdFrom::Gateway),
             counting: step(work.count == CountFrom::Endpoint),
+            recounting: Step::Settled,
+            was_recounted: false,
+            is_count_old: false,
             official_count: None,
             failure: None,
             mode: Listed::Whole,
@@ -181,6 +188,10 @@ impl<'a> ShopState<'a> {
         }
         if self.on_sale.is_none() {
             self.begin();
+        }
+        if self.recounting == Step::ToDo && !held.contains_key("count") {
+            self.recounting = Step::InFlight;
+            return Some(Task::Recount { shop });
         }
         self.next_page(shop, ListKind::OnSale, held).or_else(|| self.next_page(shop, ListKind::OffSale, held))
     }
@@ -274,6 +285,29 @@ impl<'a> ShopState<'a> {
         }
     }
 
+    pub(super) fn recounted(&mut self, outcome: Outcome) {
+        self.recounting = Step::Settled;
+        match outcome {
+            Outcome::Counted(total) => self.official_count = Some(total),
+            Outcome::NotSent => self.recounting = Step::ToDo,
+            // The count of before stands.
+            _ => {}
+        }
+        if self.recounting == Step::Settled {
+            self.reconcile();
+        }
+    }
+
+    /// Asks for the count once more, where an earlier start was told it: since then the shop may have changed. Whether it
+    /// does.
+    fn recount(&mut self) -> bool {
+        let asks = self.is_count_old && !self.was_recounted && self.work.count == CountFrom::Endpoint;
+        if asks {
+            (self.recounting, self.was_recounted) = (Step::ToDo, true);
+        }
+        asks
+    }
+
     pub(super) fn categorised(&mut self, outcome: Outcome) {
         let Some(cover) = &mut self.on_sale else { return };
         match outcome {
@@ -328,6 +362,9 @@ impl<'a> ShopState<'a> {
             return;
         };
         let Some(end) = on_sale.end() else { return };
+        if self.recounting != Step::Settled {
+            return;
+        }
         let off_sale_end = self.off_sale.as_ref().map(Cover::end);
         if off_sale_end == Some(None) {
             return;
@@ -335,14 +372,19 @@ impl<'a> ShopState<'a> {
         let off = |id: &i64| self.off_sale_ids.contains(id) && !self.listed_ids.contains(id);
         let carried = known.offers.ids().filter(|id| !self.listed_ids.contains(id) && !off(id)).count();
         let held = (carried + self.listed_ids.len()) as u64;
-        let why = match (end, off_sale_end.flatten()) {
+        let ends = (end, off_sale_end.flatten());
+        let is_complete = matches!(ends, (End::Complete, None | Some(End::Complete)));
+        if is_complete && held != official && self.recount() {
+            return;
+        }
+        let why = match ends {
             (End::Incomplete(reason), _) => format!("what changed was not listed to its end: {reason}"),
             (_, Some(End::Incomplete(reason))) => format!("what went off sale was not listed to its end: {reason}"),
             _ if held != official => format!("the official count is {official}, carried and listed are {held} offers"),
             _ => return,
         };
         self.news = Some(format!("{why}: the shop is listed whole"));
-        self.given_up = on_sale.coverage();
+        self.given_up = self.on_sale.as_ref().map(Cover::coverage).unwrap_or_default();
         for covered in &mut self.given_up {
             covered.outcome = format!("{}; incremental, not proven", covered.outcome);
         }
@@ -351,13 +393,23 @@ impl<'a> ShopState<'a> {
         self.begin_whole();
     }
 
-    /// A whole listing has ended with a full page at exactly its official count: where an offer is absent that was there
-    /// before, one page more shows whether the count was too low.
+    /// A whole listing has ended. With a full page at exactly its official count: where an offer is absent that was there
+    /// before, or the count is an old one, one page more shows whether it was too low. An old count that it differs from is
+    /// asked for once more.
     fn doubt_count(&mut self) {
-        let is_complete = self.on_sale.as_ref().is_some_and(|cover| cover.end() == Some(End::Complete));
+        let is_complete = |cover: &&Cover| cover.end() == Some(End::Complete);
+        let Some(listed) = self.on_sale.as_ref().filter(is_complete).map(|cover| cover.distinct() as u64) else {
+            return;
+        };
         let is_absent = |known: &KnownShop| known.offers.ids().any(|id| !self.listed_ids.contains(&id));
-        if is_complete && self.known().is_some_and(is_absent) {
-            self.on_sale.as_mut().map(Cover::look_past_count);
+        if (self.is_count_old || self.known().is_some_and(is_absent))
+            && self.on_sale.as_mut().is_some_and(Cover::look_past_count)
+        {
+            return;
+        }
+        let tolerance = self.rules.on_sale.tolerance;
+        if self.official_count.is_some_and(|official| official.abs_diff(listed) > tolerance) {
+            self.recount();
         }
     }
 
@@ -368,6 +420,7 @@ impl<'a> ShopState<'a> {
             || self.failure.is_some()
             || self.resolving == Step::Settled
                 && self.counting == Step::Settled
+                && self.recounting == Step::Settled
                 && ended(self.on_sale.as_ref())
                 && (self.off_sale.is_none() || ended(self.off_sale.as_ref()))
     }

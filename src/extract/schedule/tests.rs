@@ -33,6 +33,7 @@ impl World {
             until: testing::at(UNTIL),
             stalest_first: true,
             gated: self.gated,
+            goes_on: false,
             asked: &[],
         };
         Schedule::new(crate::plan::work(&self.pipeline).unwrap(), setup, &HashMap::new())
@@ -319,6 +320,52 @@ fn a_whole_listing_that_lacks_more_of_the_count_than_the_one_before_is_doubtful(
         tasks(&mut schedule);
         let facts = schedule.finished(0).unwrap();
         assert_eq!((facts.short, facts.is_doubtful), (short, is_doubtful), "{count}, {before}");
+    }
+}
+
+#[test]
+fn an_old_count_that_the_listing_differs_from_is_asked_for_once_more() {
+    for (listing, goes_on, count, again) in [
+        (FetchListing::All, true, 30, Some(4)),
+        (FetchListing::All, true, 30, None),
+        (FetchListing::All, true, 4, None),
+        (FetchListing::All, false, 30, None),
+        (FetchListing::Changed, true, 12, Some(11)),
+        (FetchListing::Changed, true, 11, None),
+    ] {
+        let mut world = world(&["a"], &[], FetchDetails::Off).with_yesterday(1..11);
+        world.pipeline.fetch.listing = listing;
+        world.pipeline.gateway.endpoints.remove("off_sale");
+        let mut schedule = world.schedule();
+        schedule.setup.goes_on = goes_on;
+        let task = Task::Count { shop: 0 };
+        assert_eq!(tasks(&mut schedule), std::slice::from_ref(&task));
+        schedule.spent(&task, 0);
+        settle(&mut schedule, &task, Outcome::Counted(count));
+        // Four offers in all; or one that is new, beside the ten of yesterday.
+        let listed = if listing == FetchListing::All { 1..5 } else { 11..12 };
+        let mut recounted = false;
+        while let Some(task) = schedule.next(now()) {
+            let outcome = match &task {
+                Task::Recount { .. } => {
+                    assert!(!std::mem::replace(&mut recounted, true), "once");
+                    Outcome::Counted(again.unwrap_or(count))
+                }
+                Task::Page { page: number, .. } => {
+                    let first = listed.start + i64::from(number - 1) * 2;
+                    page(first.min(listed.end)..(first + 2).min(listed.end), &[])
+                }
+                task => panic!("{task:?}"),
+            };
+            settle(&mut schedule, &task, outcome);
+        }
+        let facts = schedule.finished(0).unwrap();
+        let is_wrong = if listing == FetchListing::All { count == 30 } else { count == 12 };
+        assert_eq!(recounted, goes_on && is_wrong, "{listing:?} {count} {again:?}");
+        assert_eq!(facts.official_count, i64::try_from(again.unwrap_or(count)).ok());
+        if listing == FetchListing::Changed {
+            assert_eq!(facts.listing, Listed::Changed, "{count}");
+        }
     }
 }
 

@@ -121,8 +121,7 @@ impl<'a> Pricer<'a> {
         let pictured =
             |shop: &KnownShop| shop.official_count.or_else(|| held(shop).filter(|_| shop.whole_dt.is_some()));
         let today = self.pictured(id).and_then(pictured).map(Offers::Earlier);
-        let before = || self.known(id).and_then(|shop| shop.official_count.or(held(shop)));
-        let before = || self.survey.counts_before.get(&place).copied().or_else(before).map(Offers::Before);
+        let before = || self.known(id).and_then(|shop| shop.official_count.or(held(shop))).map(Offers::Before);
         today.or_else(before).unwrap_or(Offers::Unknown)
     }
 
@@ -154,8 +153,8 @@ impl<'a> Pricer<'a> {
         let line = |endpoint, calls| Line { source: Source::Listing, endpoint, calls };
         let when = |asked, calls| if asked { calls } else { Calls::ZERO };
         let pages = if changes_only { rules::changed(shelf, offers) } else { rules::whole(shelf, offers) };
-        let may_go_on =
-            !changes_only && known.is_some_and(|known| !known.offers.is_empty()) && shelf.is_filled_by(offers);
+        let may_lag = known.is_some_and(|known| !known.offers.is_empty()) || self.goes_on();
+        let may_go_on = !changes_only && may_lag && shelf.is_filled_by(offers);
         let pages = if may_go_on { pages + Calls::between(0, 1) } else { pages };
         let mut lines = vec![
             line("shop", when(to_ask && work.id == ShopIdFrom::Gateway && !cached, Calls::exact(1))),
@@ -222,6 +221,11 @@ impl<'a> Pricer<'a> {
         let median = calls.get(calls.len() / 2)?;
         // The count (or the first page, which gives it) is in it.
         Some(median.saturating_sub(u64::from(!to_count)))
+    }
+
+    /// Whether counts may be those that an earlier start was told.
+    fn goes_on(&self) -> bool {
+        matches!(self.survey.start, Start::GoesOn { .. } | Start::Retries { .. })
     }
 
     fn has_answered(&self, endpoint: &str, shop: &str) -> bool {

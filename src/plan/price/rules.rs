@@ -28,7 +28,7 @@ pub enum Offers {
     Counted(u64),
     /// As the gateway counted them earlier today.
     Earlier(u64),
-    /// As the picture before says, or an unfinished run was told on an earlier day.
+    /// As the picture before says.
     Before(u64),
     /// Nobody knows.
     Unknown,

@@ -30,7 +30,6 @@ fn survey(pipeline: &Pipeline) -> Survey {
         counts: HashMap::new(),
         free_counts: HashSet::new(),
         earlier_counts: HashMap::new(),
-        counts_before: HashMap::new(),
         details: HashMap::new(),
         nights: HashMap::new(),
         answered: Default::default(),
@@ -284,6 +283,19 @@ fn the_last_nights_tell_what_an_incremental_night_may_well_cost() {
     assert_eq!(expected(&goes_on).1, None, "nobody knows how far it was");
     let exact = Survey { counts: [(0, 3)].into(), dt: day(26), ..with(&usual) };
     assert_eq!(expected(&exact), (Calls::exact(3), Some(3)), "what is known needs no night");
+}
+
+#[test]
+fn another_day_pays_for_counts_that_were_bought_today() {
+    let pipeline = pipeline(&["b2b-1", "b2b-2"]);
+    let bought = Survey { free_counts: [0, 1].into(), ..counted(&pipeline, &[3, 3]) };
+    for (calls_per_day, fits, kind) in [(4, Fits::NoDay, Kind::Config), (6, Fits::On(day(21)), Kind::Quota)] {
+        let survey = Survey { accounts: vec![quota("a", calls_per_day, calls_per_day)], ..bought.clone() };
+        let price = price(&pipeline, &survey);
+        assert_eq!((price.total, price.fits_least), (Calls::exact(4), fits), "today's price, and the day of another's");
+        assert_eq!(price.too_many.is_some(), fits == Fits::NoDay);
+        assert_eq!(refusal(&pipeline, &survey).map(|error| error.kind()), Some(kind), "as `run` says");
+    }
 }
 
 #[test]
