@@ -287,7 +287,7 @@ fn the_last_nights_tell_what_an_incremental_night_may_well_cost() {
 
 #[test]
 fn another_day_pays_for_counts_that_were_bought_today() {
-    let pipeline = pipeline(&["b2b-1", "b2b-2"]);
+    let pipeline = Pipeline { on_quota: OnQuota::Refuse, ..pipeline(&["b2b-1", "b2b-2"]) };
     let bought = Survey { free_counts: [0, 1].into(), ..counted(&pipeline, &[3, 3]) };
     for (calls_per_day, fits, kind) in [(4, Fits::NoDay, Kind::Config), (6, Fits::On(day(21)), Kind::Quota)] {
         let survey = Survey { accounts: vec![quota("a", calls_per_day, calls_per_day)], ..bought.clone() };
