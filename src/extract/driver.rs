@@ -16,6 +16,7 @@ use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::secret::Mask;
+use crate::base::time::beijing_day;
 use crate::base::{Clock, Error, Kind, Result, Secret};
 use crate::config::Pipeline;
 use crate::config::gateway::{ENDPOINTS, QuotaScope};
@@ -189,7 +190,7 @@ pub(super) fn schedule<'a>(job: &Job<'a>, gated: bool) -> Schedule<'a> {
         until: job.until,
         stalest_first: pipeline.on_quota == OnQuota::Continue,
         gated,
-        goes_on: !job.earlier_calls.is_empty(),
+        is_late: beijing_day(job.until) < beijing_day(job.clock.now()),
         asked: job.answered.batches(),
     };
     Schedule::new(job.work.clone(), setup, &job.earlier_calls)

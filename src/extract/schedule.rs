@@ -47,8 +47,8 @@ pub struct Setup<'a> {
     pub stalest_first: bool,
     /// Each [`Stage`] waits for [`Schedule::open`].
     pub gated: bool,
-    /// An earlier start of the run has made calls.
-    pub goes_on: bool,
+    /// The run began on an earlier day: counts that it was told then may be outdated.
+    pub is_late: bool,
     /// The offers of each call for several of them that an earlier start was done with, in the order of asking.
     pub asked: &'a [Vec<i64>],
 }
@@ -353,7 +353,7 @@ impl<'a> Schedule<'a> {
         if let Some(shop) = task.shop().and_then(|shop| self.shops.get_mut(shop)) {
             shop.calls_used += attempts;
             // No attempt was made: an earlier start has asked.
-            shop.is_count_old |= self.setup.goes_on && matches!(task, Task::Count { .. }) && attempts == 0;
+            shop.is_count_old |= self.setup.is_late && matches!(task, Task::Count { .. }) && attempts == 0;
         }
     }
 

@@ -310,7 +310,7 @@ async fn a_plan_adds_up_what_one_key_is_used_for_at_two_gateways() {
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     assert_eq!(
         (&plan["total"]["least"], &plan["fits_least"]["when"]),
-        (&(needs - 2).into(), &"another_day".into()),
+        (&(needs - 2).into(), &"no_day".into()),
         "{plan}"
     );
     let accounts = |of: usize| plan["gateways"][of]["accounts"][0].clone();

@@ -89,7 +89,7 @@ pub(super) struct ShopState<'a> {
     counting: Step,
     recounting: Step,
     was_recounted: bool,
-    /// Its count was not asked for by this start.
+    /// It is a start on an earlier day that was told its count.
     pub(super) is_count_old: bool,
     official_count: Option<u64>,
     failure: Option<String>,

@@ -33,7 +33,7 @@ impl World {
             until: testing::at(UNTIL),
             stalest_first: true,
             gated: self.gated,
-            goes_on: false,
+            is_late: false,
             asked: &[],
         };
         Schedule::new(crate::plan::work(&self.pipeline).unwrap(), setup, &HashMap::new())
@@ -325,7 +325,7 @@ fn a_whole_listing_that_lacks_more_of_the_count_than_the_one_before_is_doubtful(
 
 #[test]
 fn an_old_count_that_the_listing_differs_from_is_asked_for_once_more() {
-    for (listing, goes_on, count, again) in [
+    for (listing, is_late, count, again) in [
         (FetchListing::All, true, 30, Some(4)),
         (FetchListing::All, true, 30, None),
         (FetchListing::All, true, 4, None),
@@ -337,7 +337,7 @@ fn an_old_count_that_the_listing_differs_from_is_asked_for_once_more() {
         world.pipeline.fetch.listing = listing;
         world.pipeline.gateway.endpoints.remove("off_sale");
         let mut schedule = world.schedule();
-        schedule.setup.goes_on = goes_on;
+        schedule.setup.is_late = is_late;
         let task = Task::Count { shop: 0 };
         assert_eq!(tasks(&mut schedule), std::slice::from_ref(&task));
         schedule.spent(&task, 0);
@@ -361,7 +361,7 @@ fn an_old_count_that_the_listing_differs_from_is_asked_for_once_more() {
         }
         let facts = schedule.finished(0).unwrap();
         let is_wrong = if listing == FetchListing::All { count == 30 } else { count == 12 };
-        assert_eq!(recounted, goes_on && is_wrong, "{listing:?} {count} {again:?}");
+        assert_eq!(recounted, is_late && is_wrong, "{listing:?} {count} {again:?}");
         assert_eq!(facts.official_count, i64::try_from(again.unwrap_or(count)).ok());
         if listing == FetchListing::Changed {
             assert_eq!(facts.listing, Listed::Changed, "{count}");

@@ -153,7 +153,7 @@ impl<'a> Pricer<'a> {
         let line = |endpoint, calls| Line { source: Source::Listing, endpoint, calls };
         let when = |asked, calls| if asked { calls } else { Calls::ZERO };
         let pages = if changes_only { rules::changed(shelf, offers) } else { rules::whole(shelf, offers) };
-        let may_lag = known.is_some_and(|known| !known.offers.is_empty()) || self.goes_on();
+        let may_lag = known.is_some_and(|known| !known.offers.is_empty()) || self.is_late();
         let may_go_on = !changes_only && may_lag && shelf.is_filled_by(offers);
         let pages = if may_go_on { pages + Calls::between(0, 1) } else { pages };
         let mut lines = vec![
@@ -223,9 +223,9 @@ impl<'a> Pricer<'a> {
         Some(median.saturating_sub(u64::from(!to_count)))
     }
 
-    /// Whether counts may be those that an earlier start was told.
-    fn goes_on(&self) -> bool {
-        matches!(self.survey.start, Start::GoesOn { .. } | Start::Retries { .. })
+    /// Whether counts may be those that a start on an earlier day was told.
+    fn is_late(&self) -> bool {
+        matches!(self.survey.start, Start::GoesOn { .. }) && self.survey.dt < self.survey.today
     }
 
     fn has_answered(&self, endpoint: &str, shop: &str) -> bool {
