@@ -416,7 +416,11 @@ pub fn refusal(pipeline: &Pipeline, survey: &Survey) -> Option<Error> {
 #[must_use]
 pub fn price(pipeline: &Pipeline, survey: &Survey) -> Price {
     let today = start(pipeline, survey);
-    if pipeline.on_quota == OnQuota::Continue || today.fits_least == Fits::Today {
+    if pipeline.on_quota == OnQuota::Continue {
+        let late = late(&today, survey);
+        return if late.is_empty() { today } else { start_with(pipeline, survey, late) };
+    }
+    if today.fits_least == Fits::Today {
         return today;
     }
     let then = start(pipeline, &anew(survey));
@@ -432,6 +436,16 @@ pub fn price(pipeline: &Pipeline, survey: &Survey) -> Price {
     Price { subjects, fits_least: then.fits_least, fits_most: then.fits_most, too_many: then.too_many, ..today }
 }
 
+/// The shops that are not listed today, though their counts were bought today: these hold for minutes, until a run takes
+/// them for its own.
+fn late(today: &Price, survey: &Survey) -> HashSet<usize> {
+    let is_late = |subject: &SubjectPrice| match subject.subject {
+        Subject::Shop { place, .. } if subject.done_on != Some(survey.today) => Some(place),
+        _ => None,
+    };
+    today.subjects.iter().filter_map(is_late).filter(|place| survey.free_counts.contains(place)).collect()
+}
+
 /// What is known on another day: a run pays for counts and ids then, too, whatever was bought today.
 fn anew(survey: &Survey) -> Survey {
     Survey { is_under_way: false, free_counts: HashSet::new(), free_ids: HashSet::new(), ..survey.clone() }
@@ -439,7 +453,12 @@ fn anew(survey: &Survey) -> Survey {
 
 /// What a run costs that starts now.
 fn start(pipeline: &Pipeline, survey: &Survey) -> Price {
-    let pricer = Pricer::new(pipeline, survey);
+    start_with(pipeline, survey, HashSet::new())
+}
+
+/// … with the places of shops whose bought counts are out of date by the time that they are listed.
+fn start_with(pipeline: &Pipeline, survey: &Survey, late: HashSet<usize>) -> Price {
+    let pricer = Pricer::new(pipeline, survey, late);
     let modes = pricer.modes();
     let mut subjects = pricer.subjects(modes);
     subjects.extend(pricer.tokens(&subjects));

@@ -39,14 +39,16 @@ pub(super) struct Pricer<'a> {
     shelf: Option<Shelf>,
     /// Places of shops that another place of the work stands for.
     again: HashSet<usize>,
+    /// Places of shops whose bought counts may not hold any more when they are listed.
+    late: HashSet<usize>,
 }
 
 impl<'a> Pricer<'a> {
-    pub(super) fn new(pipeline: &'a Pipeline, survey: &'a Survey) -> Self {
+    pub(super) fn new(pipeline: &'a Pipeline, survey: &'a Survey, late: HashSet<usize>) -> Self {
         let endpoints = &pipeline.gateway.endpoints;
         let asks_for = (endpoints.contains_key("categories"), endpoints.contains_key("count"));
         let shelf = endpoints.get("listing").map(|listing| Shelf::new(listing, asks_for));
-        Self { pipeline, survey, shelf, again: again(survey) }
+        Self { pipeline, survey, shelf, again: again(survey), late }
     }
 
     /// The shops that are named twice.
@@ -150,6 +152,7 @@ impl<'a> Pricer<'a> {
         let cached = work.shop.url.as_ref().is_some_and(|url| self.survey.free_ids.contains(url));
         let to_ask = !self.survey.is_under_way;
         let to_count = to_ask && !self.survey.free_counts.contains(&place);
+        let count = if self.late.contains(&place) { Calls::between(0, 1) } else { Calls::exact(to_count.into()) };
         let line = |endpoint, calls| Line { source: Source::Listing, endpoint, calls };
         let when = |asked, calls| if asked { calls } else { Calls::ZERO };
         let pages = if changes_only { rules::changed(shelf, offers) } else { rules::whole(shelf, offers) };
@@ -158,7 +161,7 @@ impl<'a> Pricer<'a> {
         let pages = if may_go_on { pages + Calls::between(0, 1) } else { pages };
         let mut lines = vec![
             line("shop", when(to_ask && work.id == ShopIdFrom::Gateway && !cached, Calls::exact(1))),
-            line("count", when(to_count && work.count == CountFrom::Endpoint, Calls::exact(1))),
+            line("count", when(work.count == CountFrom::Endpoint, count)),
             line("categories", rules::categories(shelf, offers)),
             line("listing", pages),
             line("off_sale", when(changes_only && off_sale, rules::off_sale(shelf, offers))),

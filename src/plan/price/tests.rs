@@ -299,6 +299,16 @@ fn another_day_pays_for_counts_that_were_bought_today() {
 }
 
 #[test]
+fn a_shop_that_is_listed_on_a_later_day_may_be_counted_again() {
+    let pipeline = Pipeline { on_quota: OnQuota::Continue, ..pipeline(&["b2b-1", "b2b-2"]) };
+    let bought = Survey { free_counts: [0, 1].into(), ..counted(&pipeline, &[3, 3]) };
+    for (calls_per_day, total) in [(2, Calls::between(4, 5)), (4, Calls::exact(4))] {
+        let survey = Survey { accounts: vec![quota("a", calls_per_day, 0)], ..bought.clone() };
+        assert_eq!(price(&pipeline, &survey).total, total, "{calls_per_day}");
+    }
+}
+
+#[test]
 fn a_count_of_earlier_today_bounds_the_price_from_below_too() {
     let pipeline = pipeline(&["b2b-1"]);
     let accounts = vec![quota("a", 4, 0)];
