@@ -312,10 +312,7 @@ impl<'r> Caller<'r> {
             }
             match side.turn(self.ledger, Asking { scope: &scope, endpoint }, self.job.clock.now()).await? {
                 Turn::Wait(wait) => {
-                    let slept_at = tokio::time::Instant::now();
-                    if self.sleep(wait).await {
-                        side.woke_late(slept_at.elapsed().saturating_sub(wait));
-                    }
+                    self.sleep(wait).await;
                 }
                 Turn::NoneLeft(none_left) => {
                     self.note(Note::NoneLeft { reason: none_left.reason.clone() });

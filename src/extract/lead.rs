@@ -14,11 +14,6 @@ const LEAD_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Lead(Duration);
 
 impl Lead {
-    /// What is taken for granted before anything is known.
-    pub(super) const fn of(time: Duration) -> Self {
-        Self(time)
-    }
-
     /// An answer took so long.
     pub(super) fn took(&mut self, time: Duration) {
         self.0 = (time + time / 4).max(self.0 - self.0 / 16).min(LEAD_MAX);

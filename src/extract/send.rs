@@ -1,7 +1,4 @@
-//! One attempt: signs, waits until it may leave, sends, lands.
-//!
-//! Once a call may leave, nothing is left to do but to send it: what comes between pushes it closer to the call after it,
-//! which may be another process's.
+//! One attempt: waits until it may leave, signs, sends, lands.
 //!
 //! Invariant: what is counted as sent has been on the wire, and every attempt is landed, whatever came of it.
 
@@ -22,11 +19,6 @@ use super::request::{self, Call, Request};
 use super::side::{Side, Ticket};
 use super::skew::Observation;
 use super::words;
-
-/// A call that is to leave later than this is signed only then …
-const SIGNED_BEFORE: Duration = Duration::from_millis(20);
-/// … and anew where it had to wait for so long nevertheless.
-const SIGNED_FOR: Duration = Duration::from_secs(1);
 
 /// What was sent and what came back.
 pub(super) struct Sent {
@@ -54,27 +46,14 @@ pub(super) struct Tried {
     pub(super) token: u64,
 }
 
-/// A request that was signed, with what went into it.
-struct Signed {
-    request: Request,
-    offset: TimeDelta,
-    token: u64,
-}
-
 impl<'r> Caller<'r> {
     /// Builds, sends and lands one attempt.
     pub(super) async fn attempt(&self, errand: &Errand<'_, 'r>, mut ticket: Ticket, number: u32) -> Result<Tried> {
         let (side, values) = (errand.side, errand.values);
-        let asked = tokio::time::Instant::now();
-        tokio::time::sleep(ticket.ahead().saturating_sub(SIGNED_BEFORE)).await;
-        ticket.waited += asked.elapsed();
-        let signed_at = tokio::time::Instant::now();
-        let mut signed = self.sign(errand, ticket.account)?;
         self.leave(side, &mut ticket).await?;
-        if signed_at.elapsed() > SIGNED_FOR {
-            signed = self.sign(errand, ticket.account)?;
-        }
-        let Signed { request, offset, token } = signed;
+        let skew = side.live().skew;
+        let token = self.tokens.generation(side.gateway, &side.accounts[ticket.account]);
+        let request = self.build(errand, ticket.account, skew.correct(self.job.clock.now()))?;
         let sent = self.send(side, &mut ticket, request, number).await?;
         let record = Record {
             endpoint: errand.task.endpoint().to_owned(),
@@ -87,7 +66,7 @@ impl<'r> Caller<'r> {
         };
         let attempt = self.without_tokens(Attempt { record, body: sent.exchange.body });
         let kept = self.job.sink.land(attempt).await?;
-        Ok(Tried { kept, ticket, sent_at: sent.left_at, offset, token })
+        Ok(Tried { kept, ticket, sent_at: sent.left_at, offset: skew.offset(), token })
     }
 
     /// Waits until a call may leave now.
@@ -95,9 +74,7 @@ impl<'r> Caller<'r> {
         let asked = tokio::time::Instant::now();
         loop {
             while let Some(wait) = side.on_time(self.ledger, ticket, self.job.clock.now()).await? {
-                let slept_at = tokio::time::Instant::now();
                 tokio::time::sleep(wait).await;
-                side.woke_late(slept_at.elapsed().saturating_sub(wait));
             }
             let now = self.job.clock.now();
             if side.is_of_another_day(self.ledger, ticket, now) {
@@ -173,15 +150,12 @@ impl<'r> Caller<'r> {
         }
     }
 
-    /// Builds a request that is signed with the time as the gateway's clock shows it.
-    fn sign(&self, errand: &Errand<'_, 'r>, account: usize) -> Result<Signed> {
-        let (side, skew) = (errand.side, errand.side.live().skew);
-        let token = self.tokens.generation(side.gateway, &side.accounts[account]);
+    fn build(&self, errand: &Errand<'_, 'r>, account: usize, now: DateTime<Utc>) -> Result<Request> {
+        let side = errand.side;
         let account = self.tokens.fresh(side.gateway, &side.accounts[account]);
-        let (now, values) = (skew.correct(self.job.clock.now()), errand.values);
-        let call = Call { gateway: side.gateway, endpoint: errand.endpoint, account: &account, values, now };
-        let request = request::build(call).map_err(|error| words::misbuilt(side.gateway, &error))?;
-        Ok(Signed { request, offset: skew.offset(), token })
+        let call =
+            Call { gateway: side.gateway, endpoint: errand.endpoint, account: &account, values: errand.values, now };
+        request::build(call).map_err(|error| words::misbuilt(side.gateway, &error))
     }
 
     /// Renewed tokens are secrets that the sink does not know.

@@ -31,8 +31,6 @@ use super::skew::Skew;
 /// A call that would leave later than this after the moment it was granted asks for a new one first: the margin of the
 /// rhythm covers no more, and [`Side::leave`] sees to this process's own calls.
 const LATE: Duration = Duration::from_millis(8);
-/// How late calls are taken to wake before it is known: a start is a busy moment.
-const LATE_AT_FIRST: Duration = Duration::from_millis(12);
 /// A machine that is too busy to send within [`LATE`] sends after this many new moments all the same: the last one is the
 /// latest, so nothing was sent since.
 const PLACES_MAX: u32 = 20;
@@ -59,8 +57,6 @@ pub(super) struct Live {
     pub(super) skew: Skew,
     pub(super) outage: Outage,
     lead: Lead,
-    /// How late calls wake for their moments, reckoned in the same way.
-    late: Lead,
     /// The last calls of each account, as many as one second allows.
     sent: Vec<VecDeque<Instant>>,
     /// Connections of each account's own proxy that failed in a row.
@@ -174,7 +170,6 @@ impl<'r> Side<'r> {
                 skew: Skew::default(),
                 outage: Outage::new(&gateway.limits),
                 lead: Lead::default(),
-                late: Lead::of(LATE_AT_FIRST),
                 sent: vec![VecDeque::new(); accounts.len()],
                 unconnected: vec![0; accounts.len()],
             }),
@@ -206,11 +201,6 @@ impl<'r> Side<'r> {
     /// How long the store takes to answer, where it is far away.
     pub(super) fn lead(&self) -> Duration {
         self.live().lead.get()
-    }
-
-    /// A call woke so much later than it was to.
-    pub(super) fn woke_late(&self, late: Duration) {
-        self.live().late.took(late);
     }
 
     /// Asks the store.
@@ -458,8 +448,6 @@ impl<'r> Side<'r> {
         let (bounds, clock) = (self.bounds(account), ledger.state.clock());
         // Without a rate every moment is as good as any.
         let lead = if bounds.calls_per_second.is_some() { self.lead() } else { Duration::ZERO };
-        // A machine that wakes its calls late also sends them late: others keep as much further away.
-        let late = TimeDelta::from_std(self.live().late.get()).unwrap_or_default();
         Ask {
             account: &self.accounts[account].key,
             gateway,
@@ -470,7 +458,7 @@ impl<'r> Side<'r> {
             day: ledger.day(now),
             gateway_day: self.gateway_day(now),
             now: clock.now,
-            unsure: clock.unsure + late,
+            unsure: clock.unsure,
             lead: TimeDelta::from_std(lead).unwrap_or_default(),
             bounds,
             holder: ledger.holder,
@@ -502,11 +490,6 @@ impl Ticket {
             left: None,
             mark: None,
         }
-    }
-
-    /// How long it is until its moment.
-    pub(super) fn ahead(&self) -> Duration {
-        self.leaves_at.saturating_duration_since(Instant::now())
     }
 
     pub(super) fn asking(&self) -> Asking<'_> {

@@ -6,8 +6,7 @@
 //!
 //! Answers take their time where the store is far away. A moment is granted as long ahead as the slowest of those who
 //! ask needs, and to all of them alike; but to none so many that it takes the places of others. Where they read the
-//! store's clock each from afar, their readings may differ, and a busy machine lets calls leave late: windows are wider by as
-//! much.
+//! store's clock each from afar, their readings may differ, and windows are wider by as much.
 //!
 //! Takes a call that wants to leave and the calls counted so far; gives what it may do.
 //!
@@ -22,9 +21,8 @@ use serde::{Deserialize, Serialize};
 use super::rhythm::{self, Rhythm, SECOND};
 use super::{AccountHealth, Ask, Counted, Feedback, Moved, Reserved, RestKind, Resting, Settle, covers};
 
-/// A call of another process may leave so much later than it was granted, besides what every window allows for and what its
-/// process says of itself.
-const LEAVES_LATE: i64 = 3_000;
+/// A call of another process may leave so much later than it was granted: it is signed, and its process waits for a core.
+const LEAVES_LATE: i64 = 25_000;
 /// Callers may be held up this long between reading the clock and changing the ledger. A clock that is further behind
 /// the last decision was set back.
 const HELD_UP: i64 = 10 * SECOND;

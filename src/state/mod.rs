@@ -51,7 +51,7 @@ pub struct Ask<'a> {
     pub gateway_day: NaiveDate,
     /// Now, by the store's clock ([`StateStore::clock`]).
     pub now: DateTime<Utc>,
-    /// How far that may be off, either way, and how late calls may leave because the machine is busy.
+    /// How far that may be off, either way.
     pub unsure: TimeDelta,
     /// How long the answer takes to come, about: no moment sooner than that is granted.
     pub lead: TimeDelta,
