@@ -91,12 +91,6 @@ impl<'r> Caller<'r> {
                 // One bad offer fails its batch, and the halves that hold it.
                 let may_be_too_large = is_too_large || shares_calls(errand);
                 let outage = if may_be_too_large { live.outage.failed_as_too_large() } else { live.outage.failed() };
-                let others = live.accounts.has_other(tried.ticket.account, tried.ticket.asking());
-                if outage.is_some() && fault.class == ErrorClass::Throttle && others {
-                    // It may be this account alone whose calls the gateway has had enough of.
-                    live.outage.answered();
-                    return Step::Leave(describe(fault));
-                }
                 if let Some(failures) = outage {
                     return Step::Done(Err(words::outage(side.gateway, fault, failures)));
                 }
@@ -104,8 +98,14 @@ impl<'r> Caller<'r> {
                     true => Next::GiveUp,
                     false => side.budget.next(spent, fault.class, fault.wait, &mut shared.dice),
                 };
+                let others = live.accounts.has_other(tried.ticket.account, tried.ticket.asking());
                 match next {
                     Next::Again(wait) => Step::Again(wait),
+                    // It may be this account alone whose calls the gateway has had enough of.
+                    Next::GiveUp if fault.class == ErrorClass::Throttle && others => {
+                        live.outage.answered();
+                        Step::Leave(gave_up(fault, spent))
+                    }
                     Next::GiveUp => {
                         let reason = gave_up(fault, spent);
                         shared.tally.last_failure = Some((reason.clone(), fault.hint.clone()));

@@ -238,16 +238,16 @@ impl<'r> Caller<'r> {
 
     /// Asks the gateway.
     async fn ask(&self, errand: &mut Errand<'_, 'r>, reply: &mut Reply) -> Result<Outcome> {
-        // Its time begins with its first turn: others may keep it waiting for long.
-        let mut first = None;
+        // Its time begins with its first turn: others may keep it waiting for long. Another account has a budget of its own.
+        let (mut first, mut of_others) = (None, 0);
         loop {
             let Some(ticket) = self.ticket(errand, reply).await? else { return Ok(Outcome::NotSent) };
             let Some(ticket) = self.with_token(errand, ticket).await? else { continue };
-            let first = *first.get_or_insert_with(tokio::time::Instant::now);
+            let began = *first.get_or_insert_with(tokio::time::Instant::now);
             reply.attempts += 1;
             let tried = self.attempt(errand, ticket, reply.attempts).await?;
             let (judgement, outcome) = self.judge(errand, &tried.kept);
-            let spent = Spent { attempts: reply.attempts, elapsed: first.elapsed() };
+            let spent = Spent { attempts: reply.attempts - of_others, elapsed: began.elapsed() };
             let pause = &errand.side.gateway.limits.pause;
             let (step, fault) = match judgement {
                 Judgement::Good => {
@@ -275,6 +275,7 @@ impl<'r> Caller<'r> {
                     Duration::ZERO
                 }
                 Step::Leave(reason) => {
+                    (first, of_others) = (None, reply.attempts);
                     self.left_out(errand, tried.ticket.account, reason);
                     Duration::ZERO
                 }

@@ -353,7 +353,12 @@ impl<'a> Schedule<'a> {
         if let Some(shop) = task.shop().and_then(|shop| self.shops.get_mut(shop)) {
             shop.calls_used += attempts;
             // No attempt was made: an earlier start has asked.
-            shop.is_count_old |= self.setup.is_late && matches!(task, Task::Count { .. }) && attempts == 0;
+            match task {
+                Task::Count { .. } => shop.is_count_old |= self.setup.is_late && attempts == 0,
+                Task::Page { .. } if attempts == 0 => shop.was_listed_before |= self.setup.is_late,
+                Task::Page { .. } => shop.is_listed_now = true,
+                _ => {}
+            }
         }
     }
 

@@ -725,6 +725,25 @@ async fn a_storm_of_as_many_throttles_as_a_call_has_tries_gives_no_page_up() {
 }
 
 #[tokio::test]
+async fn an_account_that_is_throttled_without_end_leaves_its_calls_to_another() {
+    let url = serve(|_, params| match params["app_key"].as_str() {
+        "first" => status(429, "{}"),
+        _ => shop_of(6, params),
+    })
+    .await;
+    let account = |name: &str| {
+        let mut account = testing::account(name);
+        account.credentials.insert("app_key".into(), Credential::Plain(name.into()));
+        account.key = name.into();
+        account
+    };
+    let shops = vec![testing::shop("b2b-1"), testing::shop("b2b-2")];
+    let ran = run(&Pipeline { accounts: vec![account("first"), account("second")], shops, ..one_shop(&url) }).await;
+    let reasons: Vec<_> = ran.facts().shops.iter().map(|shop| shop.incomplete_reason.as_deref()).collect();
+    assert_eq!(reasons, [None, None]);
+}
+
+#[tokio::test]
 async fn a_wrong_time_is_signed_again_whatever_the_refusal_is_called() {
     for refusal in [
         r#"{"error_response":{"code":1001,"msg":"timestamp"}}"#,

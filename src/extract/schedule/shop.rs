@@ -91,6 +91,10 @@ pub(super) struct ShopState<'a> {
     was_recounted: bool,
     /// It is a start on an earlier day that was told its count.
     pub(super) is_count_old: bool,
+    /// It is a start on an earlier day that was shown pages of its listing …
+    pub(super) was_listed_before: bool,
+    /// … and this one.
+    pub(super) is_listed_now: bool,
     official_count: Option<u64>,
     failure: Option<String>,
     mode: Listed,
@@ -133,6 +137,8 @@ impl<'a> ShopState<'a> {
             recounting: Step::Settled,
             was_recounted: false,
             is_count_old: false,
+            was_listed_before: false,
+            is_listed_now: false,
             official_count: None,
             failure: None,
             mode: Listed::Whole,
@@ -298,10 +304,15 @@ impl<'a> ShopState<'a> {
         }
     }
 
+    /// Whether its count is older than pages of its listing. What an earlier start has listed to the end stands.
+    fn may_be_outdated(&self) -> bool {
+        self.is_count_old && self.is_listed_now
+    }
+
     /// Asks for the count once more, where an earlier start was told it: since then the shop may have changed. Whether it
     /// does.
     fn recount(&mut self) -> bool {
-        let asks = self.is_count_old && !self.was_recounted && self.work.count == CountFrom::Endpoint;
+        let asks = self.may_be_outdated() && !self.was_recounted && self.work.count == CountFrom::Endpoint;
         if asks {
             (self.recounting, self.was_recounted) = (Step::ToDo, true);
         }
@@ -402,7 +413,7 @@ impl<'a> ShopState<'a> {
             return;
         };
         let is_absent = |known: &KnownShop| known.offers.ids().any(|id| !self.listed_ids.contains(&id));
-        if (self.is_count_old || self.known().is_some_and(is_absent))
+        if (self.may_be_outdated() || self.known().is_some_and(is_absent))
             && self.on_sale.as_mut().is_some_and(Cover::look_past_count)
         {
             return;
@@ -483,7 +494,7 @@ impl<'a> ShopState<'a> {
             watermark_at: complete.then_some(self.watermark_at),
             coverage,
             short,
-            is_doubtful: short > known.map_or(0, |known| known.short),
+            is_doubtful: short > known.map_or(0, |known| known.short) || self.was_listed_before && self.is_listed_now,
             incomplete_reason,
             calls_used: self.calls_used,
             started_at: self.started_at.unwrap_or(now),

@@ -357,6 +357,7 @@ fn an_old_count_that_the_listing_differs_from_is_asked_for_once_more() {
                 }
                 task => panic!("{task:?}"),
             };
+            schedule.spent(&task, 1);
             settle(&mut schedule, &task, outcome);
         }
         let facts = schedule.finished(0).unwrap();
@@ -366,6 +367,40 @@ fn an_old_count_that_the_listing_differs_from_is_asked_for_once_more() {
         if listing == FetchListing::Changed {
             assert_eq!(facts.listing, Listed::Changed, "{count}");
         }
+    }
+}
+
+#[test]
+fn what_an_earlier_day_has_listed_stands_and_what_two_days_have_is_doubtful() {
+    for (attempts, is_doubtful) in [([0, 0], false), ([0, 1], true), ([1, 1], false)] {
+        let mut world = world(&["a"], &[], FetchDetails::Off).with_yesterday(1..11);
+        world.pipeline.fetch.listing = FetchListing::All;
+        let mut schedule = world.schedule();
+        schedule.setup.is_late = true;
+        let mut asked = Vec::new();
+        while let Some(task) = schedule.next(now()) {
+            let outcome = match &task {
+                Task::Count { .. } => Outcome::Counted(20),
+                Task::Page { page: 1, .. } => page(1..3, &[]),
+                Task::Page { page: 2, .. } => page(3..4, &[]),
+                Task::Page { .. } => page(0..0, &[]),
+                Task::Recount { .. } => Outcome::Counted(3),
+                task => panic!("{task:?}"),
+            };
+            let made = match &task {
+                Task::Page { page: 1, .. } => attempts[0],
+                Task::Page { .. } => attempts[1],
+                Task::Recount { .. } => 1,
+                _ => 0,
+            };
+            asked.extend(matches!(task, Task::Recount { .. }).then_some(()));
+            schedule.spent(&task, made);
+            settle(&mut schedule, &task, outcome);
+        }
+        let facts = schedule.finished(0).unwrap();
+        assert_eq!(asked.is_empty(), attempts == [0, 0], "{attempts:?}");
+        assert_eq!(facts.is_doubtful, is_doubtful || facts.short > 0, "{attempts:?}");
+        assert_eq!(facts.short > 0, attempts == [0, 0], "an old count stands where all was listed then");
     }
 }
 

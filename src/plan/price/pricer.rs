@@ -153,6 +153,9 @@ impl<'a> Pricer<'a> {
         let to_ask = !self.survey.is_under_way;
         let to_count = to_ask && !self.survey.free_counts.contains(&place);
         let count = if self.late.contains(&place) { Calls::between(0, 1) } else { Calls::exact(to_count.into()) };
+        // One that an earlier day told may be asked for once more.
+        let was_counted = self.is_late() && id.is_some_and(|id| self.has_answered("count", id));
+        let count = if was_counted { count + Calls::between(0, 1) } else { count };
         let line = |endpoint, calls| Line { source: Source::Listing, endpoint, calls };
         let when = |asked, calls| if asked { calls } else { Calls::ZERO };
         let pages = if changes_only { rules::changed(shelf, offers) } else { rules::whole(shelf, offers) };
