@@ -77,9 +77,6 @@ const ALIKE_MIN: usize = 8;
 /// No gateway serves, and no filter leaves, less than one record of so many that are asked for.
 const FEW_OF: usize = 4;
 
-/// Nor does one that serves smaller pages serve more than half of what is asked for.
-const HALF_OF: usize = 2;
-
 /// Which page is taken for the last one where no total is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
@@ -482,11 +479,10 @@ impl Listing {
                 !is_full || self.counted.is_some_and(is_exact)
             }
             Some(missing) if is_full || missing > self.tolerance => false,
-            // A gateway may serve smaller pages than it is asked for, ten or twenty: the first page shows its size.
-            Some(_) if number == self.paging.first => {
-                !(self.size() / FEW_OF..=self.size() / HALF_OF).contains(&records)
+            // A gateway may serve smaller pages than it is asked for: the first page shows its size, and is no end itself.
+            Some(_) => {
+                number != self.paging.first && records < self.answered.get(&self.paging.first).copied().unwrap_or(0)
             }
-            Some(_) => records < self.answered.get(&self.paging.first).copied().unwrap_or(0),
             None => match self.is_end {
                 Taken::Short => !is_full,
                 Taken::Few => records < self.size() / FEW_OF,

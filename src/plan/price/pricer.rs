@@ -4,7 +4,8 @@
 
 use std::collections::HashSet;
 
-use crate::base::Money;
+use crate::base::time::beijing_day;
+use crate::base::{Money, RunId};
 use crate::config::Pipeline;
 use crate::config::gateway::{Gateway, QuotaScope, TOKEN};
 use crate::config::pipeline::{Account, FetchDetails, FetchListing, OnQuota};
@@ -231,7 +232,9 @@ impl<'a> Pricer<'a> {
 
     /// Whether counts may be those that a start on an earlier day was told.
     fn is_late(&self) -> bool {
-        matches!(self.survey.start, Start::GoesOn { .. }) && self.survey.dt < self.survey.today
+        let Start::GoesOn { run_id } = &self.survey.start else { return false };
+        let began_at = run_id.parse().ok().and_then(RunId::began_at);
+        began_at.is_some_and(|at| beijing_day(at) < self.survey.today)
     }
 
     fn has_answered(&self, endpoint: &str, shop: &str) -> bool {
