@@ -209,7 +209,7 @@ async fn no_secret_is_said_when_a_reseller_whose_addresses_are_secrets_cannot_be
         format!(
             "name = \"test\"\ngateway = \"./mine.toml\"\nurl = \"http://127.0.0.1:{port}/\"\nitems = [\"712757874907\"]\n\
              [[accounts]]\nname = \"main\"\ncredentials = {{ key = \"k\", secret = \"env:SECRET\" }}\ncalls_per_day = 100\n\
-             [lake]\nurl = \"lake\"\n"
+             [lake]\nurl = \"lake\"\n[state]\nurl = \"state.sqlite\"\n"
         ),
     );
     let ended = run_loudly(&place).await;
