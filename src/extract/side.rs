@@ -221,9 +221,11 @@ impl<'r> Side<'r> {
         };
         let mut earliest: Option<Duration> = None;
         for account in order {
-            match self.reserve(ledger, self.ask(ledger, account, asking, now)).await? {
+            let ask = self.ask(ledger, account, asking, now);
+            // Those that were counted: an answer may tell of another day while the store is asked.
+            let days = (ask.day, ask.gateway_day);
+            match self.reserve(ledger, ask).await? {
                 Reserved::Granted { at, place, used } => {
-                    let days = self.days(ledger, now);
                     let ticket = Ticket::new(account, asking, days, now, (ledger.until(at), place));
                     let mark = self.live().accounts.counted(account, asking.scope, used);
                     let mark = match mark {
@@ -275,9 +277,10 @@ impl<'r> Side<'r> {
         now: DateTime<Utc>,
     ) -> Result<OwnTurn> {
         let ask = Ask { gateway: ANY_GATEWAY, ..self.ask(ledger, account, asking, now) };
+        let days = (ask.day, ask.gateway_day);
         Ok(match self.reserve(ledger, ask).await? {
             Reserved::Granted { at, place, .. } => {
-                OwnTurn::Send(Ticket::new(account, asking, self.days(ledger, now), now, (ledger.until(at), place)))
+                OwnTurn::Send(Ticket::new(account, asking, days, now, (ledger.until(at), place)))
             }
             Reserved::Wait { from, to } => OwnTurn::Wait(ledger.again(from, to)),
             Reserved::UsedUp { .. } => OwnTurn::UsedUp,
@@ -367,8 +370,9 @@ impl<'r> Side<'r> {
         now: DateTime<Utc>,
     ) -> Result<Duration> {
         self.settle(ledger, ticket, Duration::ZERO, Feedback::None).await?;
-        let days = self.days(ledger, now);
-        let wait = match self.reserve(ledger, self.ask(ledger, ticket.account, ticket.asking(), now)).await? {
+        let ask = self.ask(ledger, ticket.account, ticket.asking(), now);
+        let days = (ask.day, ask.gateway_day);
+        let wait = match self.reserve(ledger, ask).await? {
             Reserved::Wait { from, to } => return Ok(ledger.again(from, to)),
             Reserved::Granted { at, place, .. } => {
                 (ticket.place, ticket.asked_at) = (place, now);
@@ -430,11 +434,6 @@ impl<'r> Side<'r> {
             calls_in_flight: limits.calls_in_flight.max(1),
             lease: seconds(limits.connect_seconds) + seconds(limits.read_seconds) + Duration::from_secs(5),
         }
-    }
-
-    /// The Beijing days now: by the store's clock, and by the gateway's.
-    fn days(&self, ledger: Ledger<'_>, now: DateTime<Utc>) -> (NaiveDate, NaiveDate) {
-        (ledger.day(now), self.gateway_day(now))
     }
 
     /// The Beijing day by the gateway's clock.
