@@ -444,6 +444,20 @@ pub struct Paging {
     pub size_max: u32,
 }
 
+impl Paging {
+    /// Pages that one listing can show; `None`: no bound is known.
+    #[must_use]
+    pub fn pages(&self) -> Option<u64> {
+        self.last.map(|last| (u64::from(last) + 1).saturating_sub(self.first.into()))
+    }
+
+    /// Records that they hold, where each is as long as is asked for; without a bound the greatest number.
+    #[must_use]
+    pub fn places(&self) -> u64 {
+        self.pages().map_or(u64::MAX, |pages| pages.saturating_mul(self.size_max.max(1).into()))
+    }
+}
+
 /// Canonical field → where it stands. Field names are those of [`OFFER_FIELDS`] and [`SKU_FIELDS`].
 pub type Mapping = BTreeMap<String, FieldSource>;
 

@@ -447,9 +447,7 @@ impl Cover {
 
     /// Records that one slice can hold.
     fn capacity(&self) -> u64 {
-        let paging = &self.rules.paging;
-        let size = u64::from(paging.size_max.max(1));
-        paging.last.map_or(u64::MAX, |last| u64::from((last + 1).saturating_sub(paging.first)) * size)
+        self.rules.paging.places()
     }
 
     /// Whether categories may still help.

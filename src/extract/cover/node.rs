@@ -203,14 +203,7 @@ impl Node {
 
     /// Records that fit, with pages as long as the gateway serves them.
     pub(super) fn capacity(&self) -> u64 {
-        let Some(last) = self.paging.last else { return u64::MAX };
-        u64::from((last + 1).saturating_sub(self.paging.first)) * self.page_size()
-    }
-
-    /// Records that pages of the size that is asked for hold.
-    fn places(&self) -> u64 {
-        let Some(last) = self.paging.last else { return u64::MAX };
-        u64::from((last + 1).saturating_sub(self.paging.first)) * u64::from(self.paging.size_max.max(1))
+        self.paging.pages().map_or(u64::MAX, |pages| pages.saturating_mul(self.page_size()))
     }
 
     /// The size of a full page: a gateway may serve smaller ones than it is asked for.
@@ -312,7 +305,7 @@ impl Node {
         if let Some(edge) = self.edge
             && !is_sure
             && !is_told_soon
-            && !self.listing.is_counted_within(self.places())
+            && !self.listing.is_counted_within(self.paging.places())
             && !self.is_final
             && self.full_pages() >= self.probe_after
             && self.listing.next_ahead(edge)

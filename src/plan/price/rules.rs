@@ -2,7 +2,8 @@
 //!
 //! | question | calls |
 //! |---|---|
-//! | whole listing of N offers, N counted today | pages that N needs, at least 1; where only pages state N and all are full, one more; where a count does, perhaps one more |
+//! | whole listing of N offers, N counted today | pages that N needs, at least 1 |
+//! | … and all of them full | one more where only pages state N; where a count does, perhaps |
 //! | … at or past the gateway's last page, where windows or categories go on | those pages × 1.05 + 3, an estimate: they may not help |
 //! | … where nothing goes on | the gateway's pages |
 //! | … N counted earlier today | the same for N with room for change: an estimate |
@@ -77,12 +78,11 @@ impl Shelf {
     #[must_use]
     pub fn new(listing: &Endpoint, (categories, count): (bool, bool)) -> Self {
         let paging = listing.page.as_ref();
-        let pages = |last: u32, first: u32| u64::from(last.saturating_sub(first)) + 1;
         let by_category = listing.category.is_some() && categories;
         Self {
             page_size: paging.map_or(u64::MAX, |paging| u64::from(paging.size_max.max(1))),
             pages_max: match paging {
-                Some(paging) => paging.last.map(|last| pages(last, paging.first)),
+                Some(paging) => paging.pages(),
                 None => Some(1),
             },
             goes_on: listing.window.is_some() || by_category,
