@@ -35,10 +35,11 @@ use super::{EXIT_LATER, Outcome, check, written};
   huopan plan pipelines/portals.toml --probe    ask for the counts first: exact
   huopan plan pipelines/portals.toml --json     the same as JSON
 
-Numbers: 12 is exact, if counts are right · 3–50 is proven, from the least to the most · ≈ 3–50 is
-reckoned from the day before or from a count of earlier today, or holds for shops
-that fit into the gateway's pages: the verdict says on what it rests · `unknown`
-until an answer says it · ~5 may well be: the median of the last nights, no bound.
+Numbers: 12 is exact, if counts are right · 3–50 is proven, from the least to the
+most · ≈ 3–50 is reckoned from the day before or from a count of earlier today, or
+holds for shops that fit into the gateway's pages: the verdict says on what it
+rests · `unknown` until an answer says it · ~5 may well be: the median of the last
+nights, no bound.
 
 `done` is the day of the last call; where a run must finish on one day
 (on_quota = \"refuse\"), the day that allows all of it.

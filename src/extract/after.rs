@@ -101,7 +101,7 @@ impl<'r> Caller<'r> {
                 let others = live.accounts.has_other(tried.ticket.account, tried.ticket.asking());
                 match next {
                     Next::Again(wait) => Step::Again(wait),
-                    // It may be this account alone whose calls the gateway has had enough of.
+                    // It may be this account alone whose calls the gateway has had enough of; the next one begins anew.
                     Next::GiveUp if fault.class == ErrorClass::Throttle && others => {
                         live.outage.answered();
                         Step::Leave(gave_up(fault, spent))

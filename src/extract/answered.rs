@@ -6,7 +6,6 @@
 //! remembered that a call took too long, and that one for several offers failed while others were answered: where a
 //! smaller question can be asked instead, it is not asked again.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use xxhash_rust::xxh3::Xxh3;
@@ -18,15 +17,9 @@ use super::Attempt;
 /// What a call says, digested: gateway, endpoint and the parameters that are landed with it.
 pub type CallKey = u128;
 
-/// The endpoint of a call as its key knows it: what is asked once more in one run is another question.
+/// The key of a call. What is asked once more in one run (`again`) is another question.
 #[must_use]
-pub fn question(endpoint: &str, is_again: bool) -> Cow<'_, str> {
-    if is_again { Cow::Owned(format!("{endpoint} again")) } else { Cow::Borrowed(endpoint) }
-}
-
-/// The key of a call.
-#[must_use]
-pub fn key(gateway: &str, endpoint: &str, request: &BTreeMap<String, String>) -> CallKey {
+pub fn key(gateway: &str, (endpoint, again): (&str, bool), request: &BTreeMap<String, String>) -> CallKey {
     let mut hash = Xxh3::new();
     let mut add = |text: &str| {
         hash.update(&(text.len() as u64).to_le_bytes());
@@ -34,6 +27,9 @@ pub fn key(gateway: &str, endpoint: &str, request: &BTreeMap<String, String>) ->
     };
     add(gateway);
     add(endpoint);
+    if again {
+        add("again");
+    }
     for (name, value) in request {
         add(name);
         add(value);
@@ -101,15 +97,16 @@ mod tests {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         };
         let keys = [
-            key("a", "listing", &request(&[("page", "1")])),
-            key("b", "listing", &request(&[("page", "1")])),
-            key("a", "count", &request(&[("page", "1")])),
-            key("a", "listing", &request(&[("page", "2")])),
-            key("a", "listing", &request(&[("page1", "")])),
-            key("a", "listing", &request(&[("page", "1"), ("x", "")])),
+            key("a", ("listing", false), &request(&[("page", "1")])),
+            key("b", ("listing", false), &request(&[("page", "1")])),
+            key("a", ("count", false), &request(&[("page", "1")])),
+            key("a", ("count", true), &request(&[("page", "1")])),
+            key("a", ("listing", false), &request(&[("page", "2")])),
+            key("a", ("listing", false), &request(&[("page1", "")])),
+            key("a", ("listing", false), &request(&[("page", "1"), ("x", "")])),
         ];
         let distinct: std::collections::HashSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len());
-        assert_eq!(keys[0], key("a", "listing", &request(&[("page", "1")])));
+        assert_eq!(keys[0], key("a", ("listing", false), &request(&[("page", "1")])));
     }
 }

@@ -209,7 +209,7 @@ fn question<'p>(pipeline: &'p Pipeline, task: &Task, values: Values) -> Result<O
         request::identity(call).map_err(|error| Error::config(format!("gateway `{}`: {error}", gateway.name)))?;
     let mask = super::driver::mask(pipeline);
     identity.values_mut().for_each(|value| *value = mask.text(value));
-    Ok(Some((endpoint, answered::key("", task.endpoint(), &identity))))
+    Ok(Some((endpoint, answered::key("", (task.endpoint(), task.is_again()), &identity))))
 }
 
 /// What a kept answer says.

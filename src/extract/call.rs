@@ -98,11 +98,6 @@ pub(super) struct Errand<'c, 'r> {
     pub(super) renewal: Renewal,
 }
 
-/// Whether it is asked once more in one run.
-pub(super) fn is_again(task: &Task) -> bool {
-    matches!(task, Task::Recount { .. })
-}
-
 impl<'r> Caller<'r> {
     /// Makes one call, with as many attempts as it needs and may have.
     pub(super) async fn call(&self, task: &Task, values: Values) -> Reply {
@@ -131,11 +126,7 @@ impl<'r> Caller<'r> {
         let call = Call { gateway: side.gateway, endpoint, account, values, now: self.job.clock.now() };
         let mut identity = request::identity(call).map_err(|error| words::misbuilt(side.gateway, &error))?;
         identity.values_mut().for_each(|value| *value = self.mask.text(value));
-        let key = answered::key(
-            side.named.unwrap_or_default(),
-            &answered::question(task.endpoint(), is_again(task)),
-            &identity,
-        );
+        let key = answered::key(side.named.unwrap_or_default(), (task.endpoint(), task.is_again()), &identity);
         Ok(Errand { task, values, side, endpoint, key, renewal: Renewal::default() })
     }
 
@@ -217,7 +208,8 @@ impl<'r> Caller<'r> {
     /// An answer that the cache holds and the call may use.
     async fn in_cache(&self, errand: &Errand<'_, 'r>) -> Result<Option<Attempt>> {
         let (reuse, counts) = (self.job.reuse, cached::is_count(errand.task));
-        if is_again(errand.task) || !reuse.allows(errand.task) || !(counts || errand.endpoint.cache_seconds.is_some()) {
+        if errand.task.is_again() || !reuse.allows(errand.task) || !(counts || errand.endpoint.cache_seconds.is_some())
+        {
             return Ok(None);
         }
         let key = self.cache_key(errand);

@@ -123,8 +123,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
     for (side, clock) in caller.sides.iter().zip(job.clocks) {
         side.live().skew = clock;
     }
-    let mut run =
-        Run { caller: &caller, schedule, error: None, stopped: None, refused_before: None, repeated: Vec::new() };
+    let mut run = Run { caller: &caller, schedule, error: None, stopped: None, refused_before: None, repeated: 0 };
     run.drive().await;
     run.tell_gate().await;
     let Run { mut schedule, error, stopped, refused_before, .. } = run;
@@ -256,8 +255,8 @@ struct Run<'r> {
     stopped: Option<String>,
     /// The gate said no before this stage.
     refused_before: Option<Stage>,
-    /// Listings that repeated their first page, in words.
-    repeated: Vec<String>,
+    /// Shops whose listings repeated their first page.
+    repeated: usize,
 }
 
 enum Landed {
@@ -383,6 +382,9 @@ impl<'r> Run<'r> {
 
     fn settle(&mut self, task: &Task, reply: Reply) {
         self.schedule.spent(task, i64::from(reply.attempts));
+        if reply.attempts == 0 && !matches!(reply.outcome, Ok(Outcome::NotSent) | Err(_)) {
+            self.schedule.was_kept(task);
+        }
         let outcome = match reply.outcome {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -396,22 +398,22 @@ impl<'r> Run<'r> {
         self.warn(task, &outcome);
         if let Err(repeated) = self.schedule.settle(task, outcome, self.now()) {
             let label = task.shop().map(|shop| self.schedule.label(shop)).unwrap_or_default();
-            let reason = format!("shop `{label}`: {repeated}");
-            self.caller.job.progress.on(Event::Warning(&reason));
-            self.repeated.push(reason);
+            self.repeats(format!("shop `{label}`: {repeated}"));
         }
-        self.judge_repeated();
         self.tell(task);
     }
 
     /// One shop whose pages repeat is incomplete, and no more: other shops may show that the page parameter is read. Where
     /// a second one repeats its first page, or there is no other, the definition is wrong.
-    fn judge_repeated(&mut self) {
-        let is_wrong = self.repeated.len() > 1 || self.schedule.shops() == 1;
-        let Some(reason) = self.repeated.first().filter(|_| is_wrong && !self.schedule.has_turned()) else { return };
+    fn repeats(&mut self, reason: String) {
+        self.repeated += 1;
+        let is_wrong = self.repeated > 1 || self.schedule.shops() == 1;
+        if !is_wrong || self.schedule.has_turned() {
+            return self.caller.job.progress.on(Event::Warning(&reason));
+        }
         self.caller.note(Note::Repeated { reason: reason.clone() });
-        let error = Error::config(reason.clone())
-            .with_hint("correct `page.number` of endpoint `listing` in the gateway definition");
+        let error =
+            Error::config(reason).with_hint("correct `page.number` of endpoint `listing` in the gateway definition");
         self.error.get_or_insert(error);
     }
 

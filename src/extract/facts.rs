@@ -91,7 +91,7 @@ pub struct ShopFacts {
     /// Why the listing does not hold every offer (page cap, failed pages); `None`: all pages were answered.
     pub incomplete_reason: Option<String>,
     /// Offers that a whole listing lacks of the official count.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub short: u64,
     /// It lacks more of them than the picture before did, or its pages are of two days: which of the absent offers are gone
     /// is not proven. What is edited while a shop is listed moves others from a page to one that was read already.
@@ -106,7 +106,7 @@ pub struct ShopFacts {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
-fn is_none(number: &u64) -> bool {
+fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 

@@ -57,6 +57,7 @@ pub struct Listing {
     first_keys: HashSet<u64>,
     /// Pages that hold most of the first one's records, and others.
     alike: u32,
+    /// A later page held nothing of the first.
     turned: bool,
     is_end: Taken,
     /// What pages state as their total is something else.

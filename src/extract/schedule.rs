@@ -352,13 +352,17 @@ impl<'a> Schedule<'a> {
     pub fn spent(&mut self, task: &Task, attempts: i64) {
         if let Some(shop) = task.shop().and_then(|shop| self.shops.get_mut(shop)) {
             shop.calls_used += attempts;
-            // No attempt was made: an earlier start has asked.
-            match task {
-                Task::Count { .. } => shop.is_count_old |= self.setup.is_late && attempts == 0,
-                Task::Page { .. } if attempts == 0 => shop.was_listed_before |= self.setup.is_late,
-                Task::Page { .. } => shop.is_listed_now = true,
-                _ => {}
-            }
+            shop.is_listed_now |= attempts > 0 && matches!(task, Task::Page { .. });
+        }
+    }
+
+    /// An answer was kept: an earlier start has asked for it. Where that was on an earlier day it may be outdated.
+    pub fn was_kept(&mut self, task: &Task) {
+        let shop = task.shop().filter(|_| self.setup.is_late).and_then(|shop| self.shops.get_mut(shop));
+        match (task, shop) {
+            (Task::Count { .. }, Some(shop)) => shop.is_count_old = true,
+            (Task::Page { .. }, Some(shop)) => shop.was_listed_before = true,
+            _ => {}
         }
     }
 
@@ -454,6 +458,12 @@ impl Task {
             Task::Sku { shop, .. } | Task::Item { shop, .. } => *shop,
             Task::Time => None,
         }
+    }
+
+    /// Whether the run has asked the same before: no answer that is kept is one to it.
+    #[must_use]
+    pub fn is_again(&self) -> bool {
+        matches!(self, Task::Recount { .. })
     }
 
     /// The endpoint that answers it.

@@ -61,7 +61,7 @@ impl<'r> Caller<'r> {
             offer_id: values.offer_id,
             sku_id: values.sku_id,
             page: values.page,
-            again: super::call::is_again(errand.task),
+            again: errand.task.is_again(),
             ..self.record(side, &ticket, &sent)
         };
         let attempt = self.without_tokens(Attempt { record, body: sent.exchange.body });

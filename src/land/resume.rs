@@ -113,7 +113,7 @@ impl Resumed {
                 let Some(gateway) = gateways.of(record) else { continue };
                 counts.add(record, gateway);
                 let name = record.gateway.as_deref().unwrap_or_default();
-                let key = answered::key(name, &answered::question(&record.endpoint, record.again), &record.request);
+                let key = answered::key(name, (&record.endpoint, record.again), &record.request);
                 if record.timed_out() {
                     let attempts = late_after.entry(key).or_default();
                     *attempts = attempts.saturating_add(1).max(u32::try_from(record.attempt).unwrap_or(0));

@@ -9,8 +9,9 @@
 //! * `quota`: which account, which day, how long.
 //!
 //! Faults are not in the price: calls that fail are made again and count again. Nor are answers that caches hold, but
-//! for shops' ids, bought counts, and the details of what an unfinished run has listed: with them a run costs less. Which of an account's calls come first matters where two gateways share its
-//! key and have different limits: they are reckoned shop by shop, a shop's details after its listing.
+//! for shops' ids, bought counts, and the details of what an unfinished run has listed: with them a run costs less. Which
+//! of an account's calls come first matters where two gateways share its key and have different limits: they are reckoned
+//! shop by shop, a shop's details after its listing.
 //!
 //! Invariant: pure. A number that is called exact or proven holds whatever the answers are, as long as all are good ones,
 //! the counts are right, and no address turns out to lead to a shop that the pipeline names otherwise, too.

@@ -184,6 +184,14 @@ fn one_shop(url: &str) -> Pipeline {
     Pipeline { shops: vec![testing::shop("b2b-1")], ..testing::pipeline(testing::gateway(url)) }
 }
 
+/// An account whose key is its name.
+fn keyed(name: &str) -> Account {
+    let mut account = testing::account(name);
+    account.credentials.insert("app_key".into(), Credential::Plain(name.into()));
+    account.key = name.into();
+    account
+}
+
 fn one_worker(mut gateway: Gateway) -> Gateway {
     gateway.limits.calls_in_flight = 1;
     gateway
@@ -731,14 +739,8 @@ async fn an_account_that_is_throttled_without_end_leaves_its_calls_to_another() 
         _ => shop_of(6, params),
     })
     .await;
-    let account = |name: &str| {
-        let mut account = testing::account(name);
-        account.credentials.insert("app_key".into(), Credential::Plain(name.into()));
-        account.key = name.into();
-        account
-    };
     let shops = vec![testing::shop("b2b-1"), testing::shop("b2b-2")];
-    let ran = run(&Pipeline { accounts: vec![account("first"), account("second")], shops, ..one_shop(&url) }).await;
+    let ran = run(&Pipeline { accounts: vec![keyed("first"), keyed("second")], shops, ..one_shop(&url) }).await;
     let reasons: Vec<_> = ran.facts().shops.iter().map(|shop| shop.incomplete_reason.as_deref()).collect();
     assert_eq!(reasons, [None, None]);
 }
@@ -794,6 +796,21 @@ async fn an_account_with_a_proxy_sends_through_it_and_nothing_else_does() {
 }
 
 #[tokio::test]
+async fn the_watermark_is_by_the_earlier_clock_where_the_gateway_takes_any_time() {
+    for hours in [-3, 3] {
+        let url = serve(move |_, params| {
+            let date = (SystemClock.now() + chrono::TimeDelta::hours(hours)).to_rfc2822();
+            Answer { headers: vec![("date", date)], ..shop_of(3, params) }
+        })
+        .await;
+        let ran = run(&one_shop(&url)).await;
+        let early = SystemClock.now() - ran.facts().shops[0].watermark_at.unwrap();
+        let expected = chrono::TimeDelta::hours(if hours < 0 { 3 } else { 0 });
+        assert!((early - expected).abs() < chrono::TimeDelta::minutes(1), "{hours}: {early}");
+    }
+}
+
+#[tokio::test]
 async fn a_proxy_that_asks_for_a_password_is_named_at_once_and_another_account_goes_on() {
     let gateway = serve(|_, params| shop_of(3, params)).await;
     for scheme in ["http", "https"] {
@@ -836,14 +853,8 @@ async fn one_account_that_is_refused_rests_and_the_others_go_on() {
         _ => shop_of(6, params),
     })
     .await;
-    let account = |name: &str| {
-        let mut account = testing::account(name);
-        account.credentials.insert("app_key".into(), Credential::Plain(name.into()));
-        account.key = name.into();
-        account
-    };
     let gateway = one_worker(testing::gateway(&url));
-    let ran = run(&Pipeline { accounts: vec![account("first"), account("second")], gateway, ..one_shop(&url) }).await;
+    let ran = run(&Pipeline { accounts: vec![keyed("first"), keyed("second")], gateway, ..one_shop(&url) }).await;
     assert_eq!(ran.reason(), None);
     let asked: Vec<_> = ran.attempts.iter().map(|attempt| attempt.record.account.as_str()).collect();
     assert_eq!(asked, ["first", "second", "second", "second", "second"]);

@@ -340,7 +340,7 @@ fn an_old_count_that_the_listing_differs_from_is_asked_for_once_more() {
         schedule.setup.is_late = is_late;
         let task = Task::Count { shop: 0 };
         assert_eq!(tasks(&mut schedule), std::slice::from_ref(&task));
-        schedule.spent(&task, 0);
+        schedule.was_kept(&task);
         settle(&mut schedule, &task, Outcome::Counted(count));
         // Four offers in all; or one that is new, beside the ten of yesterday.
         let listed = if listing == FetchListing::All { 1..5 } else { 11..12 };
@@ -395,6 +395,9 @@ fn what_an_earlier_day_has_listed_stands_and_what_two_days_have_is_doubtful() {
             };
             asked.extend(matches!(task, Task::Recount { .. }).then_some(()));
             schedule.spent(&task, made);
+            if made == 0 {
+                schedule.was_kept(&task);
+            }
             settle(&mut schedule, &task, outcome);
         }
         let facts = schedule.finished(0).unwrap();
