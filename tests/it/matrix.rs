@@ -2,8 +2,9 @@
 //! gives the tables of the undisturbed night, on disk and on a bucket; then `verify` finds nothing, and after a `vacuum`
 //! no file is left that nobody needs.
 //!
-//! All points take hours: `HUOPAN_MATRIX=whole cargo test --test it matrix:: -- --nocapture`. Without
-//! it each fault meets one operation of [`ONE_OF`], always the same ones.
+//! All points take hours: `HUOPAN_MATRIX=whole cargo test --test it matrix:: -- --nocapture`; `HUOPAN_MATRIX=3/8` takes
+//! the fourth part of eight that are all of them together (they count from 0). Without it, each fault meets one operation
+//! of [`PARTS`], always the same ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -36,12 +37,19 @@ const AGE_DAYS: u32 = 3;
 const FAULTS: [Fault; 6] =
     [Fault::ErrorBefore, Fault::ErrorAfter, Fault::CrashBefore, Fault::CrashAfter, Fault::Torn, Fault::StaleList];
 
-/// Of so many points one is taken, unless all are asked for.
-const ONE_OF: usize = 8;
+/// Of so many points one is taken, unless others are asked for.
+const PARTS: usize = 8;
 
+/// Which part of how many parts of the points is taken.
 #[expect(clippy::disallowed_methods, reason = "how long a test may take, is said to the test and to nothing else")]
-fn takes_all() -> bool {
-    std::env::var("HUOPAN_MATRIX").is_ok_and(|asked| asked == "whole")
+fn part() -> (usize, usize) {
+    let Ok(asked) = std::env::var("HUOPAN_MATRIX") else { return (0, PARTS) };
+    let part = match asked.split_once('/') {
+        None => (asked == "whole").then_some((0, 1)),
+        Some((part, parts)) => part.parse().ok().zip(parts.parse().ok()).filter(|(part, parts)| part < parts),
+    };
+    assert!(part.is_some(), "HUOPAN_MATRIX is `whole`, or a part of the points as `3/8`, not `{asked}`");
+    part.unwrap()
 }
 
 /// What a lake says in the end.
@@ -227,6 +235,7 @@ async fn point(night: &Night, number: u64, fault: Fault, expected: &Said) -> Res
 
 #[expect(clippy::print_stdout, reason = "the table of points is what the test is for")]
 async fn matrix(night: Night) {
+    let (part, parts) = part();
     let undisturbed = night.base.copy(&night.text).await;
     let counting = Faults::none();
     start(&pipeline(&undisturbed), &faulty(&undisturbed, &counting), night.start).await.unwrap();
@@ -248,8 +257,8 @@ async fn matrix(night: Night) {
             Fault::ErrorAfter | Fault::CrashAfter => !is(number, &["get", "list"]),
             Fault::ErrorBefore | Fault::CrashBefore => true,
         };
-        let (first, step) = if takes_all() { (0, 1) } else { (row % ONE_OF, ONE_OF) };
-        let points = (0..operations.len()).filter(fits).skip(first).step_by(step).map(|number| {
+        let first = (row + part) % parts;
+        let points = (0..operations.len()).filter(fits).skip(first).step_by(parts).map(|number| {
             let number = u64::try_from(number).unwrap();
             point(&night, number, fault, &expected)
         });
@@ -266,8 +275,7 @@ async fn matrix(night: Night) {
             }
         }
     }
-    let points = if takes_all() { "all" } else { "some" };
-    println!("{}: {} operations, {points} points", night.title, operations.len());
+    println!("{}: {} operations, part {part} of {parts} of the points", night.title, operations.len());
     for ((fault, how), points) in &table {
         println!("  {:<14} {how:<10} {points:>5} points", format!("{fault:?}"));
     }
