@@ -42,7 +42,7 @@ JSON
     read -r -a ports <<< "$(seaweedfs_ports 4)"
     "$weed" server -dir="$folder/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.port="${ports[0]}" \
         -volume.port="${ports[1]}" -filer.port="${ports[2]}" -s3 -s3.port="${ports[3]}" -s3.config="$folder/s3.json" \
-        -master.volumeSizeLimitMB=1024 -volume.max=20 > "$folder/log.txt" 2>&1 &
+        -s3.port.iceberg=0 -s3.port.lance=0 -master.volumeSizeLimitMB=1024 -volume.max=20 > "$folder/log.txt" 2>&1 &
     SEAWEEDFS_PID=$!
     export AWS_ENDPOINT_URL="http://127.0.0.1:${ports[3]}" AWS_ALLOW_HTTP=true AWS_REGION=us-east-1
     export AWS_ACCESS_KEY_ID=AKIDTEST AWS_SECRET_ACCESS_KEY=s3-test-secret HUOPAN_TEST_S3=s3://lakes
