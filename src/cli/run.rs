@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
-use crate::base::{Result, SystemClock};
+use crate::base::{Error, Result, SystemClock};
 use crate::config::Pipeline;
 use crate::land::hold::Suspect;
 use crate::land::{Finding, HeldRun};
@@ -76,6 +76,9 @@ pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
         false => write!(out, "{}", text(&ended, &published, &arguments.pipeline)),
     });
     let ended = ended?;
+    if let Some(error) = stopped(&ended) {
+        talk.error(&error);
+    }
     printed.map(|()| exit(&ended))
 }
 
@@ -139,6 +142,13 @@ fn exit(ended: &Ended) -> Outcome {
 
 const _: () = assert!(EXIT_LATER == 75, "`Kind::exit_code` and the command line agree");
 
+/// A run that published nothing, as an error that says why.
+fn stopped(ended: &Ended) -> Option<Error> {
+    let Ended::Stopped { dt, reason, kind, stands } = ended else { return None };
+    let what = if *stands { "stays as it was published before" } else { "is not published" };
+    Some(Error::new(*kind, format!("{dt} {what}: {reason}")))
+}
+
 /// The days that were published, then how the run ended; an error is said elsewhere.
 fn text(ended: &Result<Ended>, published: &[Report], pipeline: &Path) -> String {
     let reports: String = published.iter().map(report_text).collect();
@@ -147,12 +157,8 @@ fn text(ended: &Result<Ended>, published: &[Report], pipeline: &Path) -> String 
             format!("{dt} is published already: nothing was done (`--refresh` does it once more)\n")
         }
         Ok(Ended::Landed { run_id, calls }) => format!("run {run_id} landed {calls} calls; nothing is published\n"),
-        Ok(Ended::Stopped { dt, reason, stands: false, .. }) => format!("{dt} is not published: {reason}\n"),
-        Ok(Ended::Stopped { dt, reason, stands: true, .. }) => {
-            format!("{dt} stays as it was published before: {reason}\n")
-        }
         Ok(Ended::Held(held)) => held_text(held, pipeline),
-        Ok(Ended::Published(_)) | Err(_) => String::new(),
+        Ok(Ended::Published(_) | Ended::Stopped { .. }) | Err(_) => String::new(),
     };
     reports + &end
 }
@@ -295,7 +301,7 @@ mod tests {
         }
     }
 
-    fn stopped(stands: bool) -> Result<Ended> {
+    fn without_word(stands: bool) -> Result<Ended> {
         let dt = "2026-11-20".parse().unwrap();
         Ok(Ended::Stopped { dt, reason: "a signal".into(), kind: Kind::Unavailable, stands })
     }
@@ -304,18 +310,17 @@ mod tests {
     fn what_was_published_before_the_end_is_said_before_the_end() {
         let first = "2026-11-19: published as number 4 · received 9 = loaded 9 + duplicates 0 + quarantined 0 · carried 0 · 3 calls\n";
         let failed = || Err(Error::config("no lake").with_hint("name one"));
-        for (ended, end) in [
-            (stopped(false), "2026-11-20 is not published: a signal\n"),
-            (stopped(true), "2026-11-20 stays as it was published before: a signal\n"),
-            (Ok(Ended::Published(vec![report()])), ""),
-            (failed(), ""),
-        ] {
+        for (ended, end) in [(without_word(false), ""), (Ok(Ended::Published(vec![report()])), ""), (failed(), "")] {
             assert_eq!(text(&ended, &[report()], Path::new("p.toml")), format!("{first}{end}"));
         }
-        for (ended, outcome, code) in [(stopped(true), "stopped", 75), (failed(), "failed", 1)] {
+        for (ended, outcome, code) in [(without_word(true), "stopped", 75), (failed(), "failed", 1)] {
             let document = json(&ended, &[report()]);
             assert_eq!((&document["outcome"], &document["exit_code"]), (&outcome.into(), &code.into()));
             assert_eq!(document["publications"][0]["publish_seq"], 4);
+        }
+        for (stands, why) in [(false, "is not published"), (true, "stays as it was published before")] {
+            let error = stopped(&without_word(stands).unwrap()).unwrap();
+            assert_eq!(error.to_string(), format!("2026-11-20 {why}: a signal"));
         }
         let document = json(&failed(), &[]);
         assert_eq!(document["error"]["message"], "no lake");
