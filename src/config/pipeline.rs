@@ -325,7 +325,7 @@ pub enum FetchDetails {
     Missing,
     /// Those, and those that changed since the picture before.
     Changed,
-    /// Every one.
+    /// Every one: each shop is listed whole for it.
     All,
 }
 

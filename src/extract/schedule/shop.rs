@@ -248,8 +248,10 @@ impl<'a> ShopState<'a> {
         let detailed = offers().filter(|offer| offer.detailed).count();
         // Some details are refused every night: they are no reason.
         let lacks_details = fetch.details != FetchDetails::Off && detailed * 10 < known.offers.len() * 9;
+        // What is asked for of every offer is asked for of those that a whole listing names.
+        let asks_all = fetch.details == FetchDetails::All || fetch.skus == FetchDetails::All;
         let lacks_skus = fetch.skus != FetchDetails::Off && offers().all(|offer| offer.sku_ids.is_empty());
-        if !possible || !young || lacks_details || lacks_skus {
+        if !possible || !young || asks_all || lacks_details || lacks_skus {
             return None;
         }
         known.watermark_at?.checked_sub_signed(self.rules.overlap)

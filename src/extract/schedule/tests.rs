@@ -457,8 +457,9 @@ fn details_or_skus_that_are_asked_for_since_make_a_shop_be_listed_whole() {
         tasks(&mut schedule);
         if schedule.slice(0, ListKind::OnSale, 0).0.is_some() { Listed::Changed } else { Listed::Whole }
     };
-    use FetchDetails::{Changed, Missing, Off};
+    use FetchDetails::{All, Changed, Missing, Off};
     assert_eq!(listed(Off, Off, 0, 0), Listed::Changed);
+    assert_eq!((listed(All, Off, 10, 0), listed(Off, All, 0, 10)), (Listed::Whole, Listed::Whole), "all are asked for");
     assert_eq!(listed(Missing, Off, 0, 0), Listed::Whole, "details are new");
     assert_eq!(listed(Missing, Off, 8, 0), Listed::Whole, "most nights of them have failed");
     assert_eq!(listed(Missing, Off, 9, 0), Listed::Changed, "one is refused every night");

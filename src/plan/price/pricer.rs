@@ -247,6 +247,7 @@ impl<'a> Pricer<'a> {
         let listing = self.pipeline.gateway.endpoints.get("listing");
         let full_days = self.pipeline.fetch.full_days;
         modes.listing == FetchListing::Changed
+            && ![modes.skus, modes.details].contains(&FetchDetails::All)
             && work.count == CountFrom::Endpoint
             && listing.is_some_and(|listing| rules::lists_changes(listing, full_days, known, self.survey.dt))
     }
