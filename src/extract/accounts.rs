@@ -132,6 +132,13 @@ impl Accounts {
         }
     }
 
+    /// Whether nobody gets through to the gateway as this account.
+    #[must_use]
+    pub fn is_unreached(&self, index: usize) -> bool {
+        let closed = self.states.get(index).and_then(|state| state.closed.get(""));
+        matches!(closed, Some(Closed::Unreached(_)))
+    }
+
     /// The accounts to offer a call to, the best first.
     #[must_use]
     pub fn order(&self, asking: Asking<'_>) -> Vec<usize> {

@@ -235,6 +235,11 @@ impl<'r> Caller<'r> {
         loop {
             let Some(ticket) = self.ticket(errand, reply).await? else { return Ok(Outcome::NotSent) };
             let Some(ticket) = self.with_token(errand, ticket).await? else { continue };
+            // Whichever call showed that an account does not get through, the next one has a budget of its own.
+            let has_left = |last| last != ticket.account && errand.side.live().accounts.is_unreached(last);
+            if last.replace(ticket.account).is_some_and(has_left) {
+                (first, of_others) = (None, reply.attempts);
+            }
             let began = *first.get_or_insert_with(tokio::time::Instant::now);
             reply.attempts += 1;
             let tried = self.attempt(errand, ticket, reply.attempts).await?;
@@ -267,7 +272,6 @@ impl<'r> Caller<'r> {
                     Duration::ZERO
                 }
                 Step::Leave(reason) => {
-                    (first, of_others) = (None, reply.attempts);
                     self.left_out(errand, tried.ticket.account, reason);
                     Duration::ZERO
                 }

@@ -847,6 +847,28 @@ fn what_a_proxy_is_told_is_masked_in_every_way_that_it_may_be_repeated() {
 }
 
 #[tokio::test]
+async fn calls_in_flight_when_an_account_is_left_have_all_their_tries_at_the_next_one() {
+    let tries: Mutex<HashMap<String, usize>> = Mutex::default();
+    let url = serve(move |_, params| match (params["app_key"].as_str(), params["method"].as_str()) {
+        ("first", _) => status(429, "{}"),
+        (_, "count") => {
+            let mut tries = tries.lock().unwrap();
+            let before = tries.entry(params["member_id"].clone()).or_default();
+            *before += 1;
+            // Of three tries the last one is answered.
+            if *before < 3 { status(500, "") } else { shop_of(6, params) }
+        }
+        _ => shop_of(6, params),
+    })
+    .await;
+    let shops = ["b2b-1", "b2b-2", "b2b-3", "b2b-4"].map(testing::shop).to_vec();
+    let mut pipeline = Pipeline { accounts: vec![keyed("first"), keyed("second")], shops, ..one_shop(&url) };
+    pipeline.gateway.limits.calls_in_flight = 4;
+    let ran = run(&pipeline).await;
+    assert!(ran.facts().shops.iter().all(|shop| shop.official_count == Some(6)), "{:?}", ran.facts().shops);
+}
+
+#[tokio::test]
 async fn one_account_that_is_refused_rests_and_the_others_go_on() {
     let url = serve(|_, params| match params["app_key"].as_str() {
         "first" => ok(r#"{"error_response":{"code":10002,"msg":"Invalid signature"}}"#),
