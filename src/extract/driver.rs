@@ -123,7 +123,8 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
     for (side, clock) in caller.sides.iter().zip(job.clocks) {
         side.live().skew = clock;
     }
-    let mut run = Run { caller: &caller, schedule, error: None, stopped: None, refused_before: None, repeated: 0 };
+    let mut run =
+        Run { caller: &caller, schedule, error: None, stopped: None, refused_before: None, repeated: Vec::new() };
     run.drive().await;
     run.tell_gate().await;
     let Run { mut schedule, error, stopped, refused_before, .. } = run;
@@ -256,7 +257,7 @@ struct Run<'r> {
     /// The gate said no before this stage.
     refused_before: Option<Stage>,
     /// Shops whose listings repeated their first page.
-    repeated: usize,
+    repeated: Vec<usize>,
 }
 
 enum Landed {
@@ -397,6 +398,7 @@ impl<'r> Run<'r> {
         }
         self.warn(task, &outcome);
         if let Err(repeated) = self.schedule.settle(task, outcome, self.now()) {
+            self.repeated.extend(task.shop());
             let label = task.shop().map(|shop| self.schedule.label(shop)).unwrap_or_default();
             self.repeats(format!("shop `{label}`: {repeated}"));
         }
@@ -404,14 +406,17 @@ impl<'r> Run<'r> {
     }
 
     /// One shop whose pages repeat is incomplete, and no more: other shops may show that the page parameter is read. Where
-    /// a second one repeats its first page, or there is no other, the definition is wrong.
+    /// a second one repeats its first page, or there is no other, the definition is wrong. A retry of some shops has others,
+    /// which were listed before.
     fn repeats(&mut self, reason: String) {
-        self.repeated += 1;
-        let is_wrong = self.repeated > 1 || self.schedule.shops() == 1;
+        let shops = self.schedule.shops();
+        let are_all = shops == self.caller.job.pipeline.shops.len();
+        let is_wrong = are_all && (self.repeated.len() > 1 || shops == 1);
         if !is_wrong || self.schedule.has_turned() {
             return self.caller.job.progress.on(Event::Warning(&reason));
         }
-        self.caller.note(Note::Repeated { reason: reason.clone() });
+        let ids = self.repeated.iter().filter_map(|shop| self.schedule.shop_id(*shop)).map(str::to_owned);
+        self.caller.note(Note::Repeated { reason: reason.clone(), shops: ids.collect() });
         let error =
             Error::config(reason).with_hint("correct `page.number` of endpoint `listing` in the gateway definition");
         self.error.get_or_insert(error);

@@ -192,6 +192,9 @@ pub enum Note {
     Repeated {
         /// In words.
         reason: String,
+        /// The ids of the shops whose pages it has repeated.
+        #[serde(default)]
+        shops: Vec<String>,
     },
     /// Nobody can ask any more.
     NoneLeft {
@@ -217,7 +220,7 @@ impl std::fmt::Display for Note {
             Note::Denied { account, endpoint: Some(endpoint), reason } => {
                 write!(f, "account `{account}` is refused endpoint `{endpoint}`: {reason}")
             }
-            Note::NoneLeft { reason } | Note::Repeated { reason } | Note::Refused { reason } => f.write_str(reason),
+            Note::NoneLeft { reason } | Note::Repeated { reason, .. } | Note::Refused { reason } => f.write_str(reason),
         }
     }
 }

@@ -183,8 +183,14 @@ mod tests {
         let dt = NaiveDate::from_ymd_opt(2026, 11, 20).unwrap();
         let (zone, at) = (Zone::new(store.clone(), "nightly", dt), DateTime::from_timestamp(1, 0).unwrap());
         let run_id = RunId::new(at, [7; 10]);
-        let frozen =
-            Frozen { started_at: at, refresh: false, retry: None, config_hash: "0".into(), huopan_version: "0".into() };
+        let frozen = Frozen {
+            started_at: at,
+            refresh: false,
+            retry: None,
+            asked_again: None,
+            config_hash: "0".into(),
+            huopan_version: "0".into(),
+        };
         zone.freeze(&run_id, &frozen).await.unwrap();
         let hold = Hold { held_at: at, findings: vec![finding(Suspect::Prices { factor: 10 }, 7, 9)] };
         zone.hold(&run_id, &hold).await.unwrap();

@@ -16,6 +16,6 @@ mod zone;
 pub use files::{LandedDay, land_files};
 pub use hold::{Finding, HeldRun, Hold, held};
 pub use resume::{Counts, Gateways, Resumed};
-pub use start::{Frozen, Retry, Unfinished, unfinished};
+pub use start::{AskedAgain, Frozen, Retry, Unfinished, unfinished};
 pub use writer::{Landing, Writer, WriterOptions};
 pub use zone::{SegmentRef, Zone};

@@ -20,6 +20,7 @@ use crate::extract::{Answered, Attempt, Judge, Judgement, Record, request};
 use crate::plan::price::{self, Source};
 use crate::state::Counted;
 
+use super::start::AskedAgain;
 use super::zone::{SegmentRef, Zone};
 
 /// Unpacked segments that are kept at hand: a run that goes on asks in nearly the order in which it asked before.
@@ -80,11 +81,11 @@ impl<'a> Gateways<'a> {
 }
 
 impl Resumed {
-    /// Reads what a run has landed so far.
+    /// Reads what a run has landed so far; what it must ask `again` settles nothing.
     ///
     /// # Errors
     /// `Data`, with its path, when a segment is damaged; `Storage`.
-    pub async fn read(zone: &Zone, run: &RunId, gateways: Gateways<'_>) -> Result<Self> {
+    pub async fn read(zone: &Zone, run: &RunId, gateways: Gateways<'_>, again: Option<&AskedAgain>) -> Result<Self> {
         let segments = zone.segments(run).await?;
         let mut settled = HashMap::new();
         let mut answered = price::Answered::new();
@@ -127,7 +128,8 @@ impl Resumed {
                 accepted[side] |= matches!(judgement, Some(Judgement::Good));
                 // Before a time was accepted it may be the time that was refused, whatever the answer says.
                 let is_doubtful = !accepted[side] && clocks[side].is_far();
-                if judgement.is_some_and(|judgement| settles(&judgement)) && !is_doubtful {
+                let is_of_no_use = is_doubtful || again.is_some_and(|again| again.concerns(record));
+                if judgement.is_some_and(|judgement| settles(&judgement)) && !is_of_no_use {
                     let before = settled.insert(key, Place { segment: index, number: record.number });
                     if before.is_none() {
                         let source = if record.gateway.is_none() { Source::Listing } else { Source::Details };
@@ -160,6 +162,12 @@ impl Resumed {
     #[must_use]
     pub fn settled(&self) -> usize {
         self.settled.len()
+    }
+
+    /// Whether a listing or a detail is among them: not what every start can be told at once.
+    #[must_use]
+    pub fn has_listed(&self) -> bool {
+        self.answered.keys().any(|(_, endpoint, _)| matches!(&**endpoint, "listing" | "off_sale" | "item" | "sku"))
     }
 
     /// … by endpoint and shop: what is not in the price of the rest.
@@ -372,7 +380,7 @@ mod tests {
         }
         writer.close().await.unwrap();
         let gateway = testing::gateway("http://gateway.invalid/");
-        Resumed::read(&zone, &run_id, Gateways { own: &gateway, details: None }).await.unwrap().settled()
+        Resumed::read(&zone, &run_id, Gateways { own: &gateway, details: None }, None).await.unwrap().settled()
     }
 
     #[test]

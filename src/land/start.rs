@@ -3,7 +3,7 @@
 //! A run whose start is still there is unfinished, unless it is held ([`hold`]), and the next start goes on with it under
 //! the same id and day.
 //!
-//! Invariant: written once; deleted only when the run has published, is held, or ended in vain.
+//! Invariant: what it froze is written once; deleted only when the run has published, is held, or ended in vain.
 
 use std::collections::HashSet;
 
@@ -11,6 +11,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Kind, Result, RunId};
+use crate::extract::Record;
 use crate::store::{Created, Store};
 
 use super::hold;
@@ -29,10 +30,32 @@ pub struct Frozen {
     /// It retries these shops of a published day only, each as the `shops` table names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// What it must ask once more, though it was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_again: Option<AskedAgain>,
     /// Of the configuration it started with.
     pub config_hash: String,
     /// Of the program that started it.
     pub huopan_version: String,
+}
+
+/// Listings that repeated their first page: their pages are of no use.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AskedAgain {
+    /// Ids of the shops.
+    pub shops: Vec<String>,
+    /// The greatest number landed until then.
+    pub until: i64,
+}
+
+impl AskedAgain {
+    /// Whether what has landed is of no use.
+    #[must_use]
+    pub fn concerns(&self, record: &Record) -> bool {
+        let is_listing = matches!(&*record.endpoint, "listing" | "off_sale");
+        let is_one_of = |shop: &String| self.shops.contains(shop);
+        is_listing && record.number <= self.until && record.shop_id.as_ref().is_some_and(is_one_of)
+    }
 }
 
 /// What a published day lacks.
@@ -97,6 +120,16 @@ impl Zone {
         }
     }
 
+    /// Asks once more what was answered to a run that goes on.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn ask_again(&self, run: &RunId, frozen: Frozen, again: AskedAgain) -> Result<()> {
+        let json = serde_json::to_vec_pretty(&Frozen { asked_again: Some(again), ..frozen })
+            .map_err(|source| Error::internal("the start of a run cannot be written").caused_by(source))?;
+        self.store().put_durable(&self.start_path(run), json.into()).await
+    }
+
     /// The run is no longer unfinished.
     ///
     /// # Errors
@@ -119,6 +152,7 @@ mod tests {
             started_at: DateTime::from_timestamp(second, 0).unwrap(),
             refresh: false,
             retry: None,
+            asked_again: None,
             config_hash: "0".into(),
             huopan_version: "0".into(),
         }

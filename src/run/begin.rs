@@ -110,6 +110,7 @@ pub(super) async fn begin(
         started_at: now,
         refresh: options.refresh,
         retry: part.retry.clone(),
+        asked_again: None,
         config_hash: pipeline.config_hash.clone(),
         huopan_version: env!("CARGO_PKG_VERSION").to_owned(),
     };

@@ -50,7 +50,7 @@ use crate::config::Pipeline;
 use crate::config::pipeline::OnQuota;
 use crate::extract::driver::{Gate, Learned};
 use crate::extract::{self, Event, Job, Note, Progress, RunFacts};
-use crate::land::{Counts, HeldRun, Resumed, Writer, WriterOptions, Zone};
+use crate::land::{AskedAgain, Counts, HeldRun, Resumed, Writer, WriterOptions, Zone};
 use crate::load::Snapshot;
 use crate::load::Turn;
 use crate::plan;
@@ -421,13 +421,26 @@ impl Attempt<'_> {
         }
         let start = &self.begun.start;
         let zone = Zone::new(self.store.clone(), &self.pipeline.name, start.dt);
-        // A damaged segment is the user's to mend first; it is what the outcome says.
         let gateways = survey::gateways(self.pipeline);
-        let Ok(resumed) = Resumed::read(&zone, &start.run_id, gateways).await else { return Ok(()) };
+        let frozen = &self.begun.frozen;
+        let read = async |again: Option<&AskedAgain>| Resumed::read(&zone, &start.run_id, gateways, again).await;
+        // A damaged segment is the user's to mend first; it is what the outcome says.
+        let Ok(resumed) = read(frozen.asked_again.as_ref()).await else { return Ok(()) };
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // Asked again, the same pages would end every later start in the same way.
-        let is_spoilt = notes.iter().any(|note| matches!(note, Note::Repeated { .. }));
-        if is_spoilt || resumed.settled() == 0 { zone.forget_start(&start.run_id).await } else { Ok(()) }
+        let repeated = notes.into_iter().find_map(|note| match note {
+            Note::Repeated { shops, .. } => Some(AskedAgain { shops, until: resumed.last_number }),
+            _ => None,
+        });
+        let is_vain = match &repeated {
+            None => resumed.settled() == 0,
+            Some(again) => !read(Some(again)).await?.has_listed(),
+        };
+        match repeated {
+            _ if is_vain => zone.forget_start(&start.run_id).await,
+            // Used again, the same pages would end every later start in the same way.
+            Some(again) => zone.ask_again(&start.run_id, frozen.clone(), again).await,
+            None => Ok(()),
+        }
     }
 
     /// Extracts, lands and publishes one day.
@@ -463,7 +476,8 @@ impl Attempt<'_> {
     async fn extract(&self, zone: &Zone) -> Result<Extracted> {
         let Self { pipeline, options, around, begun, store, .. } = self;
         let start = &begun.start;
-        let resumed = Arc::new(Resumed::read(zone, &start.run_id, survey::gateways(pipeline)).await?);
+        let again = begun.frozen.asked_again.as_ref();
+        let resumed = Arc::new(Resumed::read(zone, &start.run_id, survey::gateways(pipeline), again).await?);
         if resumed.settled() > 0 {
             let (dt, settled) = (start.dt, resumed.settled());
             around.progress.on(Event::Resumed { dt, answers: settled });

@@ -373,7 +373,8 @@ async fn find_start(
         Next::Held(run) => Found { start: Start::Held, dt: run.dt, is_refresh: true, ..found },
         Next::GoesOn(run, part) => {
             let zone = Zone::new(store.clone(), &pipeline.name, run.dt);
-            let resumed = Resumed::read(&zone, &run.run_id, gateways(pipeline)).await?;
+            let again = run.frozen.asked_again.as_ref();
+            let resumed = Resumed::read(&zone, &run.run_id, gateways(pipeline), again).await?;
             Found {
                 start: Start::GoesOn { run_id: run.run_id.to_string() },
                 dt: run.dt,

@@ -498,6 +498,7 @@ async fn a_run_that_died_after_its_publication_is_over() {
         started_at: SystemClock.now(),
         refresh: false,
         retry: None,
+        asked_again: None,
         config_hash: pipeline.config_hash.clone(),
         huopan_version: "0".into(),
     };
@@ -597,6 +598,33 @@ async fn a_repeated_page_ends_one_start_and_not_those_that_follow() {
     let healthy = sim::start(options).await.unwrap();
     place.pipeline_file(&healthy, Gateway::Portals, &lines);
     assert_eq!(huopan(place.path(), &run).await.code, 0);
+}
+
+#[tokio::test]
+async fn where_pages_repeat_only_theirs_are_asked_for_again() {
+    use huopan::sim::{Listings, PageNumbers};
+    let options = Options { shop_sizes: vec![3, 4, 90, 95], ..quick() };
+    let listings = Listings { pages: PageNumbers::Ignored, ..Listings::default() };
+    let broken = sim::start(Options { listings, ..options.clone() }).await.unwrap();
+    let (place, run) = (Place::new(), ["run", "pipeline.toml", "--dt", "2026-11-20"]);
+    let lines = shop_lines(&broken.world(Gateway::Portals));
+    place.pipeline_file(&broken, Gateway::Portals, &lines);
+    for (start, most) in [(0, u64::MAX), (1, 8)] {
+        let before = broken.stats().calls;
+        let ended = huopan(place.path(), &run).await;
+        assert!(ended.code == 1 && ended.stderr.contains("does not read parameter"), "{ended:?}");
+        assert!(broken.stats().calls - before <= most, "{start}: {}", broken.stats().calls - before);
+    }
+    let healthy = sim::start(options).await.unwrap();
+    place.pipeline_file(&healthy, Gateway::Portals, &lines);
+    let ended = huopan(place.path(), &run).await;
+    assert_eq!((ended.code, healthy.stats().calls), (0, 6), "three pages of two shops: {ended:?}");
+    assert!(!ended.stderr.contains("changed since the run began"), "{ended:?}");
+    let (other, whole) = (Place::new(), place.content(day(20)).await);
+    other.pipeline_file(&healthy, Gateway::Portals, &lines);
+    assert_eq!(huopan(other.path(), &run).await.code, 0);
+    let same = other.content(day(20)).await;
+    assert_eq!((&whole["offers"], &whole["price_tiers"]), (&same["offers"], &same["price_tiers"]));
 }
 
 #[tokio::test]

@@ -426,6 +426,92 @@ async fn a_shop_whose_pages_repeat_is_incomplete_where_others_show_that_pages_ar
 }
 
 #[tokio::test]
+async fn a_retry_of_one_shop_of_several_whose_pages_repeat_blames_no_parameter() {
+    let url = serve(|_, params| {
+        let first =
+            params.iter().map(|(name, value)| (name.clone(), if name == "pageNum" { "1" } else { value }.into()));
+        shop_of(10, &first.collect())
+    })
+    .await;
+    let shops = ["b2b-1", "b2b-2", "b2b-3"].map(testing::shop).to_vec();
+    let pipeline = Pipeline { shops, ..one_shop(&url) };
+    let (known, notes, sink) = (Known::default(), Mutex::default(), Memory::default());
+    let state = crate::state::in_memory().await.unwrap();
+    for (shops, is_blamed) in [(1, false), (2, false), (3, true)] {
+        let mut job = job(&pipeline, (state.as_ref(), Arc::new(SystemClock)), (&sink, &known, &notes));
+        job.work.shops.truncate(shops);
+        let facts = extract(job).await;
+        assert_eq!(facts.is_err(), is_blamed, "{shops}");
+        let noted = notes.lock().unwrap().pop();
+        assert_eq!(matches!(noted, Some(Note::Repeated { shops, .. }) if shops.len() == 2), is_blamed, "{shops}");
+    }
+}
+
+/// What an earlier start has landed.
+#[derive(Default)]
+struct Kept(HashMap<u128, Attempt>);
+
+impl Kept {
+    fn of(attempts: &[Attempt]) -> Self {
+        let key = |record: &crate::extract::Record| {
+            crate::extract::answered::key("", (&record.endpoint, record.again), &record.request)
+        };
+        Self(attempts.iter().map(|attempt| (key(&attempt.record), attempt.clone())).collect())
+    }
+}
+
+#[async_trait::async_trait]
+impl crate::extract::Answered for Kept {
+    async fn find(&self, key: u128) -> Result<Option<Attempt>> {
+        Ok(self.0.get(&key).cloned())
+    }
+
+    fn holds(&self, key: u128) -> bool {
+        self.0.contains_key(&key)
+    }
+
+    fn late_after(&self, _: u128) -> u32 {
+        0
+    }
+
+    fn failed_after(&self, _: u128) -> u32 {
+        0
+    }
+
+    fn batches(&self) -> &[Vec<i64>] {
+        &[]
+    }
+}
+
+#[tokio::test]
+async fn a_count_that_was_asked_for_once_more_is_the_count_to_every_later_start() {
+    let counts = Mutex::new(vec!["5", "30"]);
+    let url = serve(move |_, params| match params["method"].as_str() {
+        "count" => {
+            let count = counts.lock().unwrap().pop().expect("asked twice, by all starts together");
+            ok(format!(r#"{{"count_response":{{"total_count":"{count}"}}}}"#))
+        }
+        _ => shop_of(5, params),
+    })
+    .await;
+    let (pipeline, known, notes) = (one_shop(&url), Known::default(), Mutex::default());
+    let state = crate::state::in_memory().await.unwrap();
+    let mut landed = Vec::new();
+    for (start, official, calls) in [(0, 30, 6), (1, 5, 1), (2, 5, 0), (3, 5, 0)] {
+        let (sink, kept) = (Memory::default(), Kept::of(&landed));
+        let job = job(&pipeline, (state.as_ref(), Arc::new(SystemClock)), (&sink, &known, &notes));
+        let facts = extract(Job { answered: &kept, ..job }).await.unwrap();
+        let (shop, attempts) = (&facts.shops[0], sink.attempts.into_inner().unwrap());
+        assert_eq!((shop.official_count, attempts.len()), (Some(official), calls), "{start}");
+        landed.extend(attempts);
+        // The night has passed between the count and the pages.
+        for attempt in landed.iter_mut().filter(|attempt| start == 0 && attempt.record.endpoint == "count") {
+            attempt.record.received_at -= chrono::TimeDelta::days(1);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_failed_count_leaves_the_listing_to_its_pages() {
     let url = serve(|_, params| match params["method"].as_str() {
         "count" => status(500, ""),
