@@ -86,6 +86,16 @@ pub(super) struct Reply {
     pub(super) rest: Duration,
     /// Attempts sent.
     pub(super) attempts: u32,
+    /// When the answer came that settles it, to this start or to an earlier one.
+    pub(super) answered_at: Option<DateTime<Utc>>,
+}
+
+/// What an earlier start or a cache knows of a call.
+struct Known {
+    outcome: Outcome,
+    /// The attempts it took, where they are not in [`Job::earlier_calls`] because the shop was not known yet.
+    attempts: u32,
+    answered_at: Option<DateTime<Utc>>,
 }
 
 /// A call, and what it needs at every step.
@@ -95,18 +105,26 @@ pub(super) struct Errand<'c, 'r> {
     pub(super) side: &'c Side<'r>,
     pub(super) endpoint: &'r Endpoint,
     key: CallKey,
+    /// Of the same question asked once more, whose answer takes the place of the first.
+    key_again: Option<CallKey>,
     pub(super) renewal: Renewal,
 }
 
 impl<'r> Caller<'r> {
     /// Makes one call, with as many attempts as it needs and may have.
     pub(super) async fn call(&self, task: &Task, values: Values) -> Reply {
-        let mut reply = Reply { outcome: Ok(Outcome::NotSent), none_left: None, rest: Duration::ZERO, attempts: 0 };
+        let mut reply = Reply {
+            outcome: Ok(Outcome::NotSent),
+            none_left: None,
+            rest: Duration::ZERO,
+            attempts: 0,
+            answered_at: None,
+        };
         let outcome = match self.errand(task, &values) {
             Ok(mut errand) => match self.known(&errand).await {
-                Ok(Some((outcome, attempts))) => {
-                    reply.attempts = attempts;
-                    Ok(outcome)
+                Ok(Some(known)) => {
+                    (reply.attempts, reply.answered_at) = (known.attempts, known.answered_at);
+                    Ok(known.outcome)
                 }
                 Ok(None) => self.ask(&mut errand, &mut reply).await,
                 Err(error) => Err(error),
@@ -126,8 +144,9 @@ impl<'r> Caller<'r> {
         let call = Call { gateway: side.gateway, endpoint, account, values, now: self.job.clock.now() };
         let mut identity = request::identity(call).map_err(|error| words::misbuilt(side.gateway, &error))?;
         identity.values_mut().for_each(|value| *value = self.mask.text(value));
-        let key = answered::key(side.named.unwrap_or_default(), (task.endpoint(), task.is_again()), &identity);
-        Ok(Errand { task, values, side, endpoint, key, renewal: Renewal::default() })
+        let key = |again| answered::key(side.named.unwrap_or_default(), (task.endpoint(), again), &identity);
+        let key_again = matches!(task, Task::Count { .. }).then(|| key(true));
+        Ok(Errand { task, values, side, endpoint, key: key(task.is_again()), key_again, renewal: Renewal::default() })
     }
 
     /// The gateway that answers a task.
@@ -138,17 +157,18 @@ impl<'r> Caller<'r> {
         }
     }
 
-    /// The outcome of a call that an earlier start has landed, or of which a cache holds the answer; and the attempts it
-    /// took, where they are not in [`Job::earlier_calls`] because the shop was not known yet.
-    async fn known(&self, errand: &Errand<'_, 'r>) -> Result<Option<(Outcome, u32)>> {
+    /// The outcome of a call that an earlier start has landed, or of which a cache holds the answer.
+    async fn known(&self, errand: &Errand<'_, 'r>) -> Result<Option<Known>> {
         if self.halt.is_cancelled() {
             return Ok(None);
         }
-        let kept = match self.job.answered.find(errand.key).await? {
+        let kept = match self.found(errand).await? {
             Some(kept) => Some(kept),
             None => self.cached(errand).await?,
         };
-        let Some(kept) = kept else { return Ok(self.was_given_up(errand).map(|outcome| (outcome, 0))) };
+        let Some(kept) = kept else {
+            return Ok(self.was_given_up(errand).map(|outcome| Known { outcome, attempts: 0, answered_at: None }));
+        };
         let (judgement, outcome) = self.judge(errand, &kept);
         let Some(outcome) = settled(judgement, outcome) else { return Ok(None) };
         let tally = &mut self.lock().tally;
@@ -157,7 +177,21 @@ impl<'r> Caller<'r> {
         tally.found(errand.side.gateway, errand.endpoint);
         let is_uncounted = kept.record.shop_id.is_none() && kept.record.copied_from.is_none();
         let attempts = if is_uncounted { u32::try_from(kept.record.attempt).unwrap_or(0) } else { 0 };
-        Ok(Some((outcome, attempts)))
+        Ok(Some(Known { outcome, attempts, answered_at: Some(kept.record.received_at) }))
+    }
+
+    /// The answer that an earlier start has landed. What is asked once more is asked of the gateway; to later starts it is
+    /// the answer to the question itself.
+    async fn found(&self, errand: &Errand<'_, 'r>) -> Result<Option<Attempt>> {
+        if errand.task.is_again() {
+            return Ok(None);
+        }
+        let found = self.job.answered.find(errand.key).await?;
+        let again = match errand.key_again {
+            Some(key) => self.job.answered.find(key).await?,
+            None => None,
+        };
+        Ok(again.or(found))
     }
 
     /// Whether a call need not be made: an earlier start has landed its answer, or a cache holds it.
@@ -167,7 +201,7 @@ impl<'r> Caller<'r> {
 
     /// What a call is told by an answer that an earlier start has landed.
     pub(super) async fn landed(&self, errand: &Errand<'_, 'r>) -> Result<Option<Outcome>> {
-        let Some(kept) = self.job.answered.find(errand.key).await? else { return Ok(self.was_given_up(errand)) };
+        let Some(kept) = self.found(errand).await? else { return Ok(self.was_given_up(errand)) };
         let (judgement, outcome) = self.judge(errand, &kept);
         Ok(settled(judgement, outcome))
     }
@@ -230,8 +264,8 @@ impl<'r> Caller<'r> {
 
     /// Asks the gateway.
     async fn ask(&self, errand: &mut Errand<'_, 'r>, reply: &mut Reply) -> Result<Outcome> {
-        // Its time begins with its first turn: others may keep it waiting for long. Another account has a budget of its own.
-        let (mut first, mut of_others) = (None, 0);
+        // Its time begins with its first turn: others may keep it waiting for long.
+        let (mut first, mut of_others, mut last) = (None, 0, None);
         loop {
             let Some(ticket) = self.ticket(errand, reply).await? else { return Ok(Outcome::NotSent) };
             let Some(ticket) = self.with_token(errand, ticket).await? else { continue };
@@ -253,6 +287,7 @@ impl<'r> Caller<'r> {
                         live.unconnected[tried.ticket.account] = 0;
                         live.skew.accepted(tried.offset);
                     }
+                    reply.answered_at = Some(tried.kept.record.received_at);
                     self.answered_well(errand, &tried.kept).await?;
                     (Step::Done(Ok(outcome)), None)
                 }

@@ -16,7 +16,6 @@ use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::secret::Mask;
-use crate::base::time::beijing_day;
 use crate::base::{Clock, Error, Kind, Result, Secret};
 use crate::config::Pipeline;
 use crate::config::gateway::{ENDPOINTS, QuotaScope};
@@ -190,7 +189,6 @@ pub(super) fn schedule<'a>(job: &Job<'a>, gated: bool) -> Schedule<'a> {
         until: job.until,
         stalest_first: pipeline.on_quota == OnQuota::Continue,
         gated,
-        is_late: beijing_day(job.until) < beijing_day(job.clock.now()),
         asked: job.answered.batches(),
     };
     Schedule::new(job.work.clone(), setup, &job.earlier_calls)
@@ -383,8 +381,8 @@ impl<'r> Run<'r> {
 
     fn settle(&mut self, task: &Task, reply: Reply) {
         self.schedule.spent(task, i64::from(reply.attempts));
-        if reply.attempts == 0 && !matches!(reply.outcome, Ok(Outcome::NotSent) | Err(_)) {
-            self.schedule.was_kept(task);
+        if let Some(at) = reply.answered_at {
+            self.schedule.answered_at(task, at);
         }
         let outcome = match reply.outcome {
             Ok(outcome) => outcome,

@@ -93,7 +93,7 @@ pub struct ShopFacts {
     /// Offers that a whole listing lacks of the official count.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub short: u64,
-    /// It lacks more of them than the picture before did, or its pages are of two days: which of the absent offers are gone
+    /// It lacks more of them than the picture before did, or its pages came hours apart: which of the absent offers are gone
     /// is not proven. What is edited while a shop is listed moves others from a page to one that was read already.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_doubtful: bool,

@@ -58,6 +58,7 @@ pub use judge::{Fault, Judge, Judgement, judge};
 pub use progress::{Event, Progress};
 pub use record::Record;
 pub use rests::{Shown, Standing};
+pub use schedule::APART;
 pub(crate) use words::or_else;
 
 use bytes::Bytes;

@@ -47,11 +47,13 @@ pub struct Setup<'a> {
     pub stalest_first: bool,
     /// Each [`Stage`] waits for [`Schedule::open`].
     pub gated: bool,
-    /// The run began on an earlier day: counts that it was told then may be outdated.
-    pub is_late: bool,
     /// The offers of each call for several of them that an earlier start was done with, in the order of asking.
     pub asked: &'a [Vec<i64>],
 }
+
+/// Answers of one shop that came further apart may be of two states of it: while a listing lasts, sellers edit few offers;
+/// overnight, many.
+pub const APART: chrono::TimeDelta = chrono::TimeDelta::hours(6);
 
 /// What may be asked for. What an answer shows to be asked for next may be more than the day allows: each stage shows it
 /// for the one after it.
@@ -290,9 +292,11 @@ impl<'a> Schedule<'a> {
         }
         if let Some(shop) = task.shop()
             && self.shops[shop].is_listed()
-            && self.details.is_done(shop)
         {
-            self.shops[shop].finished_at.get_or_insert(now);
+            self.shops[shop].tell_doubt();
+            if self.details.is_done(shop) {
+                self.shops[shop].finished_at.get_or_insert(now);
+            }
         }
         repeated
     }
@@ -352,17 +356,13 @@ impl<'a> Schedule<'a> {
     pub fn spent(&mut self, task: &Task, attempts: i64) {
         if let Some(shop) = task.shop().and_then(|shop| self.shops.get_mut(shop)) {
             shop.calls_used += attempts;
-            shop.is_listed_now |= attempts > 0 && matches!(task, Task::Page { .. });
         }
     }
 
-    /// An answer was kept: an earlier start has asked for it. Where that was on an earlier day it may be outdated.
-    pub fn was_kept(&mut self, task: &Task) {
-        let shop = task.shop().filter(|_| self.setup.is_late).and_then(|shop| self.shops.get_mut(shop));
-        match (task, shop) {
-            (Task::Count { .. }, Some(shop)) => shop.is_count_old = true,
-            (Task::Page { .. }, Some(shop)) => shop.was_listed_before = true,
-            _ => {}
+    /// Takes note of when the gateway gave the answer that settles a task: an earlier start of the run may have asked.
+    pub fn answered_at(&mut self, task: &Task, at: DateTime<Utc>) {
+        if let Some(shop) = task.shop().and_then(|shop| self.shops.get_mut(shop)) {
+            shop.answered_at(task, at);
         }
     }
 

@@ -72,6 +72,8 @@ pub struct Survey {
     pub details: HashMap<Option<usize>, DetailsLeft>,
     /// Calls that the run has been answered already: it does not make them again.
     pub answered: Answered,
+    /// Whether the run began so long ago that counts it was told then may be asked for once more.
+    pub is_late: bool,
     /// Whether the run has asked for ids and counts itself already: no call for them is left to make.
     pub is_under_way: bool,
     /// Calls that a probe has made for it. They are in the accounts' `used` already.

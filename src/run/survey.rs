@@ -172,6 +172,7 @@ pub(super) async fn of_run(
         nights: HashMap::new(),
         details: found.details.clone(),
         answered: found.resumed.as_ref().map(|resumed| resumed.answered().clone()).unwrap_or_default(),
+        is_late: now - found.until > extract::APART,
         is_under_way: false,
         probe_calls: 0,
         probe_stopped: None,

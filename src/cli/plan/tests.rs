@@ -45,6 +45,7 @@ fn survey(pipeline: &Pipeline, counts: &[(usize, u64)], calls_per_day: u64) -> S
         details: HashMap::new(),
         nights: HashMap::new(),
         answered: Default::default(),
+        is_late: false,
         is_under_way: false,
         probe_calls: 0,
         probe_stopped: None,

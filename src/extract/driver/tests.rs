@@ -832,6 +832,28 @@ async fn an_account_that_is_throttled_without_end_leaves_its_calls_to_another() 
 }
 
 #[tokio::test]
+async fn calls_in_flight_when_an_account_is_left_have_all_their_tries_at_the_next_one() {
+    let tries: Mutex<HashMap<String, usize>> = Mutex::default();
+    let url = serve(move |_, params| match (params["app_key"].as_str(), params["method"].as_str()) {
+        ("first", _) => status(429, "{}"),
+        (_, "count") => {
+            let mut tries = tries.lock().unwrap();
+            let before = tries.entry(params["member_id"].clone()).or_default();
+            *before += 1;
+            // Of three tries the last one is answered.
+            if *before < 3 { status(500, "") } else { shop_of(6, params) }
+        }
+        _ => shop_of(6, params),
+    })
+    .await;
+    let shops = ["b2b-1", "b2b-2", "b2b-3", "b2b-4"].map(testing::shop).to_vec();
+    let mut pipeline = Pipeline { accounts: vec![keyed("first"), keyed("second")], shops, ..one_shop(&url) };
+    pipeline.gateway.limits.calls_in_flight = 4;
+    let ran = run(&pipeline).await;
+    assert!(ran.facts().shops.iter().all(|shop| shop.official_count == Some(6)), "{:?}", ran.facts().shops);
+}
+
+#[tokio::test]
 async fn a_wrong_time_is_signed_again_whatever_the_refusal_is_called() {
     for refusal in [
         r#"{"error_response":{"code":1001,"msg":"timestamp"}}"#,
@@ -930,28 +952,6 @@ fn what_a_proxy_is_told_is_masked_in_every_way_that_it_may_be_repeated() {
         let masked = mask.text(&format!("407: `{said}` is not let through"));
         assert_eq!(masked, "407: `***` is not let through");
     }
-}
-
-#[tokio::test]
-async fn calls_in_flight_when_an_account_is_left_have_all_their_tries_at_the_next_one() {
-    let tries: Mutex<HashMap<String, usize>> = Mutex::default();
-    let url = serve(move |_, params| match (params["app_key"].as_str(), params["method"].as_str()) {
-        ("first", _) => status(429, "{}"),
-        (_, "count") => {
-            let mut tries = tries.lock().unwrap();
-            let before = tries.entry(params["member_id"].clone()).or_default();
-            *before += 1;
-            // Of three tries the last one is answered.
-            if *before < 3 { status(500, "") } else { shop_of(6, params) }
-        }
-        _ => shop_of(6, params),
-    })
-    .await;
-    let shops = ["b2b-1", "b2b-2", "b2b-3", "b2b-4"].map(testing::shop).to_vec();
-    let mut pipeline = Pipeline { accounts: vec![keyed("first"), keyed("second")], shops, ..one_shop(&url) };
-    pipeline.gateway.limits.calls_in_flight = 4;
-    let ran = run(&pipeline).await;
-    assert!(ran.facts().shops.iter().all(|shop| shop.official_count == Some(6)), "{:?}", ran.facts().shops);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::extract::page::{End, Repeated};
 use crate::extract::request::Span;
 use crate::plan::{CountFrom, KnownShop, ShopIdFrom, ShopWork};
 
-use super::{ListKind, Named, Outcome, Setup, Task};
+use super::{APART, ListKind, Named, Outcome, Setup, Task};
 
 /// How a gateway's listings can be covered.
 #[derive(Debug, Clone)]
@@ -89,12 +89,11 @@ pub(super) struct ShopState<'a> {
     counting: Step,
     recounting: Step,
     was_recounted: bool,
-    /// It is a start on an earlier day that was told its count.
-    pub(super) is_count_old: bool,
-    /// It is a start on an earlier day that was shown pages of its listing …
-    pub(super) was_listed_before: bool,
-    /// … and this one.
-    pub(super) is_listed_now: bool,
+    /// When its count was told.
+    counted_at: Option<DateTime<Utc>>,
+    /// When the first and the last page of its listing came.
+    paged_at: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    is_doubt_told: bool,
     official_count: Option<u64>,
     failure: Option<String>,
     mode: Listed,
@@ -136,9 +135,9 @@ impl<'a> ShopState<'a> {
             counting: step(work.count == CountFrom::Endpoint),
             recounting: Step::Settled,
             was_recounted: false,
-            is_count_old: false,
-            was_listed_before: false,
-            is_listed_now: false,
+            counted_at: None,
+            paged_at: None,
+            is_doubt_told: false,
             official_count: None,
             failure: None,
             mode: Listed::Whole,
@@ -230,6 +229,7 @@ impl<'a> ShopState<'a> {
         }
         self.on_sale = Some(cover);
         self.off_sale = None;
+        self.paged_at = None;
     }
 
     /// Where an incremental listing starts; `None`: it is listed whole.
@@ -306,13 +306,29 @@ impl<'a> ShopState<'a> {
         }
     }
 
-    /// Whether its count is older than pages of its listing. What an earlier start has listed to the end stands.
-    fn may_be_outdated(&self) -> bool {
-        self.is_count_old && self.is_listed_now
+    /// Takes note of when the gateway answered: this start, or an earlier one of the run.
+    pub(super) fn answered_at(&mut self, task: &Task, at: DateTime<Utc>) {
+        match task {
+            Task::Count { .. } | Task::Recount { .. } => self.counted_at = Some(at),
+            Task::Page { list: ListKind::OnSale, .. } => {
+                let (first, last) = self.paged_at.unwrap_or((at, at));
+                self.paged_at = Some((first.min(at), last.max(at)));
+            }
+            _ => {}
+        }
     }
 
-    /// Asks for the count once more, where an earlier start was told it: since then the shop may have changed. Whether it
-    /// does.
+    /// Whether its count was told long before pages of its listing came. What was listed then, too, stands.
+    fn may_be_outdated(&self) -> bool {
+        self.counted_at.zip(self.paged_at).is_some_and(|(counted, (_, last))| last - counted > APART)
+    }
+
+    /// Whether its pages may be of two states of the shop.
+    fn is_paged_apart(&self) -> bool {
+        self.paged_at.is_some_and(|(first, last)| last - first > APART)
+    }
+
+    /// Asks for the count once more, where it was told long ago: since then the shop may have changed. Whether it does.
     fn recount(&mut self) -> bool {
         let asks = self.may_be_outdated() && !self.was_recounted && self.work.count == CountFrom::Endpoint;
         if asks {
@@ -496,7 +512,7 @@ impl<'a> ShopState<'a> {
             watermark_at: complete.then_some(self.watermark_at),
             coverage,
             short,
-            is_doubtful: short > known.map_or(0, |known| known.short) || self.was_listed_before && self.is_listed_now,
+            is_doubtful: self.doubt().is_some(),
             incomplete_reason,
             calls_used: self.calls_used,
             started_at: self.started_at.unwrap_or(now),
@@ -509,6 +525,31 @@ impl<'a> ShopState<'a> {
         let listed = self.on_sale.as_ref().filter(|cover| self.mode == Listed::Whole && cover.end().is_some());
         let missing = |cover: &Cover| self.official_count()?.checked_sub(cover.distinct() as u64);
         listed.and_then(missing).unwrap_or(0)
+    }
+
+    /// Why an offer that is absent from a whole listing may still be there.
+    fn doubt(&self) -> Option<String> {
+        if self.is_paged_apart() {
+            return Some(format!("its pages came more than {} hours apart", APART.num_hours()));
+        }
+        let (short, before) = (self.short(), self.known().map_or(0, |known| known.short));
+        (short > before).then(|| format!("{short} offers of the official count did not come, {before} the time before"))
+    }
+
+    /// Says once why offers that are absent from a complete listing go on.
+    pub(super) fn tell_doubt(&mut self) {
+        let is_whole = self.mode == Listed::Whole && self.on_sale.as_ref().and_then(Cover::end) == Some(End::Complete);
+        if self.is_doubt_told || !is_whole {
+            return;
+        }
+        self.is_doubt_told = true;
+        let absent =
+            self.known().map_or(0, |known| known.offers.ids().filter(|id| !self.listed_ids.contains(id)).count());
+        if let Some(why) = self.doubt().filter(|_| absent > 0) {
+            self.news = Some(format!(
+                "{absent} offers are absent and may be gone, but {why}: they go on until the next whole listing"
+            ));
+        }
     }
 
     fn incomplete_reason(&self, stopped: Option<&str>, details_left: usize) -> Option<String> {

@@ -33,7 +33,6 @@ impl World {
             until: testing::at(UNTIL),
             stalest_first: true,
             gated: self.gated,
-            is_late: false,
             asked: &[],
         };
         Schedule::new(crate::plan::work(&self.pipeline).unwrap(), setup, &HashMap::new())
@@ -325,7 +324,7 @@ fn a_whole_listing_that_lacks_more_of_the_count_than_the_one_before_is_doubtful(
 
 #[test]
 fn an_old_count_that_the_listing_differs_from_is_asked_for_once_more() {
-    for (listing, is_late, count, again) in [
+    for (listing, is_old, count, again) in [
         (FetchListing::All, true, 30, Some(4)),
         (FetchListing::All, true, 30, None),
         (FetchListing::All, true, 4, None),
@@ -337,10 +336,9 @@ fn an_old_count_that_the_listing_differs_from_is_asked_for_once_more() {
         world.pipeline.fetch.listing = listing;
         world.pipeline.gateway.endpoints.remove("off_sale");
         let mut schedule = world.schedule();
-        schedule.setup.is_late = is_late;
         let task = Task::Count { shop: 0 };
         assert_eq!(tasks(&mut schedule), std::slice::from_ref(&task));
-        schedule.was_kept(&task);
+        schedule.answered_at(&task, now() - chrono::TimeDelta::hours(if is_old { 7 } else { 5 }));
         settle(&mut schedule, &task, Outcome::Counted(count));
         // Four offers in all; or one that is new, beside the ten of yesterday.
         let listed = if listing == FetchListing::All { 1..5 } else { 11..12 };
@@ -357,12 +355,12 @@ fn an_old_count_that_the_listing_differs_from_is_asked_for_once_more() {
                 }
                 task => panic!("{task:?}"),
             };
-            schedule.spent(&task, 1);
+            schedule.answered_at(&task, now());
             settle(&mut schedule, &task, outcome);
         }
         let facts = schedule.finished(0).unwrap();
         let is_wrong = if listing == FetchListing::All { count == 30 } else { count == 12 };
-        assert_eq!(recounted, is_late && is_wrong, "{listing:?} {count} {again:?}");
+        assert_eq!(recounted, is_old && is_wrong, "{listing:?} {count} {again:?}");
         assert_eq!(facts.official_count, i64::try_from(again.unwrap_or(count)).ok());
         if listing == FetchListing::Changed {
             assert_eq!(facts.listing, Listed::Changed, "{count}");
@@ -371,12 +369,11 @@ fn an_old_count_that_the_listing_differs_from_is_asked_for_once_more() {
 }
 
 #[test]
-fn what_an_earlier_day_has_listed_stands_and_what_two_days_have_is_doubtful() {
-    for (attempts, is_doubtful) in [([0, 0], false), ([0, 1], true), ([1, 1], false)] {
+fn a_count_as_old_as_its_pages_stands_and_pages_hours_apart_are_doubtful() {
+    for (days, is_doubtful) in [([1, 1], false), ([1, 0], true), ([0, 0], false)] {
         let mut world = world(&["a"], &[], FetchDetails::Off).with_yesterday(1..11);
         world.pipeline.fetch.listing = FetchListing::All;
         let mut schedule = world.schedule();
-        schedule.setup.is_late = true;
         let mut asked = Vec::new();
         while let Some(task) = schedule.next(now()) {
             let outcome = match &task {
@@ -387,23 +384,25 @@ fn what_an_earlier_day_has_listed_stands_and_what_two_days_have_is_doubtful() {
                 Task::Recount { .. } => Outcome::Counted(3),
                 task => panic!("{task:?}"),
             };
-            let made = match &task {
-                Task::Page { page: 1, .. } => attempts[0],
-                Task::Page { .. } => attempts[1],
-                Task::Recount { .. } => 1,
-                _ => 0,
+            let days_ago = match &task {
+                Task::Page { page: 1, .. } => days[0],
+                Task::Page { .. } => days[1],
+                Task::Recount { .. } => 0,
+                _ => 1,
             };
             asked.extend(matches!(task, Task::Recount { .. }).then_some(()));
-            schedule.spent(&task, made);
-            if made == 0 {
-                schedule.was_kept(&task);
-            }
+            schedule.answered_at(&task, now() - chrono::TimeDelta::days(days_ago));
             settle(&mut schedule, &task, outcome);
         }
+        let told = schedule.news(0).filter(|_| is_doubtful);
         let facts = schedule.finished(0).unwrap();
-        assert_eq!(asked.is_empty(), attempts == [0, 0], "{attempts:?}");
-        assert_eq!(facts.is_doubtful, is_doubtful || facts.short > 0, "{attempts:?}");
-        assert_eq!(facts.short > 0, attempts == [0, 0], "an old count stands where all was listed then");
+        assert_eq!(asked.is_empty(), days == [1, 1], "{days:?}");
+        assert_eq!(facts.is_doubtful, is_doubtful || facts.short > 0, "{days:?}");
+        assert_eq!(facts.short > 0, days == [1, 1], "an old count stands where all was listed then");
+        assert_eq!(
+            told.is_some_and(|told| told.contains("7 offers are absent") && told.contains("hours apart")),
+            is_doubtful
+        );
     }
 }
 

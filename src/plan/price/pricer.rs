@@ -4,8 +4,7 @@
 
 use std::collections::HashSet;
 
-use crate::base::time::beijing_day;
-use crate::base::{Money, RunId};
+use crate::base::Money;
 use crate::config::Pipeline;
 use crate::config::gateway::{Gateway, QuotaScope, TOKEN};
 use crate::config::pipeline::{Account, FetchDetails, FetchListing, OnQuota};
@@ -155,12 +154,12 @@ impl<'a> Pricer<'a> {
         let to_count = to_ask && !self.survey.free_counts.contains(&place);
         let count = if self.late.contains(&place) { Calls::between(0, 1) } else { Calls::exact(to_count.into()) };
         // One that an earlier day told may be asked for once more.
-        let was_counted = self.is_late() && id.is_some_and(|id| self.has_answered("count", id));
+        let was_counted = self.survey.is_late && id.is_some_and(|id| self.has_answered("count", id));
         let count = if was_counted { count + Calls::between(0, 1) } else { count };
         let line = |endpoint, calls| Line { source: Source::Listing, endpoint, calls };
         let when = |asked, calls| if asked { calls } else { Calls::ZERO };
         let pages = if changes_only { rules::changed(shelf, offers) } else { rules::whole(shelf, offers) };
-        let may_lag = known.is_some_and(|known| !known.offers.is_empty()) || self.is_late();
+        let may_lag = known.is_some_and(|known| !known.offers.is_empty()) || self.survey.is_late;
         let may_go_on = !changes_only && may_lag && shelf.is_filled_by(offers);
         let pages = if may_go_on { pages + Calls::between(0, 1) } else { pages };
         let mut lines = vec![
@@ -228,13 +227,6 @@ impl<'a> Pricer<'a> {
         let median = calls.get(calls.len() / 2)?;
         // The count (or the first page, which gives it) is in it.
         Some(median.saturating_sub(u64::from(!to_count)))
-    }
-
-    /// Whether counts may be those that a start on an earlier day was told.
-    fn is_late(&self) -> bool {
-        let Start::GoesOn { run_id } = &self.survey.start else { return false };
-        let began_at = run_id.parse().ok().and_then(RunId::began_at);
-        began_at.is_some_and(|at| beijing_day(at) < self.survey.today)
     }
 
     fn has_answered(&self, endpoint: &str, shop: &str) -> bool {

@@ -33,6 +33,7 @@ fn survey(pipeline: &Pipeline) -> Survey {
         details: HashMap::new(),
         nights: HashMap::new(),
         answered: Default::default(),
+        is_late: false,
         is_under_way: false,
         probe_calls: 0,
         probe_stopped: None,
