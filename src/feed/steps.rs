@@ -44,8 +44,8 @@ pub struct Backlog<'s> {
 /// # Errors
 /// `Config` for a cursor of another lake, or one whose publications the lake does not retain any more.
 pub fn backlog<'s>(log: &'s Retained, since: &Cursor, steps_max: usize) -> Result<Backlog<'s>> {
-    if let Some((pipeline, seq)) = since.iter().find(|(pipeline, seq)| last_seq(log, pipeline) < *seq) {
-        let last = last_seq(log, pipeline);
+    if let Some((pipeline, seq)) = since.iter().find(|(pipeline, seq)| log.last_seq(pipeline) < *seq) {
+        let last = log.last_seq(pipeline);
         return Err(Error::config(format!(
             "the cursor has taken publication {seq} of `{pipeline}`, and the lake has {last}"
         ))
@@ -54,7 +54,7 @@ pub fn backlog<'s>(log: &'s Retained, since: &Cursor, steps_max: usize) -> Resul
     let mut steps: Vec<(DateTime<Utc>, Step<'s>)> = Vec::new();
     let mut cursor = Cursor::default();
     for pipeline in log.pipelines() {
-        cursor.set(pipeline, last_seq(log, pipeline));
+        cursor.set(pipeline, log.last_seq(pipeline));
         steps.extend(steps_of(log, pipeline, since.seq(pipeline))?);
     }
     steps.sort_by(|(a_at, a), (b_at, b)| {
@@ -69,16 +69,23 @@ pub fn backlog<'s>(log: &'s Retained, since: &Cursor, steps_max: usize) -> Resul
     Ok(Backlog { steps, cursor, left: rest.len() })
 }
 
-fn last_seq(log: &Retained, pipeline: &str) -> u64 {
-    log.entries(pipeline).next_back().map_or(0, |entry| entry.seq)
-}
-
 /// The pipeline's pictures after `taken`, each with a time that never steps back.
 fn steps_of<'s>(log: &'s Retained, pipeline: &str, taken: u64) -> Result<Vec<(DateTime<Utc>, Step<'s>)>> {
-    let first = log.entries(pipeline).next().map_or(0, |entry| entry.seq);
-    let mut pictures: BTreeMap<NaiveDate, &'s Entry> = BTreeMap::new();
     let mut steps = Vec::new();
     let mut decided_at = DateTime::<Utc>::MIN_UTC;
+    let mut pictures: BTreeMap<NaiveDate, &'s Entry> = BTreeMap::new();
+    if let Some(base) = log.base(pipeline) {
+        // What the cursor's owner has is the picture before the next one: it must be known.
+        if taken > 0 && base.pictures.values().any(|entry| entry.seq > taken) {
+            return Err(past_retention(pipeline, taken, base.seq));
+        }
+        pictures.extend(base.pictures.iter().map(|(dt, entry)| (*dt, entry)));
+        // Whoever starts takes the newest picture whole.
+        if let (0, Some((_, entry))) = (taken, base.pictures.last_key_value()) {
+            decided_at = entry.published_at;
+            steps.push((decided_at, Step { entry, before: None, is_correction: false }));
+        }
+    }
     for entry in log.entries(pipeline) {
         decided_at = decided_at.max(entry.published_at);
         // Files that were merged hold the same rows; days that went are no change of an offer.
@@ -86,10 +93,6 @@ fn steps_of<'s>(log: &'s Retained, pipeline: &str, taken: u64) -> Result<Vec<(Da
             continue;
         }
         if entry.seq > taken {
-            // What the cursor's owner has is the picture before this one: it must be known.
-            if taken > 0 && first > 1 && (first > taken || pictures.is_empty()) {
-                return Err(past_retention(pipeline, taken, first));
-            }
             steps.push((decided_at, step(&pictures, entry)));
         }
         pictures.insert(entry.dt, entry);
@@ -122,7 +125,7 @@ fn past_retention(pipeline: &str, taken: u64, first: u64) -> Error {
 pub fn now(log: &Retained) -> Cursor {
     let mut cursor = Cursor::default();
     for pipeline in log.pipelines() {
-        cursor.set(pipeline, last_seq(log, pipeline));
+        cursor.set(pipeline, log.last_seq(pipeline));
     }
     cursor
 }

@@ -12,7 +12,7 @@ use super::rows::Rows;
 use super::{Cursor, backlog, steps};
 use crate::base::Kind;
 use crate::load::log::Change;
-use crate::load::{DataFile, Entry, Retained};
+use crate::load::{DataFile, Entry, Retained, State};
 use crate::store::Store;
 use crate::transform::contract::Table;
 
@@ -50,17 +50,27 @@ fn shown(log: &Retained, since: &str, steps_max: usize) -> (String, String, usiz
     (steps.join(" "), backlog.cursor.to_string(), backlog.left)
 }
 
+/// What entries of pipeline `a` add up to.
+fn after(entries: impl IntoIterator<Item = Entry>) -> State {
+    let mut state = State::new("a");
+    entries.into_iter().for_each(|entry| state.apply(entry));
+    state
+}
+
 fn two_pipelines() -> Retained {
-    Retained::of([
-        entry("a", 1, Some(19), 10),
-        entry("a", 2, None, 20),
-        entry("a", 3, Some(20), 30),
-        entry("a", 4, Some(20), 40),
-        entry("a", 5, Some(19), 50),
-        entry("a", 6, Some(21), 60),
-        entry("b", 1, Some(20), 35),
-        entry("b", 2, Some(18), 70),
-    ])
+    Retained::of(
+        [],
+        [
+            entry("a", 1, Some(19), 10),
+            entry("a", 2, None, 20),
+            entry("a", 3, Some(20), 30),
+            entry("a", 4, Some(20), 40),
+            entry("a", 5, Some(19), 50),
+            entry("a", 6, Some(21), 60),
+            entry("b", 1, Some(20), 35),
+            entry("b", 2, Some(18), 70),
+        ],
+    )
 }
 
 #[test]
@@ -94,13 +104,13 @@ fn a_cursor_goes_on_after_what_it_has_taken_and_stops_before_what_is_left() {
 #[test]
 fn a_clock_that_stepped_back_does_not_change_the_order_of_a_pipeline() {
     let snapshot =
-        Retained::of([entry("a", 1, Some(19), 90), entry("a", 2, Some(20), 10), entry("b", 1, Some(20), 50)]);
+        Retained::of([], [entry("a", 1, Some(19), 90), entry("a", 2, Some(20), 10), entry("b", 1, Some(20), 50)]);
     assert_eq!(shown(&snapshot, "v1:", 100).0, "b1@20 a1@19 a2@20<19.1");
 }
 
 #[test]
 fn cursors_past_retention_or_of_another_lake_are_refused() {
-    let retained = Retained::of([entry("a", 5, Some(20), 1), entry("a", 6, Some(21), 2)]);
+    let retained = Retained::of([after([entry("a", 5, Some(20), 1)])], [entry("a", 6, Some(21), 2)]);
     for (cursor, message) in [
         ("v1:a=3", "retains publications from 5 on"),
         ("v1:a=7", "and the lake has 6"),
@@ -112,6 +122,30 @@ fn cursors_past_retention_or_of_another_lake_are_refused() {
     }
     assert_eq!(shown(&retained, "v1:a=5", 9).0, "a6@21<20.5");
     assert_eq!(shown(&retained, "v1:", 9).0, "a5@20 a6@21<20.5", "a start takes what is retained");
+}
+
+#[test]
+fn after_a_long_pause_the_picture_before_is_the_last_one_however_old() {
+    let paused = || {
+        let base = after([entry("a", 1, Some(1), 1), entry("a", 4, Some(2), 2), entry("a", 9, None, 3)]);
+        let attempts = (10..17).map(|seq| entry("a", seq, None, 4));
+        Retained::of([base], attempts.chain([entry("a", 17, Some(20), 5)]))
+    };
+    assert_eq!(shown(&paused(), "v1:a=4", 9).0, "a17@20<02.4");
+    assert_eq!(shown(&paused(), "v1:a=16", 9).0, "a17@20<02.4", "it has taken the attempts of the pause, too");
+    assert_eq!(shown(&paused(), "v1:", 9).0, "a4@02 a17@20<02.4");
+    assert_eq!(
+        backlog(&paused(), &"v1:a=3".parse().unwrap(), 9).unwrap_err().kind(),
+        Kind::Config,
+        "publication 4 is told no longer"
+    );
+    // Nothing but what is no picture is left of the log.
+    let left = Retained::of([after([entry("a", 4, Some(2), 2), entry("a", 6, None, 3)])], []);
+    assert_eq!(backlog(&left, &"v1:a=1".parse().unwrap(), 9).unwrap_err().kind(), Kind::Config);
+    assert_eq!(
+        (shown(&left, "v1:a=4", 9), shown(&left, "v1:", 9).0),
+        ((String::new(), "v1:a=6".into(), 0), "a4@02".into())
+    );
 }
 
 #[tokio::test]

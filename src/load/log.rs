@@ -214,51 +214,6 @@ pub async fn read_span(store: &Store, pipeline: &str, span: RangeInclusive<u64>)
     stream::iter(reads).buffered(READS_IN_FLIGHT).try_collect().await
 }
 
-/// The log of every pipeline, entry by entry, as far back as it is retained.
-#[derive(Debug, Clone, Default)]
-pub struct Retained {
-    pipelines: BTreeMap<String, Vec<Entry>>,
-}
-
-impl Retained {
-    /// Reads the log.
-    ///
-    /// # Errors
-    /// `Storage` when it cannot be listed or read, `Data` when an entry is missing or is not what huopan writes.
-    pub async fn load(store: &Store) -> Result<Self> {
-        let mut pipelines = BTreeMap::new();
-        for (pipeline, names) in names(store).await? {
-            let first = names.entries.first_key_value().map(|(&seq, _)| seq);
-            let entries = match first {
-                Some(first) => read_span(store, &pipeline, first..=names.last()).await?,
-                None => Vec::new(),
-            };
-            pipelines.insert(pipeline, entries);
-        }
-        Ok(Self { pipelines })
-    }
-
-    /// These entries, of each pipeline in their order.
-    #[must_use]
-    pub fn of(entries: impl IntoIterator<Item = Entry>) -> Self {
-        let mut retained = Self::default();
-        for entry in entries {
-            retained.pipelines.entry(entry.pipeline.clone()).or_default().push(entry);
-        }
-        retained
-    }
-
-    /// The pipelines, in order of their names.
-    pub fn pipelines(&self) -> impl Iterator<Item = &str> {
-        self.pipelines.keys().map(String::as_str)
-    }
-
-    /// A pipeline's entries, by number.
-    pub fn entries(&self, pipeline: &str) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.pipelines.get(pipeline).into_iter().flatten()
-    }
-}
-
 /// Creates the entry, unless its number is taken. Of any number of callers at once, one gets [`Appended::Done`]; whoever
 /// asks again with the same entry gets [`Appended::Already`].
 ///

@@ -6,7 +6,7 @@
 //! * [`parquet`], [`stats`]: rows → files, with their statistics and digests; [`read`]: back again.
 //! * [`log`]: the publish log; [`state`]: what it adds up to; [`checkpoint`]: that, in one file now and then.
 //! * [`mod@publish`]: the decision and the commits that follow; [`delta`]: the commits.
-//! * [`snapshot`]: what is published, for readers; [`history`]: how it came about.
+//! * [`snapshot`]: what is published, for readers; [`history`]: how it came about; [`retained`]: entry by entry.
 //! * [`upkeep`]: fewer files for the same rows, and nothing that nobody needs any more.
 //! * [`verify`]: whether files and logs are what they say.
 //!
@@ -19,6 +19,7 @@ pub mod log;
 pub mod parquet;
 pub mod publish;
 pub mod read;
+pub mod retained;
 pub mod snapshot;
 pub mod state;
 pub mod stats;
@@ -28,8 +29,9 @@ pub mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use log::{DataFile, Entry, Retained};
+pub use log::{DataFile, Entry};
 pub use parquet::{TableWriter, Target, WriterOptions};
 pub use publish::{Draft, Publication, Published, Turn, publish, roll_forward};
+pub use retained::Retained;
 pub use snapshot::Snapshot;
 pub use state::State;
