@@ -114,7 +114,8 @@ impl State {
         }
     }
 
-    fn expire(&mut self, before: &BTreeMap<String, NaiveDate>) {
+    /// Days go: of each table those before the first that stays.
+    pub fn expire(&mut self, before: &BTreeMap<String, NaiveDate>) {
         for (name, first) in before {
             if let Some(journal) = self.journals.get_mut(name) {
                 journal.retain(|found| found.dt >= *first);

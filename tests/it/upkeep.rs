@@ -190,6 +190,23 @@ async fn a_look_changes_nothing_and_a_vacuum_leaves_what_is_published() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_look_says_what_a_vacuum_then_removes_also_of_days_that_expire_with_it() {
+    let place = Place::new();
+    nights(&place, &[20, 21]).await;
+    support::age(&place.lake(), 40);
+    let goes = async |more: &[&str]| {
+        let ended =
+            lake(&place, &[&["vacuum", "--retain-days", "1", "--raw-days", "30", "--json"], more].concat()).await;
+        let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        json["pipelines"]["test"]["goes"].clone()
+    };
+    let looked = goes(&[]).await;
+    assert!(looked.to_string().contains("/facts.json"), "{looked}");
+    assert_eq!(goes(&["--yes"]).await, looked);
+    is_clean(&place).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_that_is_running_is_left_alone() {
     let place = Place::new();
     nights(&place, &[20]).await;

@@ -118,7 +118,10 @@ impl Lake {
             }
             swept.goes.extend(going);
         }
-        swept.goes.extend(vacuum::of_landing(&self.ours, &State { pipeline: pipeline.to_owned(), ..state }, keep, now));
+        // Days that go now show nothing any more.
+        let mut left = State { pipeline: pipeline.to_owned(), ..state };
+        left.expire(&swept.expired);
+        swept.goes.extend(vacuum::of_landing(&self.ours, &left, keep, now));
         Ok(swept)
     }
 
