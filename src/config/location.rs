@@ -116,6 +116,9 @@ impl Location {
     pub fn parse(text: &str, folder: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         match text.split_once("://") {
             _ if text.trim().is_empty() => Err(Error::config("the lake's address is empty").with_hint(EXAMPLES)),
+            None if text.starts_with("s3:/") || text.starts_with("s3a:/") => {
+                Err(Error::config(format!("`{text}` is no address of a bucket")).with_hint(EXAMPLES))
+            }
             None => Ok(Self::Folder(normal(&folder.join(text)))),
             Some(("file", path)) if path.starts_with('/') => Ok(Self::Folder(normal(Path::new(path)))),
             Some(("s3" | "s3a", rest)) => S3Location::parse(rest, env).map(Self::S3),
@@ -188,6 +191,12 @@ impl S3Location {
             return Err(Error::config("the endpoint of the lake holds a user or a password")
                 .with_hint("keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"));
         }
+        if self.addressing == Addressing::Virtual && !matches!(url.host(), Some(url::Host::Domain(_))) {
+            return Err(Error::config(format!(
+                "the lake's endpoint `{endpoint}` is a number: a bucket's name cannot stand before it"
+            ))
+            .with_hint("say `addressing = \"path\"` in `[lake]`, or give the endpoint by its name"));
+        }
         if url.scheme() == "http" && !self.allow_http {
             return Err(Error::config(format!("the lake's endpoint `{endpoint}` is not encrypted")).with_hint(
                 "use `https://`, or say `allow_http = true` in `[lake]` (AWS_ALLOW_HTTP=true without a pipeline)",
@@ -254,6 +263,7 @@ mod tests {
             "s3://key:secret@bucket/x",
             "s3://bucket//x",
             "s3://bucket/货盘",
+            "s3:/bucket/x",
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error.kind(), crate::base::Kind::Config, "{text}");
@@ -273,6 +283,7 @@ mod tests {
     #[test]
     fn plain_http_wants_to_be_allowed() {
         let Location::S3(mut location) = parse("s3://bucket/x").unwrap() else { panic!() };
+        location.addressing = Addressing::Path;
         for (endpoint, allow_http, fits) in [
             ("http://127.0.0.1:9000", false, false),
             ("http://127.0.0.1:9000", true, true),
@@ -282,6 +293,18 @@ mod tests {
         ] {
             (location.endpoint, location.allow_http) = (Some(endpoint.to_owned()), allow_http);
             assert_eq!(location.check().is_ok(), fits, "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_has_no_name_before_a_number() {
+        let Location::S3(mut location) = parse("s3://bucket/x").unwrap() else { panic!() };
+        for (endpoint, fits) in [("127.0.0.1:9000", false), ("[::1]:9000", false), ("minio.example", true)] {
+            location.endpoint = Some(format!("https://{endpoint}"));
+            for addressing in [Addressing::Virtual, Addressing::Path] {
+                location.addressing = addressing;
+                assert_eq!(location.check().is_ok(), fits || addressing == Addressing::Path, "{endpoint}");
+            }
         }
     }
 }
