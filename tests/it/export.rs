@@ -84,6 +84,11 @@ async fn an_exported_day_is_the_published_one_and_a_new_publication_replaces_it(
     assert!(after.len() == before.len() && after != before, "{after:?}");
     let error = export::open(&Location::Folder(place.lake())).await.unwrap_err();
     assert!(error.to_string().ends_with("is a lake"), "{error}");
+    for folder in ["offers", "_huopan/export"] {
+        let within = export::open(&Location::Folder(place.lake().join(folder))).await.unwrap();
+        assert!(export::check_apart(&lake, &within).is_err(), "{folder}");
+    }
+    assert!(export::check_apart(&lake, &target).is_ok());
 }
 
 #[tokio::test]

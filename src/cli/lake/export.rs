@@ -68,6 +68,7 @@ pub(super) async fn main(arguments: &Arguments, target: &Target, talk: &Talk) ->
         return Err(nothing(&snapshot, arguments.dt));
     }
     let to = export::open(&parse(&arguments.to)?).await?;
+    export::check_apart(&lake, &to)?;
     let profile = match arguments.profile {
         ProfileName::Plain => Profile::Plain,
         ProfileName::Hive => Profile::Hive,

@@ -96,6 +96,16 @@ pub async fn open(location: &crate::config::location::Location) -> Result<Store>
     Err(Error::config(format!("`{location}` is a lake")).with_hint("export to a folder or prefix of its own"))
 }
 
+/// Refuses a target within the lake: what is exported there would look like files of its tables.
+///
+/// # Errors
+/// `Config`.
+pub fn check_apart(lake: &Store, target: &Store) -> Result<()> {
+    let is_within = target.url().as_str().starts_with(lake.url().as_str());
+    let error = || Error::config(format!("`{}` is within the lake", target.url()));
+    if is_within { Err(error().with_hint("export to a folder or prefix of its own")) } else { Ok(()) }
+}
+
 /// Exports one partition.
 ///
 /// # Errors
