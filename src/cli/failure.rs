@@ -71,13 +71,19 @@ fn diagnostics(error: &Error) -> Option<&Diagnostics> {
     std::error::Error::source(error)?.downcast_ref()
 }
 
-/// Of a configuration the problems are told instead.
+/// Of a configuration the problems are told instead. Some libraries say in each error what its cause says: it is told once.
 fn causes(error: &Error) -> Vec<String> {
     if diagnostics(error).is_some() {
         return Vec::new();
     }
     let first = std::error::Error::source(error);
-    std::iter::successors(first, |cause| cause.source()).map(ToString::to_string).collect()
+    let mut causes: Vec<String> = Vec::new();
+    for cause in std::iter::successors(first, |cause| cause.source()).map(ToString::to_string) {
+        if causes.last().is_none_or(|said| !said.contains(&cause)) {
+            causes.push(cause);
+        }
+    }
+    causes
 }
 
 fn described(problems: &Diagnostics, problem: &Problem) -> Value {
@@ -100,6 +106,14 @@ mod tests {
     fn full() -> Error {
         let cause = Error::storage("cannot write `x`").caused_by("disk full");
         Error::new(Kind::Unavailable, "no answer").with_hint("try again later").caused_by(cause)
+    }
+
+    #[test]
+    fn what_an_error_says_its_cause_does_not_say_once_more() {
+        let inner = Error::storage("connection refused");
+        let error =
+            Error::storage("no lake").caused_by(Error::storage("GET failed: connection refused").caused_by(inner));
+        assert_eq!(causes(&error), ["GET failed: connection refused"]);
     }
 
     #[test]

@@ -197,6 +197,10 @@ impl S3Location {
             ))
             .with_hint("say `addressing = \"path\"` in `[lake]`, or give the endpoint by its name"));
         }
+        if url.path().trim_end_matches('/').ends_with(&format!("/{}", self.bucket)) {
+            return Err(Error::config(format!("the lake's endpoint `{endpoint}` ends with the bucket"))
+                .with_hint("give the server's address alone: the bucket is in the lake's"));
+        }
         if url.scheme() == "http" && !self.allow_http {
             return Err(Error::config(format!("the lake's endpoint `{endpoint}` is not encrypted")).with_hint(
                 "use `https://`, or say `allow_http = true` in `[lake]` (AWS_ALLOW_HTTP=true without a pipeline)",
@@ -290,6 +294,8 @@ mod tests {
             ("https://minio.example", false, true),
             ("https://user:pass@minio.example", true, false),
             ("minio.example", true, false),
+            ("https://minio.example/bucket/", true, false),
+            ("https://example/minio", true, true),
         ] {
             (location.endpoint, location.allow_http) = (Some(endpoint.to_owned()), allow_http);
             assert_eq!(location.check().is_ok(), fits, "{endpoint}");

@@ -83,9 +83,8 @@ impl Bucket {
             return Error::new(kind, message).with_hint(hint).caused_by(source);
         }
         match &source {
-            StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
-                Error::new(Kind::Denied, message)
-                    .with_hint("the key needs permission to list, read, write and delete below the lake's prefix")
+            StoreError::PermissionDenied { source: told, .. } | StoreError::Unauthenticated { source: told, .. } => {
+                Error::new(Kind::Denied, message).with_hint(denied(&told.to_string()))
             }
             StoreError::NotFound { .. } => {
                 Error::config(message).with_hint("make the bucket, or correct its name, region or endpoint")
@@ -106,6 +105,20 @@ impl Bucket {
             Err(StoreError::NotFound { .. }) => Ok(None),
             Err(source) => Err(source),
         }
+    }
+}
+
+/// What to do about a key that is refused, or missing, by what was told.
+fn denied(told: &str) -> &'static str {
+    match told {
+        _ if told.starts_with("no keys were found") => {
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile in AWS_PROFILE, or give the machine a role"
+        }
+        _ if told.contains("SignatureDoesNotMatch") => "the secret is not that of the key: correct it",
+        _ if told.contains("InvalidAccessKeyId") => "the store does not know the key: correct it, or the endpoint",
+        _ if told.contains("RequestTimeTooSkewed") => "set this machine's clock",
+        _ if told.contains("ExpiredToken") => "the key has expired: get a new one",
+        _ => "the key needs permission to list, read, write and delete below the lake's prefix",
     }
 }
 
@@ -257,5 +270,17 @@ mod tests {
             (outage("503 Service Unavailable: "), outage("404 Not Found: "), outage("501 …")),
             (true, false, false)
         );
+    }
+
+    #[test]
+    fn a_key_that_is_refused_is_told_by_why() {
+        for (told, hint) in [
+            ("no keys were found: profile `nope` is not there, or has none", "AWS_PROFILE"),
+            ("403 Forbidden: <Error><Code>SignatureDoesNotMatch</Code>", "the secret"),
+            ("403 Forbidden: <Error><Code>InvalidAccessKeyId</Code>", "does not know the key"),
+            ("403 Forbidden: <Error><Code>AccessDenied</Code>", "needs permission"),
+        ] {
+            assert!(denied(told).contains(hint), "{told}");
+        }
     }
 }

@@ -23,6 +23,7 @@ pub(super) struct Credentials {
     context: Context,
     sources: DefaultCredentialProvider,
     known: Mutex<Option<Credential>>,
+    profile: Option<String>,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -46,7 +47,16 @@ impl Credentials {
         let sources = DefaultCredentialProvider::builder();
         // Whoever names another service is not on a machine of AWS's that would know its keys.
         let sources = if location.endpoint.is_some() { sources.no_imds() } else { sources };
-        Self { context, sources: sources.build(), known: Mutex::default() }
+        let profile = variables.get("AWS_PROFILE").map(str::to_owned);
+        Self { context, sources: sources.build(), known: Mutex::default(), profile }
+    }
+}
+
+impl Credentials {
+    /// What is missing where no source has keys.
+    fn missing(&self) -> String {
+        let at = self.profile.as_deref().map(|name| format!(": profile `{name}` is not there, or has none"));
+        format!("no keys were found{}", at.unwrap_or_default())
     }
 }
 
@@ -62,7 +72,7 @@ impl CredentialProvider for Credentials {
                 let failed = |source| object_store::Error::Unauthenticated { path: String::new(), source };
                 let found = self.sources.provide_credential(&self.context).await;
                 let found = found.map_err(|source| failed(source.into()))?;
-                known.insert(found.ok_or_else(|| failed(MISSING.into()))?).clone()
+                known.insert(found.ok_or_else(|| failed(self.missing().into()))?).clone()
             }
         };
         Ok(Arc::new(AwsCredential {
@@ -72,6 +82,3 @@ impl CredentialProvider for Credentials {
         }))
     }
 }
-
-/// What is missing where no source has keys.
-const MISSING: &str = "no keys were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile in AWS_PROFILE, or give the machine a role";
