@@ -122,10 +122,20 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
     for (side, clock) in caller.sides.iter().zip(job.clocks) {
         side.live().skew = clock;
     }
-    let mut run =
-        Run { caller: &caller, schedule, error: None, stopped: None, refused_before: None, repeated: Vec::new() };
+    let mut run = Run {
+        caller: &caller,
+        schedule,
+        error: None,
+        stopped: None,
+        refused_before: None,
+        repeated: 0,
+        is_wrong: None,
+    };
     run.drive().await;
     run.tell_gate().await;
+    if let Some(reason) = run.is_wrong.take() {
+        caller.note(Note::Repeated { reason, shops: run.schedule.unturned() });
+    }
     let Run { mut schedule, error, stopped, refused_before, .. } = run;
     // Later counts have landed in a run that goes on.
     let kept = match refused_before == Some(Stage::Listings) || schedule.stage() == Stage::Counts {
@@ -255,7 +265,9 @@ struct Run<'r> {
     /// The gate said no before this stage.
     refused_before: Option<Stage>,
     /// Shops whose listings repeated their first page.
-    repeated: Vec<usize>,
+    repeated: usize,
+    /// Why the page parameter is wrong.
+    is_wrong: Option<String>,
 }
 
 enum Landed {
@@ -396,7 +408,6 @@ impl<'r> Run<'r> {
         }
         self.warn(task, &outcome);
         if let Err(repeated) = self.schedule.settle(task, outcome, self.now()) {
-            self.repeated.extend(task.shop());
             let label = task.shop().map(|shop| self.schedule.label(shop)).unwrap_or_default();
             self.repeats(format!("shop `{label}`: {repeated}"));
         }
@@ -407,14 +418,14 @@ impl<'r> Run<'r> {
     /// a second one repeats its first page, or there is no other, the definition is wrong. A retry of some shops has others,
     /// which were listed before.
     fn repeats(&mut self, reason: String) {
+        self.repeated += 1;
         let shops = self.schedule.shops();
         let are_all = shops == self.caller.job.pipeline.shops.len();
-        let is_wrong = are_all && (self.repeated.len() > 1 || shops == 1);
+        let is_wrong = are_all && (self.repeated > 1 || shops == 1);
         if !is_wrong || self.schedule.has_turned() {
             return self.caller.job.progress.on(Event::Warning(&reason));
         }
-        let ids = self.repeated.iter().filter_map(|shop| self.schedule.shop_id(*shop)).map(str::to_owned);
-        self.caller.note(Note::Repeated { reason: reason.clone(), shops: ids.collect() });
+        self.is_wrong = Some(reason.clone());
         let error =
             Error::config(reason).with_hint("correct `page.number` of endpoint `listing` in the gateway definition");
         self.error.get_or_insert(error);

@@ -192,7 +192,7 @@ pub enum Note {
     Repeated {
         /// In words.
         reason: String,
-        /// The ids of the shops whose pages it has repeated.
+        /// The ids of the shops whose pages it may have repeated.
         #[serde(default)]
         shops: Vec<String>,
     },

@@ -307,6 +307,12 @@ impl<'a> Schedule<'a> {
         self.shops.iter().any(ShopState::has_turned)
     }
 
+    /// The ids of the shops of which pages may be of no use where it is not read: nothing shows that theirs were turned.
+    #[must_use]
+    pub fn unturned(&self) -> Vec<String> {
+        self.shops.iter().filter(|shop| shop.is_unturned()).filter_map(|shop| shop.id.clone()).collect()
+    }
+
     /// How many shops there are.
     #[must_use]
     pub fn shops(&self) -> usize {

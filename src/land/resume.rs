@@ -50,6 +50,7 @@ pub struct Resumed {
     pub ledger: Vec<Counted>,
     /// The clocks of the gateways as their answers showed them last: the pipeline's own, and the details'.
     pub clocks: [Skew; 2],
+    asked_again: Vec<i64>,
     /// Calls whose answers were used again.
     used: Mutex<HashSet<CallKey>>,
 }
@@ -96,6 +97,7 @@ impl Resumed {
         let mut counts = Counts::default();
         let mut batches = Batches::default();
         let mut accepted = [false; 2];
+        let mut asked_again = Vec::new();
         let judges = (Judge::new(gateways.own), gateways.details.map(Judge::new));
         for (index, segment) in segments.iter().enumerate() {
             for attempt in zone.read_segment(segment).await? {
@@ -128,10 +130,13 @@ impl Resumed {
                 accepted[side] |= matches!(judgement, Some(Judgement::Good));
                 // Before a time was accepted it may be the time that was refused, whatever the answer says.
                 let is_doubtful = !accepted[side] && clocks[side].is_far();
-                let is_of_no_use = is_doubtful || again.is_some_and(|again| again.concerns(record));
-                if judgement.is_some_and(|judgement| settles(&judgement)) && !is_of_no_use {
+                if again.is_some_and(|again| again.concerns(record)) {
+                    asked_again.push(record.number);
+                    continue;
+                }
+                if judgement.is_some_and(|judgement| settles(&judgement)) && !is_doubtful {
                     let before = settled.insert(key, Place { segment: index, number: record.number });
-                    if before.is_none() {
+                    if before.is_none() && names_its_page(gateway, record) {
                         let source = if record.gateway.is_none() { Source::Listing } else { Source::Details };
                         let about = (source, record.endpoint.clone(), record.shop_id.clone());
                         *answered.entry(about).or_default() += 1;
@@ -154,6 +159,7 @@ impl Resumed {
             calls_by_shop,
             ledger: counts.ledger(),
             clocks,
+            asked_again,
             used: Mutex::default(),
         })
     }
@@ -176,7 +182,7 @@ impl Resumed {
         &self.answered
     }
 
-    /// Answers that settled a call which the run did not ask for in the end: its configuration has changed since. Their
+    /// Answers that settled a call which the run did not ask for in the end: its configuration may have changed since. Their
     /// numbers; they are journalled and kept, and make no rows.
     #[must_use]
     pub fn unused(&self) -> Vec<i64> {
@@ -185,6 +191,12 @@ impl Resumed {
         let mut unused: Vec<i64> = unused.collect();
         unused.sort_unstable();
         unused
+    }
+
+    /// The numbers of answers that were asked for again; they make no rows, either.
+    #[must_use]
+    pub fn asked_again(&self) -> &[i64] {
+        &self.asked_again
     }
 
     async fn segment(&self, index: usize) -> Result<Arc<Vec<Attempt>>> {
@@ -238,6 +250,13 @@ impl Answered for Resumed {
 fn judgement(judge: &Judge<'_>, gateway: &Gateway, attempt: &Attempt) -> Option<Judgement> {
     let endpoint = gateway.endpoints.get(&attempt.record.endpoint)?;
     Some(judge.judge_bytes(endpoint, &attempt.record, &attempt.body))
+}
+
+/// Whether a page was asked for by the parameter that the definition has now: another one was corrected since, and the page
+/// is asked for again.
+fn names_its_page(gateway: &Gateway, record: &Record) -> bool {
+    let page = gateway.endpoints.get(&record.endpoint).and_then(|endpoint| endpoint.page.as_ref());
+    page.is_none_or(|page| page.number.is_empty() || record.request.contains_key(&page.number))
 }
 
 /// Whether an answer settles its call: there is nothing better to be had by asking again.

@@ -49,6 +49,15 @@ pub struct AskedAgain {
 }
 
 impl AskedAgain {
+    /// These and those of before.
+    #[must_use]
+    pub fn and(mut self, before: Option<&Self>) -> Self {
+        self.shops.extend(before.into_iter().flat_map(|before| before.shops.iter().cloned()));
+        self.shops.sort_unstable();
+        self.shops.dedup();
+        self
+    }
+
     /// Whether what has landed is of no use.
     #[must_use]
     pub fn concerns(&self, record: &Record) -> bool {

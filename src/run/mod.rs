@@ -431,6 +431,7 @@ impl Attempt<'_> {
             Note::Repeated { shops, .. } => Some(AskedAgain { shops, until: resumed.last_number }),
             _ => None,
         });
+        let repeated = repeated.map(|again| again.and(frozen.asked_again.as_ref()));
         let is_vain = match &repeated {
             None => resumed.settled() == 0,
             Some(again) => !read(Some(again)).await?.has_listed(),
@@ -547,12 +548,14 @@ impl Attempt<'_> {
         counts.extend(&facts.ledger);
         facts.ledger = counts.ledger();
         facts.unused = resumed.unused();
-        if !facts.unused.is_empty() && facts.stopped.is_none() {
+        let has_changed = begun.frozen.config_hash != pipeline.config_hash;
+        if has_changed && !facts.unused.is_empty() && facts.stopped.is_none() {
             let unused = facts.unused.len();
             around.progress.on(Event::Warning(&format!(
                 "the pipeline has changed since the run began: {unused} landed answers are kept, and make no rows"
             )));
         }
+        facts.unused.extend(resumed.asked_again());
         begun.complete(&mut facts, pipeline);
         zone.write_facts(&start.run_id, &facts).await?;
         Ok(Extracted::Facts(Box::new(facts)))

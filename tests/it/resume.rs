@@ -615,11 +615,22 @@ async fn where_pages_repeat_only_theirs_are_asked_for_again() {
         assert!(ended.code == 1 && ended.stderr.contains("does not read parameter"), "{ended:?}");
         assert!(broken.stats().calls - before <= most, "{start}: {}", broken.stats().calls - before);
     }
+    let planned = async || {
+        let plan = huopan(place.path(), &["plan", "pipeline.toml", "--dt", "2026-11-20", "--json"]).await;
+        let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+        plan["endpoints"].as_array().unwrap().iter().map(|line| line["calls"]["most"].as_u64().unwrap()).sum::<u64>()
+    };
     let healthy = sim::start(options).await.unwrap();
     place.pipeline_file(&healthy, Gateway::Portals, &lines);
+    assert_eq!(planned().await, 6);
+    let definition = std::fs::read_to_string(place.path().join("portals-at-once.toml")).unwrap();
+    place.write("portals-at-once.toml", format!("{definition}[endpoints.listing]\npage.number = \"pg\"\n"));
+    assert_eq!(planned().await, 8, "what another parameter was answered is asked for again");
+    place.write("portals-at-once.toml", definition);
     let ended = huopan(place.path(), &run).await;
     assert_eq!((ended.code, healthy.stats().calls), (0, 6), "three pages of two shops: {ended:?}");
     assert!(!ended.stderr.contains("changed since the run began"), "{ended:?}");
+    assert_eq!(place.value("select duplicates from runs where status = 'published'").await, "0");
     let (other, whole) = (Place::new(), place.content(day(20)).await);
     other.pipeline_file(&healthy, Gateway::Portals, &lines);
     assert_eq!(huopan(other.path(), &run).await.code, 0);

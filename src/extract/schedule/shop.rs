@@ -459,6 +459,12 @@ impl<'a> ShopState<'a> {
         self.on_sale.as_ref().is_some_and(Cover::has_turned)
     }
 
+    /// Whether it was listed without such a page, and not to its end.
+    pub(super) fn is_unturned(&self) -> bool {
+        let is_open = |cover: &Cover| cover.has_begun() && !cover.has_turned() && cover.end() != Some(End::Complete);
+        self.on_sale.as_ref().is_some_and(is_open)
+    }
+
     pub(super) fn progress(&self) -> (usize, Option<u32>) {
         self.on_sale.as_ref().map_or((0, None), Cover::progress)
     }
