@@ -4,7 +4,7 @@
 //!
 //! | table | commit |
 //! |---|---|
-//! | picture | removes every active file of `(dt, pipeline)`, adds the entry's |
+//! | picture | removes every other active file of `(dt, pipeline)`, adds the entry's |
 //! | journal | adds the entry's files |
 //! | any, by an entry that optimizes | the same rows in the entry's files: `dataChange` is false |
 //! | any, by an entry that expires days | removes the files of those days |
@@ -268,19 +268,20 @@ async fn try_commit(delta: &DeltaTable, table: Table, entry: &Entry) -> Result<(
         .map(|_| ())
 }
 
-/// What of a table's files the entry takes away and adds.
+/// What of a table's files the entry takes away and adds. A path that is added is never removed: readers would lose its
+/// rows, and a file that is active already may be added again.
 async fn actions(delta: &DeltaTable, table: Table, entry: &Entry) -> Result<Vec<Action>, DeltaTableError> {
     let files = entry.files(table);
     let added = |file: &DataFile, data_change| Action::Add(Add { data_change, ..add(table, entry, file) });
+    let stay: HashSet<&str> = files.iter().map(|file| in_table(table, file)).collect();
     match &entry.change {
         Change::Run if table.is_journal() => Ok(files.iter().map(|file| added(file, true)).collect()),
         Change::Run => {
-            let mut actions = removes(delta, entry, true, |_| true).await?;
+            let mut actions = removes(delta, entry, true, |path| !stay.contains(path)).await?;
             actions.extend(files.iter().map(|file| added(file, true)));
             Ok(actions)
         }
         Change::Optimize => {
-            let stay: HashSet<&str> = files.iter().map(|file| in_table(table, file)).collect();
             let active = active(delta, &of_day(entry)).await?;
             let mut actions = removes(delta, entry, false, |path| !stay.contains(path)).await?;
             let new = files.iter().filter(|file| !active.contains(in_table(table, file)));

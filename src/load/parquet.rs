@@ -24,6 +24,8 @@ use crate::transform::contract::Table;
 use super::log::DataFile;
 use super::stats;
 
+/// How the names of files begin that upkeep has merged of several.
+pub const OPTIMIZED: &str = "optimized-";
 /// Names tried for one file before something must be wrong.
 const NAMES_MAX: u32 = 1000;
 
@@ -38,6 +40,9 @@ pub struct Target {
     pub pipeline: String,
     /// The run.
     pub run_id: String,
+    /// The publication's number. It is in the files' names: a run that publishes twice, as a replay does, must not take the
+    /// name of a file that it published before and that was lost since.
+    pub seq: u64,
 }
 
 /// How files are written.
@@ -89,10 +94,10 @@ impl Target {
 
     /// The name of a file; `tried` counts the names that were taken.
     fn path(&self, part: usize, tried: u32) -> Result<String> {
-        let (folder, run_id) = (self.folder()?, &self.run_id);
+        let (folder, run_id, seq) = (self.folder()?, &self.run_id, self.seq);
         Ok(match tried {
-            0 => format!("{folder}/{run_id}-{part:05}.parquet"),
-            tried => format!("{folder}/{run_id}-{part:05}-{tried}.parquet"),
+            0 => format!("{folder}/{run_id}-{seq}-{part:05}.parquet"),
+            tried => format!("{folder}/{run_id}-{seq}-{part:05}-{tried}.parquet"),
         })
     }
 }
@@ -215,7 +220,7 @@ pub fn digest(bytes: &[u8]) -> String {
     digest_text(xxh3_128(bytes))
 }
 
-fn digest_text(digest: u128) -> String {
+pub(super) fn digest_text(digest: u128) -> String {
     format!("xxh3-128:{digest:032x}")
 }
 
@@ -273,7 +278,8 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_with_what_to_do() {
         let run_id = "0198c2d4-0000-7000-8000-000000000000".to_owned();
-        let target = Target { table: Table::Offers, dt: NaiveDate::MIN, pipeline: "nightly".to_owned(), run_id };
+        let pipeline = "nightly".to_owned();
+        let target = Target { table: Table::Offers, dt: NaiveDate::MIN, pipeline, run_id, seq: 1 };
         let hint = |kind: io::ErrorKind| failed(&target)(io::Error::from(kind).into()).hint().map(str::to_owned);
         assert_eq!(hint(io::ErrorKind::StorageFull).as_deref(), Some(store::DISK_IS_FULL));
         assert_eq!(hint(io::ErrorKind::Other), None);

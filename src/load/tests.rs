@@ -51,7 +51,7 @@ fn draft(store: &Store, pipeline: &str, dt: NaiveDate, seq: u64, rows: usize) ->
     let files: BTreeMap<Table, Vec<DataFile>> = Table::ALL
         .into_iter()
         .map(|table| {
-            let target = Target { table, dt, pipeline: pipeline.to_owned(), run_id: run_id.clone() };
+            let target = Target { table, dt, pipeline: pipeline.to_owned(), run_id: run_id.clone(), seq };
             (table, write(store, target, WriterOptions::default(), &[rows::sample(table, rows)]))
         })
         .collect();

@@ -223,7 +223,7 @@ async fn publish_ended(place: Place<'_>, start: &Start, ended: Ended<'_>) -> Res
         (row.calls_saved, row.quota_left) = (facts.calls_saved, facts.quota_left);
     }
     let known = Snapshot::load(store).await?.calls_to(&pipeline.name, &start.run_id.to_string());
-    let (store_, target, run_id) = (store.clone(), target(pipeline, start), start.run_id.to_string());
+    let (store_, target, run_id) = (store.clone(), target(pipeline, start, seq), start.run_id.to_string());
     let (pipeline_, dt) = (pipeline.clone(), start.dt);
     let runtime = Handle::current();
     let written = off_reactor(move || {
@@ -303,8 +303,9 @@ pub(super) async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> Result
         .unwrap_or_else(|source| Err(Error::internal("transforming ended early").caused_by(source)))
 }
 
-fn target(pipeline: &Pipeline, start: &Start) -> Target {
-    Target { table: Table::Runs, dt: start.dt, pipeline: pipeline.name.clone(), run_id: start.run_id.to_string() }
+fn target(pipeline: &Pipeline, start: &Start, seq: u64) -> Target {
+    let (pipeline, run_id) = (pipeline.name.clone(), start.run_id.to_string());
+    Target { table: Table::Runs, dt: start.dt, pipeline, run_id, seq }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::land::Zone;
 use crate::land::segment::digest;
 use crate::load::Snapshot;
 use crate::load::log::{DataFile, Entry};
+use crate::load::parquet::OPTIMIZED;
 use crate::load::read::{read, read_by};
 use crate::store::Store;
 use crate::transform::contract::Table;
@@ -26,8 +27,6 @@ use super::day::off_reactor;
 
 /// Answers read at once: each may be large.
 const BATCH_ROWS: usize = 64;
-/// In the names of files that upkeep has merged of several.
-const MERGED: &str = "optimized-";
 /// Bodies of one segment.
 const SEGMENT_BYTES: usize = 8 << 20;
 
@@ -59,7 +58,7 @@ pub(super) async fn unfold(
     }
     let gone = |file: &DataFile| !there.contains(&file.path);
     // A file that upkeep has merged may hold answers of any run.
-    let is_merged = |file: &DataFile| file.path.rsplit('/').next().is_some_and(|name| name.contains(MERGED));
+    let is_merged = |file: &DataFile| file.path.rsplit('/').next().is_some_and(|name| name.starts_with(OPTIMIZED));
     let is_of_run = |file: &DataFile| file.path.contains(&run_id.to_string()) || is_merged(file);
     let not_kept = || Ok(Kept::No(format!("the answers of run {run_id} are no longer kept")));
     if let Some(lost) = named.iter().find(|file| gone(file) && is_of_run(file)) {

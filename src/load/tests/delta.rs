@@ -24,6 +24,18 @@ async fn a_day_published_again_replaces_its_pictures_and_adds_to_the_journals() 
 }
 
 #[tokio::test]
+async fn a_file_that_is_published_again_under_its_name_stays_active() {
+    let (_folder, store) = lake();
+    let first = draft(&store, "a", day(20), 1, 5);
+    publish(&store, first.clone()).await;
+    let mut again = draft(&store, "a", day(20), 2, 5);
+    again.files.insert(Table::Offers, first.files[&Table::Offers].clone());
+    publish(&store, again).await;
+    assert_eq!(counts(store.root(), Table::Offers).await, "2026-11-20 a 5");
+    assert_eq!(counts(store.root(), Table::Skus).await, "2026-11-20 a 5");
+}
+
+#[tokio::test]
 async fn two_pipelines_share_a_table_without_touching_each_other() {
     let (_folder, store) = lake();
     let (a, b) = (draft(&store, "a", day(20), 1, 4), draft(&store, "b-2_x", day(20), 1, 6));

@@ -10,7 +10,7 @@ use super::*;
 use crate::base::Kind;
 
 fn target(table: Table) -> Target {
-    Target { table, dt: day(20), pipeline: "nightly".to_owned(), run_id: "run-1".to_owned() }
+    Target { table, dt: day(20), pipeline: "nightly".to_owned(), run_id: "run-1".to_owned(), seq: 7 }
 }
 
 fn read(store: &Store, file: &DataFile) -> RecordBatch {
@@ -33,13 +33,24 @@ fn rows_of_every_table_come_back_as_they_were_with_their_nulls() {
         let rows = sample(table, 100);
         let files = write(&store, target(table), WriterOptions::default(), &[rows.slice(0, 40), rows.slice(40, 60)]);
         let [file] = files.as_slice() else { panic!("{files:?}") };
-        assert_eq!(file.path, format!("{table}/dt=2026-11-20/pipeline=nightly/run-1-00000.parquet"));
+        assert_eq!(file.path, format!("{table}/dt=2026-11-20/pipeline=nightly/run-1-7-00000.parquet"));
         assert_eq!(file.rows, 100);
         assert_eq!(file.bytes, std::fs::metadata(store.root().join(&file.path)).unwrap().len());
         let back = read(&store, file);
         assert_eq!(back.schema_ref().fields(), rows.schema_ref().fields(), "{table}");
         assert_eq!(back, rows.with_schema(back.schema()).unwrap(), "{table}");
     }
+}
+
+#[tokio::test]
+async fn a_run_that_publishes_again_does_not_take_the_name_of_a_file_that_is_lost() {
+    let (_folder, store) = lake();
+    let options = WriterOptions::default();
+    let first = write(&store, target(Table::Skus), options, &[sample(Table::Skus, 3)]);
+    store.delete(&first[0].path).await.unwrap();
+    let second = write(&store, Target { seq: 8, ..target(Table::Skus) }, options, &[sample(Table::Skus, 3)]);
+    assert_ne!(first[0].path, second[0].path);
+    assert_eq!(first[0].digest, second[0].digest);
 }
 
 #[test]
@@ -50,7 +61,7 @@ fn a_full_file_is_followed_by_a_new_one() {
         [sample_from(Table::Offers, 0, 5), sample_from(Table::Offers, 5, 5), sample_from(Table::Offers, 10, 5)];
     let files = write(&store, target(Table::Offers), options, &batches);
     let names: Vec<&str> = files.iter().map(|file| file.path.rsplit_once('/').unwrap().1).collect();
-    assert_eq!(names, ["run-1-00000.parquet", "run-1-00001.parquet", "run-1-00002.parquet"]);
+    assert_eq!(names, ["run-1-7-00000.parquet", "run-1-7-00001.parquet", "run-1-7-00002.parquet"]);
     for (file, batch) in files.iter().zip(&batches) {
         assert_eq!(read(&store, file).num_rows(), batch.num_rows());
     }
@@ -61,7 +72,7 @@ async fn a_file_is_never_written_over() {
     let (_folder, store) = lake();
     let first = write(&store, target(Table::Skus), WriterOptions::default(), &[sample(Table::Skus, 3)]);
     let second = write(&store, target(Table::Skus), WriterOptions::default(), &[sample(Table::Skus, 4)]);
-    assert!(second[0].path.ends_with("run-1-00000-1.parquet"), "{}", second[0].path);
+    assert!(second[0].path.ends_with("run-1-7-00000-1.parquet"), "{}", second[0].path);
     assert_eq!(read(&store, &first[0]).num_rows(), 3);
     assert_eq!(read(&store, &second[0]).num_rows(), 4);
     assert_eq!(store.list("skus").await.unwrap().len(), 2);

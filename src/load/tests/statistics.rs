@@ -65,7 +65,7 @@ fn check(rows: &RecordBatch, stats: &Value) {
 
 fn written(table: Table, rows: &RecordBatch, row_group_rows: usize) -> DataFile {
     let (_folder, store) = lake();
-    let target = Target { table, dt: day(20), pipeline: "p".to_owned(), run_id: "run-1".to_owned() };
+    let target = Target { table, dt: day(20), pipeline: "p".to_owned(), run_id: "run-1".to_owned(), seq: 1 };
     let options = WriterOptions { row_group_rows, ..WriterOptions::default() };
     write(&store, target, options, std::slice::from_ref(rows)).remove(0)
 }

@@ -22,7 +22,8 @@ async fn small_files(store: &Store) {
     for seq in 1..=3 {
         let mut draft = draft(store, "a", day(20), seq, 4);
         if seq == 3 {
-            let target = Target { table: Table::Offers, dt: day(20), pipeline: "a".into(), run_id: "run-3b".into() };
+            let (pipeline, run_id) = ("a".into(), "run-3b".into());
+            let target = Target { table: Table::Offers, dt: day(20), pipeline, run_id, seq };
             let options = WriterOptions { file_bytes: 1, ..WriterOptions::default() };
             let rows = rows::sample(Table::Offers, 6);
             let batches: Vec<RecordBatch> = (0..3).map(|third| rows.slice(third * 2, 2)).collect();

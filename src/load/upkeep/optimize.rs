@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 
 use crate::base::{Error, Result};
 use crate::load::log::{Change, DataFile};
+use crate::load::parquet::OPTIMIZED;
 use crate::load::publish::{Published, Turn, Upkeep};
 use crate::load::{State, TableWriter, Target, WriterOptions, checkpoint};
 use crate::store::Store;
@@ -144,8 +145,8 @@ pub async fn optimize(
     let state = checkpoint::state(store, pipeline).await?;
     for (dt, merges) in plan(&state, wanted) {
         let (store_, seq, file_bytes) = (store.clone(), turn.next_seq(), wanted.file_bytes);
-        let target =
-            Target { table: Table::Runs, dt, pipeline: pipeline.to_owned(), run_id: format!("optimized-{seq}") };
+        let (pipeline_, run_id) = (pipeline.to_owned(), String::new());
+        let target = Target { table: Table::Runs, dt, pipeline: pipeline_, run_id, seq };
         let written = tokio::task::spawn_blocking(move || write_day(&store_, &target, &merges, file_bytes)).await;
         let (files, of_day) =
             written.map_err(|source| Error::internal("merging files ended early").caused_by(source))??;
@@ -186,7 +187,7 @@ fn write_day(
                 of_table.push(file.clone());
                 continue;
             }
-            let run_id = format!("{}-{number}", target.run_id);
+            let run_id = format!("{OPTIMIZED}{number}");
             let written =
                 write_group(store, Target { table: merge.table, run_id, ..target.clone() }, group, file_bytes)?;
             done.files_before += group.len() as u64;

@@ -124,7 +124,7 @@ impl Day {
         if self.kind == RunKind::Replay {
             (calls, calls_to) = (Vec::new(), self.calls_to);
         }
-        let mut files = Files::new(&self.into, target(&self.pipeline, &self.start), &budget);
+        let mut files = Files::new(&self.into, target(&self.pipeline, &self.start, self.seq), &budget);
         files.picture(|write| self.write_picture(&settled.picture, write))?;
         files.small(Table::Shops, &rows::shops(&run_id, &report.shops)?)?;
         let stays = match &self.replaced {
