@@ -58,6 +58,14 @@ pub struct RunFacts {
     pub finished_at: DateTime<Utc>,
 }
 
+impl RunFacts {
+    /// Whether the run asked for a part of its day only: the rest is in the picture that it replaces.
+    #[must_use]
+    pub fn is_retry(&self) -> bool {
+        !self.items_untouched.is_empty() || self.shops.iter().any(|shop| shop.listing == Listed::Untouched)
+    }
+}
+
 /// The end of one shop.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ShopFacts {

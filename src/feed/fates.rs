@@ -11,7 +11,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 
 use crate::base::{Error, Result};
-use crate::load::Entry;
+use crate::load::{Entry, lost};
 use crate::store::Store;
 use crate::transform::contract::Table;
 
@@ -248,7 +248,7 @@ impl<'e> Side<'e> {
         }
         let (seq, pipeline) = (self.entry.seq, &self.entry.pipeline);
         Err(Error::data(format!("the offers of publication {seq} of `{pipeline}` are out of order"))
-            .with_hint("publish the day anew with `huopan run --refresh`"))
+            .with_hint(lost::remedy_of_day(self.entry.dt, pipeline)))
     }
 }
 

@@ -107,8 +107,8 @@ fn unreadable(file: &DataFile, source: ParquetError) -> Error {
     let error = Error::storage(format!("the published file `{}` cannot be read", file.path));
     error
         .with_hint(
-            "if it was removed because its day is past retention, start anew from the newest day; \
-             else restore it, or publish the day anew with `huopan run --refresh`",
+            "restore it from a copy of the lake; where there is none, or its day is past retention, start anew from the \
+             newest day",
         )
         .caused_by(source)
 }

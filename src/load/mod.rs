@@ -8,7 +8,7 @@
 //! * [`mod@publish`]: the decision and the commits that follow; [`delta`]: the commits.
 //! * [`snapshot`]: what is published, for readers; [`history`]: how it came about; [`retained`]: entry by entry.
 //! * [`upkeep`]: fewer files for the same rows, and nothing that nobody needs any more.
-//! * [`verify`]: whether files and logs are what they say.
+//! * [`verify`]: whether files and logs are what they say; [`lost`]: what to do about a file that is not there.
 //!
 //! Invariant: nothing that a retained log entry names is changed or overwritten.
 
@@ -16,6 +16,7 @@ pub mod checkpoint;
 pub mod delta;
 pub mod history;
 pub mod log;
+pub mod lost;
 pub mod parquet;
 pub mod publish;
 pub mod read;

@@ -22,6 +22,7 @@ use crate::store::Store;
 use crate::transform::contract::Table;
 
 use super::log::{DataFile, Entry};
+use super::lost;
 
 /// Rows in one batch.
 const BATCH_ROWS: usize = 16_384;
@@ -137,7 +138,7 @@ impl AsyncFileReader for Ranges {
             let parts = self.store.get_ranges(&self.path, &ranges).await;
             let missing = || {
                 Error::storage(format!("the published file `{}` is missing", self.path))
-                    .with_hint("restore it, or publish the day anew with `huopan run --refresh`")
+                    .with_hint(lost::remedy(&self.path))
             };
             let parts = parts.and_then(|parts| parts.ok_or_else(missing));
             parts.map_err(|error| ParquetError::External(Box::new(error)))
@@ -160,11 +161,15 @@ impl AsyncFileReader for Ranges {
 
 /// The error of a file that cannot be read. What the store says stands for itself: it decides whether to try again.
 fn broken(path: &str, error: ParquetError) -> Error {
+    let unreadable = || {
+        let error = Error::storage(format!("cannot read the published file `{path}`"));
+        error.with_hint(lost::remedy(path))
+    };
     match error {
         ParquetError::External(source) => match source.downcast::<Error>() {
             Ok(error) => *error,
-            Err(source) => Error::storage(format!("cannot read the published file `{path}`")).caused_by(source),
+            Err(source) => unreadable().caused_by(source),
         },
-        error => Error::storage(format!("cannot read the published file `{path}`")).caused_by(error),
+        error => unreadable().caused_by(error),
     }
 }

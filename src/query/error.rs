@@ -5,6 +5,7 @@ use datafusion::error::DataFusionError;
 
 use crate::base::text::nearest;
 use crate::base::{Error, Kind};
+use crate::load::lost;
 
 use super::published::Selection;
 
@@ -69,9 +70,7 @@ fn exhausted() -> Error {
 fn storage(message: &str) -> Error {
     let missing = message.split_once("location ").and_then(|(_, rest)| rest.split_once(" not found"));
     match missing {
-        Some((file, _)) => Error::storage(format!("`{file}` is published but missing")).with_hint(
-            "restore it from a copy of the lake, or publish its day anew with `huopan run --refresh --dt DAY`",
-        ),
+        Some((file, _)) => Error::storage(format!("`{file}` is published but missing")).with_hint(lost::remedy(file)),
         None => Error::storage("a published file cannot be read").with_hint("`huopan lake verify` says which"),
     }
 }

@@ -19,11 +19,8 @@ use super::table::date_scalar;
 use crate::base::{Error, Result};
 use crate::load::log::Entry;
 use crate::load::verify::Problem;
-use crate::load::{Snapshot, State};
+use crate::load::{Snapshot, State, lost};
 use crate::transform::contract::Table;
-
-const AGAIN: &str =
-    "publish the day anew: `huopan run --dt … --refresh`, or rebuild it with `huopan replay` where that is possible";
 
 /// Rows of a picture that carry another run's id.
 const FOREIGN: &str = "SELECT count(*) FROM {table} WHERE dt = $1 AND pipeline = $2 AND run_id <> $3";
@@ -86,7 +83,11 @@ async fn picture(session: &Session, state: &State, entry: &Entry) -> Result<Vec<
     let (dt, pipeline) = (entry.dt, state.pipeline.as_str());
     let mut problems = Vec::new();
     let mut add = |table: &str, what: String| {
-        problems.push(Problem::new(format!("{table} dt={dt} pipeline={pipeline}"), what, AGAIN));
+        problems.push(Problem::new(
+            format!("{table} dt={dt} pipeline={pipeline}"),
+            what,
+            lost::remedy_of_day(dt, pipeline),
+        ));
     };
     for table in Table::PICTURES {
         let sql = FOREIGN.replace("{table}", table.name());

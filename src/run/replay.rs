@@ -20,14 +20,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 use tempfile::TempDir;
 
-use crate::base::{Error, Result, RunId};
+use crate::base::{Error, Kind, Result, RunId};
 use crate::config::Pipeline;
 use crate::config::pipeline::FetchDetails;
-use crate::extract::{Event, Listed, RunFacts};
+use crate::extract::{Event, RunFacts};
 use crate::land::{Hold, Zone, unfinished};
-use crate::load::log::{self, Change, Entry};
-use crate::load::{Snapshot, Turn, publish};
+use crate::load::log::{self, Change, DataFile, Entry};
+use crate::load::{Snapshot, Turn, lost, publish};
 use crate::store::{Store, describe_holder};
+use crate::transform::contract::Table;
 use crate::transform::rows::RunKind;
 
 use super::day::{self, Looked, Place, Rebuilding, Start};
@@ -188,6 +189,10 @@ impl<'a> Work<'a> {
     async fn published_day(&mut self, dt: NaiveDate, follows: bool) -> Result<ReplayedDay> {
         let mut day = ReplayedDay { dt, follows, became: Became::Stands, notes: Vec::new(), differences: Vec::new() };
         let published = self.snapshot.picture(&self.pipeline.name, dt).cloned();
+        let lost = match &published {
+            Some(entry) => lost::of_pictures(self.lake, entry).await?,
+            None => None,
+        };
         let runs = self.picture_runs(dt, published.as_ref());
         let mut replaced: Option<Entry> = None;
         for (index, run_id) in runs.iter().enumerate() {
@@ -196,17 +201,26 @@ impl<'a> Work<'a> {
                 .await?
             {
                 Kept::Facts(facts) => *facts,
+                Kept::No(why) if lost.is_some() && !is_last => {
+                    day.notes.push(format!("{why}: what it published is lost with its picture"));
+                    continue;
+                }
                 Kept::No(why) => {
+                    if let Some(file) = &lost {
+                        return Err(not_rebuilt(file, &why));
+                    }
                     let stands = if is_last { "it stands as published" } else { "its published picture is the base" };
                     day.notes.push(format!("{why}: {stands}"));
                     replaced = published.clone();
                     continue;
                 }
             };
-            if replaced.is_none() && is_retry(&facts) {
-                day.notes.push(
-                    "what its first run published is no longer known: its published picture is the base".to_owned(),
-                );
+            if replaced.is_none() && facts.is_retry() {
+                let why = "what its first run published is no longer known";
+                if let Some(file) = &lost {
+                    return Err(not_rebuilt(file, why));
+                }
+                day.notes.push(format!("{why}: its published picture is the base"));
                 replaced = published.clone();
             }
             let start = self.start(dt, *run_id);
@@ -231,7 +245,12 @@ impl<'a> Work<'a> {
                 replaced = Some(rebuilt.entry);
                 continue;
             }
-            day.differences = self.differences(published.as_ref(), &rebuilt.entry).await?;
+            match self.comparable(published.as_ref(), lost.as_deref(), &rebuilt.entry).await? {
+                Ok(published) => day.differences = self.differences(published.as_ref(), &rebuilt.entry).await?,
+                Err(file) => day.notes.push(format!(
+                    "`{file}` is missing or damaged: what is rebuilt could not be compared with what was published"
+                )),
+            }
             self.rebuilt.insert(dt, rebuilt.entry.clone());
             day.became = Became::Rebuilt(Box::new(match self.place {
                 Some(place) => day::publish_rebuilt(place, &start, rebuilt).await?,
@@ -350,7 +369,11 @@ impl<'a> Work<'a> {
             return Ok(true);
         }
         let lake = self.lake.clone();
-        day::off_reactor(move || kept::has_earlier_rows(&lake, &entry)).await
+        match day::off_reactor(move || kept::has_earlier_rows(&lake, &entry)).await {
+            // Whatever went on in a picture that is lost: it has to be rebuilt, too.
+            Err(error) if error.kind() == Kind::Storage => Ok(true),
+            builds => builds,
+        }
     }
 
     fn picture(&self, dt: NaiveDate) -> Option<Entry> {
@@ -376,6 +399,25 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// The published picture as a rebuilt one can be compared with it; else the file that it lacks. A lost file is not
+    /// lost where the rebuilt one has its digest.
+    async fn comparable(
+        &self,
+        published: Option<&Entry>,
+        lost: Option<&str>,
+        rebuilt: &Entry,
+    ) -> Result<Result<Option<Entry>, String>> {
+        let (Some(mut published), Some(_)) = (published.cloned(), lost) else { return Ok(Ok(published.cloned())) };
+        for table in Table::PICTURES {
+            let (old, new) = (published.files(table), rebuilt.files(table));
+            let is_same = |(old, new): (&DataFile, &DataFile)| old.digest.is_some() && old.digest == new.digest;
+            if old.len() == new.len() && old.iter().zip(new).all(is_same) {
+                published.tables.insert(table.name().to_owned(), new.to_vec());
+            }
+        }
+        Ok(lost::of_pictures(&self.above, &published).await?.map_or(Ok(Some(published)), Err))
+    }
+
     async fn differences(&self, before: Option<&Entry>, after: &Entry) -> Result<Vec<TableDifference>> {
         let (store, before, after) = (self.above.clone(), before.cloned(), after.clone());
         day::off_reactor(move || {
@@ -384,6 +426,12 @@ impl<'a> Work<'a> {
         })
         .await
     }
+}
+
+/// The error of a lost picture whose answers are not all there.
+fn not_rebuilt(file: &str, why: &str) -> Error {
+    let message = format!("the published file `{file}` is missing or damaged, and its day cannot be rebuilt: {why}");
+    Error::storage(message).with_hint("restore the file from a copy of the lake")
 }
 
 impl ReplayedDay {
@@ -405,9 +453,4 @@ impl ReplayedDay {
             Became::Held(_) | Became::LeftAlone => false,
         }
     }
-}
-
-/// Whether a run asked for a part of its day only.
-fn is_retry(facts: &RunFacts) -> bool {
-    !facts.items_untouched.is_empty() || facts.shops.iter().any(|shop| shop.listing == Listed::Untouched)
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::base::time::beijing_day;
-use crate::base::{Clock, Error, Result};
+use crate::base::{Clock, Error, Kind, Result};
 use crate::config::pipeline::{Account, FetchDetails};
 use crate::config::{Gateway, Pipeline};
 use crate::extract::answered::Nothing;
@@ -257,7 +257,11 @@ pub(super) async fn picture_of(pipeline: &Pipeline, store: &Store, dt: NaiveDate
         Err(_) => None,
     };
     let (store, listed_by) = (store.clone(), entry.published_at);
-    let known = day::off_reactor(move || previous::known(&store, &entry, facts.as_ref())).await?;
+    let known = match day::off_reactor(move || previous::known(&store, &entry, facts.as_ref())).await {
+        // It says what the day may cost. That it is lost is told where it is replaced.
+        Err(error) if matches!(error.kind(), Kind::Storage | Kind::Data) => Known::default(),
+        known => known?,
+    };
     Ok(Some(Picture { known, listed_by }))
 }
 

@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 use crate::base::{Budget, Result};
 use crate::config::Pipeline;
 use crate::config::pipeline::{FetchDetails, OnIncomplete};
-use crate::extract::{Attempt, Listed, RunFacts};
+use crate::extract::{Attempt, Event, Listed, RunFacts};
 use crate::land::{SegmentRef, Zone};
 use crate::load::publish::{self, Pictures};
-use crate::load::{Entry, Snapshot};
+use crate::load::{Entry, Snapshot, lost};
 use crate::store::Store;
 use crate::transform::chunk::Rows;
 use crate::transform::collect::{Collected, Collector, STAGE_OFFER};
@@ -54,12 +54,29 @@ pub(super) struct Day {
     pub(super) kind: RunKind,
 }
 
+/// The picture that is replaced, where it can be read: what was fetched whole is published without it.
+async fn readable(place: Place<'_>, replaced: Option<&Entry>, facts: &RunFacts) -> Result<Option<Entry>> {
+    let Some(entry) = replaced else { return Ok(None) };
+    let Some(file) = lost::of_pictures(place.store, entry).await? else { return Ok(Some(entry.clone())) };
+    if facts.is_retry() {
+        return Err(lost::error(&file));
+    }
+    place.around.progress.on(Event::Warning(&format!(
+        "`{file}` is missing or damaged: {} is published anew without it; an incomplete shop keeps what the day before has \
+         of it, and the guard could not compare the day with what was published of it",
+        entry.dt
+    )));
+    Ok(None)
+}
+
 impl Day {
     /// A run's day as it follows from what is published.
     pub(super) async fn of(place: Place<'_>, zone: &Zone, start: &Start, facts: RunFacts) -> Result<Self> {
         let Place { pipeline, around, store, turn } = place;
         let snapshot = Snapshot::load(store).await?;
         let before = snapshot.previous_dt(&pipeline.name, start.dt);
+        let replaced = snapshot.picture(&pipeline.name, start.dt);
+        let replaced = readable(place, replaced, &facts).await?;
         Ok(Self {
             pipeline: pipeline.clone(),
             store: store.clone(),
@@ -72,7 +89,7 @@ impl Day {
             facts,
             before: before.and_then(|dt| snapshot.picture(&pipeline.name, dt)).cloned(),
             // A day that is published anew keeps what it had, where an incomplete shop does not show it again.
-            replaced: snapshot.picture(&pipeline.name, start.dt).cloned(),
+            replaced,
             calls_to: snapshot.calls_to(&pipeline.name, &start.run_id.to_string()),
             kind: RunKind::Run,
         })

@@ -465,6 +465,27 @@ async fn a_shop_that_a_retry_does_not_touch_stays_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_retry_needs_the_picture_it_completes_and_a_whole_fetch_does_not() {
+    let lake = Lake::new();
+    let items = [item(1, "01", ""), item(2, "01", "")];
+    let whole = || facts(vec![shop_facts(20, Listed::Whole, 2)]);
+    lake.publish(20, 1, vec![page(20, &[&items[0], &items[1]])], whole()).await;
+    let entry = Snapshot::load(&lake.store).await.unwrap().picture(&lake.pipeline.name, day(20)).unwrap().clone();
+    lake.store.delete(&entry.files(Table::Offers)[0].path).await.unwrap();
+    let start = Start { dt: day(20), run_id: run_id(2), attempt: 2, started_at: noon(20) };
+    let zone = lake.land(&start, Vec::new()).await;
+    let (lock, around) = (lake.lock().await, around());
+    let turn = lake.turn(&lock, &around).await;
+    let untouched = facts(vec![shop_facts(20, Listed::Untouched, 2)]);
+    let error = publish(lake.place(&around, &turn), &zone, &start, untouched).await.unwrap_err();
+    assert!(error.to_string().ends_with("is missing or damaged"), "{error}");
+    assert!(error.hint().unwrap().contains("`huopan replay PIPELINE --dt 2026-11-20`"), "{error:?}");
+    lock.release().await.unwrap();
+    let report = lake.publish(20, 3, vec![page(20, &[&items[0], &items[1]])], whole()).await;
+    assert_eq!((report.loaded, report.is_complete()), (2, true), "{report:?}");
+}
+
+#[tokio::test]
 async fn a_run_whose_items_were_all_refused_with_an_unknown_code_is_not_complete() {
     let refused = |id, code: &str| {
         let record = Record { offer_id: Some(id), ..endpoint_record("item", 19) };
