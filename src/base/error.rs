@@ -130,9 +130,26 @@ impl std::error::Error for Error {
     }
 }
 
+/// What a library says of a failure, without the frames that it adds.
+#[must_use]
+pub fn without_backtrace(text: &str) -> &str {
+    text.split("\n   0: ").next().unwrap_or(text).trim_end()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_library_says_ends_where_its_frames_begin() {
+        for (text, expected) in [
+            ("Json error: truncated\n   0: a::b\n             at a.rs:1\n   1: c", "Json error: truncated"),
+            ("one\ntwo", "one\ntwo"),
+            ("", ""),
+        ] {
+            assert_eq!(without_backtrace(text), expected);
+        }
+    }
 
     #[test]
     fn an_outage_can_be_tried_again_and_a_bad_config_cannot() {

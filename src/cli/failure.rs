@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::base::Error;
+use crate::base::error::without_backtrace;
 use crate::config::{Color, Diagnostics, Problem};
 
 /// An error with its causes and its hint; of a configuration each problem with its place.
@@ -78,7 +79,8 @@ fn causes(error: &Error) -> Vec<String> {
     }
     let first = std::error::Error::source(error);
     let mut causes: Vec<String> = Vec::new();
-    for cause in std::iter::successors(first, |cause| cause.source()).map(ToString::to_string) {
+    for cause in std::iter::successors(first, |cause| cause.source()) {
+        let cause = without_backtrace(&cause.to_string()).to_owned();
         if causes.last().is_none_or(|said| !said.contains(&cause)) {
             causes.push(cause);
         }

@@ -11,10 +11,10 @@
 //!
 //! Invariant: the protocol stays at reader 1, writer ≤ 4: no deletion vectors, no column mapping.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use deltalake_core::checkpoints::create_checkpoint;
 use deltalake_core::errors::DeltaTableError;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
@@ -27,13 +27,14 @@ use futures::TryStreamExt;
 use object_store::prefix::PrefixStore;
 
 use crate::base::{Error, Kind, Result};
-use crate::store::{Store, is_outage};
+use crate::store::{Meta, Store, is_outage};
 use crate::transform::contract::{PARTITION_COLUMNS, Table};
 
 use super::log::{Change, DataFile, Entry};
+use super::snapshot::PartitionFile;
 
 /// Times a commit is redone after somebody else's went first.
-const CONFLICTS_MAX: u32 = 20;
+pub(super) const CONFLICTS_MAX: u32 = 20;
 /// Commits between two checkpoints of a table's log.
 const CHECKPOINT_INTERVAL: &str = "10";
 /// The same, as a number.
@@ -41,6 +42,10 @@ const CHECKPOINT_COMMITS: u64 = 10;
 
 /// A table's log, below its folder.
 pub(super) const LOG: &str = "_delta_log";
+/// How the name of a commit ends.
+const COMMIT: &str = ".json";
+/// How the name of a checkpoint ends.
+const CHECKPOINT: &str = ".checkpoint.parquet";
 /// How long removed files and log entries are kept for readers that opened a table before, unless `lake vacuum` is told
 /// otherwise; other programs that clean up go by it, too.
 const HISTORY: &str = "interval 7 days";
@@ -109,13 +114,7 @@ pub struct ActiveFile {
 /// # Errors
 /// `Storage` when it cannot be read.
 pub async fn active_files(store: &Store, table: Table) -> Result<Option<(DeltaTable, Vec<ActiveFile>)>> {
-    if store.list(&format!("{table}/{LOG}")).await?.is_empty() {
-        return Ok(None);
-    }
-    let delta = load(store, table).await?;
-    if delta.version().is_none() {
-        return Ok(None);
-    }
+    let Some(delta) = existing(store, table).await? else { return Ok(None) };
     let files = delta.get_active_add_actions_by_partitions(&[]).map_ok(|file| ActiveFile {
         path: format!("{table}/{}", file.path()),
         bytes: u64::try_from(file.size()).unwrap_or(0),
@@ -123,6 +122,52 @@ pub async fn active_files(store: &Store, table: Table) -> Result<Option<(DeltaTa
     });
     let files = files.try_collect().await.map_err(|source| failed("read", table, source))?;
     Ok(Some((delta, files)))
+}
+
+/// The Delta table; `None`: there is none. Creates nothing.
+///
+/// # Errors
+/// `Storage` when it cannot be read.
+pub(super) async fn existing(store: &Store, table: Table) -> Result<Option<DeltaTable>> {
+    if store.list(&format!("{table}/{LOG}")).await?.is_empty() {
+        return Ok(None);
+    }
+    let delta = load(store, table).await?;
+    Ok(delta.version().is_some().then_some(delta))
+}
+
+/// The commits of a table's log that a reader needs and that are missing or no commits, each with what is wrong.
+///
+/// # Errors
+/// `Storage` when the log cannot be listed or read.
+pub(super) async fn broken_commits(store: &Store, table: Table) -> Result<Vec<(String, &'static str)>> {
+    let names = store.list(&format!("{table}/{LOG}")).await?;
+    let (commits, checkpoints) = (versions(&names, COMMIT), versions(&names, CHECKPOINT));
+    let first = checkpoints.last().map_or(0, |version| version + 1);
+    let mut broken = Vec::new();
+    for version in first..=commits.last().copied().unwrap_or(0) {
+        let path = format!("{table}/{LOG}/{version:020}{COMMIT}");
+        let what = match store.get(&path).await? {
+            None => "this commit of the Delta table is missing",
+            Some(bytes) if bytes.is_empty() => "this commit of the Delta table is empty",
+            Some(bytes) if !is_commit(&bytes) => "this commit of the Delta table is torn or damaged",
+            Some(_) => continue,
+        };
+        broken.push((path, what));
+    }
+    Ok(broken)
+}
+
+/// Whether these are actions, one a line.
+fn is_commit(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.all(|line| serde_json::from_slice::<serde_json::Map<_, _>>(line).is_ok())
+}
+
+/// The versions of a log's files whose names end so, ascending.
+fn versions(names: &[Meta], end: &str) -> BTreeSet<u64> {
+    let digits = |path: &str| path.rsplit('/').next()?.strip_suffix(end)?.parse::<u64>().ok();
+    names.iter().filter_map(|meta| digits(&meta.path)).collect()
 }
 
 /// Writes checkpoints of the tables' logs where more than an interval of commits has none: readers would read them one
@@ -134,12 +179,9 @@ pub async fn keep_up(store: &Store) -> Result<Vec<Table>> {
     let mut written = Vec::new();
     for table in Table::ALL {
         let names = store.list(&format!("{table}/{LOG}")).await?;
-        let versions = |end: &str| {
-            let digits = |path: &str| path.rsplit('/').next()?.strip_suffix(end)?.parse::<u64>().ok();
-            names.iter().filter_map(|meta| digits(&meta.path)).max()
-        };
-        let Some(last) = versions(".json") else { continue };
-        let commits = last + 1 - versions(".checkpoint.parquet").map_or(0, |version| version + 1).min(last + 1);
+        let Some(last) = versions(&names, COMMIT).last().copied() else { continue };
+        let checkpoint = versions(&names, CHECKPOINT).last().copied();
+        let commits = last + 1 - checkpoint.map_or(0, |version| version + 1).min(last + 1);
         if commits > CHECKPOINT_COMMITS {
             let delta = load(store, table).await?;
             let made = create_checkpoint(&delta, None).await;
@@ -254,12 +296,8 @@ fn missing_columns(delta: &DeltaTable, table: Table) -> Result<Vec<StructField>>
 }
 
 async fn try_commit(delta: &DeltaTable, table: Table, entry: &Entry) -> Result<(), DeltaTableError> {
-    let seq = i64::try_from(entry.seq).map_err(|source| DeltaTableError::GenericError { source: Box::new(source) })?;
-    let properties = CommitProperties::default()
-        .with_application_transaction(Transaction::new(app_id(&entry.pipeline), seq))
-        .with_metadata([("huopan.run_id".to_owned(), entry.run_id.clone().into())])
-        // It would list the whole log after every commit: `lake vacuum` does it.
-        .with_cleanup_expired_logs(Some(false));
+    let properties = properties(&entry.pipeline, entry.seq)?
+        .with_metadata([("huopan.run_id".to_owned(), entry.run_id.clone().into())]);
     let state = delta.snapshot()?;
     CommitBuilder::from(properties)
         .with_actions(actions(delta, table, entry).await?)
@@ -268,11 +306,23 @@ async fn try_commit(delta: &DeltaTable, table: Table, entry: &Entry) -> Result<(
         .map(|_| ())
 }
 
+/// Those of a commit after which the table has a pipeline's publications up to this number.
+pub(super) fn properties(pipeline: &str, seq: u64) -> Result<CommitProperties, DeltaTableError> {
+    let seq = i64::try_from(seq).map_err(|source| DeltaTableError::GenericError { source: Box::new(source) })?;
+    Ok(CommitProperties::default()
+        .with_application_transaction(Transaction::new(app_id(pipeline), seq))
+        // It would list the whole log after every commit: `lake vacuum` does it.
+        .with_cleanup_expired_logs(Some(false)))
+}
+
 /// What of a table's files the entry takes away and adds. A path that is added is never removed: readers would lose its
 /// rows, and a file that is active already may be added again.
 async fn actions(delta: &DeltaTable, table: Table, entry: &Entry) -> Result<Vec<Action>, DeltaTableError> {
     let files = entry.files(table);
-    let added = |file: &DataFile, data_change| Action::Add(Add { data_change, ..add(table, entry, file) });
+    let added = |file: &DataFile, data_change| {
+        let found = PartitionFile { dt: entry.dt, pipeline: &entry.pipeline, file };
+        Action::Add(Add { data_change, ..add(table, found, entry.published_at) })
+    };
     let stay: HashSet<&str> = files.iter().map(|file| in_table(table, file)).collect();
     match &entry.change {
         Change::Run if table.is_journal() => Ok(files.iter().map(|file| added(file, true)).collect()),
@@ -357,17 +407,19 @@ async fn removes(
 }
 
 /// A file's path as its table tells it.
-fn in_table(table: Table, file: &DataFile) -> &str {
+pub(super) fn in_table(table: Table, file: &DataFile) -> &str {
     file.path.strip_prefix(table.name()).map_or(file.path.as_str(), |path| path.trim_start_matches('/'))
 }
 
-fn add(table: Table, entry: &Entry, file: &DataFile) -> Add {
+/// The action that adds a file which was published, or is, at this time.
+pub(super) fn add(table: Table, found: PartitionFile<'_>, at: DateTime<Utc>) -> Add {
+    let PartitionFile { dt: day, pipeline: name, file } = found;
     let [dt, pipeline] = PARTITION_COLUMNS.map(str::to_owned);
     Add {
         path: in_table(table, file).to_owned(),
-        partition_values: [(dt, Some(entry.dt.to_string())), (pipeline, Some(entry.pipeline.clone()))].into(),
+        partition_values: [(dt, Some(day.to_string())), (pipeline, Some(name.to_owned()))].into(),
         size: i64::try_from(file.bytes).unwrap_or(i64::MAX),
-        modification_time: entry.published_at.timestamp_millis(),
+        modification_time: at.timestamp_millis(),
         data_change: true,
         stats: Some(file.stats.to_string()),
         tags: None,
@@ -383,7 +435,7 @@ fn app_id(pipeline: &str) -> String {
 }
 
 /// Whether somebody else's commit went first, so that reading again and redoing may help.
-fn is_conflict(error: &DeltaTableError) -> bool {
+pub(super) fn is_conflict(error: &DeltaTableError) -> bool {
     use TransactionError::{CommitConflict, MaxCommitAttempts, VersionAlreadyExists};
     match error {
         DeltaTableError::VersionAlreadyExists(_) => true,
@@ -394,17 +446,18 @@ fn is_conflict(error: &DeltaTableError) -> bool {
     }
 }
 
-fn failed(verb: &str, table: Table, source: DeltaTableError) -> Error {
+pub(super) fn failed(verb: &str, table: Table, source: DeltaTableError) -> Error {
     let message = format!("the Delta table `{table}` cannot be {verb}");
     let error = match is_outage(&source) {
         true => Error::new(Kind::Unavailable, message)
             .with_hint("the lake's store does not answer as it should; try again later, or ask `huopan doctor`"),
-        false => Error::storage(message),
+        false => Error::storage(message)
+            .with_hint("`huopan lake verify` says which file of the lake is damaged, and what to do about it"),
     };
     error.caused_by(source)
 }
 
-fn contended(table: Table) -> Error {
+pub(super) fn contended(table: Table) -> Error {
     let message = format!("other writers of the Delta table `{table}` went first {CONFLICTS_MAX} times");
     Error::new(Kind::Conflict, message).with_hint("try again when they are done")
 }

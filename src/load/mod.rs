@@ -8,10 +8,12 @@
 //! * [`mod@publish`]: the decision and the commits that follow; [`delta`]: the commits.
 //! * [`snapshot`]: what is published, for readers; [`history`]: how it came about; [`retained`]: entry by entry.
 //! * [`upkeep`]: fewer files for the same rows, and nothing that nobody needs any more.
-//! * [`verify`]: whether files and logs are what they say; [`lost`]: what to do about a file that is not there.
+//! * [`verify`]: whether files and logs are what they say; [`lost`]: what to do about a file that is not there;
+//!   [`agree`]: Delta tables made as the publish log says.
 //!
 //! Invariant: nothing that a retained log entry names is changed or overwritten.
 
+pub mod agree;
 pub mod checkpoint;
 pub mod delta;
 pub mod history;

@@ -238,7 +238,8 @@ async fn decide(store: &Store, entry: Entry) -> Result<Published> {
 /// # Errors
 /// `Storage`, `Data` when an entry is missing or broken, `Conflict` of a Delta commit.
 pub async fn roll_forward(store: &Store, pipeline: &str) -> Result<Option<Publication>> {
-    let last = log::last_seq(store, pipeline).await?;
+    let names = log::names_of(store, pipeline).await?;
+    let last = names.last();
     if last == 0 {
         return Ok(None);
     }
@@ -246,8 +247,10 @@ pub async fn roll_forward(store: &Store, pipeline: &str) -> Result<Option<Public
     // one, and a power cut may keep a later one and lose an earlier one. The newest entry is therefore looked at again.
     let runs = delta::open(store, Table::Runs).await?;
     let done = delta::committed_seq(&runs, Table::Runs, pipeline).await?.saturating_sub(1);
+    // Of what is behind the oldest checkpoint the entries may be gone: `agree` gives a table that lost its log those rows.
+    let first = if names.entries.contains_key(&1) { 1 } else { names.checkpoints.keys().next().copied().unwrap_or(1) };
     let mut newest = None;
-    for seq in done + 1..=last {
+    for seq in first.max(done + 1)..=last {
         let Some(entry) = log::read(store, pipeline, seq).await? else {
             return Err(Error::data(format!("the publish-log entry `{}` is missing", Entry::path(pipeline, seq))));
         };
@@ -309,5 +312,9 @@ fn undone(entry: &Entry, source: Error) -> Error {
         _ => Kind::Storage,
     };
     let message = format!("{} of `{}` is published, but not in every Delta table yet", entry.dt, entry.pipeline);
-    Error::new(kind, message).with_hint("the next run completes them before anything else").caused_by(source)
+    let hint = match source.hint().filter(|_| kind == Kind::Storage) {
+        Some(hint) => format!("{hint}; the next run completes them before anything else"),
+        None => "the next run completes them before anything else".to_owned(),
+    };
+    Error::new(kind, message).with_hint(hint).caused_by(source)
 }

@@ -1,5 +1,6 @@
 //! The whole of load on a real lake in a temporary folder; Delta tables are read back by deltalake-core itself.
 
+mod agree;
 mod checkpoint;
 mod crash;
 mod delta;

@@ -12,14 +12,17 @@ use futures::{StreamExt, TryStreamExt, stream};
 use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
 
+use crate::base::error::without_backtrace;
 use crate::base::{Error, Kind, Result};
 use crate::land::Zone;
 use crate::store::{Meta, Store};
 use crate::transform::contract::Table;
 
+use super::agree::{RESTORE_ENTRIES, is_ours, partition};
 use super::checkpoint;
 use super::delta::{self, ActiveFile};
 use super::log::{self, DataFile, Entry, Names};
+use super::lost;
 use super::parquet::digest;
 use super::snapshot::Snapshot;
 
@@ -46,12 +49,14 @@ pub struct Problem {
     pub what: String,
     /// What to do.
     pub remedy: String,
+    /// Whether it concerns earlier publications only: what is published now is whole in spite of it.
+    pub is_past: bool,
 }
 
 impl Problem {
     /// A problem.
     pub fn new(subject: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { subject: subject.into(), what: what.into(), remedy: remedy.into() }
+        Self { subject: subject.into(), what: what.into(), remedy: remedy.into(), is_past: false }
     }
 }
 
@@ -78,15 +83,19 @@ pub struct Verified {
     pub problems: Vec<Problem>,
 }
 
-const RESTORE: &str = "restore it from a copy of the lake, or publish its day anew with `huopan run --dt … --refresh`";
-/// A day that is published anew gets pages and calls of its own, not those of before.
-const RESTORE_JOURNAL: &str = "restore it from a copy of the lake: no run writes what a journal told once more";
+/// Of a file that was replaced.
+const OF_THE_PAST: &str = "only earlier publications name it: the feed may need it, and Delta's time travel, other readers do not; restore it from a copy of the lake, or leave it: it is forgotten after `history_days`";
 /// Its pictures can be read without them.
 const RESTORE_FACTS: &str = "restore it from a copy of the lake; without it the next night lists whole shops, and its day cannot be rebuilt by `huopan replay`";
-const RESTORE_ENTRIES: &str =
-    "restore the newest entries of the publish log from a copy of the lake, before anybody publishes";
+/// Of a publication that was decided last.
 const COMPLETE: &str =
     "if nobody is publishing right now: run the pipeline, or `huopan lake optimize`: both complete it";
+/// Of a Delta table that lost what it had, or has what nobody published.
+const MEND: &str =
+    "if nobody is publishing right now: `huopan lake optimize` makes the Delta table as the publish log says";
+
+/// Of a file that nobody replaced and no publication names.
+const OF_NO_PUBLICATION: &str = "the publish log has lost a publication of this day: restore the log's entries from a copy of the lake; where there is none, publish the day anew, which takes pictures out of the Delta tables";
 
 /// Verifies files and logs.
 ///
@@ -94,7 +103,7 @@ const COMPLETE: &str =
 /// `Storage`, `Unavailable` or `Denied` when the lake cannot be read at all.
 pub async fn verify(store: &Store, depth: Depth) -> Result<Verified> {
     let mut verified = Verified::default();
-    let mut named: BTreeMap<String, DataFile> = BTreeMap::new();
+    let mut named = Named::default();
     let mut whole = true;
     for (pipeline, names) in log::names(store).await? {
         match read_log(store, &pipeline, &names, &mut named, &mut verified).await {
@@ -113,8 +122,9 @@ pub async fn verify(store: &Store, depth: Depth) -> Result<Verified> {
     }
     check_names(&named, &found, whole, &mut verified);
     if depth == Depth::Full {
-        let there = named.values().filter(|file| found.get(&file.path).is_some_and(|meta| meta.bytes == file.bytes));
-        let checks = there.map(|file| check_bytes(store, file));
+        let there =
+            named.files.values().filter(|file| found.get(&file.path).is_some_and(|meta| meta.bytes == file.bytes));
+        let checks = there.map(|file| check_bytes(store, file, &named));
         let checked: Vec<(bool, Option<Problem>)> =
             stream::iter(checks).buffer_unordered(READS_IN_FLIGHT).try_collect().await?;
         verified.digests = checked.iter().filter(|(digested, _)| *digested).count() as u64;
@@ -122,11 +132,29 @@ pub async fn verify(store: &Store, depth: Depth) -> Result<Verified> {
         verified.problems.extend(checked.into_iter().filter_map(|(_, problem)| problem));
     }
     if whole {
-        verified.problems.extend(compare_logs(store).await?);
+        verified.problems.extend(compare_logs(store, &named).await?);
     }
     verified.problems.sort();
     verified.problems.dedup();
     Ok(verified)
+}
+
+/// The files that publications name.
+#[derive(Default)]
+struct Named {
+    files: BTreeMap<String, DataFile>,
+    /// The paths of those that are published now.
+    now: BTreeSet<String>,
+}
+
+impl Named {
+    /// The problem of one of them.
+    fn problem(&self, file: &DataFile, what: impl Into<String>) -> Problem {
+        match self.now.contains(&file.path) {
+            true => Problem::new(&file.path, what, lost::remedy(&file.path)),
+            false => Problem { is_past: true, ..Problem::new(&file.path, what, OF_THE_PAST) },
+        }
+    }
 }
 
 /// Reads all that a pipeline's log still has, and notes the files it names.
@@ -134,7 +162,7 @@ async fn read_log(
     store: &Store,
     pipeline: &str,
     names: &Names,
-    named: &mut BTreeMap<String, DataFile>,
+    named: &mut Named,
     verified: &mut Verified,
 ) -> Result<()> {
     let last = names.last();
@@ -143,7 +171,7 @@ async fn read_log(
     let first = if starts_at_one { 1 } else { base.unwrap_or(1) };
     for entry in log::read_span(store, pipeline, first..=last).await? {
         verified.publications += 1;
-        named.extend(entry.tables.into_values().flatten().map(|file| (file.path.clone(), file)));
+        named.files.extend(entry.tables.into_values().flatten().map(|file| (file.path.clone(), file)));
     }
     let mut before = Names::default();
     for (&seq, meta) in &names.checkpoints {
@@ -163,7 +191,8 @@ async fn read_log(
         verified.problems.extend(check_facts(store, pipeline, entry).await?);
     }
     for table in Table::ALL {
-        named.extend(state.files(table).map(|(_, file)| (file.path.clone(), file.clone())));
+        named.files.extend(state.files(table).map(|(_, file)| (file.path.clone(), file.clone())));
+        named.now.extend(state.files(table).map(|(_, file)| file.path.clone()));
     }
     Ok(())
 }
@@ -181,27 +210,12 @@ async fn check_facts(store: &Store, pipeline: &str, entry: &Entry) -> Result<Opt
     Ok(Some(Problem::new(zone.facts_path(&run_id), what, RESTORE_FACTS)))
 }
 
-/// What to do about a file that is missing or damaged.
-fn restore(file: &DataFile) -> &'static str {
-    let table = |table: &Table| file.path.split('/').next() == Some(table.name());
-    if Table::ALL.iter().find(|&of| table(of)).is_some_and(|table| table.is_journal()) {
-        RESTORE_JOURNAL
-    } else {
-        RESTORE
-    }
-}
-
 fn is_data(meta: &Meta) -> bool {
     meta.path.ends_with(".parquet") && !meta.path.contains("/_delta_log/")
 }
 
-fn check_names(
-    named: &BTreeMap<String, DataFile>,
-    found: &BTreeMap<String, Meta>,
-    whole: bool,
-    verified: &mut Verified,
-) {
-    for file in named.values() {
+fn check_names(named: &Named, found: &BTreeMap<String, Meta>, whole: bool, verified: &mut Verified) {
+    for file in named.files.values() {
         (verified.files, verified.bytes) = (verified.files + 1, verified.bytes + file.bytes);
         verified.rows += file.rows;
         let what = match found.get(&file.path) {
@@ -211,29 +225,26 @@ fn check_names(
             }
             Some(_) => continue,
         };
-        verified.problems.push(Problem::new(&file.path, what, restore(file)));
+        verified.problems.push(named.problem(file, what));
     }
     // Without its log it cannot be told what is nobody's.
     if whole {
-        let unnamed = found.values().filter(|meta| !named.contains_key(&meta.path));
+        let unnamed = found.values().filter(|meta| !named.files.contains_key(&meta.path));
         (verified.unnamed, verified.unnamed_bytes) =
             unnamed.fold((0, 0), |(files, bytes), meta| (files + 1, bytes + meta.bytes));
     }
 }
 
 /// Whether a file's bytes have a digest to be compared with, and what is wrong with them.
-async fn check_bytes(store: &Store, file: &DataFile) -> Result<(bool, Option<Problem>)> {
+async fn check_bytes(store: &Store, file: &DataFile, named: &Named) -> Result<(bool, Option<Problem>)> {
     let digested = file.digest.is_some();
     let Some(bytes) = store.get(&file.path).await? else {
-        return Ok((
-            digested,
-            Some(Problem::new(&file.path, "this published file is gone since it was listed", restore(file))),
-        ));
+        return Ok((digested, Some(named.problem(file, "this published file is gone since it was listed"))));
     };
     let (expected, rows) = (file.digest.clone(), file.rows);
     let wrong = tokio::task::spawn_blocking(move || wrong_bytes(bytes, expected.as_deref(), rows)).await;
     let wrong = wrong.map_err(|source| Error::internal("looking at a file ended early").caused_by(source))?;
-    Ok((digested, wrong.map(|what| Problem::new(&file.path, what, restore(file)))))
+    Ok((digested, wrong.map(|what| named.problem(file, what))))
 }
 
 fn wrong_bytes(bytes: Bytes, expected: Option<&str>, rows: u64) -> Option<String> {
@@ -253,13 +264,13 @@ fn wrong_bytes(bytes: Bytes, expected: Option<&str>, rows: u64) -> Option<String
 }
 
 /// Compares the files that the Delta tables and the publish log have active.
-async fn compare_logs(store: &Store) -> Result<Vec<Problem>> {
+async fn compare_logs(store: &Store, named: &Named) -> Result<Vec<Problem>> {
     let mut comparisons = 1;
     loop {
         let snapshot = Snapshot::load(store).await?;
         let mut problems = Vec::new();
         for table in Table::ALL {
-            problems.extend(compare_table(store, table, &snapshot).await?);
+            problems.extend(compare_table(store, table, &snapshot, named).await?);
         }
         let again = Snapshot::load(store).await?;
         let seqs = |snapshot: &Snapshot| -> Vec<u64> {
@@ -272,25 +283,20 @@ async fn compare_logs(store: &Store) -> Result<Vec<Problem>> {
     }
 }
 
-async fn compare_table(store: &Store, table: Table, snapshot: &Snapshot) -> Result<Vec<Problem>> {
+async fn compare_table(store: &Store, table: Table, snapshot: &Snapshot, named: &Named) -> Result<Vec<Problem>> {
     let published = snapshot.files(table);
     let active = match delta::active_files(store, table).await {
         Ok(active) => active,
         // Nothing is known of a store that does not answer.
         Err(error) if error.kind() == Kind::Unavailable => return Err(error),
-        Err(error) => {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            let what = format!("{error}{cause}");
-            return Ok(vec![Problem::new(table.name(), what, "restore its `_delta_log` from a copy of the lake")]);
-        }
+        Err(error) => return unreadable(store, table, &error).await,
     };
     let Some((delta, active)) = active else {
         let missing =
-            || Problem::new(table.name(), "this Delta table is not there, and files of it are published", COMPLETE);
+            || Problem::new(table.name(), "this Delta table is not there, and files of it are published", MEND);
         return Ok(if published.is_empty() { Vec::new() } else { vec![missing()] });
     };
     let mut problems = Vec::new();
-    let mut behind = BTreeSet::new();
     let mut is_log_cut = false;
     for pipeline in snapshot.pipelines() {
         let last = snapshot.state(pipeline).map_or(0, |state| state.seq);
@@ -302,7 +308,6 @@ async fn compare_table(store: &Store, table: Table, snapshot: &Snapshot) -> Resu
         }
         // Only `runs` gets every entry's number.
         if table == Table::Runs && committed < last {
-            behind.insert(pipeline);
             let what = format!("publication {last} is decided, but not in every Delta table");
             problems.push(Problem::new(format!("pipeline {pipeline}"), what, COMPLETE));
         }
@@ -310,6 +315,14 @@ async fn compare_table(store: &Store, table: Table, snapshot: &Snapshot) -> Resu
     let ours: BTreeMap<&str, &DataFile> =
         published.iter().map(|found| (found.file.path.as_str(), found.file)).collect();
     let theirs: BTreeMap<&str, &ActiveFile> = active.iter().map(|file| (file.path.as_str(), file)).collect();
+    let is_lost = |path: &&str| is_ours(path) && !named.files.contains_key(*path);
+    let unpublished = || theirs.keys().copied().filter(|path| !ours.contains_key(path));
+    let left: BTreeSet<&str> = unpublished().filter(is_lost).filter(|_| !table.is_journal()).map(partition).collect();
+    let remedy = |is_left: bool| match (is_log_cut, is_left) {
+        (true, _) => RESTORE_ENTRIES,
+        (false, true) => OF_NO_PUBLICATION,
+        (false, false) => MEND,
+    };
     for (path, file) in &ours {
         let what = match theirs.get(path) {
             None => "is published, but not active in the Delta table".to_owned(),
@@ -318,18 +331,26 @@ async fn compare_table(store: &Store, table: Table, snapshot: &Snapshot) -> Resu
             }
             Some(_) => continue,
         };
-        problems.push(Problem::new(*path, what, COMPLETE));
+        problems.push(Problem::new(*path, what, remedy(left.contains(partition(path)))));
     }
-    for path in theirs.keys().filter(|path| !ours.contains_key(*path)) {
+    for path in unpublished() {
         let what = "is active in the Delta table, but not published";
-        let remedy = match (is_log_cut, behind.is_empty()) {
-            (true, _) => RESTORE_ENTRIES,
-            (false, false) => COMPLETE,
-            (false, true) => {
-                "nobody but huopan should write to the table: restore its `_delta_log`, or publish the day anew"
-            }
-        };
-        problems.push(Problem::new(*path, what, remedy));
+        problems.push(Problem::new(path, what, remedy(is_lost(&path))));
     }
     Ok(problems)
+}
+
+/// What keeps a Delta table from being read: the commits that are missing or damaged, else the table.
+async fn unreadable(store: &Store, table: Table, error: &Error) -> Result<Vec<Problem>> {
+    let remedy = format!(
+        "restore it from a copy of the lake; where there is none, delete the folder `{table}/_delta_log` and say \
+         `huopan lake optimize`, which builds it anew: Delta's time travel begins there"
+    );
+    let broken = delta::broken_commits(store, table).await?;
+    if !broken.is_empty() {
+        return Ok(broken.into_iter().map(|(path, what)| Problem::new(path, what, &remedy)).collect());
+    }
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let what = format!("{error}: {}", without_backtrace(&cause));
+    Ok(vec![Problem::new(format!("{table}/_delta_log"), what, remedy)])
 }

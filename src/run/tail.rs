@@ -1,6 +1,6 @@
 //! The tail of a run: the lake's upkeep, bounded, and never a reason for the run to fail.
 //!
-//! Checkpoints of the Delta logs, small files of the journals where there are many, what is older than it is kept for;
+//! Checkpoints of the Delta logs, published files that a Delta table has lost, small files of the journals where there are many, what is older than it is kept for;
 //! `[lake] maintenance = "off"` leaves it to the commands.
 //!
 //! Invariant: what the run published is published, whatever becomes of this.
@@ -14,7 +14,7 @@ use crate::config::Pipeline;
 use crate::config::pipeline::Maintenance;
 use crate::load::upkeep::optimize::{Wanted, optimize};
 use crate::load::upkeep::sweep::{Bounds, Lake, delete, vacuum};
-use crate::load::{Turn, delta};
+use crate::load::{Turn, agree, checkpoint, delta};
 use crate::store::Store;
 use crate::transform::contract::Table;
 
@@ -51,6 +51,22 @@ pub(super) async fn tidy(pipeline: &Pipeline, around: &Surroundings<'_>, store: 
 
 async fn upkeep(pipeline: &Pipeline, store: &Store, turn: &Turn<'_>, now: DateTime<Utc>) -> Result<()> {
     delta::keep_up(store).await?;
+    let state = checkpoint::state(store, &pipeline.name).await?;
+    for found in agree::compare(store, &state, &Table::ALL).await? {
+        // What would be taken out of a table is for somebody to decide.
+        let files = found.unpublished + found.unknown;
+        if files > 0 {
+            let table = found.table.name();
+            tracing::warn!(
+                table,
+                files,
+                "files are in a Delta table and not published: `huopan lake verify` says more"
+            );
+        } else {
+            turn.check()?;
+            agree::agree(store, &state, found.table, now).await?;
+        }
+    }
     let wanted =
         Wanted { tables: Table::JOURNALS.to_vec(), files_min: FILES_MIN, bytes_max: BYTES_MAX, ..Wanted::default() };
     optimize(store, &pipeline.name, turn, &wanted, now).await?;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{Ended, Place, Row, attempt, day, huopan, item_lines, publish, quick, rows, shop_lines};
 
+mod lost;
 mod unusual;
 
 /// Half of the offers are odd: their quantities depend on rules.

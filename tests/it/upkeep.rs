@@ -59,7 +59,11 @@ async fn facts_that_are_lost_or_damaged_and_a_delta_log_that_is_are_told_with_th
     for (file, bytes, says) in [
         (&facts, None, "facts.json: what the published run knew at its end is missing\n  → restore it"),
         (&facts, Some("{"), "facts.json` cannot be read\n  → restore it"),
-        (&log, Some("{"), "offers: the Delta table `offers` cannot be read: Kernel error: "),
+        (
+            &log,
+            Some("{"),
+            "offers/_delta_log/00000000000000000000.json: this commit of the Delta table is torn or damaged\n  → restore it",
+        ),
     ] {
         let whole = std::fs::read(file).unwrap();
         match bytes {
@@ -71,6 +75,70 @@ async fn facts_that_are_lost_or_damaged_and_a_delta_log_that_is_are_told_with_th
         assert!(verified.stdout.contains(says), "{}", verified.stdout);
         std::fs::write(file, whole).unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn delta_tables_that_lost_their_log_or_a_commit_are_mended_as_verify_says() {
+    let place = Place::new();
+    nights(&place, &[20, 21, 22]).await;
+    let before = (place.delta_counts().await, place.content(day(21)).await);
+    let log = |table: &str| place.lake().join(table).join("_delta_log");
+    let commit = |number: u32| log("offers").join(format!("{number:020}.json"));
+    std::fs::remove_dir_all(log("shops")).unwrap();
+    std::fs::write(commit(2), "").unwrap();
+    let verified = lake(&place, &["verify"]).await;
+    assert_eq!(verified.code, 1, "{}", verified.stdout);
+    let remedies: Vec<_> = verified.stdout.lines().filter(|line| line.starts_with("  → ")).collect();
+    assert!(remedies.iter().all(|line| line.contains("`huopan lake optimize` makes the Delta table")), "{remedies:?}");
+    assert_eq!(remedies.len(), 2, "{remedies:?}");
+    let shown = lake(&place, &["optimize", "--dry-run"]).await;
+    let line = "test shops: 3 published files would be added to the Delta table, 0 others taken out\n";
+    assert!(shown.stdout.contains(line), "{}", shown.stdout);
+    let done = lake(&place, &["optimize"]).await;
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    for line in [
+        "shops: 2 published files added to the",
+        "offers: 1 published files added to the Delta table, 0 others taken out",
+    ] {
+        assert!(done.stdout.contains(line), "{}", done.stdout);
+    }
+    is_clean(&place).await;
+    assert_eq!((place.delta_counts().await, place.content(day(21)).await), before);
+    // `runs` says which publications are in all tables.
+    std::fs::remove_dir_all(log("runs")).unwrap();
+    assert_eq!(lake(&place, &["optimize"]).await.code, 0);
+    is_clean(&place).await;
+    assert_eq!(place.delta_counts().await, before.0);
+    // One that cannot be read is built anew where it cannot be restored.
+    for (table, bytes) in [("calls", Some("{")), ("skus", None)] {
+        let commit = log(table).join("00000000000000000001.json");
+        match bytes {
+            Some(bytes) => std::fs::write(&commit, bytes).unwrap(),
+            None => std::fs::remove_file(&commit).unwrap(),
+        }
+        let verified = lake(&place, &["verify", "--quick"]).await;
+        let said = format!("{table}/_delta_log/00000000000000000001.json: this commit of the Delta table is ");
+        assert!(verified.stdout.starts_with(&said), "{}", verified.stdout);
+        let said = format!("delete the folder `{table}/_delta_log` and say `huopan lake optimize`");
+        assert!(verified.stdout.contains(&said), "{}", verified.stdout);
+        let failed = lake(&place, &["optimize"]).await;
+        assert!(failed.code == 1 && failed.stderr.contains("`huopan lake verify` says which file"), "{failed:?}");
+        assert!(!failed.stderr.contains("   0: "), "{}", failed.stderr);
+        std::fs::remove_dir_all(log(table)).unwrap();
+        assert_eq!(lake(&place, &["optimize"]).await.code, 0);
+        is_clean(&place).await;
+        assert_eq!((place.delta_counts().await, place.content(day(21)).await), before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_gives_a_delta_table_back_what_it_has_lost() {
+    let place = Place::new();
+    nights(&place, &[20, 21]).await;
+    std::fs::remove_dir_all(place.lake().join("offers/_delta_log")).unwrap();
+    nights(&place, &[22]).await;
+    assert_eq!(place.delta_counts().await, place.counts().await);
+    is_clean(&place).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

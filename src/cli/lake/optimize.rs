@@ -5,8 +5,9 @@ use std::io::Write;
 use clap::Args;
 
 use crate::base::{Clock, Kind, Result, SystemClock};
+use crate::load::agree::{self, Difference};
 use crate::load::upkeep::optimize::{Optimized, Wanted, optimize, plan};
-use crate::load::{Snapshot, Turn, delta};
+use crate::load::{Snapshot, Turn, checkpoint, delta};
 use crate::store::{Store, describe_holder};
 use crate::transform::contract::Table;
 
@@ -18,17 +19,19 @@ use super::size;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   huopan lake optimize                   merge small files, up to about 128 MiB each
-  huopan lake optimize --dry-run         what would be merged
+  huopan lake optimize --dry-run         what would be merged or mended
   huopan lake optimize --table calls     of one table only
 
 The rows, their order and what a query answers stay the same; Delta readers see commits that change no data. Files that were
-replaced go with a later `huopan lake vacuum`. Also writes checkpoints of Delta logs that lack one.
+replaced go with a later `huopan lake vacuum`. Also writes checkpoints of Delta logs that lack one, and mends Delta tables
+that differ from the publish log: published files that a table has lost are added to it, others are taken out of it,
+unless the log has lost the publication that named them.
 A pipeline that is running is left alone (exit 75).")]
 pub(super) struct Arguments {
     /// Only these tables
     #[arg(long, value_name = "TABLE", value_parser = clap::builder::PossibleValuesParser::new(Table::ALL.map(Table::name)))]
     table: Vec<String>,
-    /// Say what would be merged, and change nothing
+    /// Say what would be merged or mended, and change nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -44,8 +47,11 @@ pub(super) async fn main(arguments: &Arguments, target: &Target) -> Result<Outco
     let mut outcome = Outcome::Done;
     for pipeline in snapshot.pipelines().filter(|name| only.as_deref().is_none_or(|only| only == *name)) {
         if arguments.dry_run {
-            let merges = snapshot.state(pipeline).map(|state| plan(state, &wanted)).unwrap_or_default();
-            for merge in merges.values().flatten() {
+            let Some(state) = snapshot.state(pipeline) else { continue };
+            for found in agree::compare(&store, state, &wanted.tables).await? {
+                say(&mended(pipeline, found, "would be "))?;
+            }
+            for merge in plan(state, &wanted).values().flatten() {
                 let (files, bytes) =
                     merge.replaced().fold((0, 0), |(files, bytes), file| (files + 1, bytes + file.bytes));
                 let (table, dt, merged) = (merge.table, merge.dt, thousands(merge.merged() as u64));
@@ -54,7 +60,10 @@ pub(super) async fn main(arguments: &Arguments, target: &Target) -> Result<Outco
             continue;
         }
         match merge(&store, pipeline, &wanted).await {
-            Ok(done) => say(&told(pipeline, &done))?,
+            Ok((differences, done)) => {
+                differences.into_iter().try_for_each(|found| say(&mended(pipeline, found, "")))?;
+                say(&told(pipeline, &done))?;
+            }
             Err(error) if error.kind() == Kind::Conflict => {
                 outcome = Outcome::Code(EXIT_LATER);
                 say(&format!("{pipeline}: left alone: {error}"))?;
@@ -70,16 +79,35 @@ pub(super) async fn main(arguments: &Arguments, target: &Target) -> Result<Outco
     Ok(outcome)
 }
 
-async fn merge(store: &Store, pipeline: &str, wanted: &Wanted) -> Result<Optimized> {
+/// Mends the pipeline's Delta tables, then merges its files.
+async fn merge(store: &Store, pipeline: &str, wanted: &Wanted) -> Result<(Vec<Difference>, Optimized)> {
     let now = SystemClock.now();
     let lock = store.lock(pipeline, &describe_holder(now)).await?;
     let merged = async {
         let turn = Turn::take(store, pipeline, &lock, now).await?;
-        optimize(store, pipeline, &turn, wanted, now).await
+        let state = checkpoint::state(store, pipeline).await?;
+        let mut differences = Vec::new();
+        for found in agree::compare(store, &state, &wanted.tables).await? {
+            turn.check()?;
+            differences.push(agree::agree(store, &state, found.table, now).await?);
+        }
+        Ok((differences, optimize(store, pipeline, &turn, wanted, now).await?))
     };
     let merged = merged.await;
     lock.release().await?;
     merged
+}
+
+fn mended(pipeline: &str, found: Difference, would_be: &str) -> String {
+    let Difference { table, missing, unpublished, unknown } = found;
+    let (missing, unpublished) = (thousands(missing), thousands(unpublished));
+    let left = match unknown {
+        0 => String::new(),
+        _ => format!(", {} of publications that the log has lost left in it", thousands(unknown)),
+    };
+    format!(
+        "{pipeline} {table}: {missing} published files {would_be}added to the Delta table, {unpublished} others taken out{left}"
+    )
 }
 
 fn told(pipeline: &str, done: &Optimized) -> String {

@@ -41,7 +41,7 @@ pub(super) async fn main(arguments: &Arguments, target: &Target) -> Result<Outco
     let depth = if arguments.quick { Depth::Quick } else { Depth::Full };
     let mut verified = verify(&store, depth).await?;
     // Queries over files that are known to be damaged would only say so again.
-    let tables_compared = !arguments.quick && verified.problems.is_empty();
+    let tables_compared = !arguments.quick && verified.problems.iter().all(|problem| problem.is_past);
     if tables_compared {
         let snapshot = Snapshot::load(&store).await?;
         let session = Session::open(&store, snapshot.clone(), &Options::default())?;
@@ -57,7 +57,7 @@ pub(super) async fn main(arguments: &Arguments, target: &Target) -> Result<Outco
 
 fn as_text(verified: &Verified, quick: bool, tables_compared: bool) -> String {
     let mut text = String::new();
-    for Problem { subject, what, remedy } in &verified.problems {
+    for Problem { subject, what, remedy, .. } in &verified.problems {
         let _ = writeln!(text, "{subject}: {what}\n  → {remedy}");
     }
     let depth = match (quick, verified.undigested) {

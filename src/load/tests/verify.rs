@@ -54,7 +54,44 @@ async fn a_journal_can_only_be_restored() {
         std::fs::remove_file(store.root().join(&file.path)).unwrap();
         let found = verify(&store, Depth::Quick).await.unwrap().problems;
         let Some(found) = found.iter().find(|problem| problem.subject == file.path) else { panic!("{found:?}") };
-        assert_eq!(found.remedy.contains("--refresh"), is_made_anew, "{found:?}");
+        let made_anew =
+            found.remedy.contains("`huopan replay PIPELINE --dt 2026-11-20`, with the file of pipeline `a`");
+        assert_eq!((made_anew, found.is_past), (is_made_anew, false), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_file_that_only_earlier_publications_name_is_told_as_such() {
+    let (_folder, store, file) = two_nights().await;
+    publish(&store, draft(&store, "a", day(20), 3, 5)).await;
+    for bytes in [Some("torn"), None] {
+        let path = store.root().join(&file.path);
+        match bytes {
+            Some(bytes) => std::fs::write(&path, bytes).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let found = verify(&store, Depth::Full).await.unwrap().problems;
+        let [found] = &found[..] else { panic!("{found:?}") };
+        assert!(found.is_past && found.remedy.starts_with("only earlier publications name it"), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_commits_that_keep_a_delta_table_from_being_read_are_named_in_our_own_words() {
+    let (_folder, store, _) = two_nights().await;
+    publish(&store, draft(&store, "a", day(21), 3, 5)).await;
+    let path = "offers/_delta_log/00000000000000000002.json";
+    let whole = std::fs::read(store.root().join(path)).unwrap();
+    let half = &whole[..whole.len() - 20];
+    for (bytes, what) in [(Some(half), "is torn or damaged"), (None, "is missing")] {
+        match bytes {
+            Some(bytes) => std::fs::write(store.root().join(path), bytes).unwrap(),
+            None => std::fs::remove_file(store.root().join(path)).unwrap(),
+        }
+        let found = verify(&store, Depth::Quick).await.unwrap().problems;
+        let [found] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((&*found.subject, &*found.what), (path, &*format!("this commit of the Delta table {what}")));
+        assert!(found.remedy.contains("delete the folder `offers/_delta_log` and say `huopan lake optimize`"));
     }
 }
 

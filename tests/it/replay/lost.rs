@@ -1,0 +1,114 @@
+//! Pictures that a lake has lost: rebuilt as its messages say.
+
+use huopan::load::Snapshot;
+use huopan::transform::contract::Table;
+
+use super::*;
+
+/// The files that a day's picture has in a table.
+async fn files(place: &Place, table: Table, dt: NaiveDate) -> Vec<std::path::PathBuf> {
+    let snapshot = Snapshot::load(&place.store()).await.unwrap();
+    let files = snapshot.picture("test", dt).unwrap().files(table).to_vec();
+    files.iter().map(|file| place.lake().join(&file.path)).collect()
+}
+
+async fn lake(place: &Place, arguments: &[&str]) -> Ended {
+    huopan(place.path(), &[arguments, &["--lake", "lake"]].concat()).await
+}
+
+const SAYS: &str = "`huopan replay PIPELINE --dt 2026-11-19`, with the file of pipeline `test`";
+
+#[tokio::test]
+async fn a_lost_picture_of_an_old_day_is_rebuilt_as_verify_says_and_delta_readers_see_it() {
+    for (table, is_missing) in [(Table::Offers, true), (Table::Offers, false), (Table::Shops, true)] {
+        let (sim, place) = (sim::start(messy()).await.unwrap(), Place::new());
+        three_nights(&place, &sim, "").await;
+        place.leave_unwell();
+        let (calls, before, counts) = (sim.stats().calls, whole(&place, day(19)).await, place.delta_counts().await);
+        let lost = files(&place, table, day(19)).await.swap_remove(0);
+        if is_missing {
+            std::fs::remove_file(&lost).unwrap();
+            let asked = lake(&place, &["sql", "-c", &format!("select * from {table}")]).await;
+            assert!(asked.code == 1 && asked.stderr.contains(SAYS), "{asked:?}");
+        } else {
+            let mut bytes = std::fs::read(&lost).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 9;
+            std::fs::write(&lost, bytes).unwrap();
+        }
+        let verified = lake(&place, &["lake", "verify"]).await;
+        assert!(verified.code == 1 && verified.stdout.contains(SAYS), "{verified:?}");
+        let ended = replay(&place, "2026-11-19", &[]).await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert!(ended.stdout.contains("nothing differs from what was published"), "{ended:?}");
+        assert_eq!(sim.stats().calls, calls);
+        assert_eq!(whole(&place, day(19)).await, before);
+        assert_ne!(files(&place, table, day(19)).await, [lost]);
+        assert_eq!(place.delta_counts().await, place.counts().await);
+        assert_eq!(place.delta_counts().await["offers"], counts["offers"]);
+        // The publication before names the lost file still, until it is forgotten.
+        let verified = lake(&place, &["lake", "verify"]).await;
+        assert_eq!(verified.stdout.matches("\n  → ").count(), 1, "{verified:?}");
+        assert!(verified.stdout.contains("→ only earlier publications name it"), "{verified:?}");
+        assert!(verified.stdout.ends_with("1 problem\n"), "{verified:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_picture_of_the_last_day_keeps_no_night_from_being_fetched_once_it_is_replayed_or_refreshed() {
+    for heals in ["replay", "refresh"] {
+        let (sim, place) = (sim::start(messy()).await.unwrap(), Place::new());
+        for night in [18, 19] {
+            sim.set_day(day(night));
+            publish(&place.shops(&sim, Gateway::Portals), day(night)).await;
+        }
+        place.leave_unwell();
+        let before = place.content(day(19)).await;
+        std::fs::remove_file(&files(&place, Table::Offers, day(19)).await[0]).unwrap();
+        let next = ["run", "pipeline.toml", "--dt", "2026-11-20"];
+        let failed = huopan(place.path(), &next).await;
+        assert!(failed.code == 1 && failed.stderr.contains(SAYS), "{failed:?}");
+        let healed = match heals {
+            "replay" => replay(&place, "2026-11-19", &[]).await,
+            _ => huopan(place.path(), &["run", "pipeline.toml", "--dt", "2026-11-19", "--refresh"]).await,
+        };
+        assert_eq!(healed.code, 0, "{healed:?}");
+        let warns = healed.stderr.contains("is missing or damaged: 2026-11-19 is published anew without it");
+        assert_eq!(warns, heals == "refresh", "{healed:?}");
+        assert_eq!(place.content(day(19)).await, before);
+        let night = huopan(place.path(), &next).await;
+        assert_eq!(night.code, 0, "{night:?}");
+        assert_eq!(place.delta_counts().await, place.counts().await);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_picture_whose_answers_are_lost_too_does_not_stand() {
+    let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
+    publish(&place.shops(&sim, Gateway::Portals), day(20)).await;
+    place.leave_unwell();
+    let lost = files(&place, Table::PriceTiers, day(20)).await.swap_remove(0);
+    let journals = Snapshot::load(&place.store()).await.unwrap();
+    let answers = place.lake().join(&journals.files(Table::RawPages)[0].file.path);
+    [&lost, &answers].into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    let ended = replay(&place, "2026-11-20", &[]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    for part in ["price_tiers/", "cannot be rebuilt: ", "hint: restore the file from a copy of the lake"] {
+        assert!(ended.stderr.contains(part), "no `{part}` in {}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_night_that_follows_a_lost_one_is_rebuilt_with_it() {
+    let (sim, place) = (sim::start(messy()).await.unwrap(), Place::new());
+    three_nights(&place, &sim, "").await;
+    place.leave_unwell();
+    for night in [19, 20] {
+        std::fs::remove_file(&files(&place, Table::Offers, day(night)).await[0]).unwrap();
+    }
+    let failed = replay(&place, "2026-11-20", &[]).await;
+    assert!(failed.code == 1 && failed.stderr.contains(SAYS), "{failed:?}");
+    let ended = replay(&place, "2026-11-19..2026-11-20", &[]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(place.delta_counts().await, place.counts().await);
+}
