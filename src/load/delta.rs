@@ -25,6 +25,7 @@ use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, FilterOp, FilterValue, TableProperty};
 use futures::TryStreamExt;
 use object_store::prefix::PrefixStore;
+use serde_json::Value;
 
 use crate::base::{Error, Kind, Result};
 use crate::store::{Meta, Store, is_outage};
@@ -158,10 +159,14 @@ pub(super) async fn broken_commits(store: &Store, table: Table) -> Result<Vec<(S
     Ok(broken)
 }
 
-/// Whether these are actions, one a line.
+/// Whether these are actions, one a line, whose statistics can be read.
 fn is_commit(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.all(|line| serde_json::from_slice::<serde_json::Map<_, _>>(line).is_ok())
+    lines.all(|line| {
+        let Ok(Value::Object(action)) = serde_json::from_slice(line) else { return false };
+        let stats = action.get("add").and_then(|add| add.get("stats")?.as_str());
+        stats.is_none_or(|stats| serde_json::from_str::<Value>(stats).is_ok_and(|stats| stats.is_object()))
+    })
 }
 
 /// The versions of a log's files whose names end so, ascending.

@@ -1,7 +1,7 @@
 //! The tail of a run: the lake's upkeep, bounded, and never a reason for the run to fail.
 //!
-//! Checkpoints of the Delta logs, published files that a Delta table has lost, small files of the journals where there are many, what is older than it is kept for;
-//! `[lake] maintenance = "off"` leaves it to the commands.
+//! Checkpoints of the Delta logs, published files that a Delta table has lost, small files of the journals where there are
+//! many, what is older than it is kept for; `[lake] maintenance = "off"` leaves it to the commands.
 //!
 //! Invariant: what the run published is published, whatever becomes of this.
 

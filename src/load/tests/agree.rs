@@ -46,7 +46,7 @@ async fn is_clean(store: &Store) {
 
 #[tokio::test]
 async fn a_table_that_lost_its_log_gets_all_that_is_published_again() {
-    for table in Table::ALL {
+    for table in [Table::Offers, Table::Calls, Table::Runs] {
         let (_folder, store) = nights().await;
         let before = all_counts(store.root()).await;
         std::fs::remove_dir_all(store.root().join(format!("{table}/_delta_log"))).unwrap();
