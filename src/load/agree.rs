@@ -130,11 +130,15 @@ async fn check_end(delta: &DeltaTable, table: Table, state: &State) -> Result<()
     if committed <= state.seq {
         return Ok(());
     }
-    let (pipeline, last) = (&state.pipeline, state.seq);
+    Err(cut_short(table, &state.pipeline, committed, state.seq))
+}
+
+/// The error of a publish log that ends at `last`, before what a table has of it.
+pub(super) fn cut_short(table: Table, pipeline: &str, committed: u64, last: u64) -> Error {
     let message = format!(
         "publication {committed} of pipeline `{pipeline}` is in the Delta table `{table}`, and the publish log ends at {last}"
     );
-    Err(Error::data(message).with_hint(RESTORE_ENTRIES))
+    Error::data(message).with_hint(RESTORE_ENTRIES)
 }
 
 /// A file that is active.

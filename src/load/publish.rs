@@ -14,6 +14,7 @@ use crate::base::{Error, Kind, Result};
 use crate::store::{PipelineLock, Store};
 use crate::transform::contract::{CONTRACT_VERSION, Table};
 
+use super::agree;
 use super::checkpoint;
 use super::delta;
 use super::log::{self, Appended, Change, DataFile, Entry};
@@ -240,13 +241,18 @@ async fn decide(store: &Store, entry: Entry) -> Result<Published> {
 pub async fn roll_forward(store: &Store, pipeline: &str) -> Result<Option<Publication>> {
     let names = log::names_of(store, pipeline).await?;
     let last = names.last();
-    if last == 0 {
+    if last == 0 && store.list(&format!("{}/{}", Table::Runs, delta::LOG)).await?.is_empty() {
         return Ok(None);
     }
     // `runs` gets its commit last, so what it has all tables should have. Only should: commits are not synced one by
     // one, and a power cut may keep a later one and lose an earlier one. The newest entry is therefore looked at again.
     let runs = delta::open(store, Table::Runs).await?;
-    let done = delta::committed_seq(&runs, Table::Runs, pipeline).await?.saturating_sub(1);
+    let committed = delta::committed_seq(&runs, Table::Runs, pipeline).await?;
+    // Whoever publishes under a number that was given before would hide that publication from huopan's readers for ever.
+    if committed > last.max(log::last_seq(store, pipeline).await?) {
+        return Err(agree::cut_short(Table::Runs, pipeline, committed, last));
+    }
+    let done = committed.saturating_sub(1);
     // Of what is behind the oldest checkpoint the entries may be gone: `agree` gives a table that lost its log those rows.
     let first = if names.entries.contains_key(&1) { 1 } else { names.checkpoints.keys().next().copied().unwrap_or(1) };
     let mut newest = None;

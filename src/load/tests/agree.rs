@@ -1,10 +1,11 @@
 use chrono::TimeDelta;
 
 use super::super::agree::{Difference, agree, compare};
-use super::super::log::{self, Entry};
+use super::super::log::{self, Appended, Entry};
+use super::super::publish::to_entry;
 use super::super::upkeep::sweep::{self, Bounds, Lake};
 use super::super::verify::{Depth, verify};
-use super::super::{Turn, checkpoint, roll_forward};
+use super::super::{Turn, checkpoint, delta, roll_forward};
 use super::*;
 use crate::base::Kind;
 use crate::config::pipeline::Keep;
@@ -118,6 +119,24 @@ async fn nothing_is_mended_where_the_publish_log_is_cut_short() {
 }
 
 #[tokio::test]
+async fn nothing_is_published_over_a_publish_log_that_is_cut_short_or_gone() {
+    for from in [4, 1] {
+        let (_folder, store) = nights().await;
+        let before = all_counts(store.root()).await;
+        for meta in store.list("_huopan/publish/a").await.unwrap() {
+            let is_left = (1..from).any(|seq| meta.path == Entry::path("a", seq));
+            if !is_left {
+                store.delete(&meta.path).await.unwrap();
+            }
+        }
+        let error = super::super::publish(&store, draft(&store, "a", day(21), from, 2)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Data, "{error}");
+        assert!(error.hint().unwrap().starts_with("restore the newest entries"), "{error:?}");
+        assert_eq!(all_counts(store.root()).await, before);
+    }
+}
+
+#[tokio::test]
 async fn a_publication_that_the_log_has_lost_stays_in_the_table_and_what_others_wrote_does_not() {
     for (run_id, missing, unpublished, unknown) in
         [("0198c2d4-0000-7000-8000-000000000000", 0, 0, 1), ("part-00000-x", 1, 1, 0)]
@@ -131,9 +150,14 @@ async fn a_publication_that_the_log_has_lost_stays_in_the_table_and_what_others_
         let rows = rows::sample(table, 3);
         lost.files.insert(table, write(&store, target, WriterOptions::default(), &[rows]));
         publish(&store, lost).await;
-        // Another entry is decided in its place.
+        // Another entry was decided in its place, by a huopan that let it.
         store.delete(&Entry::path("a", 2)).await.unwrap();
-        publish(&store, draft(&store, "a", day(20), 2, 2)).await;
+        let other = to_entry(draft(&store, "a", day(20), 2, 2)).unwrap();
+        assert_eq!(log::append(&store, &other).await.unwrap(), Appended::Done);
+        for table in Table::ALL {
+            let opened = delta::open(&store, table).await.unwrap();
+            let _ = delta::commit(&store, table, &other, Some(opened)).await.unwrap();
+        }
         let found = verify(&store, Depth::Quick).await.unwrap().problems;
         let of_file = found.iter().find(|problem| problem.subject.starts_with(&path)).unwrap();
         assert_eq!(of_file.remedy.contains("has lost a publication of this day"), unknown > 0, "{of_file:?}");
