@@ -13,7 +13,7 @@ use axum::serve::ListenerExt as _;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tempfile::TempDir;
-use tokio::sync::Mutex;
+use tokio::sync::RwLock;
 use tokio_util::task::AbortOnDropHandle;
 
 /// The bucket that is there.
@@ -57,7 +57,7 @@ impl S3Server {
         std::fs::create_dir(folder.path().join(BUCKET)).unwrap();
         let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
         builder.set_auth(SimpleAuth::from_single(KEY.0, KEY.1));
-        let (service, writes) = (builder.build(), Arc::new(Mutex::new(())));
+        let (service, writes) = (builder.build(), Arc::new(RwLock::new(())));
         let (root, served) = (folder.path().to_owned(), Arc::new(AtomicU64::new(0)));
         let app = axum::Router::new().fallback(move |request: Request| {
             let (service, writes, root) = (service.clone(), Arc::clone(&writes), root.clone());
@@ -129,13 +129,15 @@ fn slow_down() -> Response<axum::body::Body> {
 
 async fn answer(
     service: S3Service,
-    writes: &Mutex<()>,
+    writes: &RwLock<()>,
     overwritten: Option<PathBuf>,
     request: Request,
 ) -> Response<axum::body::Body> {
-    // The file system behind looks first and writes then: without this, two creators may both win.
+    // The file system behind looks first and writes then: without this, two creators may both win. It writes an object and
+    // its tag one after the other: a reader between the two would change the object by a tag that it has not read.
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    let _one_writes = if reads { None } else { Some(writes.lock().await) };
+    let _many_read = if reads { Some(writes.read().await) } else { None };
+    let _one_writes = if reads { None } else { Some(writes.write().await) };
     if let Some(folder) = overwritten
         && request.headers().contains_key("if-none-match")
     {
