@@ -8,6 +8,7 @@
 //! Invariant: a lease that expired does not stop its holder from anything: whoever takes over must fence it off
 //! ([`Hold::is_taken_over`]).
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -189,12 +190,13 @@ impl Process {
     /// This process; `None` where the kernel does not tell.
     fn own() -> Option<Self> {
         let id = std::process::id();
-        Some(Self { machine: machine()?, id, started: started(id)? })
+        Some(Self { machine: machine()?, id, started: started(id).ok()?? })
     }
 
     /// Whether it is known to have ended: it ran on this machine, and there is no such process now.
     fn is_dead(&self) -> bool {
-        machine().as_ref() == Some(&self.machine) && started(self.id) != Some(self.started)
+        let is_other = |started: Option<u64>| started != Some(self.started);
+        machine().as_ref() == Some(&self.machine) && started(self.id).is_ok_and(is_other)
     }
 }
 
@@ -205,10 +207,20 @@ fn machine() -> Option<String> {
     Some(format!("{}/{}", boot.trim(), ids.display()))
 }
 
-/// When a process started: the 22nd field of its `stat`, counted after its name, which may hold anything.
-fn started(id: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+/// When a process started: the 22nd field of its `stat`, counted after its name, which may hold anything. `None`: there is no
+/// such process.
+///
+/// # Errors
+/// When the kernel does not say: nobody is called dead because of that.
+fn started(id: u32) -> io::Result<Option<u64>> {
+    match std::fs::read_to_string(format!("/proc/{id}/stat")) {
+        Ok(stat) => {
+            let started = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19)?.parse().ok());
+            started.map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        }
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(source),
+    }
 }
 
 impl Held {
