@@ -19,7 +19,7 @@ use crate::base::time::beijing_day;
 use crate::base::{Error, Result};
 use crate::config::Pipeline;
 use crate::extract::{Listed, RunFacts, ShopFacts};
-use crate::land::{self, Frozen, HeldRun, Retry, Unfinished, Zone, unfinished};
+use crate::land::{self, Frozen, HeldRun, Resumed, Retry, Unfinished, Zone, unfinished};
 use crate::load::Snapshot;
 use crate::load::log::Entry;
 use crate::load::read::read;
@@ -27,6 +27,7 @@ use crate::plan::Work;
 use crate::store::Store;
 use crate::transform::contract::Table;
 
+use super::survey::gateways;
 use super::{Options, Surroundings, day, new_run_id};
 
 /// What a start does.
@@ -97,6 +98,11 @@ pub(super) async fn begin(
         |dt, run_id| day::Start { dt, run_id, attempt: snapshot.attempts(&pipeline.name, dt) + 1, started_at: now };
     let stands = |dt| snapshot.picture(&pipeline.name, dt).is_some();
     clear_published(pipeline, &snapshot, store).await?;
+    for run in unfinished(store, &pipeline.name).await? {
+        if options.dt != Some(run.dt) && is_vain(&run, pipeline, beijing_day(now), store).await {
+            Zone::new(store.clone(), &pipeline.name, run.dt).forget_start(&run.run_id).await?;
+        }
+    }
     let (dt, part) = match next(pipeline, options, beijing_day(now), store, &snapshot).await? {
         Next::Published(dt) => return Ok(Begin::Published(dt)),
         Next::Held(run) => return Ok(Begin::Held(run)),
@@ -129,7 +135,13 @@ pub(super) async fn next(
 ) -> Result<Next> {
     let mut open = unfinished(store, &pipeline.name).await?;
     open.retain(|run| options.dt.is_none_or(|dt| dt == run.dt) && !is_published(run, pipeline, snapshot));
-    if let Some(run) = open.pop() {
+    let mut goes_on = None;
+    while let (None, Some(run)) = (&goes_on, open.pop()) {
+        if options.dt == Some(run.dt) || !is_vain(&run, pipeline, today, store).await {
+            goes_on = Some(run);
+        }
+    }
+    if let Some(run) = goes_on {
         let (picture, retry) = (snapshot.picture(&pipeline.name, run.dt), run.frozen.retry.clone());
         let untouched = match (picture, &retry) {
             (Some(entry), Some(retry)) => untouched(store, &pipeline.name, entry, retry).await?,
@@ -170,6 +182,15 @@ pub(super) async fn held(pipeline: &Pipeline, store: &Store, snapshot: &Snapshot
 /// Whether a run has died after its publication was decided: nothing of it is to be asked again.
 fn is_published(run: &Unfinished, pipeline: &Pipeline, snapshot: &Snapshot) -> bool {
     snapshot.has_published(&pipeline.name, &run.run_id.to_string())
+}
+
+/// Whether a run of an earlier day has nothing but counts: its pages repeated. Its day would be filled with what is there now.
+async fn is_vain(run: &Unfinished, pipeline: &Pipeline, today: NaiveDate, store: &Store) -> bool {
+    let Some(again) = run.frozen.asked_again.as_ref().filter(|_| run.dt < today) else { return false };
+    let zone = Zone::new(store.clone(), &pipeline.name, run.dt);
+    let resumed = Resumed::read(&zone, &run.run_id, gateways(pipeline), Some(again)).await;
+    // What cannot be read is the user's to mend first.
+    resumed.is_ok_and(|resumed| !resumed.has_listed())
 }
 
 /// Clears away the runs that died after their publication was decided: their answers are in `raw_pages`.

@@ -434,7 +434,7 @@ impl Attempt<'_> {
         let repeated = repeated.map(|again| again.and(frozen.asked_again.as_ref()));
         let is_vain = match &repeated {
             None => resumed.settled() == 0,
-            Some(again) => !read(Some(again)).await?.has_listed(),
+            Some(again) => read(Some(again)).await?.settled() == 0,
         };
         match repeated {
             _ if is_vain => zone.forget_start(&start.run_id).await,

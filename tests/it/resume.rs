@@ -639,6 +639,29 @@ async fn where_pages_repeat_only_theirs_are_asked_for_again() {
 }
 
 #[tokio::test]
+async fn counts_stand_where_pages_of_all_shops_repeat_and_not_for_another_day() {
+    use huopan::sim::{Listings, PageNumbers};
+    let clock = Arc::new(Shifted::default());
+    let options = Options { shop_sizes: vec![70, 75, 90, 95], clock: clock.clone(), ..quick() };
+    let listings = Listings { pages: PageNumbers::Ignored, ..Listings::default() };
+    let broken = sim::start(Options { listings, ..options.clone() }).await.unwrap();
+    let healthy = sim::start(options).await.unwrap();
+    for (days, calls) in [(0, 10), (1, 14)] {
+        let place = Place::new();
+        let pipeline = |sim: &Sim| place.shops(sim, Gateway::Portals);
+        let error = start(&pipeline(&broken), RUN, clock.clone(), &StopAt::never()).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Config, "{error}");
+        clock.advance(TimeDelta::days(days));
+        let before = healthy.stats().calls;
+        let outcome = start(&pipeline(&healthy), RUN, clock.clone(), &StopAt::never()).await.unwrap();
+        let Outcome::Published(reports) = outcome else { panic!("{outcome:?}") };
+        let published: Vec<NaiveDate> = reports.iter().map(|report| report.dt).collect();
+        assert_eq!((published, healthy.stats().calls - before), (vec![beijing_day(clock.now())], calls), "{days}");
+        assert_eq!(unfinished(&place.store(), "test").await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
 async fn a_day_that_has_not_begun_is_refused() {
     let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
     place.pipeline_file(&sim, Gateway::Portals, &shop_lines(&sim.world(Gateway::Portals)));
