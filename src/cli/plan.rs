@@ -16,7 +16,7 @@ use crate::config::Pipeline;
 use crate::config::pipeline::OnQuota;
 use crate::plan::price::{
     AccountPrice, Again, Alternative, Assumption, Calls, Cost, Exactness, Fits, Line, Offers, Price, Source, Start,
-    Subject, SubjectPrice, Survey, price,
+    Subject, SubjectPrice, Survey, TooMany, price,
 };
 use crate::run::survey::{Asks, survey};
 use crate::run::{Options, Surroundings};
@@ -347,8 +347,12 @@ fn fits(pipeline: &Pipeline, survey: &Survey, price: &Price) -> String {
             format!("it DOES NOT FIT into today, but on {day}{few}: {then}")
         }
         (Fits::NoDay, _) => {
-            let part = price.too_many.as_ref().filter(|too_many| too_many.of.is_some());
-            let part = part.map(|too_many| format!(" ({too_many})")).unwrap_or_default();
+            let part = |too_many: &TooMany| match &too_many.of {
+                Some(_) => format!(" ({too_many})"),
+                // Whatever was bought today must be bought on that day, too.
+                None => format!(" ({} of {})", thousands(too_many.calls), thousands(too_many.calls_per_day)),
+            };
+            let part = price.too_many.as_ref().map(part).unwrap_or_default();
             let then = match pipeline.on_quota {
                 OnQuota::Refuse => "`run` does not start it (on_quota = \"refuse\")",
                 OnQuota::Continue => &then,

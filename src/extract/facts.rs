@@ -101,6 +101,12 @@ pub struct ShopFacts {
     /// Offers that a whole listing lacks of the official count.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub short: u64,
+    /// Offers that name their SKUs, as the last whole listing named them, and …
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub with_skus: u64,
+    /// … their SKUs: what details of SKUs would be asked for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skus: u64,
     /// It lacks more of them than the picture before did, or its pages came hours apart: which of the absent offers are gone
     /// is not proven. What is edited while a shop is listed moves others from a page to one that was read already.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

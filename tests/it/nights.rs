@@ -38,6 +38,7 @@ fn known(world: &WorldTruth, whole_dt: NaiveDate) -> Known {
     let on_sale = shop.offers.iter().filter(|offer| offer.is_on_sale);
     let offer = |modified_at| KnownOffer { modified_at: Some(modified_at), ..KnownOffer::default() };
     let known = KnownShop {
+        named_skus: (0, 0),
         watermark_at: Some(noon(world.date)),
         whole_dt: Some(whole_dt),
         official_count: Some(shop.on_sale as u64),

@@ -498,6 +498,9 @@ async fn details_that_do_not_fit_are_refused_when_the_listings_have_named_them_a
     assert_eq!((&plan["start"], left.len()), (&"goes_on".into(), 1), "nothing but SKUs: {left:?}");
     assert!(left["sku"] > 20, "{left:?}");
     assert!(ended.stderr.contains(&format!("still needs {} calls", left["sku"])), "{ended:?}");
+    let (choices, skus) = (plan["choices"].as_array().unwrap(), &left["sku"]);
+    let skus_of = |choice: &&Value| choice["setting"] == "skus" && choice["value"] != "off";
+    assert!(choices.iter().filter(skus_of).all(|choice| choice["calls"]["most"] == *skus), "all are new: {choices:?}");
     // It is refused again without a call, and fits tomorrow with a call less than today would take.
     assert_eq!(bench.huopan(&["run", "pipeline.toml"]).await.code, 1);
     let too_few = listed + left["sku"] - 1;
@@ -507,6 +510,25 @@ async fn details_that_do_not_fit_are_refused_when_the_listings_have_named_them_a
     assert!(ended.stderr.contains("more than are left today; they fit on"), "{ended:?}");
     bench.change(&format!("calls_per_day = {too_few}"), &format!("calls_per_day = {}", too_few + 1));
     assert_eq!(bench.run(dt, 0).await, left);
+}
+
+#[tokio::test]
+async fn what_details_of_skus_would_cost_is_known_once_a_night_without_them_has_named_them() {
+    let (bench, _) = with_skus("off", 2000).await;
+    bench.run("2026-11-20", 0).await;
+    let most = |plan: &Value, value: &str| {
+        let choices = plan["choices"].as_array().unwrap();
+        let choice = choices.iter().find(|choice| choice["setting"] == "skus" && choice["value"] == value).unwrap();
+        choice["calls"]["most"].as_u64()
+    };
+    let plan = bench.plan(&["--dt", "2026-11-21"]).await;
+    let told: Vec<u64> = ["missing", "changed", "all"].iter().filter_map(|value| most(&plan, value)).collect();
+    bench.change("skus = \"off\"", "skus = \"missing\"");
+    let plan = bench.plan(&["--dt", "2026-11-21"]).await;
+    let bound = plan["total"]["most"].as_u64().unwrap();
+    let used: u64 = bench.run("2026-11-21", 0).await.values().sum();
+    assert!(told.len() == 3 && told.iter().all(|told| *told >= used) && bound >= used, "{told:?} {bound}: {used}");
+    assert!(bound <= used * 2, "no wild guess: {bound}, {used}");
 }
 
 /// Midnight comes with the last page of the listings.

@@ -103,6 +103,8 @@ pub(super) struct ShopState<'a> {
     /// What its listing named.
     listed_ids: HashSet<i64>,
     off_sale_ids: BTreeSet<i64>,
+    /// Offers that name their SKUs, and those.
+    named_skus: (u64, u64),
     /// The coverage of an incremental listing that did not prove the shop.
     given_up: Vec<Covered>,
 }
@@ -145,6 +147,7 @@ impl<'a> ShopState<'a> {
             off_sale: None,
             listed_ids: HashSet::new(),
             off_sale_ids: BTreeSet::new(),
+            named_skus: (0, 0),
             given_up: Vec::new(),
             id,
             work,
@@ -373,7 +376,12 @@ impl<'a> ShopState<'a> {
         if list == ListKind::OffSale {
             self.off_sale_ids.extend(offers.drain(..).map(|offer| offer.offer_id));
         } else {
-            self.listed_ids.extend(offers.iter().map(|offer| offer.offer_id));
+            for offer in &offers {
+                if self.listed_ids.insert(offer.offer_id) && !offer.sku_ids.is_empty() {
+                    self.named_skus.0 += 1;
+                    self.named_skus.1 += offer.sku_ids.len() as u64;
+                }
+            }
             if let (Listed::Whole, Some(news)) = (self.mode, self.on_sale.as_mut().and_then(Cover::news)) {
                 self.news = Some(news);
             }
@@ -419,6 +427,7 @@ impl<'a> ShopState<'a> {
         }
         self.off_sale_ids.clear();
         self.listed_ids.clear();
+        self.named_skus = (0, 0);
         self.begin_whole();
     }
 
@@ -502,6 +511,11 @@ impl<'a> ShopState<'a> {
         let off_sale_slices = self.off_sale.iter().flat_map(Cover::coverage);
         coverage.extend(off_sale_slices.map(|covered| Covered { off_sale: true, ..covered }));
         let short = self.short();
+        // What changed names a part.
+        let (with_skus, skus) = match known.filter(|_| self.mode == Listed::Changed) {
+            Some(known) => known.named_skus,
+            None => self.named_skus,
+        };
         let mut urls = std::iter::once(shop).chain(&self.also).filter_map(|shop| shop.url.clone());
         ShopFacts {
             shop_id,
@@ -518,6 +532,8 @@ impl<'a> ShopState<'a> {
             watermark_at: complete.then_some(self.watermark_at),
             coverage,
             short,
+            with_skus,
+            skus,
             is_doubtful: self.doubt().is_some(),
             incomplete_reason,
             calls_used: self.calls_used,

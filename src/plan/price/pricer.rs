@@ -176,7 +176,9 @@ impl<'a> Pricer<'a> {
             lines.push(Line { source, endpoint: "item", calls: asked.in_batches(batch, rules::newcomers) });
         }
         let pictured = self.pictured(id).map_or(held, |shop| Held::of(shop.offers.values()));
-        let usual = if held.with_skus > 0 { held } else { pictured };
+        let named = self.pictured(id).or(known).map_or((0, 0), |shop| shop.named_skus);
+        let named = Held { with_skus: named.0, skus: named.1, ..Held::default() };
+        let usual = [held, pictured].into_iter().find(|held| held.with_skus > 0).unwrap_or(named);
         lines.push(line("sku", rules::skus(modes.skus, rules::shown(shelf, offers), (held, usual))));
         spare(&mut lines, id, answered);
         let left = self.survey.details.get(&Some(place)).copied();
@@ -184,7 +186,8 @@ impl<'a> Pricer<'a> {
         if is_listed {
             lines.retain(|line| matches!(line.endpoint, "item" | "sku"));
         }
-        left.into_iter().for_each(|left| self.correct(&mut lines, left, (modes, left.is_all)));
+        let is_new = known.is_none_or(|shop| shop.offers.is_empty());
+        left.into_iter().for_each(|left| self.correct(&mut lines, left, (modes, left.is_all), is_new));
         if !to_count && work.count == CountFrom::Listing && !is_listed {
             // The first page was asked for to learn the total. Where an earlier start has landed it, it is spared by now.
             let landed = id.is_some_and(|id| self.has_answered("listing", id));
@@ -201,16 +204,19 @@ impl<'a> Pricer<'a> {
     }
 
     /// Puts the details that are left of what was named in the place of what they were reckoned to be. Another choice than
-    /// the pipeline's may ask for others. `names_items`: every offer to ask for is named.
-    fn correct(&self, lines: &mut [Line], left: DetailsLeft, (modes, names_items): (Modes, bool)) {
+    /// the pipeline's may ask for others; of a shop that `is_new` each asks for all. `names_items`: every offer to ask for is
+    /// named.
+    fn correct(&self, lines: &mut [Line], left: DetailsLeft, (modes, names_items): (Modes, bool), is_new: bool) {
+        let asks_skus = |modes: Modes| modes.skus != FetchDetails::Off;
+        let same_skus = modes.skus == self.modes().skus || is_new && asks_skus(modes) && asks_skus(self.modes());
         let batch = self.details().map_or(1, |(_, batch)| batch);
         for line in lines {
             match line.endpoint {
                 "item" if names_items && modes.details == self.modes().details => {
                     line.calls = rules::items_left(left, batch);
                 }
-                "sku" if left.is_all && modes.skus == self.modes().skus => line.calls = Calls::exact(left.skus),
-                "sku" if modes.skus == self.modes().skus => line.calls = line.calls.no_fewer_than(left.skus),
+                "sku" if left.is_all && same_skus => line.calls = Calls::exact(left.skus),
+                "sku" if same_skus => line.calls = line.calls.no_fewer_than(left.skus),
                 _ => {}
             }
         }
@@ -262,7 +268,7 @@ impl<'a> Pricer<'a> {
         let left = self.survey.details.get(&None);
         // Whatever `[fetch]` says, single offers are asked for, and all of them are known.
         let set = Modes { details: self.modes().details, ..modes };
-        left.into_iter().for_each(|left| self.correct(&mut lines, *left, (set, true)));
+        left.into_iter().for_each(|left| self.correct(&mut lines, *left, (set, true), false));
         Some(SubjectPrice::new(Subject::Items, Offers::Counted(asked), lines))
     }
 
