@@ -173,7 +173,7 @@ async fn a_block_that_still_holds_is_found_again_when_the_state_is_lost() {
     assert_eq!((before.as_array().unwrap().len(), &before[0]["kind"]), (1, &"quota".into()), "{before}");
     bench.lose_state();
     let again = bench.run("one.toml", 75).await;
-    assert!(again.stdout.contains("`main`: blocked until"), "{again:?}");
+    assert!(again.stderr.contains("`main`: blocked until"), "{again:?}");
     assert_eq!(bench.calls(), calls, "no call is made to hear it again");
     let after = bench.accounts("one.toml").await[0]["rests"].clone();
     assert_eq!((&after[0]["until"], &after[0]["reason"]), (&before[0]["until"], &before[0]["reason"]));
@@ -337,7 +337,7 @@ async fn each_gateways_own_limit_holds_for_the_calls_of_both() {
     let ended = bench.run("one.toml", 75).await;
     assert_eq!(bench.calls(), needs - 1, "{ended:?}");
     let reason = format!("no account has calls left (`items`: its {} calls of the day are used up)", needs - 1);
-    assert!(ended.stdout.contains(&reason), "{ended:?}");
+    assert!(ended.stderr.contains(&reason), "{ended:?}");
 }
 
 #[tokio::test]

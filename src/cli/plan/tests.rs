@@ -118,7 +118,7 @@ fn what_does_not_fit_says_what_run_does() {
         survey
     };
     let goes_on = "`run` stops when the calls end and goes on at its next start, done by 2026-11-21";
-    let never = "it is MORE THAN ANY DAY ALLOWS: ";
+    let never = "it is MORE THAN ANY DAY ALLOWS (9 of 6): ";
     let today = "it DOES NOT FIT into today, but on 2026-11-21: ";
     assert_eq!(verdict(&pipeline, &tomorrow(&pipeline)), format!("{today}{goes_on}"));
     assert_eq!(verdict(&pipeline, &counted(&pipeline, 3)), format!("{never}{goes_on}"));

@@ -254,6 +254,7 @@ impl<'a> Pricer<'a> {
         let items = &self.survey.work.items;
         let asked = u64::try_from(items.len()).ok().filter(|asked| *asked > 0)?;
         let known = |item: &i64| self.survey.known.shops.values().find_map(|shop| shop.offers.get(*item));
+        let is_new = items.iter().all(|item| known(item).is_none());
         let held = Held::of(items.iter().filter_map(known));
         let (source, batch) = self.details()?;
         let skus = rules::skus(modes.skus, Calls::exact(asked), (held, held));
@@ -268,7 +269,7 @@ impl<'a> Pricer<'a> {
         let left = self.survey.details.get(&None);
         // Whatever `[fetch]` says, single offers are asked for, and all of them are known.
         let set = Modes { details: self.modes().details, ..modes };
-        left.into_iter().for_each(|left| self.correct(&mut lines, *left, (set, true), false));
+        left.into_iter().for_each(|left| self.correct(&mut lines, *left, (set, true), is_new));
         Some(SubjectPrice::new(Subject::Items, Offers::Counted(asked), lines))
     }
 

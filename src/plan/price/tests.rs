@@ -137,7 +137,7 @@ fn what_listings_have_named_is_priced_by_it() {
     assert_eq!((told(&priced.endpoints).as_str(), priced.is_rest), ("sku 21", true));
     let choices = priced.alternatives.iter().filter(|choice| choice.setting == "skus");
     let choices: Vec<String> = choices.map(|choice| format!("{} {}", choice.value, choice.calls)).collect();
-    assert_eq!(choices, ["off 0", "missing 21", "changed unknown", "all unknown"]);
+    assert_eq!(choices, ["off 0", "missing 21", "changed 21", "all 21"]);
 }
 
 #[test]
