@@ -102,6 +102,8 @@ impl<'l> Turn<'l> {
     /// As [`roll_forward`].
     pub async fn take(store: &Store, pipeline: &str, lock: &'l PipelineLock, now: DateTime<Utc>) -> Result<Self> {
         if lock.is_taken_over() {
+            // A fence would hide that numbers are lost.
+            committed(store, pipeline).await?;
             fence(store, pipeline, now).await?;
         }
         roll_forward(store, pipeline).await?;
@@ -241,17 +243,12 @@ async fn decide(store: &Store, entry: Entry) -> Result<Published> {
 pub async fn roll_forward(store: &Store, pipeline: &str) -> Result<Option<Publication>> {
     let names = log::names_of(store, pipeline).await?;
     let last = names.last();
-    if last == 0 && store.list(&format!("{}/{}", Table::Runs, delta::LOG)).await?.is_empty() {
+    let committed = committed(store, pipeline).await?;
+    if last == 0 {
         return Ok(None);
     }
     // `runs` gets its commit last, so what it has all tables should have. Only should: commits are not synced one by
     // one, and a power cut may keep a later one and lose an earlier one. The newest entry is therefore looked at again.
-    let runs = delta::open(store, Table::Runs).await?;
-    let committed = delta::committed_seq(&runs, Table::Runs, pipeline).await?;
-    // Whoever publishes under a number that was given before would hide that publication from huopan's readers for ever.
-    if committed > last.max(log::last_seq(store, pipeline).await?) {
-        return Err(agree::cut_short(Table::Runs, pipeline, committed, last));
-    }
     let done = committed.saturating_sub(1);
     // Of what is behind the oldest checkpoint the entries may be gone: `agree` gives a table that lost its log those rows.
     let first = if names.entries.contains_key(&1) { 1 } else { names.checkpoints.keys().next().copied().unwrap_or(1) };
@@ -267,6 +264,25 @@ pub async fn roll_forward(store: &Store, pipeline: &str) -> Result<Option<Public
         }
     }
     Ok(newest)
+}
+
+/// The number of the newest publication that all tables should have: `runs` gets its commit last.
+///
+/// # Errors
+/// `Data` where the publish log ends before it: whoever published under a number that was given before would hide that
+/// publication from huopan's readers for ever.
+async fn committed(store: &Store, pipeline: &str) -> Result<u64> {
+    let last = log::last_seq(store, pipeline).await?;
+    if last == 0 && store.list(&format!("{}/{}", Table::Runs, delta::LOG)).await?.is_empty() {
+        return Ok(0);
+    }
+    let runs = delta::open(store, Table::Runs).await?;
+    let committed = delta::committed_seq(&runs, Table::Runs, pipeline).await?;
+    // Somebody may have published since.
+    if committed > last && committed > log::last_seq(store, pipeline).await? {
+        return Err(agree::cut_short(Table::Runs, pipeline, committed, last));
+    }
+    Ok(committed)
 }
 
 /// Makes the commits of an entry that are missing. `opened`: tables as they were when it was not decided yet.

@@ -154,6 +154,18 @@ async fn a_holder_whose_lock_expired_decides_nothing_any_more() {
 }
 
 #[tokio::test]
+async fn no_fence_hides_that_the_publish_log_has_lost_its_end() {
+    let (_folder, store) = lake();
+    for seq in 1..=2 {
+        publish(&store, draft(&store, "a", day(20), seq, 2)).await;
+    }
+    store.delete(&Entry::path("a", 2)).await.unwrap();
+    let lock = PipelineLock::new(Hold::TakenOver);
+    assert_eq!(Turn::take(&store, "a", &lock, at(1)).await.unwrap_err().kind(), Kind::Data);
+    assert_eq!(next_seq(&store, "a").await.unwrap(), 2, "nothing takes the number");
+}
+
+#[tokio::test]
 async fn a_holder_who_knows_that_its_lock_is_lost_does_not_even_try() {
     let (_folder, store) = lake();
     let lock = PipelineLock::new(Hold::Lost);
