@@ -3,13 +3,13 @@
 //! Invariant: the pictures that were published last before the oldest entry are known, however long ago that was: a
 //! publication after a long pause is compared with what readers have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::base::Result;
 use crate::store::Store;
 
 use super::checkpoint;
-use super::log::{self, Entry, Names};
+use super::log::{self, Change, DataFile, Entry, Names};
 use super::state::State;
 
 /// The logs, by pipeline.
@@ -27,6 +27,23 @@ struct Past {
     entries: Vec<Entry>,
 }
 
+impl Past {
+    /// Each picture with the newest files that have the bytes it was published with: a replay writes a day anew, and what it
+    /// took the place of may be lost.
+    fn with_newest_files(mut self) -> Self {
+        let mut newest: HashMap<String, DataFile> = HashMap::new();
+        let pictures = self.base.pictures.values_mut();
+        let entries = self.entries.iter_mut().filter(|entry| entry.picture && entry.change == Change::Run);
+        for entry in pictures.chain(entries).rev() {
+            for file in entry.tables.values_mut().flatten() {
+                let Some(digest) = file.digest.clone().filter(|_| file.rows > 0) else { continue };
+                *file = newest.entry(digest).or_insert_with(|| file.clone()).clone();
+            }
+        }
+        self
+    }
+}
+
 impl Retained {
     /// Reads the log.
     ///
@@ -37,7 +54,7 @@ impl Retained {
         for (pipeline, names) in log::names(store).await? {
             let base = checkpoint::state_at(store, &pipeline, &names, base(&names)).await?;
             let entries = log::read_span(store, &pipeline, base.seq + 1..=names.last()).await?;
-            pipelines.insert(pipeline, Past { base, entries });
+            pipelines.insert(pipeline, Past { base, entries }.with_newest_files());
         }
         Ok(Self { pipelines })
     }

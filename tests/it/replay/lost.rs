@@ -25,6 +25,8 @@ async fn a_lost_picture_of_an_old_day_is_rebuilt_as_verify_says_and_delta_reader
         three_nights(&place, &sim, "").await;
         place.leave_unwell();
         let (calls, before, counts) = (sim.stats().calls, whole(&place, day(19)).await, place.delta_counts().await);
+        let fed = lake(&place, &["feed"]).await;
+        assert!(fed.code == 0 && !fed.stdout.is_empty(), "{fed:?}");
         let lost = files(&place, table, day(19)).await.swap_remove(0);
         if is_missing {
             std::fs::remove_file(&lost).unwrap();
@@ -46,6 +48,8 @@ async fn a_lost_picture_of_an_old_day_is_rebuilt_as_verify_says_and_delta_reader
         assert_ne!(files(&place, table, day(19)).await, [lost]);
         assert_eq!(place.delta_counts().await, place.counts().await);
         assert_eq!(place.delta_counts().await["offers"], counts["offers"]);
+        let again = lake(&place, &["feed"]).await;
+        assert_eq!((again.code, again.stdout), (0, fed.stdout), "the rebuilt file stands for the lost one");
         // The publication before names the lost file still, until it is forgotten.
         let verified = lake(&place, &["lake", "verify"]).await;
         assert_eq!(verified.stdout.matches("\n  → ").count(), 1, "{verified:?}");
