@@ -74,7 +74,8 @@ impl Target {
 
 /// An address as it was typed. A folder stays as it is, relative to the working directory: messages repeat it so.
 pub(super) fn parse(address: &str) -> Result<Location> {
-    if !address.trim().is_empty() && !address.contains("://") {
+    let is_of_bucket = address.contains("://") || address.starts_with("s3:") || address.starts_with("s3a:");
+    if !address.trim().is_empty() && !is_of_bucket {
         return Ok(Location::Folder(address.into()));
     }
     Location::parse(address, Path::new("/"), &|name| Environment::get(name))

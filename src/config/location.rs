@@ -116,7 +116,7 @@ impl Location {
     pub fn parse(text: &str, folder: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         match text.split_once("://") {
             _ if text.trim().is_empty() => Err(Error::config("the lake's address is empty").with_hint(EXAMPLES)),
-            None if text.starts_with("s3:/") || text.starts_with("s3a:/") => {
+            None if text.starts_with("s3:") || text.starts_with("s3a:") => {
                 Err(Error::config(format!("`{text}` is no address of a bucket")).with_hint(EXAMPLES))
             }
             None => Ok(Self::Folder(normal(&folder.join(text)))),
@@ -268,6 +268,7 @@ mod tests {
             "s3://bucket//x",
             "s3://bucket/货盘",
             "s3:/bucket/x",
+            "s3:bucket/x",
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error.kind(), crate::base::Kind::Config, "{text}");

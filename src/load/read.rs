@@ -17,7 +17,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use tokio::runtime::Handle;
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Kind, Result};
 use crate::store::Store;
 use crate::transform::contract::Table;
 
@@ -167,6 +167,10 @@ fn broken(path: &str, error: ParquetError) -> Error {
     };
     match error {
         ParquetError::External(source) => match source.downcast::<Error>() {
+            // Where the store does not answer, the file may be well.
+            Ok(error) if error.hint().is_none() && error.kind() != Kind::Unavailable => {
+                error.with_hint(lost::remedy(path))
+            }
             Ok(error) => *error,
             Err(source) => unreadable().caused_by(source),
         },

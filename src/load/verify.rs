@@ -95,7 +95,8 @@ const MEND: &str =
     "if nobody is publishing right now: `huopan lake optimize` makes the Delta table as the publish log says";
 
 /// Of a file that nobody replaced and no publication names.
-const OF_NO_PUBLICATION: &str = "the publish log has lost a publication of this day: restore the log's entries from a copy of the lake; where there is none, publish the day anew, which takes pictures out of the Delta tables";
+const OF_NO_PUBLICATION: &str =
+    "the publish log has lost a publication of this day: restore the log's entries from a copy of the lake";
 
 /// Verifies files and logs.
 ///

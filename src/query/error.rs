@@ -1,5 +1,6 @@
 //! DataFusion's errors as ours: what the writer of the query must change, without the engine's noise.
 
+use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
@@ -43,6 +44,9 @@ fn explain_root(cause: DataFusionError, tables: &[String]) -> Error {
         DataFusionError::ResourcesExhausted(_) => exhausted(),
         DataFusionError::ObjectStore(error) => storage(&error.to_string()).caused_by(cause),
         DataFusionError::ParquetError(error) => storage(&error.to_string()).caused_by(cause),
+        DataFusionError::ArrowError(error, _) if matches!(**error, ArrowError::ParquetError(_)) => {
+            storage(&error.to_string()).caused_by(cause)
+        }
         DataFusionError::ArrowError(error, _) => Error::new(kind(&cause), first_line(&error.to_string())),
         other => {
             let message = first_line(&other.strip_backtrace());
@@ -71,7 +75,8 @@ fn storage(message: &str) -> Error {
     let missing = message.split_once("location ").and_then(|(_, rest)| rest.split_once(" not found"));
     match missing {
         Some((file, _)) => Error::storage(format!("`{file}` is published but missing")).with_hint(lost::remedy(file)),
-        None => Error::storage("a published file cannot be read").with_hint("`huopan lake verify` says which"),
+        None => Error::storage("a published file cannot be read")
+            .with_hint("`huopan lake verify` says which, and what to do"),
     }
 }
 

@@ -46,11 +46,14 @@ pub(super) fn lake(root: &mut Section<'_>, scope: &Scope<'_>) -> Option<LakeConf
     };
     let location = match location {
         Some(Location::S3(location)) => s3(&mut section, scope, location).map(Location::S3),
-        other => {
-            if matches!(other, Some(Location::Folder(_))) {
-                refuse_s3_keys(&mut section, scope);
-            }
-            other
+        Some(folder) => {
+            refuse_s3_keys(&mut section, scope);
+            Some(folder)
+        }
+        // They may be right for the address that was meant.
+        None => {
+            S3_KEYS.iter().for_each(|key| _ = section.entry(key));
+            None
         }
     };
     let keep = keep(&mut section);
