@@ -37,10 +37,11 @@ impl Talk {
             bars.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         }
         let level = match (quiet, verbose) {
-            // What the Delta kernel finds missing it also returns: a table's first open is no error.
-            (true, _) => "error,buoyant_kernel=off",
-            (false, 0) => "warn,buoyant_kernel=off",
-            (false, 1) => "warn,buoyant_kernel=off,huopan=info",
+            // What the Delta kernel finds missing it also returns: a table's first open is no error. Nor is a commit that
+            // somebody else's went before: it is made again.
+            (true, _) => "error,buoyant_kernel=off,deltalake_core::kernel::transaction=off",
+            (false, 0) => "warn,buoyant_kernel=off,deltalake_core::kernel::transaction=off",
+            (false, 1) => "warn,buoyant_kernel=off,deltalake_core::kernel::transaction=off,huopan=info",
             (false, _) => "info,buoyant_kernel=off,huopan=debug",
         };
         let filter = super::Environment::get("HUOPAN_LOG").unwrap_or_else(|| level.to_owned());

@@ -198,7 +198,7 @@ async fn the_calls_of_the_day_are_shared(state: &str) {
     for ended in ended {
         assert_eq!(ended.code, 75, "{ended:?}");
         let reason = "no account has calls left (`shared`: its 9 calls of the day are used up)";
-        assert!(ended.stdout.contains(reason), "{ended:?}");
+        assert!(ended.stderr.contains(reason), "{ended:?}");
     }
 }
 
