@@ -22,7 +22,7 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use crate::base::{Error, Result};
-use crate::load::DataFile;
+use crate::load::{DataFile, lost};
 use crate::store::Store;
 use crate::transform::contract::Table;
 
@@ -106,10 +106,11 @@ impl std::fmt::Debug for Rows {
 fn unreadable(file: &DataFile, source: ParquetError) -> Error {
     let error = Error::storage(format!("the published file `{}` cannot be read", file.path));
     error
-        .with_hint(
-            "restore it from a copy of the lake; where there is none, or its day is past retention, start anew from the \
-             newest day",
-        )
+        .with_hint(format!(
+            "{}; a feed that is refused after that takes the newest day whole with `huopan lake export`, and goes on with \
+             `huopan feed consumers reset NAME --to now`",
+            lost::remedy(&file.path)
+        ))
         .caused_by(source)
 }
 
