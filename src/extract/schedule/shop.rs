@@ -468,9 +468,10 @@ impl<'a> ShopState<'a> {
         self.on_sale.as_ref().is_some_and(Cover::has_turned)
     }
 
-    /// Whether it was listed without such a page, and not to its end.
+    /// Whether it was listed without such a page, and not to its end: whole, or by what changed before that.
     pub(super) fn is_unturned(&self) -> bool {
-        let is_open = |cover: &Cover| cover.has_begun() && !cover.has_turned() && cover.end() != Some(End::Complete);
+        let has_begun = |cover: &Cover| cover.has_begun() || !self.given_up.is_empty();
+        let is_open = |cover: &Cover| has_begun(cover) && !cover.has_turned() && cover.end() != Some(End::Complete);
         self.on_sale.as_ref().is_some_and(is_open)
     }
 

@@ -293,11 +293,13 @@ fn a_shop_whose_count_disagrees_is_listed_whole_in_the_same_run() {
     assert_eq!(tasks(&mut schedule), [on_sale(0, 2)]);
     settle(&mut schedule, &on_sale(0, 2), page(0..0, &[]));
     assert!(schedule.news(0).unwrap().contains("the official count is 2, carried and listed are 11 offers"));
+    assert_eq!(schedule.unturned(), ["a"], "what was listed by what changed may be of no use, too");
     assert_eq!(tasks(&mut schedule), [on_sale(0, 1)]);
     assert_eq!(schedule.slice(0, ListKind::OnSale, 0), (None, None), "the plain listing");
     settle(&mut schedule, &on_sale(0, 1), page(1..3, &[]));
     assert_eq!(tasks(&mut schedule), [on_sale(0, 2)], "offers are absent: is the count too low?");
     settle(&mut schedule, &on_sale(0, 2), page(0..0, &[]));
+    assert_eq!(schedule.unturned(), [""; 0]);
     let facts = schedule.finished(0).unwrap();
     assert_eq!((facts.listing, facts.whole_dt), (Listed::Whole, "2026-11-21".parse().ok()));
     assert!(facts.coverage[0].outcome.ends_with("incremental, not proven"), "{:?}", facts.coverage);
