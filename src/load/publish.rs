@@ -103,7 +103,7 @@ impl<'l> Turn<'l> {
     pub async fn take(store: &Store, pipeline: &str, lock: &'l PipelineLock, now: DateTime<Utc>) -> Result<Self> {
         if lock.is_taken_over() {
             // A fence would hide that numbers are lost.
-            committed(store, pipeline).await?;
+            committed(store, pipeline, log::last_seq(store, pipeline).await?).await?;
             fence(store, pipeline, now).await?;
         }
         roll_forward(store, pipeline).await?;
@@ -243,7 +243,7 @@ async fn decide(store: &Store, entry: Entry) -> Result<Published> {
 pub async fn roll_forward(store: &Store, pipeline: &str) -> Result<Option<Publication>> {
     let names = log::names_of(store, pipeline).await?;
     let last = names.last();
-    let committed = committed(store, pipeline).await?;
+    let committed = committed(store, pipeline, last).await?;
     if last == 0 {
         return Ok(None);
     }
@@ -266,13 +266,12 @@ pub async fn roll_forward(store: &Store, pipeline: &str) -> Result<Option<Public
     Ok(newest)
 }
 
-/// The number of the newest publication that all tables should have: `runs` gets its commit last.
+/// The number of the newest publication that all tables should have: `runs` gets its commit last. `last` is that of the log.
 ///
 /// # Errors
 /// `Data` where the publish log ends before it: whoever published under a number that was given before would hide that
 /// publication from huopan's readers for ever.
-async fn committed(store: &Store, pipeline: &str) -> Result<u64> {
-    let last = log::last_seq(store, pipeline).await?;
+async fn committed(store: &Store, pipeline: &str, last: u64) -> Result<u64> {
     if last == 0 && store.list(&format!("{}/{}", Table::Runs, delta::LOG)).await?.is_empty() {
         return Ok(0);
     }
