@@ -22,6 +22,7 @@ use crate::transform::contract::Table;
 use crate::transform::join::Earlier;
 use crate::transform::kept::{self, KeptSkus};
 use crate::transform::names::ShopNames;
+use crate::transform::renew::Details;
 use crate::transform::rows::ShopRow;
 use crate::transform::shops::Previous;
 use crate::transform::sort::{Sorted, Sorter};
@@ -199,6 +200,15 @@ pub(super) fn skus(store: &Store, entry: &Entry, budget: &Budget) -> Result<Kept
         builder.close(table)?;
     }
     builder.finish()
+}
+
+/// The rows of these offers that were made of details.
+pub(super) fn details(store: &Store, entry: &Entry, offers: &HashSet<i64>) -> Result<Details> {
+    let mut details = Details::default();
+    for piece in rows(store, Some(entry), Goes::Whole) {
+        details.take(&piece?, |offer_id| offers.contains(&offer_id))?;
+    }
+    Ok(details)
 }
 
 /// The rows of `quarantine` of these shops and items.

@@ -38,6 +38,8 @@ pub struct Key {
     pub content_hash: i64,
     /// The record is the offer's own detail, beside that of a listing.
     pub is_detail: bool,
+    /// It is the row before of an offer whose detail still holds, with SKUs of today.
+    pub is_renewed: bool,
     /// Every SKU it names has a row.
     pub sku_complete: bool,
     /// It has a wholesale, spread or channel price.
@@ -92,14 +94,22 @@ impl Rows {
             let (a, b) = (&keys[a as usize], &keys[b as usize]);
             (&a.shop_id, a.offer_id, a.number, a.position).cmp(&(&b.shop_id, b.offer_id, b.number, b.position))
         });
+        let keys = order.iter().map(|row| keys[*row as usize].clone()).collect();
+        Ok((self.taken(order)?, keys))
+    }
+
+    /// These rows of `offers`, in this order, with their tiers and SKUs.
+    ///
+    /// # Errors
+    /// [`crate::base::Kind::Internal`] when the counts in `offers` do not add up.
+    pub fn taken(&self, order: Vec<u32>) -> Result<Self> {
         let tier_order = children(&order, &self.tiers_at()?);
         let sku_order = children(&order, &self.skus_at()?);
-        let sorted = Self {
+        Ok(Self {
             tiers: take_record_batch(&self.tiers, &UInt32Array::from(tier_order)).map_err(internal)?,
             skus: take_record_batch(&self.skus, &UInt32Array::from(sku_order)).map_err(internal)?,
-            offers: take_record_batch(&self.offers, &UInt32Array::from(order.clone())).map_err(internal)?,
-        };
-        Ok((sorted, order.into_iter().map(|row| keys[row as usize].clone()).collect()))
+            offers: take_record_batch(&self.offers, &UInt32Array::from(order)).map_err(internal)?,
+        })
     }
 }
 

@@ -30,6 +30,7 @@ use super::decode::Finder;
 use super::kept::KeptSkus;
 use super::names::ShopNames;
 use super::normalise::{Rules, SkuSource};
+use super::renew::Details;
 use super::rows::CallRow;
 
 pub use collected::Collected;
@@ -69,6 +70,8 @@ pub struct Collector<'p> {
     /// SKUs that the gateway says are no longer there, by offer.
     skus_gone: HashSet<(i64, i64)>,
     kept_skus: Option<KeptSkus>,
+    /// Rows of the picture before of offers whose SKUs were asked for today, and whose details may still hold.
+    details: Details,
     fills: HashMap<i64, Fill>,
     /// Numbers of answers that make no rows.
     unused: HashSet<i64>,
@@ -147,6 +150,7 @@ impl<'p> Collector<'p> {
             answers: HashMap::new(),
             skus_gone: HashSet::new(),
             kept_skus: None,
+            details: Details::default(),
             fills: HashMap::new(),
             unused: HashSet::new(),
         }
@@ -168,17 +172,49 @@ impl<'p> Collector<'p> {
         self.kept_skus = Some(kept);
     }
 
-    /// Transforms every segment, on `threads` threads.
+    /// Reads the segments for what records need of other answers than their own: of an offer its SKUs' answers, of a
+    /// detail what only the listing says. Gives the offers whose SKUs were asked for.
+    ///
+    /// # Errors
+    /// What `read` returns; [`crate::base::Kind::Data`] when an answer is of an unknown endpoint.
+    pub fn look_ahead<S>(
+        &mut self,
+        segments: &[S],
+        read: &impl Fn(&S) -> Result<Vec<Attempt>>,
+    ) -> Result<HashSet<i64>> {
+        let mut detailed = HashSet::new();
+        if self.main.skus == SkuSource::Calls || self.fetches_details {
+            for segment in segments {
+                let attempts = self.used(read(segment)?);
+                self.keep_sku_answers(&attempts);
+                self.find_details(&attempts, &mut detailed)?;
+            }
+        }
+        if !detailed.is_empty() {
+            for segment in segments {
+                let attempts = self.used(read(segment)?);
+                self.keep_fills(&attempts, &detailed)?;
+            }
+        }
+        let of_gone = self.skus_gone.iter().map(|(offer_id, _)| offer_id);
+        Ok(self.answers.keys().chain(of_gone).copied().collect())
+    }
+
+    /// Rows of the picture before that were made of details: each that still holds has SKUs of today put to it.
+    pub fn keep_details(&mut self, details: Details) {
+        self.details = details;
+    }
+
+    /// Transforms every segment, on `threads` threads, once they were [looked at](Self::look_ahead).
     ///
     /// # Errors
     /// What `read` returns; [`crate::base::Kind::Storage`] when chunks cannot be spilled.
     pub fn collect<S: Sync>(
-        &mut self,
+        &self,
         segments: &[S],
         threads: usize,
         read: impl Fn(&S) -> Result<Vec<Attempt>> + Sync,
     ) -> Result<Collected> {
-        self.look_ahead(segments, &read)?;
         let next = AtomicUsize::new(0);
         let chunks = AtomicU32::new(0);
         let budgets = Budgets::of(&self.budget, threads);
@@ -237,26 +273,6 @@ impl<'p> Collector<'p> {
     /// Whether it is the detail of an offer that a listing of its shop has shown.
     fn is_detail(&self, record: &Record) -> bool {
         self.fetches_details && record.endpoint == "item" && record.shop_id.is_some()
-    }
-
-    /// Keeps what a record needs that stands in other answers than its own: of an offer its SKUs' answers, of a detail
-    /// what only the listing says.
-    fn look_ahead<S>(&mut self, segments: &[S], read: &impl Fn(&S) -> Result<Vec<Attempt>>) -> Result<()> {
-        let mut detailed = HashSet::new();
-        if self.main.skus == SkuSource::Calls || self.fetches_details {
-            for segment in segments {
-                let attempts = self.used(read(segment)?);
-                self.keep_sku_answers(&attempts);
-                self.find_details(&attempts, &mut detailed)?;
-            }
-        }
-        if !detailed.is_empty() {
-            for segment in segments {
-                let attempts = self.used(read(segment)?);
-                self.keep_fills(&attempts, &detailed)?;
-            }
-        }
-        Ok(())
     }
 
     fn used(&self, mut attempts: Vec<Attempt>) -> Vec<Attempt> {
@@ -322,7 +338,7 @@ mod tests {
             vec![vec![page(1, 1, &old)], vec![page(2, 2, &new)]],
         ] {
             let dt = NaiveDate::from_ymd_opt(2026, 11, 20).unwrap();
-            let mut collector = Collector::new(&pipeline, dt, &Budget::new(1 << 20));
+            let collector = Collector::new(&pipeline, dt, &Budget::new(1 << 20));
             let collected = collector.collect(&segments, segments.len(), |segment| Ok(segment.clone())).unwrap();
             assert_eq!(collected.shop_names.get("b2b-1").map(String::as_str), Some("甲"));
         }

@@ -20,6 +20,8 @@ pub struct Candidate {
     pub offer_id: i64,
     /// The record is the offer's own detail, beside that of a listing.
     pub is_detail: bool,
+    /// It is the row before of an offer whose detail still holds, with SKUs of today.
+    pub is_renewed: bool,
     /// Modification time in µs; `i64::MIN` where none is stated.
     pub modified_at: i64,
     /// Fetch time in µs.
@@ -82,16 +84,20 @@ impl Record for Candidate {
         for number in [self.position, self.shop, self.chunk, self.row] {
             bytes.extend(number.to_le_bytes());
         }
-        bytes.push(pack([self.is_detail, self.sku_complete, self.price_complete, self.moq_stated]));
+        let flags = [self.is_detail, self.sku_complete, self.price_complete, self.moq_stated];
+        bytes.push(pack(flags) | u8::from(self.is_renewed) << 4);
     }
 
     fn take(fields: &mut Fields<'_>) -> Self {
         let [offer_id, modified_at, fetched_at, number, content_hash] = [(); 5].map(|()| fields.i64());
         let [position, shop, chunk, row] = [(); 4].map(|()| fields.u32());
-        let [is_detail, sku_complete, price_complete, moq_stated] = unpack(fields.byte());
+        let flags = fields.byte();
+        let is_renewed = flags >> 4 == 1;
+        let [is_detail, sku_complete, price_complete, moq_stated] = unpack(flags);
         Self {
             offer_id,
             is_detail,
+            is_renewed,
             modified_at,
             fetched_at,
             number,
@@ -272,6 +278,7 @@ mod tests {
         Candidate {
             offer_id,
             is_detail: false,
+            is_renewed: false,
             modified_at,
             fetched_at: 0,
             number,
@@ -352,6 +359,7 @@ mod tests {
         let candidate = Candidate {
             offer_id: -7,
             is_detail: true,
+            is_renewed: true,
             modified_at: i64::MIN,
             fetched_at: 3,
             number: 4,

@@ -48,6 +48,7 @@ pub mod join;
 pub mod kept;
 pub mod names;
 pub mod picture;
+pub mod renew;
 pub mod shops;
 pub mod sort;
 

@@ -284,4 +284,4 @@ pub(super) fn amount<'a>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

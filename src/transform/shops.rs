@@ -115,16 +115,18 @@ impl<'a> Fetched<'a> {
 
     /// Whether the row before of an offer listed today stands for it, because it was made of a detail that still holds: it
     /// was not asked for again, and the offer has not been modified since. Of an offer that does not say when it was
-    /// modified, nothing is known to hold.
+    /// modified, nothing is known to hold. A record that is this row already, with SKUs of today, stands itself.
     fn keeps_detail(&self, record: &Candidate, before: &Earlier) -> bool {
         let unmodified = before.modified_at == Some(record.modified_at) && before.shop == record.shop;
-        self.keeps_details && !record.is_detail && before.detailed && !before.delisted && unmodified
+        let is_of_listing = !record.is_detail && !record.is_renewed;
+        self.keeps_details && is_of_listing && before.detailed && !before.delisted && unmodified
     }
 
     /// Whether what the detail of the row before says goes on beside a listing of today.
     fn reuses_detail(&self, record: &Candidate, before: &Earlier) -> bool {
         let is_same = before.shop == record.shop && !before.delisted;
-        self.reuses_details && !record.is_detail && before.detailed && is_same
+        let is_of_listing = !record.is_detail && !record.is_renewed;
+        self.reuses_details && is_of_listing && before.detailed && is_same
     }
 }
 

@@ -13,6 +13,9 @@ pub enum OfferStatus {
 }
 
 impl OfferStatus {
+    /// All of them.
+    pub const ALL: &[OfferStatus] = &[OfferStatus::OnSale, OfferStatus::OffSale, OfferStatus::Delisted];
+
     /// Its name in the tables.
     #[must_use]
     pub fn name(self) -> &'static str {

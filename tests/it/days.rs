@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{Days, NaiveDate};
+use huopan::config::Pipeline;
+use huopan::run::Options as RunOptions;
 use huopan::sim::{self, Gateway, OfferTruth, Options, Sim, WorldTruth};
 
 use crate::extract::crowded;
@@ -248,4 +250,90 @@ async fn a_published_day_costs_no_call_and_a_refresh_does() {
     assert!(sim.stats().calls > calls);
     let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!((&json["outcome"], &json["publications"][0]["publish_seq"]), (&"published".into(), &2.into()));
+}
+
+/// Listings with details of their own, which are asked for where they are missing.
+fn with_details(place: &Place, sim: &Sim, skus: &str) -> Pipeline {
+    place.write(
+        "items.toml",
+        "extends = \"item-get\"\nname = \"item-get\"\n[limits]\ncalls_per_second = 1000\n\
+         pause_seconds = { success = 0, failure = 0, throttle = 0 }\n",
+    );
+    let lines = format!(
+        "{}\n[fetch]\nskus = \"{skus}\"\ndetails = \"missing\"\ndetails_gateway = \"./items.toml\"\ndetails_url = \"{}\"\n\
+         [[accounts]]\nname = \"details\"\ngateway = \"./items.toml\"\nlicence = \"company\"\n\
+         credentials = {{ app_key = \"sim-app\", app_secret = \"env:SECRET\" }}",
+        shop_lines(&sim.world(Gateway::Portals)),
+        sim.url(Gateway::ItemGet)
+    );
+    place.pipeline(sim, Gateway::Portals, &lines)
+}
+
+/// How often SKUs and details were asked for.
+fn asked(sim: &Sim, before: usize) -> (usize, usize) {
+    let calls = &sim.journal()[before..];
+    let of = |method: &str| calls.iter().filter(|call| call.method.ends_with(method)).count();
+    (of("sku.get"), of("item.get"))
+}
+
+#[tokio::test]
+async fn skus_are_put_to_offers_whose_details_are_not_asked_for_again() {
+    let sim = sim::start(Options { shop_sizes: vec![50, 30], ..quick() }).await.unwrap();
+    let place = Place::new();
+    let mut before = 0;
+    let mut night = async |skus: &str, dt| {
+        sim.set_day(dt);
+        let options = RunOptions { dt: Some(dt), no_cache: true, ..RunOptions::default() };
+        attempt(&with_details(&place, &sim, skus), options).await.unwrap();
+        let asked = asked(&sim, before);
+        before = sim.journal().len();
+        asked
+    };
+    let offers = async |dt| {
+        let of_day = "select offer_id, title, brand, gateway, raw_ref, fetched_at, price_source, ladder_status, tier_count, \
+                      detail_fetched_at, sku_count, content_hash, modified_at from offers \
+                      where status <> 'delisted'";
+        let rows = place.rows(&format!("{of_day} and dt = '{dt}'")).await;
+        rows.into_iter().map(|row| (row["offer_id"].clone(), row)).collect::<BTreeMap<_, _>>()
+    };
+    let skus = async |dt| place.value(&format!("select count(distinct sku_id) from skus where dt = '{dt}'")).await;
+    let (first, details) = night("off", day(20)).await;
+    assert_eq!((first, skus(day(20)).await.as_str(), details > 70), (0, "0", true));
+    let (second, _) = night("missing", day(21)).await;
+    assert!(second > 100);
+    assert_eq!(skus(day(21)).await, second.to_string(), "every SKU that was paid for is in the picture");
+    let (old, new) = (offers(day(20)).await, offers(day(21)).await);
+    let unmodified: Vec<_> = new
+        .iter()
+        .filter(|(id, row)| old.get(*id).is_some_and(|old| old["modified_at"] == row["modified_at"]))
+        .collect();
+    let with_skus = unmodified.iter().filter(|(_, row)| row["sku_count"] != "0").count();
+    assert!(with_skus > 40, "{with_skus} of {}", unmodified.len());
+    for (id, row) in unmodified {
+        // What has no price but those of its SKUs has tiers once they are there.
+        let of_skus: &[&str] =
+            if row["price_source"] == "sku" { &["price_source", "ladder_status", "tier_count"] } else { &[] };
+        let differs = |column: &str| ["sku_count", "content_hash"].contains(&column) || of_skus.contains(&column);
+        for (column, value) in row.iter().filter(|(column, _)| !differs(column)) {
+            assert_eq!(*value, old[id][column], "{column} of {id}");
+        }
+        assert_eq!(row["content_hash"] == old[id]["content_hash"], row["sku_count"] == "0", "{id}");
+    }
+    let changes = "select count(*) from price_changes c join offers n using (offer_id) join offers o using (offer_id) \
+                   where c.dt = '2026-11-21' and n.dt = c.dt and o.dt = '2026-11-20' and n.modified_at = o.modified_at \
+                   and o.price_source <> 'none'";
+    assert_eq!(place.value(changes).await, "0", "what has only got its SKUs has not changed its prices");
+    // They are there now: what is asked for belongs to new and modified offers.
+    let (third, _) = night("missing", day(22)).await;
+    assert!(third * 4 < second, "{third} of {second}");
+    // With `all` they are asked for anew, and are those of the day.
+    let (fourth, details) = night("all", day(23)).await;
+    let fresh = "select count(*) from skus s join runs r on r.run_id = s.run_id where s.dt = '2026-11-23' \
+                 and s.fetched_at >= r.started_at";
+    assert!(fourth > 100 && details < 10);
+    assert_eq!((skus(day(23)).await, place.value(fresh).await), (fourth.to_string(), fourth.to_string()));
+    let (old, new) = (offers(day(22)).await, offers(day(23)).await);
+    let same =
+        new.iter().filter(|(id, row)| old.get(*id).is_some_and(|old| old["content_hash"] == row["content_hash"]));
+    assert!(same.count() > 40, "what says the same is unchanged");
 }

@@ -186,6 +186,10 @@ impl Day {
         if let (Some(kept), true) = (kept, collector.fetches_skus()) {
             collector.keep_skus(previous::skus(&self.store, kept, &budget.part(KEYS_PERCENT))?);
         }
+        let asked = collector.look_ahead(&self.segments, &read)?;
+        if let (Some(kept), true, false) = (self.kept(), self.keeps_details(), asked.is_empty()) {
+            collector.keep_details(previous::details(&self.store, kept, &asked)?);
+        }
         let collected = collector.collect(&self.segments, threads, read)?;
         Ok((collected, collector.fetches_skus()))
     }

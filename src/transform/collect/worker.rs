@@ -14,12 +14,13 @@ use crate::transform::chunk::{Chunk, Key};
 use crate::transform::columns::{Builder, Origin};
 use crate::transform::decode::{Records, Scratch, records};
 use crate::transform::fields::{OfferField, SkuFields};
-use crate::transform::hash::Hasher;
+use crate::transform::hash::{Hasher, Hashes};
 use crate::transform::id;
 use crate::transform::join::Candidate;
 use crate::transform::kept::KeptSku;
 use crate::transform::normalise::{Input, SkuSource, normalise};
 use crate::transform::offer::{MoqSource, Offer, Reject};
+use crate::transform::renew;
 use crate::transform::rows::{CallRow, QuarantineRow};
 use crate::transform::sort::Sorter;
 
@@ -203,6 +204,20 @@ impl<'c> Worker<'c> {
             self.set_aside(answer, id, Reason::of(reject), record.json());
             return Ok(answer.record.shop_id.clone());
         }
+        let of_listing = answer.is_listing() || answer.is_detail;
+        if let (Some(shop), true) = (&answer.record.shop_id, of_listing) {
+            // What a shop's listing holds is that shop's, under the id it was asked for with.
+            offer.shop_id = Some(shop.as_str().into());
+        }
+        let shop_id = offer.shop_id.as_deref().map(|shop| self.shop(shop, offer, answer));
+        let renewed = match self.renew(answer, &input, offer)? {
+            Some(Err(reject)) => {
+                self.set_aside(answer, id, Reason::of(reject), record.json());
+                return Ok(answer.record.shop_id.clone());
+            }
+            Some(Ok(renewed)) => Some(renewed),
+            None => None,
+        };
         for reject in offer.rejected_skus.drain(..) {
             let text = reject.value.clone();
             let row = self.quarantine_row(answer, id, Reason::of(reject), &text);
@@ -211,23 +226,18 @@ impl<'c> Worker<'c> {
         let answered = answers.iter().filter_map(|answer| Some((answer.sku_id?, answer.fetched_at)));
         let before = kept.iter().map(|kept| (kept.sku.sku_id, kept.fetched_at));
         let skus_fetched_at: Vec<(i64, i64)> = answered.chain(before).collect();
-        let of_listing = answer.is_listing() || answer.is_detail;
-        if let (Some(shop), true) = (&answer.record.shop_id, of_listing) {
-            // What a shop's listing holds is that shop's, under the id it was asked for with.
-            offer.shop_id = Some(shop.as_str().into());
-        }
-        let hashes = self.hasher.hash(offer);
-        let origin = Origin {
+        let own = || Origin {
             gateway: &source.gateway.name,
             fetched_at: answer.fetched_at,
-            skus_fetched_at: &skus_fetched_at,
+            skus_fetched_at: &[],
             observed_dt: days(collector.dt),
             raw_ref: answer.raw_ref,
             detail_fetched_at: (answer.endpoint.name == "item").then_some(answer.fetched_at),
-            hashes,
+            hashes: self.hasher.hash(offer),
         };
+        let is_renewed = renewed.is_some();
+        let origin = Origin { skus_fetched_at: &skus_fetched_at, ..renewed.unwrap_or_else(own) };
         self.builder.append(offer, &origin);
-        let shop_id = offer.shop_id.as_deref().map(|shop| self.shop(shop, offer, answer));
         self.keys.push(Key {
             shop_id,
             offer_id: offer.offer_id,
@@ -235,13 +245,45 @@ impl<'c> Worker<'c> {
             fetched_at: answer.fetched_at,
             number: answer.record.number,
             position: u32::try_from(position).unwrap_or(u32::MAX),
-            content_hash: hashes.content,
+            content_hash: origin.hashes.content,
             is_detail: answer.is_detail,
+            is_renewed,
             sku_complete: offer.sku_complete,
             price_complete: offer.price_complete,
             moq_stated: offer.moq_source == MoqSource::Stated,
         });
         Ok(offer.shop_id.as_deref().map(str::to_owned))
+    }
+
+    /// Where SKUs were asked for of an offer whose detail was not asked for and still holds: makes it the row before with
+    /// the SKUs of today. Gives where that row came from; `None`: the offer stays as its listing has it.
+    fn renew<'a>(
+        &mut self,
+        answer: Answer<'a>,
+        input: &Input<'_, 'a>,
+        offer: &mut Offer<'a>,
+    ) -> Result<Option<std::result::Result<Origin<'a>, Reject>>>
+    where
+        'c: 'a,
+    {
+        let Some(detail) = self.collector.details.of(offer.offer_id).filter(|_| answer.is_listing()) else {
+            return Ok(None);
+        };
+        if !detail.holds_for(offer)? {
+            return Ok(None);
+        }
+        detail.read(offer)?;
+        let (origin, published) = (detail.origin()?, self.hasher.hash(offer));
+        if let Err(reject) = renew::with_skus(input, &answer.source.rules, offer) {
+            return Ok(Some(Err(reject)));
+        }
+        // The row may have been hashed before it had all it was published with: what has not changed keeps its hash.
+        let Hashes { content, volatile } = self.hasher.hash(offer);
+        let hashes = Hashes {
+            content: if content == published.content { origin.hashes.content } else { content },
+            volatile: if volatile == published.volatile { origin.hashes.volatile } else { volatile },
+        };
+        Ok(Some(Ok(Origin { hashes, ..origin })))
     }
 
     /// The SKUs of the picture before that may go on with an offer: all but those that are said to be gone.
@@ -368,6 +410,7 @@ fn candidate(key: &Key, shop: u32, chunk: u32, row: u32) -> Candidate {
     Candidate {
         offer_id: key.offer_id,
         is_detail: key.is_detail,
+        is_renewed: key.is_renewed,
         modified_at: key.modified_at,
         fetched_at: key.fetched_at,
         number: key.number,

@@ -13,11 +13,11 @@ mod laws;
 mod rulings;
 
 /// Rules with a default unit, as portals has one, or without.
-fn rules(default_unit: Option<&str>) -> Rules {
+pub(in crate::transform) fn rules(default_unit: Option<&str>) -> Rules {
     Rules::of_units(default_unit, &pipeline::Units::default())
 }
 
-fn fields_of<'a, const N: usize>(raw: Raw<'a>, names: &[&str]) -> [Option<Raw<'a>>; N] {
+pub(in crate::transform) fn fields_of<'a, const N: usize>(raw: Raw<'a>, names: &[&str]) -> [Option<Raw<'a>>; N] {
     let mut fields = [None; N];
     for (name, value) in raw.entries() {
         let index = names.iter().position(|known| *known == name).unwrap_or_else(|| panic!("no field `{name}`"));

@@ -43,6 +43,7 @@ fn key(made: &Made) -> Key {
         position: 0,
         content_hash: 0,
         is_detail: false,
+        is_renewed: false,
         sku_complete: true,
         price_complete: true,
         moq_stated: true,
@@ -90,6 +91,7 @@ fn candidate(key: &Key, names: &ShopNames, chunk: u32, row: u32) -> Candidate {
     Candidate {
         offer_id: key.offer_id,
         is_detail: false,
+        is_renewed: false,
         modified_at: 0,
         fetched_at: 0,
         number: 1,

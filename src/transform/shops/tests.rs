@@ -11,6 +11,7 @@ struct Key {
     modified_at: i64,
     content_hash: i64,
     is_detail: bool,
+    is_renewed: bool,
     sku_complete: bool,
     price_complete: bool,
     moq_stated: bool,
@@ -79,6 +80,7 @@ fn key(shop_id: &'static str, offer_id: i64, content_hash: i64) -> Key {
         modified_at: 0,
         content_hash,
         is_detail: false,
+        is_renewed: false,
         sku_complete: true,
         price_complete: true,
         moq_stated: true,
@@ -174,6 +176,7 @@ impl Case {
         let records = sorted(self.keys.iter().map(|key| Candidate {
             offer_id: key.offer_id,
             is_detail: key.is_detail,
+            is_renewed: key.is_renewed,
             modified_at: key.modified_at,
             fetched_at: 0,
             number: 1,
@@ -504,10 +507,12 @@ fn an_untouched_shop_keeps_its_row_and_its_rows_delisted_ones_included() {
 
 #[test]
 fn a_detail_stands_until_its_offer_is_modified() {
-    let mut case = Case::new(facts(&[("a", Some(4), None)]), (1..=4).map(|id| key("a", id, 100 + id)).collect());
+    let mut case = Case::new(facts(&[("a", Some(5), None)]), (1..=5).map(|id| key("a", id, 100 + id)).collect());
     case.keys.iter_mut().for_each(|key| (key.modified_at, key.price_complete) = (7, false));
     case.keys[3].is_detail = true;
-    let mut before = previous(&[("a", 1, 1), ("a", 2, 2), ("a", 3, 3), ("a", 4, 4)]);
+    // This record is the row before already, with SKUs of today.
+    case.keys[4].is_renewed = true;
+    let mut before = previous(&[("a", 1, 1), ("a", 2, 2), ("a", 3, 3), ("a", 4, 4), ("a", 5, 5)]);
     before.offers.values_mut().for_each(|offer| (offer.modified_at, offer.detailed) = (Some(7), true));
     before.offers.get_mut(&2).unwrap().modified_at = Some(6);
     before.offers.get_mut(&3).unwrap().detailed = false;
@@ -516,7 +521,7 @@ fn a_detail_stands_until_its_offer_is_modified() {
     let verdict = case.judge(&before);
     assert_eq!((verdict.kept, verdict.carried), (HashSet::from([1]), HashSet::new()));
     let shop = &verdict.shops[0];
-    assert_eq!((shop.offer_count, shop.changed_count, shop.price_complete_rate), (4, 3, Some(2_500)));
+    assert_eq!((shop.offer_count, shop.changed_count, shop.price_complete_rate), (5, 4, Some(2_000)));
 }
 
 #[test]
