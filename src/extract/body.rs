@@ -28,6 +28,9 @@ pub enum BodyError {
     /// Not XML, or not data.
     #[error("the body is not XML data: {0}")]
     Xml(String),
+    /// A page for people: a log-in, a notice, an error page of a server in between.
+    #[error("the body is a web page, not data")]
+    WebPage,
     /// Words instead of a document; error pages of load balancers are such.
     #[error("the body is text: `{0}`")]
     Text(String),
@@ -125,7 +128,7 @@ mod tests {
         assert_eq!(to_json(b"\xEF\xBB\xBF", None), Err(BodyError::Empty));
         assert_eq!(to_json(b"Too many requests", None), Err(BodyError::Text("Too many requests".into())));
         assert_eq!(to_json(b"{\"a\":\"\xFF\xFF\"}", None), Err(BodyError::Encoding));
-        assert!(matches!(to_json(b"<html><body>busy</body></html>", None), Err(BodyError::Xml(_))));
+        assert!(matches!(to_json(b"<html><body>busy</body></html>", None), Err(BodyError::WebPage)));
         assert!(matches!(parse(b"{\"a\":"), Err(BodyError::Json(_))));
     }
 

@@ -41,7 +41,7 @@ pub(super) fn to_json(text: &[u8]) -> Result<String, BodyError> {
                 }
                 let name = String::from_utf8_lossy(start.local_name().as_ref()).into_owned();
                 if open.is_empty() && name.eq_ignore_ascii_case("html") {
-                    return Err(broken("it is a web page"));
+                    return Err(BodyError::WebPage);
                 }
                 open.push(Element { name, ..Element::default() });
             }
