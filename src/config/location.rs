@@ -116,8 +116,8 @@ impl Location {
     pub fn parse(text: &str, folder: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         match text.split_once("://") {
             _ if text.trim().is_empty() => Err(Error::config("the lake's address is empty").with_hint(EXAMPLES)),
-            None if text.starts_with("s3:") || text.starts_with("s3a:") => {
-                Err(Error::config(format!("`{text}` is no address of a bucket")).with_hint(EXAMPLES))
+            None if names_scheme(text) => {
+                Err(Error::config(format!("`{text}` is neither a folder nor an address")).with_hint(EXAMPLES))
             }
             None => Ok(Self::Folder(normal(&folder.join(text)))),
             Some(("file", path)) if path.starts_with('/') => Ok(Self::Folder(normal(Path::new(path)))),
@@ -139,6 +139,14 @@ impl fmt::Display for Location {
 
 /// What a lake's address looks like.
 const EXAMPLES: &str = "a folder (`data/lake`) or a prefix of a bucket (`s3://bucket/prefix`)";
+
+/// Whether a text without `://` was meant as an address: `s3:/bucket`, `S3:bucket`, `file:/lake`.
+fn names_scheme(text: &str) -> bool {
+    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+    ["s3", "s3a", "s3n", "gs", "az", "abfs", "abfss", "file", "http", "https"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
+}
 
 impl S3Location {
     /// Reads what follows `s3://`.
@@ -269,6 +277,9 @@ mod tests {
             "s3://bucket/货盘",
             "s3:/bucket/x",
             "s3:bucket/x",
+            "S3:/bucket/x",
+            "S3://bucket/x",
+            "file:/srv/lake",
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error.kind(), crate::base::Kind::Config, "{text}");
