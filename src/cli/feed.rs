@@ -139,7 +139,7 @@ async fn take(asked: &Take, store: &Store, talk: &Talk) -> Result<Outcome> {
     };
     let snapshot = Retained::load(store).await?;
     let steps_max = usize::try_from(asked.publications).unwrap_or(usize::MAX);
-    let backlog = backlog(&snapshot, &since, steps_max)?;
+    let backlog = backlog(store, &snapshot, &since, steps_max).await?;
     let telling = Telling { store, backlog: &backlog, scope, format: asked.format.format(), talk };
     let told = match asked.file().map(target) {
         Some(path) if is_through(&path) => to_pipe(&path, &telling).await,

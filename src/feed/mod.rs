@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`cursor`] | a position in the publish logs of all pipelines, as text | yes |
 //! | [`steps`] | which publications follow a cursor, and what each is compared with | yes |
+//! | [`held`] | which of them the lake still holds | no |
 //! | [`rows`] | one table of one publication as a stream of batches | no |
 //! | [`fates`] | what became of each offer between two pictures: a merge by shop and offer | mostly |
 //! | [`changes`] | the rows of one step, each with its kind | mostly |
@@ -31,6 +32,7 @@ pub mod consumer;
 pub mod cursor;
 pub mod export;
 pub mod fates;
+pub mod held;
 pub mod rows;
 pub mod sink;
 pub mod steps;
@@ -39,7 +41,8 @@ pub mod steps;
 mod tests;
 
 pub use cursor::Cursor;
-pub use steps::{Backlog, Step, backlog};
+pub use held::backlog;
+pub use steps::{Backlog, Step};
 
 use crate::base::{Error, Result};
 use crate::transform::contract::Table;

@@ -6,8 +6,10 @@
 //! | of the newest day, or of a later one | the newest picture of the newest day |
 //! | of an earlier day that has a picture | that picture |
 //! | of an earlier day that has none | the picture of the day before it |
+//!
+//! A publication that is lost and replaced is left out: who has not taken it never needs it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
@@ -39,11 +41,14 @@ pub struct Backlog<'s> {
     pub left: usize,
 }
 
+/// Publications whose files are lost and whose day was published again since, by their run ids.
+pub type Replaced = HashSet<String>;
+
 /// What follows a cursor; at most `steps_max` publications.
 ///
 /// # Errors
-/// `Config` for a cursor of another lake, or one whose publications the lake does not retain any more.
-pub fn backlog<'s>(log: &'s Retained, since: &Cursor, steps_max: usize) -> Result<Backlog<'s>> {
+/// `Config` for a cursor of another lake, or one whose publications the lake does not retain any more, or has lost.
+pub fn backlog<'s>(log: &'s Retained, since: &Cursor, steps_max: usize, replaced: &Replaced) -> Result<Backlog<'s>> {
     if let Some((pipeline, seq)) = since.iter().find(|(pipeline, seq)| log.last_seq(pipeline) < *seq) {
         let last = log.last_seq(pipeline);
         return Err(Error::config(format!(
@@ -55,7 +60,7 @@ pub fn backlog<'s>(log: &'s Retained, since: &Cursor, steps_max: usize) -> Resul
     let mut cursor = Cursor::default();
     for pipeline in log.pipelines() {
         cursor.set(pipeline, log.last_seq(pipeline));
-        steps.extend(steps_of(log, pipeline, since.seq(pipeline))?);
+        steps.extend(steps_of(log, pipeline, since.seq(pipeline), replaced)?);
     }
     steps.sort_by(|(a_at, a), (b_at, b)| {
         (a_at, &a.entry.pipeline, a.entry.seq).cmp(&(b_at, &b.entry.pipeline, b.entry.seq))
@@ -70,7 +75,13 @@ pub fn backlog<'s>(log: &'s Retained, since: &Cursor, steps_max: usize) -> Resul
 }
 
 /// The pipeline's pictures after `taken`, each with a time that never steps back.
-fn steps_of<'s>(log: &'s Retained, pipeline: &str, taken: u64) -> Result<Vec<(DateTime<Utc>, Step<'s>)>> {
+fn steps_of<'s>(
+    log: &'s Retained,
+    pipeline: &str,
+    taken: u64,
+    replaced: &Replaced,
+) -> Result<Vec<(DateTime<Utc>, Step<'s>)>> {
+    let is_left_out = |entry: &Entry| entry.seq > taken && replaced.contains(&entry.run_id);
     let mut steps = Vec::new();
     let mut decided_at = DateTime::<Utc>::MIN_UTC;
     let mut pictures: BTreeMap<NaiveDate, &'s Entry> = BTreeMap::new();
@@ -79,9 +90,9 @@ fn steps_of<'s>(log: &'s Retained, pipeline: &str, taken: u64) -> Result<Vec<(Da
         if taken > 0 && base.pictures.values().any(|entry| entry.seq > taken) {
             return Err(past_retention(pipeline, taken, base.seq));
         }
-        pictures.extend(base.pictures.iter().map(|(dt, entry)| (*dt, entry)));
+        pictures.extend(base.pictures.iter().filter(|(_, entry)| !is_left_out(entry)).map(|(dt, entry)| (*dt, entry)));
         // Whoever starts takes the newest picture whole.
-        if let (0, Some((_, entry))) = (taken, base.pictures.last_key_value()) {
+        if let (0, Some((_, entry))) = (taken, pictures.last_key_value()) {
             decided_at = entry.published_at;
             steps.push((decided_at, Step { entry, before: None, is_correction: false }));
         }
@@ -89,11 +100,15 @@ fn steps_of<'s>(log: &'s Retained, pipeline: &str, taken: u64) -> Result<Vec<(Da
     for entry in log.entries(pipeline) {
         decided_at = decided_at.max(entry.published_at);
         // Files that were merged hold the same rows; days that went are no change of an offer.
-        if !entry.picture || entry.change != Change::Run {
+        if !entry.picture || entry.change != Change::Run || is_left_out(entry) {
             continue;
         }
         if entry.seq > taken {
-            steps.push((decided_at, step(&pictures, entry)));
+            let step = step(&pictures, entry);
+            if let Some(before) = step.before.filter(|before| replaced.contains(&before.run_id)) {
+                return Err(lost(before));
+            }
+            steps.push((decided_at, step));
         }
         pictures.insert(entry.dt, entry);
     }
@@ -114,11 +129,20 @@ fn past_retention(pipeline: &str, taken: u64, first: u64) -> Error {
     let message = format!(
         "the cursor has taken publication {taken} of `{pipeline}`, and the lake retains publications from {first} on"
     );
-    Error::config(message).with_hint(
-        "what lies between is lost: take the newest day whole with `huopan lake export`, then go on with \
-         `huopan feed consumers reset NAME --to now`, or `--since` the cursor it prints",
-    )
+    Error::config(message).with_hint(START_ANEW)
 }
+
+fn lost(entry: &Entry) -> Error {
+    Error::config(format!(
+        "publication {} of `{}`, which the cursor has taken, is lost, and its day {} was published again since",
+        entry.seq, entry.pipeline, entry.dt
+    ))
+    .with_hint(START_ANEW)
+}
+
+/// What to do where the rows that a reader has are not known any more.
+const START_ANEW: &str = "what lies between is lost: take the newest day whole with `huopan lake export`, then go on with \
+                          `huopan feed consumers reset NAME --to now`, or `--since` the cursor it prints";
 
 /// The cursor that has taken everything.
 #[must_use]

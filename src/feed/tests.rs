@@ -9,7 +9,8 @@ use chrono::{DateTime, NaiveDate};
 use parquet::arrow::ArrowWriter;
 
 use super::rows::Rows;
-use super::{Cursor, backlog, steps};
+use super::steps::{Backlog, Replaced};
+use super::{Cursor, steps};
 use crate::base::Kind;
 use crate::load::log::Change;
 use crate::load::{DataFile, Entry, Retained, State};
@@ -38,16 +39,32 @@ fn entry(pipeline: &str, seq: u64, dt: Option<u32>, second: i64) -> Entry {
     }
 }
 
+fn backlog<'s>(log: &'s Retained, since: &Cursor, steps_max: usize) -> crate::base::Result<Backlog<'s>> {
+    steps::backlog(log, since, steps_max, &Replaced::new())
+}
+
 /// `a2@20<19`: publication 2 of `a`, of the 20th, compared with the 19th; `!` marks a correction.
 fn shown(log: &Retained, since: &str, steps_max: usize) -> (String, String, usize) {
-    let backlog = backlog(log, &since.parse().unwrap(), steps_max).unwrap();
+    shown_without(log, since, steps_max, &[]).unwrap()
+}
+
+/// The same where these runs' publications are lost and replaced; or the error.
+fn shown_without(
+    log: &Retained,
+    since: &str,
+    steps_max: usize,
+    replaced: &[&str],
+) -> Result<(String, String, usize), String> {
+    let replaced = replaced.iter().map(|run_id| (*run_id).to_owned()).collect();
+    let backlog =
+        steps::backlog(log, &since.parse().unwrap(), steps_max, &replaced).map_err(|error| error.to_string())?;
     let step = |step: &super::Step<'_>| {
         let before = step.before.map_or(String::new(), |before| format!("<{}.{}", before.dt.format("%d"), before.seq));
         let mark = if step.is_correction { "!" } else { "" };
         format!("{}{}@{}{before}{mark}", step.entry.pipeline, step.entry.seq, step.entry.dt.format("%d"))
     };
     let steps: Vec<String> = backlog.steps.iter().map(step).collect();
-    (steps.join(" "), backlog.cursor.to_string(), backlog.left)
+    Ok((steps.join(" "), backlog.cursor.to_string(), backlog.left))
 }
 
 /// What entries of pipeline `a` add up to.
@@ -146,6 +163,23 @@ fn after_a_long_pause_the_picture_before_is_the_last_one_however_old() {
         (shown(&left, "v1:a=4", 9), shown(&left, "v1:", 9).0),
         ((String::new(), "v1:a=6".into(), 0), "a4@02".into())
     );
+}
+
+#[test]
+fn a_publication_that_is_lost_and_replaced_is_left_out_unless_it_was_taken() {
+    let log = two_pipelines();
+    let without = |since, replaced: &[&str]| shown_without(&log, since, 9, replaced).map(|shown| shown.0);
+    assert_eq!(without("v1:b=2", &["a-3"]).unwrap(), "a1@19 a4@20<19.1 a5@19<19.1! a6@21<20.4");
+    assert_eq!(without("v1:b=2", &["a-1"]).unwrap(), "a3@20 a4@20<20.3 a5@19! a6@21<20.4");
+    assert_eq!(without("v1:a=1,b=2", &["a-3"]).unwrap(), "a4@20<19.1 a5@19<19.1! a6@21<20.4");
+    let error = without("v1:a=3,b=2", &["a-3"]).unwrap_err();
+    assert!(error.starts_with("publication 3 of `a`, which the cursor has taken, is lost, and its day 2026-11-20"));
+    // The picture of the day after has replaced it for this reader.
+    assert_eq!(without("v1:a=4,b=2", &["a-3"]).unwrap(), "a5@19<19.1! a6@21<20.4");
+    // Also where it is told no longer.
+    let base = || after([entry("a", 1, Some(18), 1), entry("a", 4, Some(19), 2)]);
+    let log = Retained::of([base()], [entry("a", 5, Some(20), 3), entry("a", 6, Some(19), 4)]);
+    assert_eq!(shown_without(&log, "v1:", 9, &["a-4"]).unwrap().0, "a1@18 a5@20<18.1 a6@19<18.1!");
 }
 
 #[tokio::test]

@@ -155,7 +155,7 @@ async fn days_of_the_oldest_contract_stay_readable_when_columns_come() {
     }
     // Downstream: the feed goes across, an export of the old day has the columns of today.
     let log = Retained::load(&place.store()).await.unwrap();
-    let backlog = backlog(&log, &Cursor::default(), 9).unwrap();
+    let backlog = backlog(&place.store(), &log, &Cursor::default(), 9).await.unwrap();
     let scope = Scope { table: Table::Offers, sensitivity: Sensitivity::Content };
     let mut kinds = std::collections::BTreeSet::new();
     let mut give = |kind: changes::Kind, _: &RecordBatch| {

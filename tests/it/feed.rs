@@ -13,7 +13,7 @@ use crate::support::{Place, Row, day, forge, huopan, item_lines, publish, quick,
 /// The rows of a feed since a cursor, and the cursor after them.
 async fn feed(store: &Store, since: &Cursor, scope: Scope) -> (Vec<Row>, Cursor) {
     let snapshot = Retained::load(store).await.unwrap();
-    let backlog = backlog(&snapshot, since, usize::MAX).unwrap();
+    let backlog = backlog(store, &snapshot, since, usize::MAX).await.unwrap();
     let mut rows = Vec::new();
     for step in &backlog.steps {
         let mut give = |_, batch: &_| {
@@ -165,7 +165,7 @@ async fn a_stock_that_moves_is_told_to_those_alone_who_ask_for_it() {
     )
     .await;
     let (store, log) = (place.store(), Retained::load(&place.store()).await.unwrap());
-    let backlog = backlog(&log, &since, 1).unwrap();
+    let backlog = backlog(&place.store(), &log, &since, 1).await.unwrap();
     let scope = Scope { table: Table::Offers, sensitivity: Sensitivity::Content };
     let error = changes::of(&store, &backlog.steps[0], scope, &mut |_, _| Ok(())).await.unwrap_err();
     assert!(error.to_string().ends_with("of publication 2 of `test` are out of order"), "{error}");

@@ -67,19 +67,23 @@ pub(super) async fn main(arguments: &Arguments, store: &Store) -> Result<Outcome
 async fn list(store: &Store, as_json: bool) -> Result<Outcome> {
     let snapshot = Retained::load(store).await?;
     let consumers = consumer::all(store).await?;
-    let behind = |position: &Position| backlog(&snapshot, &position.cursor, usize::MAX).map(|found| found.steps.len());
+    let mut behind = Vec::new();
+    for position in &consumers {
+        behind.push(backlog(store, &snapshot, &position.cursor, usize::MAX).await.map(|found| found.steps.len()));
+    }
+    let behind = consumers.iter().zip(&behind);
     let mut out = std::io::stdout().lock();
     if as_json {
-        let consumer = |position: &Position| {
+        let consumer = |(position, behind): (&Position, &Result<usize>)| {
             json!({
                 "consumer": position.name, "table": position.scope.table.name(),
                 "volatile": position.scope.sensitivity == Sensitivity::Volatile,
                 "cursor": position.cursor.to_string(), "moved_at": position.moved_at,
-                "publications_left": behind(position).ok(),
-                "error": behind(position).err().map(|error| error.to_string()),
+                "publications_left": behind.as_ref().ok(),
+                "error": behind.as_ref().err().map(ToString::to_string),
             })
         };
-        let consumers: Vec<_> = consumers.iter().map(consumer).collect();
+        let consumers: Vec<_> = behind.map(consumer).collect();
         written(writeln!(out, "{}", json!(consumers)))?;
         return Ok(Outcome::Done);
     }
@@ -89,12 +93,12 @@ async fn list(store: &Store, as_json: bool) -> Result<Outcome> {
     }
     let columns = [("consumer", Align::Left), ("table", Align::Left), ("publications left", Align::Right)];
     let mut table = Table::new(&[&columns[..], &[("moved at", Align::Left), ("cursor", Align::Left)]].concat());
-    for position in &consumers {
+    for (position, behind) in behind {
         let moved_at = position.moved_at.map(|at| at.format("%Y-%m-%d %H:%M:%SZ").to_string());
         table.row([
             position.name.clone(),
             position.scope.table.name().to_owned(),
-            behind(position).map_or_else(|_| "lost: see --json".to_owned(), |left| left.to_string()),
+            behind.as_ref().map_or_else(|_| "lost: see --json".to_owned(), usize::to_string),
             moved_at.unwrap_or_default(),
             position.cursor.to_string(),
         ]);
@@ -111,7 +115,7 @@ async fn reset(asked: &Reset, store: &Store) -> Result<Outcome> {
         cursor => cursor.parse()?,
     };
     // A cursor that cannot be gone on from is refused now, not tonight.
-    backlog(&snapshot, &cursor, usize::MAX)?;
+    backlog(store, &snapshot, &cursor, usize::MAX).await?;
     let position = match consumer::find(store, &asked.name).await? {
         Some(position) => {
             if asked.table.as_deref().is_some_and(|table| table != position.scope.table.name()) {

@@ -116,3 +116,29 @@ async fn a_night_that_follows_a_lost_one_is_rebuilt_with_it() {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(place.delta_counts().await, place.counts().await);
 }
+
+#[tokio::test]
+async fn a_feed_goes_on_past_a_lost_picture_that_was_rebuilt_with_another_rule() {
+    let (sim, place) = (sim::start(messy()).await.unwrap(), Place::new());
+    three_nights(&place, &sim, "").await;
+    place.leave_unwell();
+    let taken = lake(&place, &["feed", "--publications", "3", "--format", "csv", "-o", "feed.csv"]).await;
+    let (cursor, first) =
+        (taken.stdout.trim().to_owned(), std::fs::read_to_string(place.path().join("feed.csv")).unwrap());
+    std::fs::remove_file(&files(&place, Table::Offers, day(19)).await[0]).unwrap();
+    let refused = lake(&place, &["feed"]).await;
+    assert!(refused.code == 1 && refused.stderr.contains(SAYS), "{refused:?}");
+    place.pipeline_file(&sim, Gateway::Portals, &format!("{}{RULE}", shop_lines(&sim.world(Gateway::Portals))));
+    assert_eq!(replay(&place, "2026-11-19", &[]).await.code, 0);
+    // Who has taken it cannot be told what became of it, and is told what to do.
+    let refused = lake(&place, &["feed", "--since", &cursor]).await;
+    for part in ["publication 3 of `test`, which the cursor has taken, is lost", "`huopan lake export`"] {
+        assert!(refused.code == 1 && refused.stderr.contains(part), "no `{part}` in {refused:?}");
+    }
+    // Who starts now never needs it.
+    let started = lake(&place, &["feed", "--format", "csv", "-o", "feed.csv"]).await;
+    assert_eq!(started.code, 0, "{started:?}");
+    let (told, days) =
+        (std::fs::read_to_string(place.path().join("feed.csv")).unwrap(), ["2026-11-18", "2026-11-19", "2026-11-20"]);
+    assert!(days.iter().all(|day| told.contains(day)) && told != first);
+}
