@@ -371,6 +371,12 @@ fn granted(survey: &Survey, price: &Price) -> String {
         Assumption::Smaller { shops, offers } => {
             format!("each of the {shops} shops that are not counted has fewer than {} offers", thousands(*offers))
         }
+        Assumption::Unsplit { shops: 1, offers } => {
+            format!("the shop of {} offers or more need not be split by category", thousands(*offers))
+        }
+        Assumption::Unsplit { shops, offers } => {
+            format!("none of the {shops} shops of {} offers or more has to be split by category", thousands(*offers))
+        }
         Assumption::HardlyGrown { .. } => "no shop has grown by more than 5 % since it was counted".to_owned(),
         Assumption::HardlyOpen => {
             "no more than 5 % of the offers spoil the calls that they share with others".to_owned()

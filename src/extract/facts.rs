@@ -107,6 +107,9 @@ pub struct ShopFacts {
     /// … their SKUs: what details of SKUs would be asked for.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skus: u64,
+    /// Pages that the last whole listing took, in all its parts.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pages: u64,
     /// It lacks more of them than the picture before did, or its pages came hours apart: which of the absent offers are gone
     /// is not proven. What is edited while a shop is listed moves others from a page to one that was read already.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -32,6 +32,8 @@ pub struct KnownShop {
     pub short: u64,
     /// Offers that its last whole listing named with their SKUs, and how many these were.
     pub named_skus: (u64, u64),
+    /// Pages that its last whole listing took, in all its parts; 0: nobody knows.
+    pub pages: u64,
     /// When its extraction ended: the stalest shops go first when calls are short.
     pub finished_at: Option<DateTime<Utc>>,
     /// Its offers that were not delisted.

@@ -272,6 +272,13 @@ pub enum Assumption {
         /// One listing shows no more.
         offers: u64,
     },
+    /// So many shops have this many offers or more, and windows of time alone divide them: none has to be split by category.
+    Unsplit {
+        /// Shops.
+        shops: usize,
+        /// One listing shows no more.
+        offers: u64,
+    },
     /// So many shops have grown by no more than a twentieth, and one offer, since they were counted; or show no more than that
     /// beyond their count.
     HardlyGrown {

@@ -166,6 +166,7 @@ fn known_shop(batch: &RecordBatch, row: usize, facts: Option<&RunFacts>) -> Resu
         whole_dt: facts.and_then(|facts| facts.whole_dt).filter(|_| is_complete),
         official_count: counts.is_valid(row).then(|| u64::try_from(counts.value(row)).ok()).flatten(),
         short: facts.map_or(0, |facts| facts.short),
+        pages: facts.map_or(0, |facts| facts.pages),
         named_skus: facts.map_or((0, 0), |facts| (facts.with_skus, facts.skus)),
         finished_at: moment(numbers(batch, "finished_at")?, row),
         offers: KnownOffers::default(),

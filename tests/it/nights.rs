@@ -39,6 +39,7 @@ fn known(world: &WorldTruth, whole_dt: NaiveDate) -> Known {
     let offer = |modified_at| KnownOffer { modified_at: Some(modified_at), ..KnownOffer::default() };
     let known = KnownShop {
         named_skus: (0, 0),
+        pages: 0,
         watermark_at: Some(noon(world.date)),
         whole_dt: Some(whole_dt),
         official_count: Some(shop.on_sale as u64),

@@ -11,7 +11,7 @@ use huopan::config::Pipeline;
 use huopan::extract::Progress;
 use huopan::extract::progress::{Event, Silent};
 use huopan::run::{Options as RunOptions, Outcome, Surroundings, run};
-use huopan::sim::{self, Gateway, History, Options, Sim};
+use huopan::sim::{self, Gateway, History, Import, Options, Sim};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -201,6 +201,26 @@ async fn the_price_of_sku_details_is_unknown_at_first_and_bounded_once_a_picture
 }
 
 #[tokio::test]
+async fn a_shop_that_must_be_split_by_category_is_bounded_once_a_night_has_split_it() {
+    let history = History { import: Some(Import::of(2_200)), ..History::default() };
+    let options = Options { shop_sizes: vec![2_200], ..quick() }.with_history(history);
+    let bench = Bench::new(Gateway::Portals, options, |sim| shop_lines(&sim.world(Gateway::Portals))).await;
+    let granted = "if the shop of 2 000 offers or more need not be split by category";
+    let plan = bench.huopan(&["plan", "pipeline.toml", "--probe", "--dt", "2026-11-20"]).await;
+    assert!(plan.stdout.contains(granted), "{plan:?}");
+    let plan = bench.plan(&["--dt", "2026-11-20"]).await;
+    let spent: u64 = bench.run("2026-11-20", 0).await.values().sum();
+    // Each category ends with a page of its own: no definition says how many these are.
+    assert!(spent > plan["total"]["most"].as_u64().unwrap(), "{plan}");
+    for options in [&["--dt", "2026-11-21"][..], &["--dt", "2026-11-21", "--probe"]] {
+        let next = bench.plan(options).await;
+        assert!(next["total"]["most"].as_u64().unwrap() >= spent, "{next}: {spent}");
+        assert!(!next["assumes"].to_string().contains("category"), "{next}");
+    }
+    bench.run("2026-11-21", 0).await;
+}
+
+#[tokio::test]
 async fn past_the_cap_a_plan_says_that_it_is_an_estimate_and_holds_where_windows_are_read() {
     let bench = Bench::shops(vec![5300], "").await;
     let offers = bench.sim.world(Gateway::Portals).shops[0].on_sale as u64;
@@ -209,6 +229,8 @@ async fn past_the_cap_a_plan_says_that_it_is_an_estimate_and_holds_where_windows
     let spent = bench.run("2026-11-20", 0).await;
     within(&plan, &spent);
     assert!(plan["total"]["least"].as_u64().unwrap() >= offers.div_ceil(40));
+    let unsplit = "{\"assumption\":\"shops_not_split_by_category\",\"offers_from\":2000,\"shops\":1}";
+    assert!(plan["assumes"].to_string().contains(unsplit), "{plan}");
     // The proof of it.
     let run_id = bench.place.value("select run_id from runs").await;
     let shown = bench.huopan(&["runs", "show", &run_id, "--coverage", "--json", "--lake", "lake"]).await;

@@ -71,6 +71,9 @@ fn assumption(of: &Assumption) -> serde_json::Value {
         Assumption::Smaller { shops, offers } => {
             serde_json::json!({"assumption": "shops_smaller", "shops": shops, "offers_below": offers})
         }
+        Assumption::Unsplit { shops, offers } => {
+            serde_json::json!({"assumption": "shops_not_split_by_category", "shops": shops, "offers_from": offers})
+        }
         Assumption::HardlyGrown { shops } => {
             serde_json::json!({"assumption": "shops_hardly_grown", "shops": shops, "percent": 5})
         }

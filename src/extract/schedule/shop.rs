@@ -517,6 +517,8 @@ impl<'a> ShopState<'a> {
             Some(known) => known.named_skus,
             None => self.named_skus,
         };
+        let pages = self.on_sale.as_ref().filter(|cover| self.mode == Listed::Whole && cover.end().is_some());
+        let pages = pages.map(|cover| cover.coverage().iter().map(|covered| u64::from(covered.pages)).sum());
         let mut urls = std::iter::once(shop).chain(&self.also).filter_map(|shop| shop.url.clone());
         ShopFacts {
             shop_id,
@@ -535,6 +537,7 @@ impl<'a> ShopState<'a> {
             short,
             with_skus,
             skus,
+            pages: pages.or(known.map(|known| known.pages)).unwrap_or(0),
             is_doubtful: self.doubt().is_some(),
             incomplete_reason,
             calls_used: self.calls_used,

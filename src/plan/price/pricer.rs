@@ -158,7 +158,8 @@ impl<'a> Pricer<'a> {
         let count = if was_counted { count + Calls::between(0, 1) } else { count };
         let line = |endpoint, calls| Line { source: Source::Listing, endpoint, calls };
         let when = |asked, calls| if asked { calls } else { Calls::ZERO };
-        let pages = if changes_only { rules::changed(shelf, offers) } else { rules::whole(shelf, offers) };
+        let whole = rules::whole_again(shelf, offers, known.map_or(0, |known| known.pages));
+        let pages = if changes_only { rules::changed(whole) } else { whole };
         let may_lag = known.is_some_and(|known| !known.offers.is_empty()) || self.survey.is_late;
         let may_go_on = !changes_only && may_lag && shelf.is_filled_by(offers);
         let pages = if may_go_on { pages + Calls::between(0, 1) } else { pages };
@@ -167,7 +168,7 @@ impl<'a> Pricer<'a> {
             line("count", when(work.count == CountFrom::Endpoint, count)),
             line("categories", rules::categories(shelf, offers)),
             line("listing", pages),
-            line("off_sale", when(changes_only && off_sale, rules::off_sale(shelf, offers))),
+            line("off_sale", when(changes_only && off_sale, rules::off_sale(whole))),
         ];
         let held = known.map_or_else(Held::default, |known| Held::of(known.offers.values()));
         if let Some((source, batch)) = self.details() {
@@ -289,11 +290,22 @@ impl<'a> Pricer<'a> {
         let from = self.shelf.as_ref().and_then(Shelf::goes_on_from).filter(|_| unknown > 0);
         let smaller = from.map(|offers| Assumption::Smaller { shops: unknown, offers });
         let hardly_grown = (before > 0).then_some(Assumption::HardlyGrown { shops: before });
+        let may_be_split = |subject: &&SubjectPrice| self.may_be_split_anew(subject);
+        let whole = subjects.iter().filter(open).filter(may_be_split).count();
+        let from = self.shelf.as_ref().and_then(Shelf::goes_on_from).filter(|_| whole > 0);
+        let unsplit = from.map(|offers| Assumption::Unsplit { shops: whole, offers });
         let share = |line: &Line| line.endpoint == "item" && line.calls.exactness() == Exactness::Estimate;
         let shares = |line: &Line| share(line) && batch(self.gateway(line.source)).is_some_and(|batch| batch > 1);
         let shared = subjects.iter().flat_map(|subject| &subject.lines).any(shares);
         let hardly_open = shared.then_some(Assumption::HardlyOpen);
-        smaller.into_iter().chain(hardly_grown).chain(hardly_open).collect()
+        smaller.into_iter().chain(unsplit).chain(hardly_grown).chain(hardly_open).collect()
+    }
+
+    /// Whether a shop may have to be split by category, and no whole listing has told what that takes.
+    fn may_be_split_anew(&self, subject: &SubjectPrice) -> bool {
+        let Subject::Shop { id, .. } = &subject.subject else { return false };
+        let is_told = self.known(id.as_deref()).is_some_and(|known| known.pages > 0);
+        !is_told && self.shelf.as_ref().is_some_and(|shelf| rules::may_be_split(shelf, subject.offers))
     }
 
     /// Whether nothing but a shop's count says how many details it needs.

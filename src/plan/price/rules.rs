@@ -4,7 +4,8 @@
 //! |---|---|
 //! | whole listing of N offers, N counted today | pages that N needs, at least 1 |
 //! | … and all of them full | one more where only pages state N; where a count does, perhaps |
-//! | … at or past the gateway's last page, where windows or categories go on | those pages × 1.05 + 3, an estimate: they may not help |
+//! | … at or past the gateway's last page, where windows or categories go on | those pages × 1.05 + 3, an estimate: they may not help, and each category ends with a page of its own |
+//! | … and the last whole listing took more | what it took, with room for growth: an estimate |
 //! | … where nothing goes on | the gateway's pages |
 //! | … N counted earlier today | the same for N with room for change: an estimate |
 //! | … N as of the picture before | at most the same for N with room for growth: an estimate |
@@ -145,6 +146,30 @@ pub fn is_open_ended(shelf: &Shelf, offers: Offers) -> bool {
     matches!(offers, Offers::Counted(offers) if shelf.goes_on && !shelf.holds(offers))
 }
 
+/// Whether a shop may have to be split by category: how many pages that takes, only a listing tells.
+#[must_use]
+pub fn may_be_split(shelf: &Shelf, offers: Offers) -> bool {
+    let most = match offers {
+        Offers::Counted(offers) => offers,
+        Offers::Earlier(offers) | Offers::Before(offers) => offers + newcomers(offers),
+        Offers::Unknown => return false,
+    };
+    shelf.by_category && !shelf.holds(most)
+}
+
+/// Pages of a whole listing whose last one took so many; 0: nobody knows.
+#[must_use]
+pub fn whole_again(shelf: &Shelf, offers: Offers, pages: u64) -> Calls {
+    let reckoned = whole(shelf, offers);
+    let took = pages + newcomers(pages);
+    match reckoned.most() {
+        Some(most) if pages > 0 && took > most && may_be_split(shelf, offers) => {
+            Calls::estimate(reckoned.least(), took)
+        }
+        _ => reckoned,
+    }
+}
+
 /// Pages of a whole listing.
 #[must_use]
 pub fn whole(shelf: &Shelf, offers: Offers) -> Calls {
@@ -164,11 +189,10 @@ pub fn whole(shelf: &Shelf, offers: Offers) -> Calls {
 /// Calls for a shop's categories: one, where a listing may have to be split by them.
 #[must_use]
 pub fn categories(shelf: &Shelf, offers: Offers) -> Calls {
-    let split = |offers| shelf.by_category && !shelf.holds(offers);
     match offers {
-        Offers::Counted(offers) if split(offers) => Calls::between(0, 1),
-        Offers::Earlier(offers) | Offers::Before(offers) if split(offers + newcomers(offers)) => Calls::estimate(0, 1),
-        _ => Calls::ZERO,
+        _ if !may_be_split(shelf, offers) => Calls::ZERO,
+        Offers::Counted(_) => Calls::between(0, 1),
+        Offers::Earlier(_) | Offers::Before(_) | Offers::Unknown => Calls::estimate(0, 1),
     }
 }
 
@@ -182,8 +206,8 @@ pub fn lists_changes(listing: &Endpoint, full_days: u32, shop: Option<&KnownShop
 /// Pages of what changed: at most all of it, and a page that shows the end. Where its count then differs from the gateway's,
 /// the shop is listed whole as well.
 #[must_use]
-pub fn changed(shelf: &Shelf, offers: Offers) -> Calls {
-    match whole(shelf, offers).most() {
+pub fn changed(whole: Calls) -> Calls {
+    match whole.most() {
         Some(most) => Calls::estimate(1, 2 * most + 1),
         None => Calls::at_least(1),
     }
@@ -191,8 +215,8 @@ pub fn changed(shelf: &Shelf, offers: Offers) -> Calls {
 
 /// Pages of what went off sale since: at most all of it, and a page that shows the end.
 #[must_use]
-pub fn off_sale(shelf: &Shelf, offers: Offers) -> Calls {
-    match whole(shelf, offers).most() {
+pub fn off_sale(whole: Calls) -> Calls {
+    match whole.most() {
         Some(most) => Calls::estimate(1, most + 1),
         None => Calls::at_least(1),
     }

@@ -207,6 +207,7 @@ fn known(shop: &str, offers: i64, finished_at: &str) -> (String, KnownShop) {
     let offer = |id: i64| KnownOffer { detailed: true, sku_ids: vec![id * 10, id * 10 + 1], ..KnownOffer::default() };
     let known = KnownShop {
         named_skus: (0, 0),
+        pages: 0,
         watermark_at: Some(at("2026-11-19T10:00:00Z")),
         whole_dt: Some(day(19)),
         official_count: u64::try_from(offers).ok(),

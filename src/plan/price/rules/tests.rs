@@ -84,6 +84,15 @@ fn categories_go_on_past_the_last_page_and_cost_one_call_then() {
     ] {
         assert_eq!(categories(&shelf, offers), expected, "{offers:?}");
     }
+    // What the last whole listing took is a better bound, where it is the greater one.
+    let again = |offers, pages| whole_again(&shelf, offers, pages);
+    assert_eq!(
+        (again(Counted(5300), 0), again(Counted(5300), 120)),
+        (whole(&shelf, Counted(5300)), Calls::estimate(133, 142))
+    );
+    assert_eq!(again(Counted(2100), 103), Calls::estimate(53, 109));
+    assert_eq!(again(Before(1990), 103), Calls::estimate(1, 109));
+    assert_eq!(again(Counted(1900), 103), Calls::exact(48), "it fits into one listing now");
     // Without an endpoint that names the categories nothing can be narrowed by them.
     let unnamed = Shelf::new(&narrowed, (false, true));
     assert_eq!((whole(&unnamed, Counted(5300)), categories(&unnamed, Counted(5300))), (Calls::exact(50), Calls::ZERO));
@@ -114,11 +123,11 @@ fn a_shop_is_listed_by_what_changed_only_when_its_watermark_and_a_young_whole_li
 #[test]
 fn what_changed_costs_a_page_or_all_of_it_and_the_whole_listing_besides() {
     let shelf = Shelf::new(&windowed(), (false, true));
-    assert_eq!(changed(&shelf, Counted(1000)), Calls::estimate(1, 51));
-    assert_eq!(changed(&shelf, Before(1000)), Calls::estimate(1, 55));
-    assert_eq!(changed(&shelf, Counted(5300)), Calls::estimate(1, 285));
-    assert_eq!(off_sale(&shelf, Counted(1000)), Calls::estimate(1, 26));
-    assert_eq!(changed(&Shelf::new(&endless(), (false, true)), Unknown), Calls::at_least(1));
+    assert_eq!(changed(whole(&shelf, Counted(1000))), Calls::estimate(1, 51));
+    assert_eq!(changed(whole(&shelf, Before(1000))), Calls::estimate(1, 55));
+    assert_eq!(changed(whole(&shelf, Counted(5300))), Calls::estimate(1, 285));
+    assert_eq!(off_sale(whole(&shelf, Counted(1000))), Calls::estimate(1, 26));
+    assert_eq!(changed(whole(&Shelf::new(&endless(), (false, true)), Unknown)), Calls::at_least(1));
 }
 
 fn held(detailed: u64, with_skus: u64, skus: u64) -> Held {
