@@ -1,16 +1,18 @@
 //! What follows a cursor in a lake that may have lost files.
 //!
-//! Takes the publish log and a cursor; gives the publications to be told. Where files of one are missing and its day was
-//! published again since, with other bytes, it is left out; where not, reading it says how to rebuild it.
+//! Takes the publish log and a cursor; gives the publications to be told. Where files of one are missing or damaged and its
+//! day was published again since, with other bytes, it is left out; where not, reading it says how to rebuild it.
 //!
-//! Costs a listing for each day that is told; of all days, once one of these has lost a file.
+//! Costs a listing for each day that is told, and reading the files of those that were published again once more; of all
+//! days, once one of these has lost a file.
 
 use std::collections::BTreeSet;
 
 use crate::base::Result;
 use crate::load::log::Change;
-use crate::load::{DataFile, Entry, Retained};
+use crate::load::{DataFile, Entry, Retained, lost};
 use crate::store::Store;
+use crate::transform::contract::Table;
 
 use super::steps::{self, Backlog, Replaced};
 use super::{Cursor, TABLES};
@@ -21,41 +23,59 @@ use super::{Cursor, TABLES};
 /// As [`steps::backlog`]; `Storage` when the lake cannot be listed.
 pub async fn backlog<'s>(store: &Store, log: &'s Retained, since: &Cursor, steps_max: usize) -> Result<Backlog<'s>> {
     let found = steps::backlog(log, since, steps_max, &Replaced::new())?;
-    let told = found.steps.iter().flat_map(|step| [Some(step.entry), step.before]).flatten();
-    if lost(store, told).await?.is_empty() {
+    let told: Vec<&Entry> = found.steps.iter().flat_map(|step| [Some(step.entry), step.before]).flatten().collect();
+    if missing(store, &told).await?.is_none() && !is_any_damaged(store, log, &told).await? {
         return Ok(found);
     }
     steps::backlog(log, since, steps_max, &replaced(store, log).await?)
+}
+
+/// A pipeline's pictures that the log tells of, in their order.
+fn pictures<'s>(log: &'s Retained, pipeline: &str) -> impl Iterator<Item = &'s Entry> {
+    let base = log.base(pipeline).into_iter().flat_map(|base| base.pictures.values());
+    base.chain(log.entries(pipeline)).filter(|entry| entry.picture)
+}
+
+/// Whether the day of a publication was published again since.
+fn is_again(log: &Retained, entry: &Entry) -> bool {
+    let again = |other: &Entry| other.dt == entry.dt && other.seq > entry.seq && other.change == Change::Run;
+    pictures(log, &entry.pipeline).any(again)
+}
+
+async fn is_any_damaged(store: &Store, log: &Retained, entries: &[&Entry]) -> Result<bool> {
+    for entry in entries.iter().filter(|entry| is_again(log, entry)) {
+        if lost::of_pictures(store, entry).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The publications that have lost a file, and whose day was published again since.
 async fn replaced(store: &Store, log: &Retained) -> Result<Replaced> {
     let mut replaced = Replaced::new();
     for pipeline in log.pipelines() {
-        let pictures = log.base(pipeline).into_iter().flat_map(|base| base.pictures.values());
-        let pictures: Vec<&Entry> = pictures.chain(log.entries(pipeline)).filter(|entry| entry.picture).collect();
-        let lost = lost(store, pictures.iter().copied()).await?;
-        let is_newer =
-            |entry: &Entry, other: &Entry| other.dt == entry.dt && other.seq > entry.seq && other.change == Change::Run;
-        let again = pictures.iter().filter(|entry| pictures.iter().any(|other| is_newer(entry, other)));
-        replaced.extend(again.filter(|entry| lost.contains(&entry.seq)).map(|entry| entry.run_id.clone()));
+        for entry in pictures(log, pipeline).filter(|entry| is_again(log, entry)) {
+            if lost::of_pictures(store, entry).await?.is_some() {
+                replaced.insert((pipeline.to_owned(), entry.seq));
+            }
+        }
     }
     Ok(replaced)
 }
 
-/// The numbers of those of the publications that have lost a file.
-async fn lost(store: &Store, entries: impl Iterator<Item = &Entry>) -> Result<BTreeSet<u64>> {
-    let entries: Vec<&Entry> = entries.collect();
-    let folder = |path: &str| path.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned());
-    let folders: BTreeSet<String> = entries.iter().copied().flat_map(files).map(|file| folder(&file.path)).collect();
+/// The first file of the publications that is not there, or not as long as it was; `None`: all are.
+async fn missing<'s>(store: &Store, entries: &[&'s Entry]) -> Result<Option<&'s DataFile>> {
+    let files = || entries.iter().copied().flat_map(files);
+    let folders: BTreeSet<&str> = files().filter_map(|file| Some(file.path.rsplit_once('/')?.0)).collect();
     let mut there = BTreeSet::new();
     for folder in folders {
-        there.extend(store.list(&folder).await?.into_iter().map(|meta| (meta.path, meta.bytes)));
+        there.extend(store.list(folder).await?.into_iter().map(|meta| (meta.path, meta.bytes)));
     }
-    let is_lost = |entry: &&Entry| files(entry).any(|file| !there.contains(&(file.path.clone(), file.bytes)));
-    Ok(entries.into_iter().filter(is_lost).map(|entry| entry.seq).collect())
+    Ok(files().find(|file| !there.contains(&(file.path.clone(), file.bytes))))
 }
 
+/// The files that a step is told from: of the rows, and of the shops that say what is proven.
 fn files(entry: &Entry) -> impl Iterator<Item = &DataFile> {
-    TABLES.into_iter().flat_map(|table| entry.files(table))
+    TABLES.into_iter().chain([Table::Shops]).flat_map(|table| entry.files(table))
 }

@@ -41,10 +41,12 @@ pub struct Backlog<'s> {
     pub left: usize,
 }
 
-/// Publications whose files are lost and whose day was published again since, by their run ids.
-pub type Replaced = HashSet<String>;
+/// Publications whose files are lost and whose day was published again since, by pipeline and number: a replay has the run
+/// id of what it replaces.
+pub type Replaced = HashSet<(String, u64)>;
 
-/// What follows a cursor; at most `steps_max` publications.
+/// What follows a cursor; at most `steps_max` publications, but all where one is left out: a cursor between that one and
+/// what replaced it would say that it was taken.
 ///
 /// # Errors
 /// `Config` for a cursor of another lake, or one whose publications the lake does not retain any more, or has lost.
@@ -62,14 +64,18 @@ pub fn backlog<'s>(log: &'s Retained, since: &Cursor, steps_max: usize, replaced
         cursor.set(pipeline, log.last_seq(pipeline));
         steps.extend(steps_of(log, pipeline, since.seq(pipeline), replaced)?);
     }
+    let leaves_out = replaced.iter().any(|(pipeline, seq)| *seq > since.seq(pipeline));
+    let steps_max = if leaves_out { usize::MAX } else { steps_max };
     steps.sort_by(|(a_at, a), (b_at, b)| {
         (a_at, &a.entry.pipeline, a.entry.seq).cmp(&(b_at, &b.entry.pipeline, b.entry.seq))
     });
     let mut steps: Vec<Step<'s>> = steps.into_iter().map(|(_, step)| step).collect();
     let rest = steps.split_off(steps.len().min(steps_max));
-    // Before the first publication that is left for another time, all are taken.
-    for step in rest.iter().rev() {
-        cursor.set(&step.entry.pipeline, step.entry.seq - 1);
+    // Of a pipeline of which some are left for another time, those that are told are taken.
+    for step in &rest {
+        let pipeline = &step.entry.pipeline;
+        let told = steps.iter().rev().find(|step| step.entry.pipeline == *pipeline);
+        cursor.set(pipeline, told.map_or(since.seq(pipeline), |step| step.entry.seq));
     }
     Ok(Backlog { steps, cursor, left: rest.len() })
 }
@@ -81,7 +87,8 @@ fn steps_of<'s>(
     taken: u64,
     replaced: &Replaced,
 ) -> Result<Vec<(DateTime<Utc>, Step<'s>)>> {
-    let is_left_out = |entry: &Entry| entry.seq > taken && replaced.contains(&entry.run_id);
+    let is_replaced = |entry: &Entry| replaced.contains(&(entry.pipeline.clone(), entry.seq));
+    let is_left_out = |entry: &Entry| entry.seq > taken && is_replaced(entry);
     let mut steps = Vec::new();
     let mut decided_at = DateTime::<Utc>::MIN_UTC;
     let mut pictures: BTreeMap<NaiveDate, &'s Entry> = BTreeMap::new();
@@ -105,7 +112,7 @@ fn steps_of<'s>(
         }
         if entry.seq > taken {
             let step = step(&pictures, entry);
-            if let Some(before) = step.before.filter(|before| replaced.contains(&before.run_id)) {
+            if let Some(before) = step.before.filter(|before| is_replaced(before)) {
                 return Err(lost(before));
             }
             steps.push((decided_at, step));

@@ -48,14 +48,15 @@ fn shown(log: &Retained, since: &str, steps_max: usize) -> (String, String, usiz
     shown_without(log, since, steps_max, &[]).unwrap()
 }
 
-/// The same where these runs' publications are lost and replaced; or the error.
+/// The same where these publications (`a-3`) are lost and replaced; or the error.
 fn shown_without(
     log: &Retained,
     since: &str,
     steps_max: usize,
     replaced: &[&str],
 ) -> Result<(String, String, usize), String> {
-    let replaced = replaced.iter().map(|run_id| (*run_id).to_owned()).collect();
+    let number = |text: &&str| text.split_once('-').map(|(pipeline, seq)| (pipeline.to_owned(), seq.parse().unwrap()));
+    let replaced = replaced.iter().filter_map(number).collect();
     let backlog =
         steps::backlog(log, &since.parse().unwrap(), steps_max, &replaced).map_err(|error| error.to_string())?;
     let step = |step: &super::Step<'_>| {
@@ -104,18 +105,25 @@ fn a_cursor_goes_on_after_what_it_has_taken_and_stops_before_what_is_left() {
     assert_eq!(shown(&snapshot, "v1:a=3", 2), ("b1@20 a4@20<20.3".into(), "v1:a=4,b=1".into(), 3));
     assert_eq!(shown(&snapshot, "v1:a=4,b=1", 1), ("a5@19<19.1!".into(), "v1:a=5,b=1".into(), 2));
     assert_eq!(shown(&snapshot, "v1:a=6,b=2", 9), (String::new(), "v1:a=6,b=2".into(), 0));
-    // Cut at every place, the parts are the whole.
-    let whole = shown(&snapshot, "v1:", 100).0;
-    let (mut parts, mut cursor) = (Vec::new(), "v1:".to_owned());
-    loop {
-        let (steps, next, _) = shown(&snapshot, &cursor, 1);
-        if steps.is_empty() {
-            break;
+    // Cut at every place, the parts are the whole; also of a log whose beginning is told no longer.
+    let of_b = |seq, dt| Entry { pipeline: "b".into(), ..entry("b", seq, Some(dt), 5) };
+    let mut base_of_b = State::new("b");
+    [of_b(2, 18), of_b(3, 19)].into_iter().for_each(|entry| base_of_b.apply(entry));
+    let bases = [after([entry("a", 3, Some(19), 1), entry("a", 4, None, 2)]), base_of_b];
+    let later = [entry("a", 5, None, 6), entry("a", 6, Some(20), 7), entry("b", 4, Some(20), 8)];
+    for snapshot in [snapshot, Retained::of(bases, later)] {
+        let whole = shown(&snapshot, "v1:", 100).0;
+        let (mut parts, mut cursor) = (Vec::new(), "v1:".to_owned());
+        loop {
+            let (steps, next, _) = shown(&snapshot, &cursor, 1);
+            if steps.is_empty() {
+                break;
+            }
+            parts.push(steps);
+            cursor = next;
         }
-        parts.push(steps);
-        cursor = next;
+        assert_eq!(parts.join(" "), whole);
     }
-    assert_eq!(parts.join(" "), whole);
 }
 
 #[test]
@@ -176,6 +184,8 @@ fn a_publication_that_is_lost_and_replaced_is_left_out_unless_it_was_taken() {
     assert!(error.starts_with("publication 3 of `a`, which the cursor has taken, is lost, and its day 2026-11-20"));
     // The picture of the day after has replaced it for this reader.
     assert_eq!(without("v1:a=4,b=2", &["a-3"]).unwrap(), "a5@19<19.1! a6@21<20.4");
+    // The cursor does not stop between it and what replaced it.
+    assert_eq!(shown_without(&log, "v1:b=2", 1, &["a-3"]).unwrap().2, 0);
     // Also where it is told no longer.
     let base = || after([entry("a", 1, Some(18), 1), entry("a", 4, Some(19), 2)]);
     let log = Retained::of([base()], [entry("a", 5, Some(20), 3), entry("a", 6, Some(19), 4)]);
