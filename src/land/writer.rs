@@ -191,7 +191,8 @@ impl Committer {
             Created::Done => {}
             Created::Exists => {
                 let message = format!("the segment `{path}` is there already: another process lands into this run");
-                return Err(Error::new(Kind::Conflict, message));
+                return Err(Error::new(Kind::Conflict, message)
+                    .with_hint("start it again: what has landed is not asked for again"));
             }
         }
         self.next_number += i64::try_from(attempts.len()).unwrap_or(i64::MAX);

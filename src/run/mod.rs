@@ -31,6 +31,7 @@ mod guard;
 mod hear;
 mod kept;
 mod ledger;
+mod ours;
 mod previous;
 mod pull;
 pub mod replay;
@@ -61,6 +62,7 @@ use crate::transform::rows::ShopRow;
 
 use begin::{Begin, Begun};
 use day::{Looked, Place};
+use ours::Ours;
 use survey::Found;
 
 pub use ledger::rebuild_from_lake;
@@ -529,7 +531,7 @@ impl Attempt<'_> {
             reuse: found.reuse(pipeline),
             gate: if refuses { Some(&gate) } else { None },
             clock: Arc::clone(&around.clock),
-            sink: &writer,
+            sink: &Ours { sink: &writer, turn: self.place.turn },
             progress: around.progress,
             notes: &self.notes,
             cancel: around.cancel.clone(),
