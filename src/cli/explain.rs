@@ -72,6 +72,7 @@ pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
         json["gateway"] = row.gateway.as_str().into();
         json["raw_ref"] = row.raw_ref.as_str().into();
         json["is_delisted"] = row.delisted.into();
+        json["skus_with_own_answers"] = row.skus.into();
         json["observed_dt"] = row.observed.as_deref().unwrap_or(&row.dt).into();
         writeln!(out, "{json}")
     } else {
@@ -90,22 +91,33 @@ struct Row {
     delisted: bool,
     /// The day its content was fetched, where that is an earlier one.
     observed: Option<String>,
+    /// Its rows in `skus` that came with answers of their own.
+    skus: i64,
 }
 
 impl Row {
     /// What the published row says that the answer below does not.
     fn remark(&self) -> String {
-        match (&self.observed, self.delisted) {
+        let carried = match (&self.observed, self.delisted) {
             (Some(day), true) => format!("delisted on {}: below is how it was read on {day}, the last time\n", self.dt),
             (Some(day), false) => format!("carried forward to {}: below is how it was read on {day}\n", self.dt),
             (None, _) => String::new(),
-        }
+        };
+        let skus = match self.skus {
+            0 => String::new(),
+            skus => {
+                format!(
+                    "{skus} of its SKUs came with answers of their own: tiers that are made of them are not shown below\n"
+                )
+            }
+        };
+        carried + &skus
     }
 }
 
 async fn find_row(session: &Session, arguments: &Arguments) -> Result<Row> {
     let query = "select cast(dt as varchar) as day, pipeline, gateway, raw_ref, shop_id, status,
-         case when observed_dt < dt then cast(observed_dt as varchar) end as observed from offers
+         case when observed_dt < dt then cast(observed_dt as varchar) end as observed, fetched_at, dt from offers
          where offer_id = $1 and ($2 is null or dt = $2) order by dt desc, fetched_at desc limit 1";
     let dt = arguments.dt.map(|dt| (dt - DateTime::UNIX_EPOCH.date_naive()).num_days());
     let values = vec![
@@ -126,7 +138,24 @@ async fn find_row(session: &Session, arguments: &Arguments) -> Result<Row> {
         shop_id: text(row, "shop_id"),
         delisted: text(row, "status").as_deref() == Some("delisted"),
         observed: text(row, "observed"),
+        skus: skus_with_own_answers(session, row, arguments.offer).await?,
     })
+}
+
+/// SKUs that came with the offer have its time.
+async fn skus_with_own_answers(session: &Session, row: &RecordBatch, offer: i64) -> Result<i64> {
+    let query = "select count(*) as skus from skus
+         where offer_id = $1 and dt = $2 and pipeline = $3 and fetched_at <> $4";
+    let value = |name: &str| {
+        let column = row.column_by_name(name).ok_or_else(|| Error::internal(format!("no column `{name}`")))?;
+        ScalarValue::try_from_array(column, 0)
+            .map_err(|source| Error::internal("a value cannot be read").caused_by(source))
+    };
+    let values = vec![ScalarValue::Int64(Some(offer)), value("dt")?, value("pipeline")?, value("fetched_at")?];
+    let batches = session.sql_with(query, values).await?.collect().await?;
+    let column = first_row(&batches).and_then(|found| found.column_by_name("skus"));
+    let column = column.and_then(|column| column.as_primitive_opt::<arrow::datatypes::Int64Type>());
+    Ok(column.map_or(0, |column| column.value(0)))
 }
 
 async fn find_answer(session: &Session, row: &Row) -> Result<Attempt> {

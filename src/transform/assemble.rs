@@ -115,13 +115,16 @@ impl Context<'_> {
         if offer.named_skus.is_empty() && named.is_none() {
             offer.named_skus.extend(offer.skus.iter().map(|sku| sku.sku_id));
         }
+        let mut goes_on = false;
         if named.is_some() {
             let names = |kept: &&KeptSku| offer.named_skus.contains(&kept.sku.sku_id);
             let missing = unanswered(input).filter(names).map(|kept| kept.sku.clone()).collect::<Vec<_>>();
+            goes_on = !missing.is_empty();
             offer.skus.extend(missing);
         }
         let has_row = |id: &i64| offer.skus.iter().any(|sku| sku.sku_id == *id);
         let all_there = !offer.named_skus.is_empty()
+            && (input.kept_counts || !goes_on)
             && all_read == AllRead::Yes
             && offer.rejected_skus.is_empty()
             && offer.named_skus.iter().all(has_row);

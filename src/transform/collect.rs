@@ -69,7 +69,11 @@ pub struct Collector<'p> {
     answers: HashMap<i64, Vec<SkuAnswer>>,
     /// SKUs that the gateway says are no longer there, by offer.
     skus_gone: HashSet<(i64, i64)>,
+    /// Offers of whose SKUs some were asked for and not answered.
+    skus_open: HashSet<i64>,
     kept_skus: Option<KeptSkus>,
+    /// Every SKU is asked for: one that goes on was not answered.
+    asks_all_skus: bool,
     /// Rows of the picture before of offers whose SKUs were asked for today, and whose details may still hold.
     details: Details,
     fills: HashMap<i64, Fill>,
@@ -149,7 +153,9 @@ impl<'p> Collector<'p> {
             shops: Arc::default(),
             answers: HashMap::new(),
             skus_gone: HashSet::new(),
+            skus_open: HashSet::new(),
             kept_skus: None,
+            asks_all_skus: pipeline.fetch.skus == FetchDetails::All,
             details: Details::default(),
             fills: HashMap::new(),
             unused: HashSet::new(),
@@ -182,11 +188,11 @@ impl<'p> Collector<'p> {
         segments: &[S],
         read: &impl Fn(&S) -> Result<Vec<Attempt>>,
     ) -> Result<HashSet<i64>> {
-        let mut detailed = HashSet::new();
+        let (mut detailed, mut failed) = (HashSet::new(), HashSet::new());
         if self.main.skus == SkuSource::Calls || self.fetches_details {
             for segment in segments {
                 let attempts = self.used(read(segment)?);
-                self.keep_sku_answers(&attempts);
+                failed.extend(self.keep_sku_answers(&attempts));
                 self.find_details(&attempts, &mut detailed)?;
             }
         }
@@ -196,8 +202,16 @@ impl<'p> Collector<'p> {
                 self.keep_fills(&attempts, &detailed)?;
             }
         }
+        let answered = |offer_id: &i64, sku_id: i64| {
+            let answers = self.answers.get(offer_id).map_or(&[][..], Vec::as_slice);
+            answers.iter().any(|answer| answer.sku_id == Some(sku_id))
+        };
+        let is_open = |(offer_id, sku_id): &(i64, i64)| {
+            !self.skus_gone.contains(&(*offer_id, *sku_id)) && !answered(offer_id, *sku_id)
+        };
+        self.skus_open = failed.into_iter().filter(is_open).map(|(offer_id, _)| offer_id).collect();
         let of_gone = self.skus_gone.iter().map(|(offer_id, _)| offer_id);
-        Ok(self.answers.keys().chain(of_gone).copied().collect())
+        Ok(self.answers.keys().chain(of_gone).chain(&self.skus_open).copied().collect())
     }
 
     /// Rows of the picture before that were made of details: each that still holds has SKUs of today put to it.
@@ -280,12 +294,16 @@ impl<'p> Collector<'p> {
         attempts
     }
 
-    /// Keeps the answers about single SKUs: they are looked up when their offers are decoded.
-    fn keep_sku_answers(&mut self, attempts: &[Attempt]) {
-        let Some(endpoint) = self.main.gateway.endpoints.get("sku") else { return };
+    /// Keeps the answers about single SKUs: they are looked up when their offers are decoded. Gives the SKUs whose calls
+    /// failed: another one may have been answered.
+    fn keep_sku_answers(&mut self, attempts: &[Attempt]) -> Vec<(i64, i64)> {
+        let mut failed = Vec::new();
+        let Some(endpoint) = self.main.gateway.endpoints.get("sku") else { return failed };
         for Attempt { record, body: bytes } in attempts.iter().filter(|attempt| attempt.record.endpoint == "sku") {
-            let (Some(offer_id), Ok(json)) = (record.offer_id, body::to_json(bytes, record.content_type.as_deref()))
-            else {
+            let Some(offer_id) = record.offer_id else { continue };
+            let sku = record.sku_id.map(|sku_id| (offer_id, sku_id));
+            let Ok(json) = body::to_json(bytes, record.content_type.as_deref()) else {
+                failed.extend(sku);
                 continue;
             };
             match self.main.judge.judge(endpoint, record, body::parse(&json).as_ref().copied()) {
@@ -294,12 +312,11 @@ impl<'p> Collector<'p> {
                     let answer = SkuAnswer { sku_id: record.sku_id, json: json.into_owned(), fetched_at };
                     self.answers.entry(offer_id).or_default().push(answer);
                 }
-                Judgement::Fault(fault) => {
-                    let gone = record.sku_id.filter(|_| fault.class == ErrorClass::Gone);
-                    self.skus_gone.extend(gone.map(|sku_id| (offer_id, sku_id)));
-                }
+                Judgement::Fault(fault) if fault.class == ErrorClass::Gone => self.skus_gone.extend(sku),
+                Judgement::Fault(_) => failed.extend(sku),
             }
         }
+        failed
     }
 }
 

@@ -245,7 +245,14 @@ mod tests {
         fields.0[OfferField::Title as usize] = raw("\"纸杯 24个/箱\"");
         fields.0[OfferField::Moq as usize] = raw("\"2箱起批\"");
         fields.0[OfferField::Ladder as usize] = raw("[[2,48],[10,36]]");
-        let input = Input { offer: &fields, skus: &[], shop_id: Some("s"), sku_source: SkuSource::NotAsked, kept: &[] };
+        let input = Input {
+            offer: &fields,
+            skus: &[],
+            shop_id: Some("s"),
+            sku_source: SkuSource::NotAsked,
+            kept: &[],
+            kept_counts: true,
+        };
         let steps = explain(&input, &Rules::of_units(None, &Units::default()));
         let find = |column: &str| {
             let step = steps.iter().find(|step| step.column == column).unwrap();
@@ -269,7 +276,14 @@ mod tests {
     fn a_record_in_quarantine_tells_why() {
         let mut fields = OfferFields::default();
         fields.0[OfferField::OfferId as usize] = json::parse(b"\"PRODUCT-REAL\"").ok();
-        let input = Input { offer: &fields, skus: &[], shop_id: None, sku_source: SkuSource::NotAsked, kept: &[] };
+        let input = Input {
+            offer: &fields,
+            skus: &[],
+            shop_id: None,
+            sku_source: SkuSource::NotAsked,
+            kept: &[],
+            kept_counts: true,
+        };
         let steps = explain(&input, &Rules::of_units(None, &Units::default()));
         let told: Vec<_> = steps.iter().map(|step| (step.column, step.field, step.rule)).collect();
         assert_eq!(told, [("quarantine", Some(OfferField::OfferId), "id_invalid")]);

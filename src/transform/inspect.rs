@@ -91,6 +91,7 @@ pub fn inspect(
             shop_id: attempt.record.shop_id.as_deref(),
             sku_source: if gateway.offer.contains_key("skus") { SkuSource::Nested } else { SkuSource::NotAsked },
             kept: &[],
+            kept_counts: true,
         };
         let lines = explain(&input, &rules).into_iter().map(|step| line(gateway, record, step)).collect();
         inspected.push(Inspected { offer_id: id, lines });

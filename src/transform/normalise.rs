@@ -49,6 +49,8 @@ pub struct Input<'i, 'a> {
     pub sku_source: SkuSource,
     /// SKUs of the picture before: each that the offer still names and `skus` does not hold goes on.
     pub kept: &'i [KeptSku],
+    /// What goes on so makes the offer complete: nobody asked for it again, or had to.
+    pub kept_counts: bool,
 }
 
 /// Normalises one record into `offer`, which is emptied first and may be used again.

@@ -90,6 +90,8 @@ pub struct Fetched<'a> {
     pub searches: bool,
     /// Incomplete shops keep their last rows.
     pub hold: bool,
+    /// SKUs were asked for one by one: which an offer lacks, the record of today says.
+    pub calls_skus: bool,
     /// Details were asked for: one that was not asked today stands as long as its offer is not modified.
     pub keeps_details: bool,
     /// … and what an older one says of an offer goes on, where its listing says nothing of it.

@@ -323,6 +323,9 @@ async fn skus_are_put_to_offers_whose_details_are_not_asked_for_again() {
                    where c.dt = '2026-11-21' and n.dt = c.dt and o.dt = '2026-11-20' and n.modified_at = o.modified_at \
                    and o.price_source <> 'none'";
     assert_eq!(place.value(changes).await, "0", "what has only got its SKUs has not changed its prices");
+    let of_skus = new.values().find(|row| row["sku_count"] == "2").unwrap();
+    let explained = huopan(place.path(), &["explain", &of_skus["offer_id"], "--lake", "lake"]).await;
+    assert!(explained.stdout.contains("\n2 of its SKUs came with answers of their own"), "{explained:?}");
     // They are there now: what is asked for belongs to new and modified offers.
     let (third, _) = night("missing", day(22)).await;
     assert!(third * 4 < second, "{third} of {second}");

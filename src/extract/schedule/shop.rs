@@ -253,7 +253,11 @@ impl<'a> ShopState<'a> {
         let lacks_details = fetch.details != FetchDetails::Off && detailed * 10 < known.offers.len() * 9;
         // What is asked for of every offer is asked for of those that a whole listing names.
         let asks_all = fetch.details == FetchDetails::All || fetch.skus == FetchDetails::All;
-        let lacks_skus = fetch.skus != FetchDetails::Off && offers().all(|offer| offer.sku_ids.is_empty());
+        let with_skus = offers().filter(|offer| !offer.sku_ids.is_empty()).count() as u64;
+        // A night with `off` leaves what it lists without them.
+        let rate_min = u64::try_from(self.setup.gateway.completeness.sku_rate_min).unwrap_or(0);
+        let has_few = with_skus == 0 || with_skus * 10_000 < known.named_skus.0 * rate_min;
+        let lacks_skus = fetch.skus != FetchDetails::Off && has_few;
         if !possible || !young || asks_all || lacks_details || lacks_skus {
             return None;
         }

@@ -181,9 +181,8 @@ impl Day {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let mut collector = Collector::new(&self.pipeline, self.start.dt, budget);
         collector.leave_out(&self.facts.unused);
-        let skus = self.pipeline.fetch.skus;
-        let kept = self.kept().filter(|_| matches!(skus, FetchDetails::Missing | FetchDetails::Changed));
-        if let (Some(kept), true) = (kept, collector.fetches_skus()) {
+        let calls_skus = self.pipeline.fetch.skus != FetchDetails::Off && collector.fetches_skus();
+        if let (Some(kept), true) = (self.kept(), calls_skus) {
             collector.keep_skus(previous::skus(&self.store, kept, &budget.part(KEYS_PERCENT))?);
         }
         let asked = collector.look_ahead(&self.segments, &read)?;
@@ -221,6 +220,12 @@ impl Day {
         self.pipeline.files.is_none() && self.pipeline.fetch.details != FetchDetails::Off
     }
 
+    /// SKUs are asked for one by one.
+    fn calls_skus(&self) -> bool {
+        let Pipeline { files, fetch, gateway, .. } = &self.pipeline;
+        files.is_none() && fetch.skus != FetchDetails::Off && gateway.endpoints.contains_key("sku")
+    }
+
     fn depth(&self) -> Depth {
         let by_changes = self.facts.shops.iter().any(|shop| shop.listing == Listed::Changed);
         if by_changes || self.keeps_details() { Depth::Rows } else { Depth::Content }
@@ -256,6 +261,7 @@ impl Day {
             listings: self.listings(),
             searches: gateway.searches(&self.pipeline.fetch.options),
             hold: self.pipeline.on_incomplete == OnIncomplete::Hold,
+            calls_skus: self.calls_skus(),
             keeps_details: self.keeps_details(),
             reuses_details: self.keeps_details() && self.pipeline.fetch.details == FetchDetails::Missing,
         };

@@ -259,11 +259,26 @@ async fn skus_that_nobody_asked_for_again_keep_their_rows() {
     gone.body = Bytes::from_static("{\"error_response\":{\"code\":\"1\",\"msg\":\"商品不存在\"}}".as_bytes());
     lake.publish(22, 4, vec![page(22, &[&item(1, "01", "11,13")]), gone], whole(22)).await;
     assert_eq!(lake.rows(&skus(22)).await, ["13 3.0000 2026-11-20"]);
-    // Where every SKU is asked for, one without an answer is missing.
+    // Where every SKU is asked for, one without an answer goes on, and the offer is not complete.
     lake.pipeline.fetch.skus = FetchDetails::All;
     let report = lake.publish(23, 5, vec![page(23, &[&item(1, "01", "11,13")])], whole(23)).await;
     assert!(!report.is_complete());
-    assert_eq!(lake.rows(&skus(23)).await, [""; 0]);
+    assert_eq!(lake.rows(&skus(23)).await, ["13 3.0000 2026-11-20"]);
+    // So it is where one is asked for again and refused.
+    lake.pipeline.fetch.skus = FetchDetails::Missing;
+    let page = |dt| page(dt, &[&item(1, "01", "13")]);
+    let report = lake.publish(24, 6, vec![page(24)], whole(24)).await;
+    assert!(report.is_complete(), "{report:?}");
+    let mut refused = sku(25, 1, 13, "1");
+    refused.body = Bytes::from_static(b"{\"error_response\":{\"code\":\"99\",\"msg\":\"?\"}}");
+    let report = lake.publish(25, 7, vec![page(25), refused.clone()], whole(25)).await;
+    assert!(!report.is_complete());
+    assert_eq!(lake.rows(&skus(25)).await, ["13 3.0000 2026-11-20"]);
+    let answered = Attempt { record: Record { number: 3, ..sku(26, 1, 13, "4").record }, ..sku(26, 1, 13, "4") };
+    let refused = Attempt { record: sku(26, 1, 13, "4").record, ..refused };
+    let report = lake.publish(26, 8, vec![page(26), refused, answered], whole(26)).await;
+    assert!(report.is_complete(), "it was answered in the end: {report:?}");
+    assert_eq!(lake.rows(&skus(26)).await, ["13 4.0000 2026-11-26"]);
 }
 
 /// A lake whose details come from another gateway, where an offer's fields have other names.

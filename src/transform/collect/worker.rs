@@ -199,7 +199,8 @@ impl<'c> Worker<'c> {
         let kept = id.map_or(Ok(Vec::new()), |id| self.kept_skus(id))?;
         let skus = if source.skus == SkuSource::Calls { &asked } else { &scratch.skus };
         let shop_id = answer.record.shop_id.as_deref();
-        let input = Input { offer: &fields, skus, shop_id, sku_source: source.skus, kept: &kept };
+        let kept_counts = !collector.asks_all_skus && id.is_none_or(|id| !collector.skus_open.contains(&id));
+        let input = Input { offer: &fields, skus, shop_id, sku_source: source.skus, kept: &kept, kept_counts };
         if let Err(reject) = normalise(&input, &source.rules, offer) {
             self.set_aside(answer, id, Reason::of(reject), record.json());
             return Ok(answer.record.shop_id.clone());

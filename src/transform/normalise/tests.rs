@@ -41,7 +41,14 @@ fn run_keeping(record: &str, rules: &Rules, source: SkuSource, kept: &[KeptSku])
     let skus: Vec<SkuFields<'_>> = fields.get(OfferField::Skus).map_or(Vec::new(), |skus| {
         skus.elements().map(|sku| SkuFields(fields_of(sku, crate::config::gateway::SKU_FIELDS))).collect()
     });
-    let input = Input { offer: &fields, skus: &skus, shop_id: Some("b2b-configured"), sku_source: source, kept };
+    let input = Input {
+        offer: &fields,
+        skus: &skus,
+        shop_id: Some("b2b-configured"),
+        sku_source: source,
+        kept,
+        kept_counts: true,
+    };
     let mut offer = Offer::default();
     normalise(&input, rules, &mut offer).map(|()| offer)
 }

@@ -22,7 +22,7 @@ fn skus(records: &[&str]) -> Vec<SkuFields<'static>> {
 }
 
 fn input<'i>(offer: &'i OfferFields<'static>, skus: &'i [SkuFields<'static>]) -> Input<'i, 'static> {
-    Input { offer, skus, shop_id: Some("b2b-1"), sku_source: SkuSource::Calls, kept: &[] }
+    Input { offer, skus, shop_id: Some("b2b-1"), sku_source: SkuSource::Calls, kept: &[], kept_counts: true }
 }
 
 fn normalised(record: &str, sku_records: &[&str]) -> Offer<'static> {

@@ -154,8 +154,14 @@ impl<'v> Settler<'_, 'v> {
     /// What becomes of an offer of which nothing was fetched that counts.
     fn absent<'k>(&mut self, known: &Known<'k>) -> Fate<'k> {
         let offer_id = known.offer_id;
+        // What a held shop shows does not count, and is there all the same.
+        let is_seen = !known.fetched.is_empty();
+        let judge = |settler: &Self, row: &Earlier| match settler.judged(offer_id, row) {
+            Judged::Complete | Judged::Changed(_) if is_seen => Judged::Incomplete,
+            judged => judged,
+        };
         if let Some(kept) = known.kept {
-            let judged = self.judged(offer_id, &kept);
+            let judged = judge(self, &kept);
             if !kept.delisted && self.goes_on(offer_id, judged) {
                 self.count(&kept, |row| {
                     row.carried_count += 1;
@@ -169,7 +175,7 @@ impl<'v> Settler<'_, 'v> {
                 return Fate::Carried(kept);
             }
         }
-        match known.before.filter(|before| !before.delisted && self.is_gone(offer_id, self.judged(offer_id, before))) {
+        match known.before.filter(|before| !before.delisted && self.is_gone(offer_id, judge(self, before))) {
             Some(before) => {
                 self.count(&before, |row| row.delisted_count += 1);
                 Fate::Delisted(if self.replaces { Origin::Before } else { Origin::Kept }, before)

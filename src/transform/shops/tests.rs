@@ -144,6 +144,8 @@ struct Case {
     listings: Listings,
     searches: bool,
     hold: bool,
+    skus_fetched: bool,
+    calls_skus: bool,
     keeps_details: bool,
 }
 
@@ -167,6 +169,8 @@ impl Case {
             listings: Listings::All,
             searches: false,
             hold: false,
+            skus_fetched: false,
+            calls_skus: false,
             keeps_details: false,
         }
     }
@@ -201,7 +205,7 @@ impl Case {
             gateway: "portals",
             facts: &self.facts,
             completeness: &self.completeness,
-            skus_fetched: false,
+            skus_fetched: self.skus_fetched,
             records: &records,
             names: &names,
             listed: &BTreeMap::new(),
@@ -214,6 +218,7 @@ impl Case {
             listings: self.listings,
             searches: self.searches,
             hold: self.hold,
+            calls_skus: self.calls_skus,
             keeps_details: self.keeps_details,
             reuses_details: false,
         };
@@ -522,6 +527,24 @@ fn a_detail_stands_until_its_offer_is_modified() {
     assert_eq!((verdict.kept, verdict.carried), (HashSet::from([1]), HashSet::new()));
     let shop = &verdict.shops[0];
     assert_eq!((shop.offer_count, shop.changed_count, shop.price_complete_rate), (5, 4, Some(2_000)));
+    // Which SKUs it lacks, today's record says: they were asked for beside the detail.
+    before.offers.values_mut().for_each(|offer| offer.sku_complete = true);
+    case.keys.iter_mut().for_each(|key| key.sku_complete = false);
+    case.skus_fetched = true;
+    for (calls_skus, expected) in [(false, 2_000), (true, 0)] {
+        case.calls_skus = calls_skus;
+        assert_eq!(case.judge(&before).shops[0].sku_complete_rate, Some(expected));
+    }
+}
+
+#[test]
+fn what_a_held_shop_shows_is_not_delisted_in_the_shop_that_lacks_it() {
+    let mut case =
+        Case::new(facts(&[("a", Some(1), None), ("b", Some(9), None)]), vec![key("a", 1, 1), key("b", 2, 2)]);
+    case.hold = true;
+    let verdict = case.judge(&previous(&[("a", 1, 1), ("a", 2, 2), ("a", 3, 3)]));
+    assert_eq!(verdict.held.keys().collect::<Vec<_>>(), ["b"]);
+    assert_eq!((verdict.carried, verdict.delisted), (HashSet::from([2]), HashSet::from([3])));
 }
 
 #[test]

@@ -83,7 +83,14 @@ fn what_one_record_states_is_not_remembered_for_the_next() {
     let mut show = |record: &'static str| {
         let fields =
             OfferFields(fields_of(json::parse(record.as_bytes()).unwrap(), crate::config::gateway::OFFER_FIELDS));
-        let input = Input { offer: &fields, skus: &[], shop_id: None, sku_source: SkuSource::NotAsked, kept: &[] };
+        let input = Input {
+            offer: &fields,
+            skus: &[],
+            shop_id: None,
+            sku_source: SkuSource::NotAsked,
+            kept: &[],
+            kept_counts: true,
+        };
         normalise(&input, &rules, &mut offer).unwrap();
         (unit(&offer), tiers(&offer))
     };
@@ -112,7 +119,7 @@ proptest! {
         };
         let (first, second) = (parse(first), parse(second));
         let mut used = Offer::default();
-        let input = |offer| Input { offer, skus: &[], shop_id: None, sku_source: SkuSource::NotAsked, kept: &[] };
+        let input = |offer| Input { offer, skus: &[], shop_id: None, sku_source: SkuSource::NotAsked, kept: &[], kept_counts: true };
         let _ = normalise(&input(&first), &rules, &mut used);
         let reused = normalise(&input(&second), &rules, &mut used);
         let mut new = Offer::default();
