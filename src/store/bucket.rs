@@ -77,6 +77,9 @@ impl Bucket {
     /// The error of an operation, with what can be done about it.
     pub(super) fn failed(&self, verb: &str, path: &str, source: StoreError) -> Error {
         let message = format!("cannot {verb} `{}{path}`", self.url);
+        if let Some(hint) = unsafe_line(&source) {
+            return Error::config(message).with_hint(hint).caused_by(source);
+        }
         if let StoreError::Generic { source: told, .. } = &source
             && let Some((kind, hint)) = answer(&told.to_string())
         {
@@ -106,6 +109,27 @@ impl Bucket {
             Err(source) => Err(source),
         }
     }
+}
+
+/// What to do about an endpoint that cannot be talked to over TLS, now or later.
+fn unsafe_line(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let says = |part: &str| causes(error).any(|error| error.to_string().contains(part));
+    match () {
+        () if says("InvalidContentType") || says("corrupt message") => {
+            Some("the endpoint does not speak TLS: correct it, or begin it with `http://` and say `allow_http = true`")
+        }
+        () if says("invalid peer certificate") => {
+            Some("the endpoint's certificate is not trusted: correct its name, or let the system trust who signed it")
+        }
+        () => None,
+    }
+}
+
+/// An error and what caused it.
+fn causes<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
 }
 
 /// What to do about a key that is refused, or missing, by what was told.
@@ -152,7 +176,7 @@ pub fn is_outage(error: &(dyn std::error::Error + 'static)) -> bool {
         let of_server = ["status code: 5", "status code: 429", "HTTP error", "error sending request"];
         of_server.iter().any(|part| text.contains(part)) && !text.contains("status code: 501")
     };
-    std::iter::successors(Some(error), |error| error.source()).any(is)
+    unsafe_line(error).is_none() && causes(error).any(is)
 }
 
 #[async_trait::async_trait]

@@ -121,6 +121,12 @@ async fn the_command_line_takes_a_bucket_wherever_it_takes_a_folder() {
     let missing = support::huopan_with(place.path(), &["runs", "--lake", "s3://lakes/none"], &env).await;
     assert_eq!(missing.code, 1);
     assert!(missing.stderr.contains("there is no lake at `s3://lakes/none`"), "{}", missing.stderr);
+    // What no later try mends is no outage.
+    let secure = server.address().replace("http://", "https://");
+    env.extend([("AWS_ENDPOINT_URL", &*secure)]);
+    let unsafe_line = support::huopan_with(place.path(), &["runs", "--lake", &lake], &env).await;
+    assert_eq!(unsafe_line.code, 1, "{unsafe_line:?}");
+    assert!(unsafe_line.stderr.contains("the endpoint does not speak TLS"), "{unsafe_line:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
