@@ -51,6 +51,8 @@ pub struct KnownOffer {
     pub outdated: bool,
     /// Its SKUs that the picture holds.
     pub sku_ids: Vec<i64>,
+    /// Some of them were fetched before it was modified: they were asked for again, and not answered.
+    pub skus_outdated: bool,
 }
 
 /// The offers of one shop. Cheap to clone.
@@ -67,6 +69,7 @@ struct Columns {
     /// The first SKU of each offer; one more at the end.
     skus_at: Vec<u32>,
     sku_ids: Vec<i64>,
+    skus_outdated: Vec<bool>,
 }
 
 impl KnownOffers {
@@ -99,13 +102,14 @@ impl KnownOffers {
     }
 
     fn at(&self, at: usize) -> KnownOffer {
-        let Columns { modified_at, detailed, outdated, skus_at, sku_ids, .. } = &*self.0;
+        let Columns { modified_at, detailed, outdated, skus_at, sku_ids, skus_outdated, .. } = &*self.0;
         let skus = skus_at[at] as usize..skus_at[at + 1] as usize;
         KnownOffer {
             modified_at: modified_at[at],
             detailed: detailed[at],
             outdated: outdated[at],
             sku_ids: sku_ids[skus].to_vec(),
+            skus_outdated: skus_outdated[at],
         }
     }
 }
@@ -114,9 +118,10 @@ impl FromIterator<(i64, KnownOffer)> for KnownOffers {
     fn from_iter<I: IntoIterator<Item = (i64, KnownOffer)>>(offers: I) -> Self {
         let mut gathering = Gathering::default();
         for (offer_id, offer) in offers {
-            let KnownOffer { modified_at, detailed, outdated, sku_ids } = offer;
+            let KnownOffer { modified_at, detailed, outdated, sku_ids, skus_outdated } = offer;
             gathering.offer(offer_id, modified_at, detailed, outdated);
-            sku_ids.into_iter().for_each(|sku_id| gathering.sku(offer_id, sku_id));
+            let fetched_at = if skus_outdated { DateTime::from_timestamp_micros(0) } else { None };
+            sku_ids.into_iter().for_each(|sku_id| gathering.sku(offer_id, sku_id, fetched_at));
         }
         gathering.finish()
     }
@@ -132,7 +137,7 @@ impl<const N: usize> From<[(i64, KnownOffer); N]> for KnownOffers {
 #[derive(Debug, Default)]
 pub struct Gathering {
     offers: Vec<(i64, Option<DateTime<Utc>>, bool, bool)>,
-    skus: Vec<(i64, i64)>,
+    skus: Vec<(i64, i64, Option<DateTime<Utc>>)>,
 }
 
 impl Gathering {
@@ -141,9 +146,9 @@ impl Gathering {
         self.offers.push((offer_id, modified_at, detailed, outdated));
     }
 
-    /// A SKU of an offer. One whose offer is not there is forgotten.
-    pub fn sku(&mut self, offer_id: i64, sku_id: i64) {
-        self.skus.push((offer_id, sku_id));
+    /// A SKU of an offer, and when it was fetched. One whose offer is not there is forgotten.
+    pub fn sku(&mut self, offer_id: i64, sku_id: i64, fetched_at: Option<DateTime<Utc>>) {
+        self.skus.push((offer_id, sku_id, fetched_at));
     }
 
     /// All of them.
@@ -151,7 +156,7 @@ impl Gathering {
     pub fn finish(mut self) -> KnownOffers {
         // Published rows come in this order: there is nothing to do then.
         self.offers.sort_by_key(|(offer_id, ..)| *offer_id);
-        self.skus.sort_by_key(|(offer_id, _)| *offer_id);
+        self.skus.sort_by_key(|(offer_id, ..)| *offer_id);
         let mut columns = Columns { skus_at: vec![0], ..Columns::default() };
         let mut skus = self.skus.into_iter().peekable();
         for (offer_id, modified_at, detailed, outdated) in self.offers {
@@ -159,10 +164,13 @@ impl Gathering {
             columns.modified_at.push(modified_at);
             columns.detailed.push(detailed);
             columns.outdated.push(outdated);
-            while skus.next_if(|(of, _)| *of < offer_id).is_some() {}
-            while let Some((_, sku_id)) = skus.next_if(|(of, _)| *of == offer_id) {
+            while skus.next_if(|(of, ..)| *of < offer_id).is_some() {}
+            let mut skus_outdated = false;
+            while let Some((_, sku_id, fetched_at)) = skus.next_if(|(of, ..)| *of == offer_id) {
                 columns.sku_ids.push(sku_id);
+                skus_outdated |= fetched_at.zip(modified_at).is_some_and(|(fetched, modified)| fetched < modified);
             }
+            columns.skus_outdated.push(skus_outdated);
             columns.skus_at.push(u32::try_from(columns.sku_ids.len()).unwrap_or(u32::MAX));
         }
         columns.sku_ids.shrink_to_fit();
@@ -184,8 +192,17 @@ mod tests {
         }
         assert_eq!((known.get(4), known.len(), known.ids().collect::<Vec<_>>()), (None, 3, vec![3, 5, 9]));
         assert_eq!(known.values().map(|offer| offer.sku_ids.len()).collect::<Vec<_>>(), [0, 1, 2]);
+        let at = |seconds| DateTime::from_timestamp(seconds, 0);
         let mut gathering = Gathering::default();
-        gathering.sku(1, 11);
+        gathering.offer(1, at(5), false, false);
+        gathering.offer(2, at(5), false, false);
+        [(1, 11, 5), (1, 12, 4), (2, 21, 6)]
+            .into_iter()
+            .for_each(|(offer, sku, time)| gathering.sku(offer, sku, at(time)));
+        let outdated = gathering.finish().values().map(|offer| offer.skus_outdated).collect::<Vec<_>>();
+        assert_eq!(outdated, [true, false], "one that was fetched before the offer was modified");
+        let mut gathering = Gathering::default();
+        gathering.sku(1, 11, None);
         assert!(gathering.finish().is_empty(), "a SKU of no offer");
     }
 }

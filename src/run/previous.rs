@@ -42,6 +42,7 @@ const ALL_OFFER_COLUMNS: &[&str] = &[
     "price_source",
     "ladder_status",
     "sku_count",
+    "sku_named_count",
 ];
 
 /// Offers of a picture before in one piece, while its rows go on.
@@ -143,9 +144,10 @@ pub(super) fn known(store: &Store, entry: &Entry, facts: Option<&RunFacts>) -> R
             }
         })
     })?;
-    read(store, entry, Table::Skus, Some(&["shop_id", "offer_id", "sku_id"]), |batch| {
+    read(store, entry, Table::Skus, Some(&["shop_id", "offer_id", "sku_id", "fetched_at"]), |batch| {
         let (ids, skus) = (numbers::<Int64Type>(&batch, "offer_id")?, numbers::<Int64Type>(&batch, "sku_id")?);
-        each_of_shop(&batch, &mut offers, |shop, row| shop.sku(ids.value(row), skus.value(row)))
+        let fetched = numbers::<TimestampMicrosecondType>(&batch, "fetched_at")?;
+        each_of_shop(&batch, &mut offers, |shop, row| shop.sku(ids.value(row), skus.value(row), moment(fetched, row)))
     })?;
     for (shop_id, gathering) in offers {
         if let Some(shop) = known.shops.get_mut(&shop_id) {
@@ -300,13 +302,17 @@ fn add_rows(batch: &RecordBatch, offers: &mut [Earlier]) -> Result<()> {
     let detailed = batch.column_by_name("detail_fetched_at");
     let quote_types = numbers::<Int8Type>(batch, "quote_type")?;
     let skus = numbers::<Int32Type>(batch, "sku_count")?;
+    // Lakes of an early version lack it.
+    let named = batch.column_by_name("sku_named_count").and_then(|column| column.as_primitive_opt::<Int32Type>());
     let channel_prices = column(batch, "channel_price")?;
     let (sources, ladders) = (text(batch, "price_source")?, text(batch, "ladder_status")?);
     for (row, offer) in offers.iter_mut().enumerate() {
         let quote_type = quote_types.is_valid(row).then(|| quote_types.value(row));
         offer.modified_at = modified.is_valid(row).then(|| modified.value(row));
         offer.detailed = detailed.is_some_and(|column| column.is_valid(row));
-        offer.sku_complete = quote_type == Some(0) || skus.value(row) > 0;
+        offer.without_skus = quote_type == Some(0);
+        let has_all = named.is_none_or(|named| !named.is_valid(row) || named.value(row) <= skus.value(row));
+        offer.sku_complete = offer.without_skus || skus.value(row) > 0 && has_all;
         offer.price_complete = channel_prices.is_valid(row)
             || match (sources.value(row), ladders.value(row)) {
                 (_, "sku_spread") | ("wholesale" | "channel", _) => true,

@@ -140,6 +140,8 @@ impl Builder {
         row.int64("volatile_hash", Some(origin.hashes.volatile));
         row.text("raw_ref", Some(origin.raw_ref));
         row.time("detail_fetched_at", origin.detail_fetched_at);
+        let named = i32::try_from(offer.named_skus.len()).ok();
+        row.int32("sku_named_count", named.filter(|named| *named > 0));
         self.append_tiers(offer);
         self.append_skus(offer, origin);
     }

@@ -20,7 +20,7 @@ mod tests;
 
 /// The version of the tables' contract, as semantic versioning: a major step changes a meaning, a minor one adds columns.
 /// Every document must carry it.
-pub const CONTRACT_VERSION: &str = "1.2.0";
+pub const CONTRACT_VERSION: &str = "1.3.0";
 
 /// The columns that stand in the directory names instead of the files, in this order.
 pub const PARTITION_COLUMNS: [&str; 2] = ["dt", "pipeline"];

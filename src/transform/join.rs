@@ -126,8 +126,10 @@ pub struct Earlier {
     pub modified_at: Option<i64>,
     /// Its row was made of its detail.
     pub detailed: bool,
-    /// It has SKU rows, or none by its quote type. Whether the SKUs it named then all had a row is not kept.
+    /// The SKUs it named all have a row, as far as is known how many these were; or it has none by its quote type.
     pub sku_complete: bool,
+    /// It has no SKUs by its quote type.
+    pub without_skus: bool,
     /// Its row has a wholesale, spread or channel price.
     pub price_complete: bool,
     /// It was called delisted there.
@@ -145,6 +147,7 @@ impl Default for Earlier {
             modified_at: None,
             detailed: false,
             sku_complete: false,
+            without_skus: false,
             price_complete: false,
             delisted: false,
             row: 0,
@@ -176,15 +179,27 @@ impl Record for Earlier {
         bytes.extend(self.shop.to_le_bytes());
         let stated = self.modified_at.is_some();
         let flags = [self.detailed, self.sku_complete, self.price_complete, self.delisted];
-        bytes.push(pack(flags) | u8::from(stated) << 4);
+        bytes.push(pack(flags) | u8::from(stated) << 4 | u8::from(self.without_skus) << 5);
     }
 
     fn take(fields: &mut Fields<'_>) -> Self {
         let [offer_id, content_hash, modified_at] = [(); 3].map(|()| fields.i64());
         let (row, shop, flags) = (fields.u64(), fields.u32(), fields.byte());
-        let modified_at = (flags >> 4 == 1).then_some(modified_at);
+        let modified_at = (flags >> 4 & 1 == 1).then_some(modified_at);
+        let without_skus = flags >> 5 & 1 == 1;
         let [detailed, sku_complete, price_complete, delisted] = unpack(flags);
-        Self { offer_id, shop, content_hash, modified_at, detailed, sku_complete, price_complete, delisted, row }
+        Self {
+            offer_id,
+            shop,
+            content_hash,
+            modified_at,
+            detailed,
+            sku_complete,
+            without_skus,
+            price_complete,
+            delisted,
+            row,
+        }
     }
 }
 
@@ -378,8 +393,15 @@ mod tests {
         assert_eq!(format!("{:?}", Candidate::take(&mut Fields(&bytes))), format!("{candidate:?}"));
         for modified_at in [None, Some(-1)] {
             let shop = 9;
-            let earlier =
-                Earlier { offer_id: 1, shop, modified_at, detailed: true, row: 1 << 40, ..Earlier::default() };
+            let earlier = Earlier {
+                offer_id: 1,
+                shop,
+                modified_at,
+                detailed: true,
+                without_skus: modified_at.is_none(),
+                row: 1 << 40,
+                ..Earlier::default()
+            };
             bytes.clear();
             earlier.put(&mut bytes);
             assert_eq!((bytes.len(), Earlier::take(&mut Fields(&bytes))), (Earlier::BYTES, earlier));

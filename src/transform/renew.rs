@@ -259,10 +259,12 @@ fn tiers(
             Shape::Steps { left_out: 0 }
         }
         (_, LadderStatus::Unparsable, _) => Shape::Unparsable,
-        // A channel price comes before the prices of SKUs, unless the ladder itself is their spread.
+        // A channel price comes before the prices of SKUs, and so does the one price of a headline, unless the ladder itself
+        // is their spread.
         (_, LadderStatus::SkuSpread, Price::Spread { low, high }) if offer.channel_price.is_some() => {
             Shape::Spread { low, high }
         }
+        (_, LadderStatus::SkuSpread, Price::One(price)) => Shape::Spread { low: price, high: price },
         _ => Shape::Missing,
     };
     context.tiers(input, &Prices { shape, headline }, offer, scratch)?;

@@ -17,7 +17,8 @@ use crate::support::{NULL, Place, day, publish, quick, rows_of};
 
 /// The first contract of all, and what later ones added to it.
 const OLDEST: &str = "1.0.0";
-const ADDED: [(Table, &str); 2] = [(Table::Offers, "detail_fetched_at"), (Table::RawPages, "header")];
+const ADDED: [(Table, &str); 3] =
+    [(Table::Offers, "detail_fetched_at"), (Table::Offers, "sku_named_count"), (Table::RawPages, "header")];
 
 /// Makes the lake one that a huopan of the oldest contract has written: files, publish log and Delta logs.
 fn age(lake: &Path) {

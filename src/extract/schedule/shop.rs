@@ -105,6 +105,8 @@ pub(super) struct ShopState<'a> {
     off_sale_ids: BTreeSet<i64>,
     /// Offers that name their SKUs, and those.
     named_skus: (u64, u64),
+    /// Those offers of them that the picture before does not have.
+    newly_named: u64,
     /// The coverage of an incremental listing that did not prove the shop.
     given_up: Vec<Covered>,
 }
@@ -148,6 +150,7 @@ impl<'a> ShopState<'a> {
             listed_ids: HashSet::new(),
             off_sale_ids: BTreeSet::new(),
             named_skus: (0, 0),
+            newly_named: 0,
             given_up: Vec::new(),
             id,
             work,
@@ -382,6 +385,8 @@ impl<'a> ShopState<'a> {
         } else {
             for offer in &offers {
                 if self.listed_ids.insert(offer.offer_id) && !offer.sku_ids.is_empty() {
+                    let is_new = self.known().is_none_or(|known| known.offers.get(offer.offer_id).is_none());
+                    self.newly_named += u64::from(is_new);
                     self.named_skus.0 += 1;
                     self.named_skus.1 += offer.sku_ids.len() as u64;
                 }
@@ -431,7 +436,7 @@ impl<'a> ShopState<'a> {
         }
         self.off_sale_ids.clear();
         self.listed_ids.clear();
-        self.named_skus = (0, 0);
+        (self.named_skus, self.newly_named) = ((0, 0), 0);
         self.begin_whole();
     }
 
@@ -516,9 +521,13 @@ impl<'a> ShopState<'a> {
         let off_sale_slices = self.off_sale.iter().flat_map(Cover::coverage);
         coverage.extend(off_sale_slices.map(|covered| Covered { off_sale: true, ..covered }));
         let short = self.short();
-        // What changed names a part.
+        // What changed names a part: to what was named before it adds what is new, and what went off sale leaves it.
         let (with_skus, skus) = match known.filter(|_| self.mode == Listed::Changed) {
-            Some(known) => known.named_skus,
+            Some(known) => {
+                let gone = self.off_sale_ids.iter().filter_map(|id| known.offers.get(*id));
+                let gone = gone.filter(|offer| !offer.sku_ids.is_empty()).count() as u64;
+                (known.named_skus.0.saturating_sub(gone) + self.newly_named, known.named_skus.1)
+            }
             None => self.named_skus,
         };
         let pages = self.on_sale.as_ref().filter(|cover| self.mode == Listed::Whole && cover.end().is_some());

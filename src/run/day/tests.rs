@@ -279,6 +279,14 @@ async fn skus_that_nobody_asked_for_again_keep_their_rows() {
     let report = lake.publish(26, 8, vec![page(26), refused, answered], whole(26)).await;
     assert!(report.is_complete(), "it was answered in the end: {report:?}");
     assert_eq!(lake.rows(&skus(26)).await, ["13 4.0000 2026-11-26"]);
+    // One that lacks a SKU still lacks it on the night that carries it forward.
+    let two = self::page(27, &[&item(1, "01", "13,14")]);
+    let report = lake.publish(27, 9, vec![two], whole(27)).await;
+    assert!(!report.is_complete());
+    let report = lake.publish(28, 10, Vec::new(), facts(vec![shop_facts(28, Listed::Changed, 1)])).await;
+    let shop = &report.shops[0];
+    assert_eq!((report.carried, shop.sku_complete_rate, report.is_complete()), (1, Some(0), false));
+    assert_eq!(lake.rows("select sku_named_count from offers where dt = '2026-11-28'").await, ["2"]);
 }
 
 /// A lake whose details come from another gateway, where an offer's fields have other names.

@@ -31,7 +31,7 @@ fn offers_have_the_agreed_columns() {
          min_piece_price? decimal(18|6), max_piece_price? decimal(18|6), tier_count integer, sku_count integer, \
          price_source string, ladder_status string, status string, created_at? timestamp, modified_at? timestamp, \
          fetched_at timestamp, observed_dt date, content_hash long, volatile_hash long, raw_ref string, \
-         detail_fetched_at? timestamp",
+         detail_fetched_at? timestamp, sku_named_count? integer",
     );
 }
 
@@ -191,7 +191,7 @@ fn a_broken_document_is_refused_with_its_reason() {
     let good = Table::Offers.document();
     assert!(wire::parse(good).is_ok());
     for (from, to, reason) in [
-        ("version: 1.2.0", "version: 9.9.9", "the contract's is"),
+        ("version: 1.3.0", "version: 9.9.9", "the contract's is"),
         ("physicalType: boolean", "physicalType: bool", "unknown type `bool`"),
         ("logicalType: boolean", "logicalType: string", "does not fit"),
         ("required: true", "requred: true", "requred"),

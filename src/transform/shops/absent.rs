@@ -141,6 +141,9 @@ impl<'v> Settler<'_, 'v> {
         let winner = known.fetched.first();
         // What was fetched of a held shop does not count: its rows of the picture before go on.
         let held = winner.filter(is_held);
+        if let (Some(winner), Some(kept)) = (winner.filter(|_| held.is_none()), known.kept) {
+            self.moved(winner, &kept);
+        }
         let fate = match winner.filter(|_| held.is_none()) {
             None => self.absent(known),
             Some(winner) => match known.kept.filter(|kept| self.fetched.keeps_detail(winner, kept)) {
@@ -149,6 +152,17 @@ impl<'v> Settler<'_, 'v> {
             },
         };
         Settled { offer_id, fate, held }
+    }
+
+    /// The row of a shop that is left as it was counts an offer no more that another shop shows now.
+    fn moved(&mut self, winner: &Candidate, kept: &Earlier) {
+        if winner.shop == kept.shop || kept.delisted {
+            return;
+        }
+        if let Some(shop) = self.shops.get_mut(&kept.shop).filter(|shop| matches!(shop.judged, Judged::Untouched)) {
+            shop.row.offer_count -= 1;
+            shop.row.carried_count = shop.row.carried_count.min(shop.row.offer_count);
+        }
     }
 
     /// What becomes of an offer of which nothing was fetched that counts.

@@ -109,7 +109,9 @@ impl Tallies {
         let row: Option<Earlier> = known.kept.filter(|kept| fetched.keeps_detail(winner, kept));
         let hash = row.map_or(winner.content_hash, |row| row.content_hash);
         let before = known.before.filter(|before| !before.delisted);
-        let sku = row.filter(|_| !fetched.calls_skus).map_or(winner.sku_complete, |row| row.sku_complete);
+        // Which SKUs were not answered, today's record says; that it has none, the detail may.
+        let of_row = row.filter(|row| !fetched.calls_skus || row.without_skus);
+        let sku = of_row.map_or(winner.sku_complete, |row| row.sku_complete);
         let price = row.map_or(winner.price_complete, |row| row.price_complete);
         let tally = self.shops.entry(winner.shop).or_default();
         tally.is_found = true;

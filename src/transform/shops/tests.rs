@@ -25,6 +25,7 @@ struct PreviousOffer {
     modified_at: Option<i64>,
     detailed: bool,
     sku_complete: bool,
+    without_skus: bool,
     price_complete: bool,
     delisted: bool,
 }
@@ -63,6 +64,7 @@ fn earlier(offers: &HashMap<i64, PreviousOffer>, names: &ShopNames) -> Sorted<Ea
         modified_at: offer.modified_at,
         detailed: offer.detailed,
         sku_complete: offer.sku_complete,
+        without_skus: offer.without_skus,
         price_complete: offer.price_complete,
         delisted: offer.delisted,
         row: 0,
@@ -531,8 +533,9 @@ fn a_detail_stands_until_its_offer_is_modified() {
     before.offers.values_mut().for_each(|offer| offer.sku_complete = true);
     case.keys.iter_mut().for_each(|key| key.sku_complete = false);
     case.skus_fetched = true;
-    for (calls_skus, expected) in [(false, 2_000), (true, 0)] {
+    for (calls_skus, without_skus, expected) in [(false, false, 2_000), (true, false, 0), (true, true, 2_000)] {
         case.calls_skus = calls_skus;
+        before.offers.values_mut().for_each(|offer| offer.without_skus = without_skus);
         assert_eq!(case.judge(&before).shops[0].sku_complete_rate, Some(expected));
     }
 }
@@ -545,6 +548,20 @@ fn what_a_held_shop_shows_is_not_delisted_in_the_shop_that_lacks_it() {
     let verdict = case.judge(&previous(&[("a", 1, 1), ("a", 2, 2), ("a", 3, 3)]));
     assert_eq!(verdict.held.keys().collect::<Vec<_>>(), ["b"]);
     assert_eq!((verdict.carried, verdict.delisted), (HashSet::from([2]), HashSet::from([3])));
+}
+
+#[test]
+fn the_row_of_an_untouched_shop_counts_no_offer_that_another_shop_shows_now() {
+    let mut facts = facts(&[("a", Some(3), None), ("b", Some(1), None)]);
+    facts.shops[0].listing = Listed::Untouched;
+    let mut before = previous(&[]);
+    let earlier = self::facts(&[("a", Some(3), None)]);
+    let earlier = Case::new(earlier, vec![key("a", 1, 1), key("a", 2, 2), key("a", 3, 3)]).judge(&before);
+    before.replaced_shops.insert("a".to_owned(), earlier.shops[0].clone());
+    before.replaced = Some(previous(&[("a", 1, 1), ("a", 2, 2), ("a", 3, 3)]).offers);
+    let verdict = Case::new(facts, vec![key("b", 2, 2)]).judge(&before);
+    assert_eq!(verdict.shops.iter().map(|shop| shop.offer_count).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(verdict.carried, HashSet::from([1, 3]));
 }
 
 #[test]
