@@ -86,7 +86,7 @@ struct Take {
     /// Write to this file, which appears when it is complete, or through a pipe or device [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Take at most this many publications
+    /// Take at most this many publications (a lost one and what replaced it are told at once)
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     publications: u32,
 }
@@ -165,6 +165,9 @@ fn report(asked: &Take, backlog: &Backlog<'_>, told: &Told, talk: &Talk) -> Resu
     let kinds: Vec<String> = kinds.map(|(kind, rows)| format!("{rows} {}", kind.name())).collect();
     let rows = if kinds.is_empty() { "no rows".to_owned() } else { kinds.join(", ") };
     talk.say(&format!("{} publications: {rows}", backlog.steps.len()));
+    if backlog.steps.len() > usize::try_from(asked.publications).unwrap_or(usize::MAX) {
+        talk.say("more than `--publications`: a publication is lost, and what replaced it is told with the rest");
+    }
     if backlog.left > 0 {
         talk.say(&format!("{} publications are left for the next time (`--publications`)", backlog.left));
     }

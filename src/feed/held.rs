@@ -6,7 +6,7 @@
 //! Costs a listing for each day that is told, and reading the files of those that were published again once more; of all
 //! days, once one of these has lost a file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::Result;
 use crate::load::log::Change;
@@ -23,7 +23,9 @@ use super::{Cursor, TABLES};
 /// As [`steps::backlog`]; `Storage` when the lake cannot be listed.
 pub async fn backlog<'s>(store: &Store, log: &'s Retained, since: &Cursor, steps_max: usize) -> Result<Backlog<'s>> {
     let found = steps::backlog(log, since, steps_max, &Replaced::new())?;
-    let told: Vec<&Entry> = found.steps.iter().flat_map(|step| [Some(step.entry), step.before]).flatten().collect();
+    let told = found.steps.iter().flat_map(|step| [Some(step.entry), step.before]).flatten();
+    let told: BTreeMap<(&str, u64), &Entry> = told.map(|entry| ((entry.pipeline.as_str(), entry.seq), entry)).collect();
+    let told: Vec<&Entry> = told.into_values().collect();
     if missing(store, &told).await?.is_none() && !is_any_damaged(store, log, &told).await? {
         return Ok(found);
     }
@@ -44,7 +46,7 @@ fn is_again(log: &Retained, entry: &Entry) -> bool {
 
 async fn is_any_damaged(store: &Store, log: &Retained, entries: &[&Entry]) -> Result<bool> {
     for entry in entries.iter().filter(|entry| is_again(log, entry)) {
-        if lost::of_pictures(store, entry).await?.is_some() {
+        if is_damaged(store, entry).await? {
             return Ok(true);
         }
     }
@@ -56,12 +58,22 @@ async fn replaced(store: &Store, log: &Retained) -> Result<Replaced> {
     let mut replaced = Replaced::new();
     for pipeline in log.pipelines() {
         for entry in pictures(log, pipeline).filter(|entry| is_again(log, entry)) {
-            if lost::of_pictures(store, entry).await?.is_some() {
+            if is_damaged(store, entry).await? {
                 replaced.insert((pipeline.to_owned(), entry.seq));
             }
         }
     }
     Ok(replaced)
+}
+
+/// Whether a file that a step is told from is missing, or has other bytes than it had.
+async fn is_damaged(store: &Store, entry: &Entry) -> Result<bool> {
+    for file in files(entry) {
+        if !lost::is_as_published(store, file).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The first file of the publications that is not there, or not as long as it was; `None`: all are.

@@ -107,8 +107,8 @@ fn unreadable(file: &DataFile, source: ParquetError) -> Error {
     let error = Error::storage(format!("the published file `{}` cannot be read", file.path));
     error
         .with_hint(format!(
-            "{}; a feed that is refused after that takes the newest day whole with `huopan lake export`, and goes on with \
-             `huopan feed consumers reset NAME --to now`",
+            "{}; a feed that is refused after that starts anew, into an empty copy: `huopan feed consumers reset NAME --to \
+             start`",
             lost::remedy(&file.path)
         ))
         .caused_by(source)

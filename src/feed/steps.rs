@@ -148,8 +148,8 @@ fn lost(entry: &Entry) -> Error {
 }
 
 /// What to do where the rows that a reader has are not known any more.
-const START_ANEW: &str = "what lies between is lost: take the newest day whole with `huopan lake export`, then go on with \
-                          `huopan feed consumers reset NAME --to now`, or `--since` the cursor it prints";
+const START_ANEW: &str = "what lies between is lost: empty the copy that the rows were applied to, and start anew with \
+                          `huopan feed consumers reset NAME --to start`, or without `--since`";
 
 /// The cursor that has taken everything.
 #[must_use]

@@ -70,7 +70,11 @@ pub async fn of_pictures(store: &Store, entry: &Entry) -> Result<Option<String>>
     Ok(None)
 }
 
-async fn is_as_published(store: &Store, file: &DataFile) -> Result<bool> {
+/// Whether a file is there with the bytes that it was published with. Of one without a digest, only its size is known.
+///
+/// # Errors
+/// `Storage` or `Unavailable` when the store does not say.
+pub async fn is_as_published(store: &Store, file: &DataFile) -> Result<bool> {
     let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let found = store.list(folder).await?;
     if !found.iter().any(|meta| meta.path == file.path && meta.bytes == file.bytes) {

@@ -9,6 +9,7 @@ use crate::base::{Clock as _, Error, Result, SystemClock};
 use crate::cli::table::{Align, Table};
 use crate::cli::{Outcome, written};
 use crate::feed::consumer::{self, Position};
+use crate::feed::steps::Replaced;
 use crate::feed::{Cursor, Scope, Sensitivity, TABLES, backlog, steps};
 use crate::load::Retained;
 use crate::store::Store;
@@ -67,10 +68,10 @@ pub(super) async fn main(arguments: &Arguments, store: &Store) -> Result<Outcome
 async fn list(store: &Store, as_json: bool) -> Result<Outcome> {
     let snapshot = Retained::load(store).await?;
     let consumers = consumer::all(store).await?;
-    let mut behind = Vec::new();
-    for position in &consumers {
-        behind.push(backlog(store, &snapshot, &position.cursor, usize::MAX).await.map(|found| found.steps.len()));
-    }
+    // A list reads the publish log and no more: what is lost, the next take tells.
+    let behind = |position: &Position| steps::backlog(&snapshot, &position.cursor, usize::MAX, &Replaced::new());
+    let behind: Vec<Result<usize>> =
+        consumers.iter().map(|position| behind(position).map(|found| found.steps.len())).collect();
     let behind = consumers.iter().zip(&behind);
     let mut out = std::io::stdout().lock();
     if as_json {

@@ -155,7 +155,8 @@ async fn a_feed_goes_on_past_a_lost_picture_that_was_rebuilt_with_another_rule()
         assert_eq!(replay(&place, &format!("2026-11-{lost_day}"), &[]).await.code, 0);
         // Who has taken it cannot be told what became of it, and is told what to do.
         let refused = lake(&place, &["feed", "--since", taken.stdout.trim()]).await;
-        for part in ["of `test`, which the cursor has taken, is lost", "`huopan lake export`"] {
+        for part in ["of `test`, which the cursor has taken, is lost", "`huopan feed consumers reset NAME --to start`"]
+        {
             assert!(refused.code == 1 && refused.stderr.contains(part), "no `{part}` in {refused:?}");
         }
         // Who starts now, or went only as far as the day before, never needs it.
