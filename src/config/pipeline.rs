@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::Secret;
 
 use super::gateway::{Gateway, QuotaScope};
@@ -317,7 +319,8 @@ pub enum FetchListing {
 }
 
 /// For which offers details are fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FetchDetails {
     /// None.
     Off,

@@ -28,7 +28,7 @@ use super::Sink;
 use super::answered::Answered;
 use super::cached::Reuse;
 use super::call::{Caller, Reply, Shared};
-use super::facts::{Note, RunFacts};
+use super::facts::{Asked, Note, RunFacts};
 use super::foresee;
 use super::progress::{Event, Progress};
 use super::request::Values;
@@ -179,6 +179,7 @@ pub async fn extract(job: Job<'_>) -> Result<RunFacts> {
         unused: Vec::new(),
         items_untouched: Vec::new(),
         items_refused: Vec::new(),
+        asked: Some(Asked { skus: pipeline.fetch.skus, details: pipeline.fetch.details }),
         retries: tally.retries,
         throttles: tally.throttles,
         bytes_received: tally.bytes,

@@ -4,6 +4,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::config::pipeline::FetchDetails;
 use crate::state::Counted;
 
 use super::rests::Shown;
@@ -44,6 +45,9 @@ pub struct RunFacts {
     /// Single offers that were all refused with a code that nobody knows: the day's next start asks for them again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items_refused: Vec<i64>,
+    /// What it asked for beside the listings; `None`: files, or facts of an early version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     /// Attempts that repeated a call.
     pub retries: i64,
     /// Throttle answers.
@@ -56,6 +60,15 @@ pub struct RunFacts {
     pub started_at: DateTime<Utc>,
     /// End of the extraction.
     pub finished_at: DateTime<Utc>,
+}
+
+/// What a run asked for beside the listings: its answers are read by it, whatever the pipeline says later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// For which offers their SKUs.
+    pub skus: FetchDetails,
+    /// For which offers their details.
+    pub details: FetchDetails,
 }
 
 impl RunFacts {

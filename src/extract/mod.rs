@@ -51,7 +51,7 @@ mod words;
 pub use answered::Answered;
 pub use cached::{BoughtCount, KnownId, Reuse, bought_count, known_shop_id, landed_count};
 pub use driver::{Job, extract};
-pub use facts::{Covered, Listed, Note, RunFacts, ShopFacts};
+pub use facts::{Asked, Covered, Listed, Note, RunFacts, ShopFacts};
 pub use fingerprint::Fingerprint;
 pub use foresee::{Foresight, foresee};
 pub use judge::{Fault, Judge, Judgement, judge};

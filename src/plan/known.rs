@@ -51,8 +51,8 @@ pub struct KnownOffer {
     pub outdated: bool,
     /// Its SKUs that the picture holds.
     pub sku_ids: Vec<i64>,
-    /// Some of them were fetched before it was modified: they were asked for again, and not answered.
-    pub skus_outdated: bool,
+    /// Those of them that were fetched before it was modified: asked for again, and not answered.
+    pub skus_outdated: Vec<i64>,
 }
 
 /// The offers of one shop. Cheap to clone.
@@ -69,6 +69,7 @@ struct Columns {
     /// The first SKU of each offer; one more at the end.
     skus_at: Vec<u32>,
     sku_ids: Vec<i64>,
+    /// By SKU.
     skus_outdated: Vec<bool>,
 }
 
@@ -108,8 +109,8 @@ impl KnownOffers {
             modified_at: modified_at[at],
             detailed: detailed[at],
             outdated: outdated[at],
+            skus_outdated: skus.clone().filter(|sku| skus_outdated[*sku]).map(|sku| sku_ids[sku]).collect(),
             sku_ids: sku_ids[skus].to_vec(),
-            skus_outdated: skus_outdated[at],
         }
     }
 }
@@ -120,8 +121,8 @@ impl FromIterator<(i64, KnownOffer)> for KnownOffers {
         for (offer_id, offer) in offers {
             let KnownOffer { modified_at, detailed, outdated, sku_ids, skus_outdated } = offer;
             gathering.offer(offer_id, modified_at, detailed, outdated);
-            let fetched_at = if skus_outdated { DateTime::from_timestamp_micros(0) } else { None };
-            sku_ids.into_iter().for_each(|sku_id| gathering.sku(offer_id, sku_id, fetched_at));
+            let fetched_at = |sku_id| if skus_outdated.contains(&sku_id) { Some(DateTime::UNIX_EPOCH) } else { None };
+            sku_ids.iter().for_each(|sku_id| gathering.sku(offer_id, *sku_id, fetched_at(*sku_id)));
         }
         gathering.finish()
     }
@@ -165,12 +166,11 @@ impl Gathering {
             columns.detailed.push(detailed);
             columns.outdated.push(outdated);
             while skus.next_if(|(of, ..)| *of < offer_id).is_some() {}
-            let mut skus_outdated = false;
             while let Some((_, sku_id, fetched_at)) = skus.next_if(|(of, ..)| *of == offer_id) {
+                let is_outdated = fetched_at.zip(modified_at).is_some_and(|(fetched, modified)| fetched < modified);
                 columns.sku_ids.push(sku_id);
-                skus_outdated |= fetched_at.zip(modified_at).is_some_and(|(fetched, modified)| fetched < modified);
+                columns.skus_outdated.push(is_outdated);
             }
-            columns.skus_outdated.push(skus_outdated);
             columns.skus_at.push(u32::try_from(columns.sku_ids.len()).unwrap_or(u32::MAX));
         }
         columns.sku_ids.shrink_to_fit();
@@ -200,7 +200,7 @@ mod tests {
             .into_iter()
             .for_each(|(offer, sku, time)| gathering.sku(offer, sku, at(time)));
         let outdated = gathering.finish().values().map(|offer| offer.skus_outdated).collect::<Vec<_>>();
-        assert_eq!(outdated, [true, false], "one that was fetched before the offer was modified");
+        assert_eq!(outdated, [vec![12], vec![]], "one that was fetched before the offer was modified");
         let mut gathering = Gathering::default();
         gathering.sku(1, 11, None);
         assert!(gathering.finish().is_empty(), "a SKU of no offer");

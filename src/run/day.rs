@@ -139,7 +139,7 @@ pub(super) async fn rebuild(rebuilding: Rebuilding<'_>) -> Result<Rebuilt> {
     let Rebuilding { pipeline, around, store, into, start, facts, before, replaced, seq, calls_to, kind } = rebuilding;
     let zone = Zone::new(store.clone(), &pipeline.name, start.dt);
     let day = Day {
-        pipeline: pipeline.clone(),
+        pipeline: making::as_asked(pipeline, &facts),
         store: store.clone(),
         into: into.clone(),
         cancel: around.cancel.clone(),

@@ -6,12 +6,13 @@
 
 use std::collections::HashSet;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Date32Type, Int64Type};
+use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
+use arrow::datatypes::{Date32Type, Int64Type, TimestampMicrosecondType};
 use bytes::Bytes;
 use chrono::{DateTime, Datelike, NaiveDate};
 use tokio::runtime::Handle;
 
+use crate::base::time::beijing_day;
 use crate::base::{Error, Result, RunId};
 use crate::extract::{Attempt, RunFacts};
 use crate::land::Zone;
@@ -154,6 +155,15 @@ pub(super) fn has_earlier_rows(store: &Store, entry: &Entry) -> Result<bool> {
     read(store, entry, Table::Offers, Some(&["observed_dt"]), |batch| {
         let days = batch.column_by_name("observed_dt").and_then(|column| column.as_primitive_opt::<Date32Type>());
         found |= days.ok_or_else(broken)?.values().iter().any(|day| *day < today);
+        Ok(())
+    })?;
+    // SKUs go on beside offers of the day.
+    read(store, entry, Table::Skus, Some(&["fetched_at"]), |batch| {
+        let times = batch.column_by_name("fetched_at").and_then(|column| column.as_primitive_opt());
+        let times: &PrimitiveArray<TimestampMicrosecondType> = times.ok_or_else(broken)?;
+        let is_earlier =
+            |time: &i64| DateTime::from_timestamp_micros(*time).is_some_and(|at| beijing_day(at) < entry.dt);
+        found |= times.values().iter().any(is_earlier);
         Ok(())
     })?;
     Ok(found)

@@ -22,7 +22,6 @@ use tempfile::TempDir;
 
 use crate::base::{Error, Kind, Result, RunId};
 use crate::config::Pipeline;
-use crate::config::pipeline::FetchDetails;
 use crate::extract::{Event, RunFacts};
 use crate::land::{Hold, Zone, unfinished};
 use crate::load::log::{self, Change, DataFile, Entry};
@@ -365,9 +364,6 @@ impl<'a> Work<'a> {
     /// Whether rows of the day before go on in a published day.
     async fn builds_upon_before(&self, dt: NaiveDate) -> Result<bool> {
         let Some(entry) = self.snapshot.picture(&self.pipeline.name, dt).cloned() else { return Ok(false) };
-        if matches!(self.pipeline.fetch.skus, FetchDetails::Missing | FetchDetails::Changed) {
-            return Ok(true);
-        }
         let lake = self.lake.clone();
         match day::off_reactor(move || kept::has_earlier_rows(&lake, &entry)).await {
             // Whatever went on in a picture that is lost: it has to be rebuilt, too.

@@ -321,9 +321,8 @@ fn wants_sku(fetch: FetchDetails, offer: &Named, sku_id: i64, before: Option<&Kn
         FetchDetails::Off => false,
         FetchDetails::All => true,
         FetchDetails::Missing => before.is_none_or(missing),
-        FetchDetails::Changed => {
-            before.is_none_or(|before| missing(before) || before.skus_outdated || changed(offer, before))
-        }
+        FetchDetails::Changed => before
+            .is_none_or(|before| missing(before) || before.skus_outdated.contains(&sku_id) || changed(offer, before)),
     }
 }
 
@@ -356,7 +355,7 @@ mod tests {
             detailed,
             outdated: false,
             sku_ids: sku_ids.to_vec(),
-            skus_outdated: false,
+            skus_outdated: Vec::new(),
         };
         let known = KnownShop {
             offers: [(1, offer(true, &[11])), (2, offer(true, &[21])), (3, offer(false, &[]))].into(),
@@ -388,10 +387,11 @@ mod tests {
         let outdated =
             KnownOffer { modified_at: Some(testing::at(NEW)), detailed: true, outdated: true, ..KnownOffer::default() };
         let (offer, skus) =
-            (named(1, NEW, &[]), KnownOffer { sku_ids: vec![11], skus_outdated: true, ..outdated.clone() });
+            (named(1, NEW, &[]), KnownOffer { sku_ids: vec![11, 12], skus_outdated: vec![11], ..outdated.clone() });
         for (mode, is_wanted) in [(FetchDetails::Missing, false), (FetchDetails::Changed, true)] {
             assert_eq!(wants_item(mode, &offer, Some(&outdated)), is_wanted, "{mode:?}");
             assert_eq!(wants_sku(mode, &offer, 11, Some(&skus)), is_wanted, "{mode:?}");
+            assert!(!wants_sku(mode, &offer, 12, Some(&skus)), "{mode:?}");
         }
     }
 

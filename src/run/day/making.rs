@@ -69,6 +69,15 @@ async fn readable(place: Place<'_>, replaced: Option<&Entry>, facts: &RunFacts) 
     Ok(None)
 }
 
+/// The pipeline as the run's answers are to be read by: what was asked for may be another choice by now.
+pub(super) fn as_asked(pipeline: &Pipeline, facts: &RunFacts) -> Pipeline {
+    let mut pipeline = pipeline.clone();
+    if let Some(asked) = facts.asked {
+        (pipeline.fetch.skus, pipeline.fetch.details) = (asked.skus, asked.details);
+    }
+    pipeline
+}
+
 impl Day {
     /// A run's day as it follows from what is published.
     pub(super) async fn of(place: Place<'_>, zone: &Zone, start: &Start, facts: RunFacts) -> Result<Self> {
@@ -78,7 +87,7 @@ impl Day {
         let replaced = snapshot.picture(&pipeline.name, start.dt);
         let replaced = readable(place, replaced, &facts).await?;
         Ok(Self {
-            pipeline: pipeline.clone(),
+            pipeline: as_asked(pipeline, &facts),
             store: store.clone(),
             into: store.clone(),
             cancel: around.cancel.clone(),

@@ -315,3 +315,24 @@ async fn a_day_of_which_some_answers_are_no_longer_kept_stands() {
     assert!(night["notes"][0].as_str().unwrap().ends_with("is missing: it stands as published"), "{night}");
     assert_eq!(whole(&place, day(20)).await, before);
 }
+
+#[tokio::test]
+async fn the_answers_of_a_day_are_read_by_what_its_run_asked_for() {
+    let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
+    let lines = |skus: &str| format!("{}\n[fetch]\nskus = \"{skus}\"", shop_lines(&sim.world(Gateway::Portals)));
+    // The other way round, a night without SKUs must not lack them.
+    for (dt, skus) in [(19, "off"), (20, "missing"), (21, "off")] {
+        sim.set_day(day(dt));
+        publish(&place.pipeline(&sim, Gateway::Portals, &lines(skus)), day(dt)).await;
+    }
+    let skus = "select dt, count(*) as n from skus group by dt order by dt";
+    let before = place.rows(skus).await;
+    assert!(before.iter().any(|row| row["dt"] == "2026-11-20" && row["n"] != "0"), "{before:?}");
+    for skus_now in ["off", "missing"] {
+        place.pipeline_file(&sim, Gateway::Portals, &lines(skus_now));
+        let ended = replay(&place, "2026-11-19..2026-11-21", &[]).await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert_eq!(ended.stdout.matches("nothing differs from what was published").count(), 3, "{ended:?}");
+        assert_eq!(place.rows(skus).await, before);
+    }
+}
