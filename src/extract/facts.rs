@@ -96,6 +96,9 @@ pub struct ShopFacts {
     /// How the shop was listed.
     #[serde(default)]
     pub listing: Listed,
+    /// It was listed by its changes first: these did not add up, and it was listed whole in the same run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gave_way: bool,
     /// Offers that the gateway says went off sale.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub off_sale: Vec<i64>,
@@ -114,10 +117,10 @@ pub struct ShopFacts {
     /// Offers that a whole listing lacks of the official count.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub short: u64,
-    /// Offers that name their SKUs, as the last whole listing named them, and …
+    /// Offers that name their SKUs, as the last whole listing named them and those since added to it, and …
     #[serde(default, skip_serializing_if = "is_zero")]
     pub with_skus: u64,
-    /// … their SKUs: what details of SKUs would be asked for.
+    /// … the SKUs that the whole listing named: what details of SKUs would be asked for.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skus: u64,
     /// Pages that the last whole listing took, in all its parts.

@@ -30,7 +30,7 @@ pub struct KnownShop {
     pub official_count: Option<u64>,
     /// Offers that its whole listing lacked of that count.
     pub short: u64,
-    /// Offers that its last whole listing named with their SKUs, and how many these were.
+    /// Offers that name their SKUs, and the SKUs that its last whole listing named.
     pub named_skus: (u64, u64),
     /// Pages that its last whole listing took, in all its parts; 0: nobody knows.
     pub pages: u64,

@@ -89,7 +89,7 @@ pub struct Survey {
 /// What a shop needed on one night.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Night {
-    /// Whether it was listed by what changed.
+    /// Whether it was listed by what changed, in the beginning at least.
     pub changes_only: bool,
     /// Calls made for it, those included that were made again.
     pub calls: u64,

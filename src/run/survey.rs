@@ -283,7 +283,8 @@ async fn last_nights(pipeline: &Pipeline, store: &Store, dt: NaiveDate) -> Resul
         for shop in facts.shops.iter().filter(|shop| shop.incomplete_reason.is_none()) {
             let changes_only = match shop.listing {
                 Listed::Changed => true,
-                Listed::Whole => false,
+                // What began by changes is a night of changes, with all that it cost.
+                Listed::Whole => shop.gave_way,
                 Listed::Untouched => continue,
             };
             let calls = u64::try_from(shop.calls_used).unwrap_or(0);

@@ -124,7 +124,7 @@ async fn offers_that_vanish_make_the_count_differ_and_the_shop_is_listed_whole_i
     println!("| {} offers, some vanished: {}", truth.len(), calls(&attempts));
     assert_eq!((facts.shops[0].listing, &facts.shops[0].incomplete_reason), (Listed::Whole, &None));
     assert_eq!(picture(&shop, &facts, &attempts, &before), truth);
-    assert_eq!(facts.shops[0].whole_dt, Some(day(20)));
+    assert_eq!((facts.shops[0].whole_dt, facts.shops[0].gave_way), (Some(day(20)), true));
     assert!(facts.shops[0].coverage[0].outcome.ends_with("incremental, not proven"), "{:?}", facts.shops[0].coverage);
     let pages = good(&shop.pipeline, &attempts, "listing").len();
     assert!(pages <= truth.len().div_ceil(40) * 105 / 100 + 10, "{pages}");

@@ -217,7 +217,9 @@ async fn a_shop_that_must_be_split_by_category_is_bounded_once_a_night_has_split
         assert!(next["total"]["most"].as_u64().unwrap() >= spent, "{next}: {spent}");
         assert!(!next["assumes"].to_string().contains("category"), "{next}");
     }
-    bench.run("2026-11-21", 0).await;
+    let next = bench.plan(&["--dt", "2026-11-21"]).await;
+    let spent: u64 = bench.run("2026-11-21", 0).await.values().sum();
+    assert!(next["total"]["most"].as_u64().unwrap() >= spent, "{next}: {spent}");
 }
 
 #[tokio::test]
@@ -305,6 +307,28 @@ async fn an_incremental_night_is_bounded_and_shows_what_listing_all_would_cost()
     let text = bench.huopan(&["plan", "pipeline.toml", "--dt", &next]).await.stdout;
     assert!(text.contains(&format!(", {spent} to be expected from the last nights")), "{text}");
     assert!(text.contains("  expected  done\n") && text.contains(" ~"), "{text}");
+}
+
+#[tokio::test]
+async fn a_night_of_changes_that_ended_in_a_whole_listing_is_one_of_those_that_are_expected() {
+    let history = History { changed_per_mille: 10, vanishing_per_mille: 1000, ..History::default() };
+    let options = Options { shop_sizes: vec![1_200], ..quick() }.with_history(history);
+    let clock = Arc::new(Shifted::at_noon());
+    let today = huopan::base::time::beijing_day(clock.now());
+    let options = Options { clock: Arc::clone(&clock) as Arc<dyn Clock>, day: Some(today), ..options };
+    let lines = |sim: &Sim| format!("{}\n[fetch]\nlisting = \"changed\"\n", shop_lines(&sim.world(Gateway::Portals)));
+    let bench = Bench::new(Gateway::Portals, options, lines).await;
+    let mut spent = 0;
+    for night in 0..2 {
+        let before = bench.sim.stats().calls;
+        bench.sim.set_day(today + chrono::Days::new(night));
+        assert!(matches!(at(&clock, &bench.pipeline(), &Silent).await.unwrap(), Outcome::Published(_)));
+        spent = bench.sim.stats().calls - before;
+        clock.days(1);
+    }
+    assert!(spent > 30, "nobody was told what vanished: {spent} calls");
+    let plan = bench.plan(&["--dt", &(today + chrono::Days::new(2)).to_string()]).await;
+    assert_eq!((&plan["shops"][0]["listing"], &plan["expected"]), (&"changed".into(), &spent.into()), "{plan}");
 }
 
 #[tokio::test]

@@ -540,6 +540,7 @@ impl<'a> ShopState<'a> {
             other_urls: urls.collect(),
             official_count: self.official_count().and_then(|total| i64::try_from(total).ok()),
             listing: self.mode,
+            gave_way: !self.given_up.is_empty(),
             off_sale,
             whole_dt: match self.mode {
                 Listed::Whole if complete => Some(self.setup.dt),
