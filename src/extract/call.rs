@@ -105,6 +105,8 @@ pub(super) struct Errand<'c, 'r> {
     pub(super) side: &'c Side<'r>,
     pub(super) endpoint: &'r Endpoint,
     key: CallKey,
+    /// The question as the caches know it: whoever asks that gateway, for details or for anything else.
+    cached: CallKey,
     /// Of the same question asked once more, whose answer takes the place of the first.
     key_again: Option<CallKey>,
     pub(super) renewal: Renewal,
@@ -146,7 +148,8 @@ impl<'r> Caller<'r> {
         identity.values_mut().for_each(|value| *value = self.mask.text(value));
         let key = |again| answered::key(side.named.unwrap_or_default(), (task.endpoint(), again), &identity);
         let key_again = matches!(task, Task::Count { .. }).then(|| key(true));
-        Ok(Errand { task, values, side, endpoint, key: key(task.is_again()), key_again, renewal: Renewal::default() })
+        let (key, cached) = (key(task.is_again()), answered::key("", (task.endpoint(), task.is_again()), &identity));
+        Ok(Errand { task, values, side, endpoint, key, cached, key_again, renewal: Renewal::default() })
     }
 
     /// The gateway that answers a task.
@@ -234,6 +237,7 @@ impl<'r> Caller<'r> {
         let Some(mut copy) = self.in_cache(errand).await? else { return Ok(None) };
         copy.record.copied_from = Some(copy.record.raw_ref());
         copy.record.run_id = self.job.run_id.to_owned();
+        copy.record.gateway = errand.side.named.map(str::to_owned);
         // As the listing of this run names it.
         copy.record.shop_id.clone_from(&errand.values.shop_id);
         Ok(Some(self.job.sink.land(copy).await?))
@@ -416,7 +420,7 @@ impl<'r> Caller<'r> {
 
     /// Counts stand for one day of one run; other answers for as long as their definition says.
     fn cache_key(&self, errand: &Errand<'_, 'r>) -> String {
-        let key = cached::key(&errand.side.gateway.url, errand.key);
+        let key = cached::key(&errand.side.gateway.url, errand.cached);
         if cached::is_count(errand.task) { cached::count_key(self.job.dt, &key) } else { key }
     }
 

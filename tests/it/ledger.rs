@@ -289,6 +289,37 @@ async fn one_key_of(key: Key, listing: u64, details: u64) -> Bench {
     bench
 }
 
+#[tokio::test]
+async fn a_detail_that_a_cache_holds_answers_whoever_asks_that_gateway_for_it() {
+    for order in [["one.toml", "items.toml"], ["items.toml", "one.toml"]] {
+        let bench = one_key(3000, 5000).await;
+        let shops = bench.sim.world(Gateway::Portals).shops;
+        let on_sale = shops.iter().flat_map(|shop| &shop.offers).filter(|offer| offer.is_on_sale);
+        let ids: Vec<String> = on_sale.map(|offer| format!("\"{}\"", offer.offer_id)).collect();
+        bench.place.write(
+            "items.toml",
+            format!(
+                "name = \"items\"\ngateway = \"./item-get-at-once.toml\"\nurl = \"{}\"\nitems = [{}]\n\
+             [[accounts]]\nname = \"main\"\nlicence = \"company\"\n\
+             credentials = {{ app_key = \"sim-app\", app_secret = \"env:SECRET\" }}\n\
+             [lake]\nurl = \"items\"\n[state]\nurl = \"state.sqlite\"\n",
+                bench.sim.url(Gateway::ItemGet),
+                ids.join(", ")
+            ),
+        );
+        for pipeline in order {
+            bench.run(pipeline, 0).await;
+        }
+        let asked = bench.sim.journal().iter().filter(|call| call.method.ends_with("item.get")).count();
+        assert_eq!(asked, ids.len(), "{order:?}");
+        for lake in ["lake", "items"] {
+            let sql =
+                ["sql", "--lake", lake, "--format", "csv", "-c", "select count(detail_fetched_at) as n from offers"];
+            assert_eq!(bench.huopan(&sql).await.stdout.trim(), format!("n\n{}", ids.len()), "{order:?} {lake}");
+        }
+    }
+}
+
 /// What it needs: a count and the pages of each shop, and a call for each offer.
 fn needs(bench: &Bench) -> u64 {
     let of = |offers: u64| 1 + offers.div_ceil(40) + offers;
