@@ -26,7 +26,7 @@ pub async fn backlog<'s>(store: &Store, log: &'s Retained, since: &Cursor, steps
     let told = found.steps.iter().flat_map(|step| [Some(step.entry), step.before]).flatten();
     let told: BTreeMap<(&str, u64), &Entry> = told.map(|entry| ((entry.pipeline.as_str(), entry.seq), entry)).collect();
     let told: Vec<&Entry> = told.into_values().collect();
-    if missing(store, &told).await?.is_none() && !is_any_damaged(store, log, &told).await? {
+    if !is_any_missing(store, &told).await? && !is_any_damaged(store, log, &told).await? {
         return Ok(found);
     }
     steps::backlog(log, since, steps_max, &replaced(store, log).await?)
@@ -76,15 +76,15 @@ async fn is_damaged(store: &Store, entry: &Entry) -> Result<bool> {
     Ok(false)
 }
 
-/// The first file of the publications that is not there, or not as long as it was; `None`: all are.
-async fn missing<'s>(store: &Store, entries: &[&'s Entry]) -> Result<Option<&'s DataFile>> {
+/// Whether a file of the publications is not there, or not as long as it was.
+async fn is_any_missing(store: &Store, entries: &[&Entry]) -> Result<bool> {
     let files = || entries.iter().copied().flat_map(files);
     let folders: BTreeSet<&str> = files().filter_map(|file| Some(file.path.rsplit_once('/')?.0)).collect();
     let mut there = BTreeSet::new();
     for folder in folders {
         there.extend(store.list(folder).await?.into_iter().map(|meta| (meta.path, meta.bytes)));
     }
-    Ok(files().find(|file| !there.contains(&(file.path.clone(), file.bytes))))
+    Ok(files().any(|file| !there.contains(&(file.path.clone(), file.bytes))))
 }
 
 /// The files that a step is told from: of the rows, and of the shops that say what is proven.

@@ -174,6 +174,7 @@ impl Gathering {
             columns.skus_at.push(u32::try_from(columns.sku_ids.len()).unwrap_or(u32::MAX));
         }
         columns.sku_ids.shrink_to_fit();
+        columns.skus_outdated.shrink_to_fit();
         KnownOffers(Arc::new(columns))
     }
 }

@@ -77,7 +77,7 @@ impl Bucket {
     /// The error of an operation, with what can be done about it.
     pub(super) fn failed(&self, verb: &str, path: &str, source: StoreError) -> Error {
         let message = format!("cannot {verb} `{}{path}`", self.url);
-        if let Some(hint) = unsafe_line(&source) {
+        if let Some(hint) = tls_hint(&source) {
             return Error::config(message).with_hint(hint).caused_by(source);
         }
         if let StoreError::Generic { source: told, .. } = &source
@@ -112,7 +112,7 @@ impl Bucket {
 }
 
 /// What to do about an endpoint that cannot be talked to over TLS, now or later.
-fn unsafe_line(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+fn tls_hint(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     let says = |part: &str| causes(error).any(|error| error.to_string().contains(part));
     match () {
         () if says("InvalidContentType") || says("corrupt message") => {
@@ -176,7 +176,7 @@ pub fn is_outage(error: &(dyn std::error::Error + 'static)) -> bool {
         let of_server = ["status code: 5", "status code: 429", "HTTP error", "error sending request"];
         of_server.iter().any(|part| text.contains(part)) && !text.contains("status code: 501")
     };
-    unsafe_line(error).is_none() && causes(error).any(is)
+    tls_hint(error).is_none() && causes(error).any(is)
 }
 
 #[async_trait::async_trait]

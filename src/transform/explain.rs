@@ -235,7 +235,6 @@ mod tests {
     use crate::base::json;
     use crate::config::pipeline::Units;
     use crate::transform::fields::OfferFields;
-    use crate::transform::normalise::SkuSource;
 
     #[test]
     fn every_column_tells_its_field_its_bytes_and_its_rule() {
@@ -245,14 +244,7 @@ mod tests {
         fields.0[OfferField::Title as usize] = raw("\"纸杯 24个/箱\"");
         fields.0[OfferField::Moq as usize] = raw("\"2箱起批\"");
         fields.0[OfferField::Ladder as usize] = raw("[[2,48],[10,36]]");
-        let input = Input {
-            offer: &fields,
-            skus: &[],
-            shop_id: Some("s"),
-            sku_source: SkuSource::NotAsked,
-            kept: &[],
-            kept_counts: true,
-        };
+        let input = Input { shop_id: Some("s"), ..Input::alone(&fields) };
         let steps = explain(&input, &Rules::of_units(None, &Units::default()));
         let find = |column: &str| {
             let step = steps.iter().find(|step| step.column == column).unwrap();
@@ -276,14 +268,7 @@ mod tests {
     fn a_record_in_quarantine_tells_why() {
         let mut fields = OfferFields::default();
         fields.0[OfferField::OfferId as usize] = json::parse(b"\"PRODUCT-REAL\"").ok();
-        let input = Input {
-            offer: &fields,
-            skus: &[],
-            shop_id: None,
-            sku_source: SkuSource::NotAsked,
-            kept: &[],
-            kept_counts: true,
-        };
+        let input = Input::alone(&fields);
         let steps = explain(&input, &Rules::of_units(None, &Units::default()));
         let told: Vec<_> = steps.iter().map(|step| (step.column, step.field, step.rule)).collect();
         assert_eq!(told, [("quarantine", Some(OfferField::OfferId), "id_invalid")]);

@@ -53,6 +53,14 @@ pub struct Input<'i, 'a> {
     pub kept_counts: bool,
 }
 
+#[cfg(test)]
+impl<'i, 'a> Input<'i, 'a> {
+    /// An offer's fields, and nothing beside them.
+    pub(super) fn alone(offer: &'i OfferFields<'a>) -> Self {
+        Self { offer, skus: &[], shop_id: None, sku_source: SkuSource::NotAsked, kept: &[], kept_counts: true }
+    }
+}
+
 /// Normalises one record into `offer`, which is emptied first and may be used again.
 ///
 /// # Errors

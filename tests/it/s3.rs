@@ -124,9 +124,9 @@ async fn the_command_line_takes_a_bucket_wherever_it_takes_a_folder() {
     // What no later try mends is no outage.
     let secure = server.address().replace("http://", "https://");
     env.extend([("AWS_ENDPOINT_URL", &*secure)]);
-    let unsafe_line = support::huopan_with(place.path(), &["runs", "--lake", &lake], &env).await;
-    assert_eq!(unsafe_line.code, 1, "{unsafe_line:?}");
-    assert!(unsafe_line.stderr.contains("the endpoint does not speak TLS"), "{unsafe_line:?}");
+    let refused = support::huopan_with(place.path(), &["runs", "--lake", &lake], &env).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("the endpoint does not speak TLS"), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

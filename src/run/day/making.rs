@@ -190,8 +190,7 @@ impl Day {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let mut collector = Collector::new(&self.pipeline, self.start.dt, budget);
         collector.leave_out(&self.facts.unused);
-        let calls_skus = self.pipeline.fetch.skus != FetchDetails::Off && collector.fetches_skus();
-        if let (Some(kept), true) = (self.kept(), calls_skus) {
+        if let (Some(kept), true) = (self.kept(), self.calls_skus()) {
             collector.keep_skus(previous::skus(&self.store, kept, &budget.part(KEYS_PERCENT))?);
         }
         let asked = collector.look_ahead(&self.segments, &read)?;

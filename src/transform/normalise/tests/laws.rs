@@ -83,14 +83,7 @@ fn what_one_record_states_is_not_remembered_for_the_next() {
     let mut show = |record: &'static str| {
         let fields =
             OfferFields(fields_of(json::parse(record.as_bytes()).unwrap(), crate::config::gateway::OFFER_FIELDS));
-        let input = Input {
-            offer: &fields,
-            skus: &[],
-            shop_id: None,
-            sku_source: SkuSource::NotAsked,
-            kept: &[],
-            kept_counts: true,
-        };
+        let input = Input::alone(&fields);
         normalise(&input, &rules, &mut offer).unwrap();
         (unit(&offer), tiers(&offer))
     };
@@ -119,11 +112,10 @@ proptest! {
         };
         let (first, second) = (parse(first), parse(second));
         let mut used = Offer::default();
-        let input = |offer| Input { offer, skus: &[], shop_id: None, sku_source: SkuSource::NotAsked, kept: &[], kept_counts: true };
-        let _ = normalise(&input(&first), &rules, &mut used);
-        let reused = normalise(&input(&second), &rules, &mut used);
+        let _ = normalise(&Input::alone(&first), &rules, &mut used);
+        let reused = normalise(&Input::alone(&second), &rules, &mut used);
         let mut new = Offer::default();
-        prop_assert_eq!(reused, normalise(&input(&second), &rules, &mut new));
+        prop_assert_eq!(reused, normalise(&Input::alone(&second), &rules, &mut new));
         used.scratch = Scratch::default();
         new.scratch = Scratch::default();
         prop_assert_eq!(format!("{used:?}"), format!("{new:?}"));
