@@ -171,6 +171,11 @@ impl UnitTable {
         self.entries[usize::from(unit.0)].kind
     }
 
+    /// All units with how they become pieces, by name.
+    pub fn all(&self) -> impl Iterator<Item = (&str, UnitKind)> {
+        self.entries.iter().map(|entry| (entry.name.as_ref(), entry.kind))
+    }
+
     /// Its name: `Borrowed` for units of the built-in table.
     #[must_use]
     pub fn name(&self, unit: UnitId) -> &Cow<'static, str> {
