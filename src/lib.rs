@@ -20,7 +20,8 @@
 //!
 //! # Layers
 //! Imports point downwards only, and a test reads the `use` lines:
-//! `base ← config ← state, store ← plan ← extract ← land ← transform ← load ← query ← feed, run ← cli`; [`alert`] imports
+//! `base ← config ← state, store ← plan ← extract ← land ← transform ← load ← query ← feed, run ← cli`; [`groups`] stands
+//! beside [`load`], it imports [`base`], [`config`] and [`store`] only; [`alert`] imports
 //! [`base`] and [`config`] only and is used from [`run`] on; [`sim`] imports [`base`] only, so that the simulated gateway
 //! cannot share a mistake with the extraction it tests.
 //!
@@ -35,6 +36,7 @@
 //! | [`land`] | every attempt's record and bytes, durable before they count; captured files land the same way | no |
 //! | [`transform`] | bytes → offers, tiers, SKUs → sorted chunks → the picture of a day | yes, but for spilling |
 //! | [`load`] | Parquet files, the publish log, Delta commits, their upkeep | no |
+//! | [`groups`] | which offers compete, as the lake keeps it | no |
 //! | [`query`] | SQL over exactly the published files, views, functions, output formats | no |
 //! | [`feed`] | the rows that differ between publications, and plain Parquet, for readers downstream | no |
 //! | [`alert`] | who hears about a run: webhooks | no |
@@ -58,6 +60,7 @@ pub mod cli;
 pub mod config;
 pub mod extract;
 pub mod feed;
+pub mod groups;
 pub mod land;
 pub mod load;
 pub mod plan;

@@ -5,6 +5,7 @@
 pub mod error;
 pub mod ids;
 pub mod json;
+pub mod keywords;
 pub mod memory;
 pub mod moment;
 pub mod money;

@@ -130,7 +130,7 @@ pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
 }
 
 /// Where state is looked for when no pipeline says it.
-const DEFAULT_STATE: &str = "data/state.sqlite";
+pub(super) const DEFAULT_STATE: &str = "data/state.sqlite";
 
 fn state_file(stated: Option<&Path>) -> Result<PathBuf> {
     let file = stated.unwrap_or(Path::new(DEFAULT_STATE));

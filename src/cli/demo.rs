@@ -10,8 +10,9 @@ use clap::Args;
 
 use crate::base::time::beijing_day;
 use crate::base::{Clock, Error, Result, SystemClock};
+use crate::config::groups::load_groups;
 use crate::config::load_pipeline;
-use crate::load::Snapshot;
+use crate::groups::{self, Groups};
 use crate::query::output::Layout;
 use crate::query::{Format, Session};
 use crate::run::{Options, Outcome as Ended, Surroundings, run};
@@ -38,8 +39,8 @@ pub(super) struct Arguments {
 const NIGHTS: u64 = 3;
 /// The pieces a buyer of the demo needs.
 const PIECES: u32 = 500;
-/// Goods that every shop of the simulated world sells.
-const GOODS: &str = "304不锈钢保温杯500ml";
+/// A group of the sample: goods that every shop of the simulated world sells.
+const GROUP: &str = "保温杯500ml";
 
 pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
     let started = Instant::now();
@@ -81,6 +82,7 @@ pub(super) async fn main(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
     }
     sim.shutdown().await?;
     let store = Store::readable(&pipeline.lake.location).await?;
+    load_groups_into(&store, folder.path()).await?;
     compare(&store, &arguments.lake, talk).await?;
     say(&format!("\nDone in {:.1} s.\n", started.elapsed().as_secs_f64()))?;
     Ok(Outcome::Done)
@@ -100,17 +102,28 @@ fn pipeline_text(sim: &Sim, lake: &std::path::Path) -> Result<String> {
     ))
 }
 
+/// The sample's groups, unless the lake has some: its offers compete from now on.
+async fn load_groups_into(store: &Store, folder: &std::path::Path) -> Result<()> {
+    if !groups::read(store).await?.lines.is_empty() {
+        return Ok(());
+    }
+    let file = folder.join("groups.csv");
+    std::fs::write(&file, super::groups::EXAMPLE)
+        .map_err(|error| Error::storage(format!("cannot write `{}`", file.display())).caused_by(error))?;
+    let lines = load_groups(&file)?;
+    groups::write(store, &Groups::new("data/sample/groups.csv", SystemClock.now(), lines)).await
+}
+
 /// What the tables answer, and what to type next.
 async fn compare(store: &Store, lake: &std::path::Path, talk: &Talk) -> Result<()> {
-    let snapshot = Snapshot::load(store).await?;
-    let session = Session::open(store, snapshot, &crate::query::Options::default())?;
+    let session = Session::over(store, &crate::query::Options::default()).await?;
     let cheapest = format!(
-        "select shop_name, title, units, unit_price, price_per_piece, moq_pieces from price_at({PIECES})
-         where pipeline = 'demo' and buyable and title like '%{GOODS}%' order by price_per_piece limit 5"
+        "select position, shop_name, title, units, price_per_piece, gap_pct, moq_pieces from competitor_position({PIECES})
+         where pipeline = 'demo' and group_name = '{GROUP}' and buyable order by position limit 5"
     );
     let changes = "select shop_name, title, min_quantity, old_price, new_price, change_pct from price_changes
          where pipeline = 'demo' and kind = 'changed' order by dt desc, change_pct limit 5";
-    say(&format!("\nWho is cheapest for {PIECES} pieces of {GOODS}?\n"))?;
+    say(&format!("\nWho is cheapest for {PIECES} pieces of {GROUP}?\n"))?;
     show(&session, &cheapest, talk).await?;
     say("\nWho cut prices since the day before?\n")?;
     show(&session, changes, talk).await?;
@@ -129,6 +142,7 @@ async fn compare(store: &Store, lake: &std::path::Path, talk: &Talk) -> Result<(
     say(&format!(
         "\nThe tables are Delta tables under {}/. Next, for example:\n  \
          {me} sql{lake_option} -c \"select * from price_at(100) where buyable order by price_per_piece limit 10\"\n  \
+         {me} groups show{lake_option}   # which offers compete: data/sample/groups.csv\n  \
          {me} runs{lake_option}\n  {me} schema offers\n  {me} sim     # then: {me} run pipelines/portals.toml\n",
         lake.display()
     ))

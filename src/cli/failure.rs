@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::base::Error;
 use crate::base::error::without_backtrace;
 use crate::config::{Color, Diagnostics, Problem};
+use crate::query::SqlPlace;
 
 /// An error with its causes and its hint; of a configuration each problem with its place.
 pub(super) fn text(error: &Error, color: Color) -> String {
@@ -14,6 +15,9 @@ pub(super) fn text(error: &Error, color: Color) -> String {
         return format!("{}\n", problems.render(color));
     }
     let mut text = format!("error: {error}\n");
+    if let Some(place) = sql_place(error) {
+        text.push_str(&format!("{place}\n"));
+    }
     for cause in causes(error) {
         text.push_str(&format!("  caused by: {cause}\n"));
     }
@@ -27,13 +31,17 @@ pub(super) fn text(error: &Error, color: Color) -> String {
 pub(super) fn events(error: &Error) -> Vec<Value> {
     let (kind, exit_code) = (error.kind().name(), error.kind().exit_code());
     let Some(problems) = diagnostics(error) else {
-        return vec![json!({
+        let mut event = json!({
             "message": error.to_string(),
             "kind": kind,
             "causes": causes(error),
             "hint": error.hint(),
             "exit_code": exit_code,
-        })];
+        });
+        if let Some(place) = sql_place(error) {
+            (event["line"], event["column"]) = (place.line.into(), place.column.into());
+        }
+        return vec![event];
     };
     let event = |problem: &Problem| {
         let mut fields = described(problems, problem);
@@ -68,13 +76,18 @@ pub(super) fn document(error: &Error) -> Value {
     })
 }
 
+/// Where in a query the error is.
+fn sql_place(error: &Error) -> Option<&SqlPlace> {
+    std::error::Error::source(error)?.downcast_ref()
+}
+
 fn diagnostics(error: &Error) -> Option<&Diagnostics> {
     std::error::Error::source(error)?.downcast_ref()
 }
 
 /// Of a configuration the problems are told instead. Some libraries say in each error what its cause says: it is told once.
 fn causes(error: &Error) -> Vec<String> {
-    if diagnostics(error).is_some() {
+    if diagnostics(error).is_some() || sql_place(error).is_some() {
         return Vec::new();
     }
     let first = std::error::Error::source(error);

@@ -8,6 +8,7 @@ mod explain;
 mod failure;
 mod feed;
 mod gateways;
+mod groups;
 mod lake;
 mod output;
 mod plan;
@@ -100,6 +101,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Ask the tables with SQL
     Sql(sql::Arguments),
+    /// Which offers compete: load, show
+    Groups(groups::Arguments),
     /// The tables' columns, types and meanings
     Schema(schema::Arguments),
     /// The rows that differ between publications, for readers downstream
@@ -166,6 +169,7 @@ async fn command(command: Command, talk: &output::Talk) -> Result<Outcome> {
         Command::Explain(arguments) => explain::main(&arguments).await,
         Command::Gateways(arguments) => gateways::main(&arguments),
         Command::Sql(arguments) => sql::main(&arguments, talk).await,
+        Command::Groups(arguments) => groups::main(&arguments, talk).await,
         Command::Schema(arguments) => schema::main(&arguments),
         Command::Feed(arguments) => feed::main(&arguments, talk).await,
         Command::Lake(arguments) => lake::main(&arguments, talk).await,
@@ -212,6 +216,7 @@ impl Command {
             Command::Accounts(arguments) => arguments.json,
             Command::Explain(arguments) => arguments.json,
             Command::Gateways(arguments) => arguments.prints_json(),
+            Command::Groups(arguments) => arguments.prints_json(),
             Command::Demo(_) | Command::Check(_) | Command::Run(_) | Command::Sql(_) => false,
             Command::Schema(_) | Command::Feed(_) | Command::Lake(_) | Command::Sim(_) => false,
         }

@@ -10,7 +10,7 @@ use crate::query::{Answer, Format};
 
 use super::Outcome;
 use super::output::Talk;
-use super::target::Target;
+use super::target::{Target, View};
 
 /// `huopan sql`
 #[derive(Debug, Args)]
@@ -38,6 +38,8 @@ pub(super) struct Arguments {
     rows: usize,
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    view: View,
 }
 
 /// How rows are written.
@@ -74,7 +76,7 @@ pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> 
             .map_err(|error| Error::config(format!("cannot read `{}`", file.display())).caused_by(error))?,
         (None, None) => return Err(Error::config("there is no query").with_hint("say `-c SQL` or `-f FILE`")),
     };
-    let session = arguments.target.session().await?;
+    let session = arguments.target.session_as(&arguments.view).await?;
     let layout = Layout { rows_max: arguments.rows, ..Layout::default() };
     print(session.sql(&query).await?, arguments.format.format(), layout, talk).await?;
     Ok(Outcome::Done)

@@ -7,9 +7,11 @@ use clap::Args;
 use crate::base::{Error, Result};
 use crate::config::Pipeline;
 use crate::config::location::Location;
-use crate::query::{Options, Session};
+use crate::query::ledger::LedgerSource;
+use crate::query::{AsOf, Options, Session, user_views};
 use crate::store::Store;
 
+use super::accounts::DEFAULT_STATE;
 use super::{Environment, check};
 
 /// The lake to read.
@@ -22,6 +24,24 @@ pub(super) struct Target {
     #[arg(long, value_name = "FILE", help_heading = "Lake", conflicts_with = "lake", global = true)]
     pipeline: Option<PathBuf>,
 }
+
+/// What of the lake a query sees.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct View {
+    /// Read the lake as it stood after this run, or before a later day than this was published
+    #[arg(long, value_name = "RUN|DATE", help_heading = "Lake", value_parser = as_of)]
+    as_of: Option<AsOf>,
+    /// Your own views: a folder of .sql files, one query each [default: `views` beside --pipeline, else pipelines/views]
+    #[arg(long, value_name = "DIR", help_heading = "Lake")]
+    views: Option<PathBuf>,
+}
+
+fn as_of(text: &str) -> Result<AsOf, String> {
+    text.parse()
+}
+
+/// Where users' own views are looked for at last.
+const DEFAULT_VIEWS: &str = "pipelines/views";
 
 /// Where a lake is looked for at last.
 const DEFAULT_LAKE: &str = "data/lake";
@@ -40,6 +60,29 @@ impl Target {
     /// Opens a session over what is published.
     pub(super) async fn session(&self) -> Result<Session> {
         Session::over(&self.store().await?, &Options::default()).await
+    }
+
+    /// Opens a session over what is published now or was earlier, with the user's own views.
+    pub(super) async fn session_as(&self, view: &View) -> Result<Session> {
+        Session::over(&self.store().await?, &self.options(view)?).await
+    }
+
+    /// What a session is opened with.
+    pub(super) fn options(&self, view: &View) -> Result<Options> {
+        let views = match (&view.views, &self.pipeline) {
+            (Some(folder), _) if !folder.is_dir() => {
+                return Err(Error::config(format!("`{}` is no folder", folder.display()))
+                    .with_hint("`--views` names a folder of .sql files"));
+            }
+            (Some(folder), _) => user_views::load(folder)?,
+            (None, Some(pipeline)) => user_views::load(&pipeline.parent().unwrap_or(Path::new("")).join("views"))?,
+            (None, None) => user_views::load(Path::new(DEFAULT_VIEWS))?,
+        };
+        let ledger = match self.pipeline()? {
+            Some(pipeline) => Some(LedgerSource::of_pipeline(&pipeline)),
+            None => Some(Path::new(DEFAULT_STATE)).filter(|path| path.is_file()).map(LedgerSource::of_file),
+        };
+        Ok(Options { as_of: view.as_of.clone(), views, ledger, ..Options::default() })
     }
 
     /// The pipeline's file, where one is named.

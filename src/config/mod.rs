@@ -9,6 +9,7 @@ mod reader;
 
 pub mod diagnostics;
 pub mod gateway;
+pub mod groups;
 pub mod listing;
 pub mod location;
 pub mod pipeline;

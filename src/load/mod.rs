@@ -6,7 +6,8 @@
 //! * [`parquet`], [`stats`]: rows → files, with their statistics and digests; [`read`]: back again.
 //! * [`log`]: the publish log; [`state`]: what it adds up to; [`checkpoint`]: that, in one file now and then.
 //! * [`mod@publish`]: the decision and the commits that follow; [`delta`]: the commits.
-//! * [`snapshot`]: what is published, for readers; [`history`]: how it came about; [`retained`]: entry by entry.
+//! * [`snapshot`]: what is published, for readers; [`history`]: how it came about; [`retained`]: entry by entry;
+//!   [`as_of`]: as it stood earlier.
 //! * [`upkeep`]: fewer files for the same rows, and nothing that nobody needs any more.
 //! * [`verify`]: whether files and logs are what they say; [`lost`]: what to do about a file that is not there;
 //!   [`agree`]: Delta tables made as the publish log says.
@@ -14,6 +15,7 @@
 //! Invariant: nothing that a retained log entry names is changed or overwritten.
 
 pub mod agree;
+pub mod as_of;
 pub mod checkpoint;
 pub mod delta;
 pub mod history;

@@ -11,8 +11,10 @@ use crate::base::{Error, Result};
 use crate::store::Store;
 use crate::transform::contract::Table;
 
+use super::as_of::{self, AsOf};
 use super::checkpoint;
 use super::log::{self, DataFile, Entry};
+use super::retained::Retained;
 use super::state::{RunMark, State};
 
 /// Pipelines whose logs are read at once.
@@ -47,6 +49,20 @@ impl Snapshot {
         });
         let pipelines = stream::iter(states).buffered(PIPELINES_IN_FLIGHT).try_collect().await?;
         Ok(Self { pipelines })
+    }
+
+    /// The lake as it stood at an earlier publication.
+    ///
+    /// # Errors
+    /// As [`Snapshot::load`], and [`Kind::Config`](crate::base::Kind::Config) if the log does not tell of it.
+    pub async fn load_as_of(store: &Store, as_of: &AsOf) -> Result<Self> {
+        as_of::snapshot(&Retained::load(store).await?, as_of)
+    }
+
+    /// These states, each of another pipeline.
+    #[must_use]
+    pub fn of_states(states: impl IntoIterator<Item = State>) -> Self {
+        Self { pipelines: states.into_iter().map(|state| (state.pipeline.clone(), state)).collect() }
     }
 
     /// The state after these entries, of each pipeline in their order.

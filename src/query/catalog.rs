@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{BooleanArray, Date32Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, BooleanArray, Date32Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Date32Type, Field, Schema};
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
@@ -18,13 +18,23 @@ use datafusion::execution::SessionState;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{EmptyRelation, LogicalPlan};
 
+use super::ledger::{LedgerSource, LedgerTable};
 use super::published::{Published, Selection};
+use super::session::Options;
 use super::table::PublishedTable;
+use super::user_views::UserView;
 use super::views;
+use crate::groups::Groups;
 use crate::transform::contract::Table;
 
 /// The table of published days: `pipeline, dt, previous_dt, is_latest`.
 const DAYS: &str = "days";
+/// The lines of the groups file.
+const GROUPS: &str = "groups";
+/// Calls by day and account.
+const LEDGER: &str = "ledger";
+/// Tables of `public` that are in no contract.
+pub(super) const OWN_TABLES: [&str; 3] = [DAYS, GROUPS, LEDGER];
 /// In `latest` and `as_of_…`: rows of offers that another pipeline fetched later.
 const SUPERSEDED: &str = "superseded";
 
@@ -63,11 +73,22 @@ struct Source {
     published: Arc<Published>,
     store: ObjectStoreUrl,
     planner: Planner,
+    groups: Arc<Groups>,
+    user_views: Arc<[UserView]>,
+    ledger: Option<LedgerSource>,
 }
 
 impl LakeCatalog {
-    pub(super) fn new(published: Arc<Published>, store: ObjectStoreUrl, planner: Planner) -> Self {
-        Self { source: Source { published, store, planner }, schemas: Mutex::default() }
+    pub(super) fn new(
+        published: Arc<Published>,
+        store: ObjectStoreUrl,
+        planner: Planner,
+        groups: Arc<Groups>,
+        options: &Options,
+    ) -> Self {
+        let (user_views, ledger) = (options.views.as_slice().into(), options.ledger.clone());
+        let source = Source { published, store, planner, groups, user_views, ledger };
+        Self { source, schemas: Mutex::default() }
     }
 }
 
@@ -95,12 +116,17 @@ struct LakeSchema {
 }
 
 impl LakeSchema {
-    fn view(&self, name: &str) -> Option<&'static views::View> {
-        (self.selection == Selection::All).then(|| views::find(name)).flatten()
+    /// The query of a view, shipped or the user's.
+    fn view(&self, name: &str) -> Option<&str> {
+        if self.selection != Selection::All {
+            return None;
+        }
+        let own = || self.source.user_views.iter().find(|view| view.name == name).map(|view| view.sql.as_str());
+        views::find(name).map(|view| view.sql).or_else(own)
     }
 
-    fn is_days(&self, name: &str) -> bool {
-        self.selection == Selection::All && name == DAYS
+    fn is_own(&self, name: &str) -> bool {
+        self.selection == Selection::All && OWN_TABLES.contains(&name)
     }
 
     fn is_superseded(&self, name: &str) -> bool {
@@ -108,17 +134,21 @@ impl LakeSchema {
     }
 
     async fn build(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let Source { published, store, planner } = &self.source;
+        let Source { published, store, planner, groups, ledger, .. } = &self.source;
         if let Some(table) = contract(name) {
             let table = PublishedTable::new(published, table, self.selection, store.clone())?;
             return Ok(Some(Arc::new(table)));
         }
-        if let Some(view) = self.view(name) {
-            let plan = planner.plan(view.sql).await.map_err(|error| error.context(format!("view `{name}`")))?;
-            return Ok(Some(Arc::new(ViewTable::new(plan, Some(view.sql.to_owned())))));
+        if let Some(sql) = self.view(name) {
+            let plan = planner.plan(sql).await.map_err(|error| error.context(format!("view `{name}`")))?;
+            return Ok(Some(Arc::new(ViewTable::new(plan, Some(sql.to_owned())))));
         }
-        if self.is_days(name) {
-            return Ok(Some(Arc::new(days_table(published)?)));
+        if self.is_own(name) {
+            return Ok(Some(match name {
+                DAYS => Arc::new(days_table(published)?),
+                GROUPS => Arc::new(groups_table(groups)?),
+                _ => Arc::new(LedgerTable::new(ledger.clone())),
+            }));
         }
         if self.is_superseded(name) {
             return self.superseded().await.map(Some);
@@ -145,7 +175,8 @@ impl SchemaProvider for LakeSchema {
         let mut names: Vec<String> = Table::ALL.iter().map(|table| table.name().to_owned()).collect();
         if self.selection == Selection::All {
             names.extend(views::VIEWS.iter().map(|view| view.name.to_owned()));
-            names.push(DAYS.to_owned());
+            names.extend(self.source.user_views.iter().map(|view| view.name.clone()));
+            names.extend(OWN_TABLES.map(str::to_owned));
         }
         names.sort_unstable();
         names
@@ -169,12 +200,32 @@ impl SchemaProvider for LakeSchema {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        contract(name).is_some() || self.view(name).is_some() || self.is_days(name) || self.is_superseded(name)
+        contract(name).is_some() || self.view(name).is_some() || self.is_own(name) || self.is_superseded(name)
     }
 }
 
 fn contract(name: &str) -> Option<Table> {
     Table::ALL.into_iter().find(|table| table.name() == name)
+}
+
+/// `group_name, shop_id, offer_id, title_pattern, is_ours, quantity, pack_size`: one row per line of the groups file.
+fn groups_table(groups: &Groups) -> Result<MemTable> {
+    let lines = &groups.lines;
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("group_name", Arc::new(lines.iter().map(|line| Some(line.group.as_str())).collect::<StringArray>())),
+        ("shop_id", Arc::new(lines.iter().map(|line| line.shop_id.as_deref()).collect::<StringArray>())),
+        ("offer_id", Arc::new(lines.iter().map(|line| line.offer_id).collect::<Int64Array>())),
+        ("title_pattern", Arc::new(lines.iter().map(|line| line.title.as_deref()).collect::<StringArray>())),
+        ("is_ours", Arc::new(lines.iter().map(|line| Some(line.ours)).collect::<BooleanArray>())),
+        ("quantity", Arc::new(lines.iter().map(|line| line.quantity).collect::<Int64Array>())),
+        ("pack_size", Arc::new(lines.iter().map(|line| line.pack_size).collect::<Int32Array>())),
+    ];
+    let columns = columns.into_iter().map(|(name, column)| {
+        let is_nullable = !matches!(name, "group_name" | "is_ours");
+        (name, column, is_nullable)
+    });
+    let batch = RecordBatch::try_from_iter_with_nullable(columns)?;
+    MemTable::try_new(batch.schema(), vec![vec![batch]])
 }
 
 fn days_table(published: &Published) -> Result<MemTable> {

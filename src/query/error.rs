@@ -8,7 +8,19 @@ use crate::base::text::nearest;
 use crate::base::{Error, Kind};
 use crate::load::lost;
 
+use super::place::SqlPlace;
 use super::published::Selection;
+use super::views;
+
+/// The public error for `cause`, with its place in `sql`; `tables` are the names a misspelt table is compared with.
+pub(super) fn explain_in(cause: DataFusionError, tables: &[String], sql: &str) -> Error {
+    let place = SqlPlace::find(&cause, sql);
+    let error = explain(cause, tables);
+    match place {
+        Some(place) => error.caused_by(place),
+        None => error,
+    }
+}
 
 /// The public error for `cause`; `tables` are the names a misspelt table is compared with.
 pub(super) fn explain(cause: DataFusionError, tables: &[String]) -> Error {
@@ -38,8 +50,11 @@ fn explain_root(cause: DataFusionError, tables: &[String]) -> Error {
         DataFusionError::SQL(error, _) => {
             let message = error.to_string();
             let message = message.strip_prefix("sql parser error: ").unwrap_or(&message);
+            // The place is shown by itself.
+            let message = message.rsplit_once(" at Line: ").map_or(message, |(message, _)| message);
             Error::config(format!("this is not SQL: {}", first_line(message)))
         }
+        DataFusionError::External(_) => external(cause),
         DataFusionError::NotImplemented(message) => Error::config(format!("not supported: {}", first_line(message))),
         DataFusionError::ResourcesExhausted(_) => exhausted(),
         DataFusionError::ObjectStore(error) => storage(&error.to_string()).caused_by(cause),
@@ -52,6 +67,19 @@ fn explain_root(cause: DataFusionError, tables: &[String]) -> Error {
             let message = first_line(&other.strip_backtrace());
             Error::new(kind(other), message).caused_by(cause)
         }
+    }
+}
+
+/// Our own errors come through the engine as they are.
+fn external(cause: DataFusionError) -> Error {
+    let other =
+        |cause: DataFusionError| Error::new(kind(&cause), first_line(&cause.strip_backtrace())).caused_by(cause);
+    match cause {
+        DataFusionError::External(error) => match error.downcast::<Error>() {
+            Ok(own) => *own,
+            Err(error) => other(DataFusionError::External(error)),
+        },
+        cause => other(cause),
     }
 }
 
@@ -111,7 +139,27 @@ fn plan(message: &str, tables: &[String]) -> Error {
         return suggest(error, name, tables.iter().map(String::as_str));
     }
     let message = message.strip_prefix("Error during planning: ").unwrap_or(message);
-    Error::config(first_line(message))
+    function(message).unwrap_or_else(|| Error::config(first_line(message)))
+}
+
+/// A function that there is not, or not there.
+fn function(message: &str) -> Option<Error> {
+    let quoted = |text: &str| text.split_once('\'').map(|(name, _)| name.to_owned());
+    if let Some(name) = message.strip_prefix("Invalid function '").and_then(quoted) {
+        if views::function(&name).is_some() {
+            let hint = format!("write it after FROM: `SELECT * FROM {name}(…)`");
+            return Some(Error::config(format!("`{name}` is a table function")).with_hint(hint));
+        }
+        let error = Error::config(format!("there is no function `{name}`"));
+        let near = message.split_once("Did you mean '").and_then(|(_, rest)| quoted(rest));
+        return Some(match near.filter(|near| nearest(&name, [near.as_str()]).is_some()) {
+            Some(near) => error.with_hint(format!("did you mean `{near}`?")),
+            None => error.with_hint("`huopan schema views` lists huopan's own; those of DataFusion are there, too"),
+        });
+    }
+    let name = message.to_lowercase().strip_prefix("table function '").and_then(quoted)?;
+    let error = Error::config(format!("there is no table function `{name}`"));
+    Some(suggest(error, &name, views::FUNCTIONS.iter().map(|function| function.name)))
 }
 
 fn is_schema(name: &str) -> bool {

@@ -3,8 +3,10 @@
 //! * `price_at(pieces [, dt])`: what each offer costs when at least that many pieces are needed; with `dt`, as of that
 //!   day: the last day of each pipeline published for it or an earlier one.
 //! * `price_history(offer_id)`: every published day of one offer, one row per step.
+//! * `competitor_position([pieces])`: who is cheapest in each group.
+//! * `title_matches(keywords)`: the offers whose title has one of many keywords.
 //!
-//! Invariant: only checked integers and dates are put into a template.
+//! Invariant: only checked integers, dates and quoted texts are put into a template.
 
 use std::sync::Arc;
 
@@ -21,15 +23,16 @@ use super::catalog::Planner;
 use super::published::{Published, Selection};
 use super::views;
 
-/// The most pieces `price_at` takes: far above any order, far below where totals could overflow.
-pub const PIECES_MAX: i64 = 1_000_000_000_000;
+pub use crate::config::groups::PIECES_MAX;
 
 /// Makes the functions known to a session.
 pub(super) fn register(context: &SessionContext, published: &Arc<Published>, planner: &Planner) {
     let template = Template { planner: planner.clone() };
     let price_at = PriceAt { published: Arc::clone(published), template: template.clone() };
     context.register_udtf("price_at", Arc::new(price_at));
-    context.register_udtf("price_history", Arc::new(PriceHistory { template }));
+    context.register_udtf("price_history", Arc::new(PriceHistory { template: template.clone() }));
+    context.register_udtf("competitor_position", Arc::new(CompetitorPosition { template: template.clone() }));
+    context.register_udtf("title_matches", Arc::new(TitleMatches { template }));
 }
 
 #[derive(Debug)]
@@ -46,17 +49,13 @@ impl TableFunctionImpl for PriceAt {
             [pieces, day] => (pieces, Some(day)),
             _ => return plan_err!("`price_at` takes one or two arguments: {USAGE}"),
         };
-        let pieces = match integer(pieces) {
-            Some(pieces) if (1..=PIECES_MAX).contains(&pieces) => pieces,
-            Some(pieces) => return plan_err!("`price_at` wants 1 to {PIECES_MAX} pieces, not {pieces}"),
-            None => return plan_err!("the pieces of `price_at` must be a whole number: {USAGE}"),
-        };
+        let pieces = checked_pieces("price_at", pieces, USAGE)?;
         let selection = match day.map(date) {
             None => Selection::Latest,
             Some(Some(day)) => Selection::AsOf(self.published_by(day)?),
             Some(None) => return plan_err!("the day of `price_at` must be a date: {USAGE}"),
         };
-        self.template.plan(views::PRICE_AT, &[("{day}", selection.schema_sql()), ("{pieces}", pieces.to_string())])
+        self.template.plan("price_at", &[("{day}", selection.schema_sql()), ("{pieces}", pieces.to_string())])
     }
 }
 
@@ -81,11 +80,59 @@ impl TableFunctionImpl for PriceHistory {
     fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
         match args.exprs() {
             [offer] => match integer(offer) {
-                Some(offer) => self.template.plan(views::PRICE_HISTORY, &[("{offer_id}", offer.to_string())]),
+                Some(offer) => self.template.plan("price_history", &[("{offer_id}", offer.to_string())]),
                 None => plan_err!("the offer id of `price_history` must be a whole number"),
             },
             _ => plan_err!("`price_history` takes one argument: price_history(offer_id)"),
         }
+    }
+}
+
+#[derive(Debug)]
+struct CompetitorPosition {
+    template: Template,
+}
+
+impl TableFunctionImpl for CompetitorPosition {
+    fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
+        const USAGE: &str = "competitor_position([pieces]), for example competitor_position(500)";
+        let pieces = match args.exprs() {
+            [] => "CAST(NULL AS BIGINT)".to_owned(),
+            [pieces] => checked_pieces("competitor_position", pieces, USAGE)?.to_string(),
+            _ => return plan_err!("`competitor_position` takes one argument or none: {USAGE}"),
+        };
+        self.template.plan("competitor_position", &[("{day}", Selection::Latest.schema_sql()), ("{pieces}", pieces)])
+    }
+}
+
+#[derive(Debug)]
+struct TitleMatches {
+    template: Template,
+}
+
+impl TableFunctionImpl for TitleMatches {
+    fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
+        let keywords = match args.exprs() {
+            [keywords] => text(keywords),
+            _ => None,
+        };
+        match keywords {
+            Some(keywords) => {
+                let quoted = format!("'{}'", keywords.replace('\'', "''"));
+                self.template.plan("title_matches", &[("{keywords}", quoted)])
+            }
+            None => {
+                plan_err!("`title_matches` takes one text of keywords, for example title_matches('马克杯, 保温杯')")
+            }
+        }
+    }
+}
+
+fn checked_pieces(function: &str, pieces: &Expr, usage: &str) -> Result<i64> {
+    match integer(pieces) {
+        Some(pieces) if (1..=PIECES_MAX).contains(&pieces) => Ok(pieces),
+        Some(pieces) => plan_err!("`{function}` wants 1 to {PIECES_MAX} pieces, not {pieces}"),
+        None => plan_err!("the pieces of `{function}` must be a whole number: {usage}"),
     }
 }
 
@@ -96,8 +143,10 @@ struct Template {
 
 impl Template {
     /// DataFusion asks for the plan without `await`; planning here does no I/O, so it is done at the first poll.
-    fn plan(&self, template: &str, values: &[(&str, String)]) -> Result<Arc<dyn TableProvider>> {
-        let sql = values.iter().fold(template.to_owned(), |sql, (name, value)| sql.replace(name, value));
+    fn plan(&self, function: &str, values: &[(&str, String)]) -> Result<Arc<dyn TableProvider>> {
+        let template = views::function(function).map(|function| function.sql).unwrap_or_default();
+        let template = template.replace("{priced}", views::PRICED.trim_end());
+        let sql = values.iter().fold(template, |sql, (name, value)| sql.replace(name, value));
         let plan = self.planner.plan(&sql).now_or_never();
         let plan = plan.ok_or_else(|| DataFusionError::Internal("planning a function had to wait".into()))??;
         Ok(Arc::new(ViewTable::new(plan, Some(sql))))
@@ -112,6 +161,11 @@ fn integer(expr: &Expr) -> Option<i64> {
         ScalarValue::UInt64(Some(value)) => i64::try_from(*value).ok(),
         _ => None,
     }
+}
+
+fn text(expr: &Expr) -> Option<&str> {
+    let Expr::Literal(value, _) = expr else { return None };
+    value.try_as_str().flatten()
 }
 
 fn date(expr: &Expr) -> Option<NaiveDate> {

@@ -4,8 +4,11 @@
 //! * [`table`]: one published table as DataFusion sees it.
 //! * [`catalog`]: tables and views by name, planned when they are first used.
 //! * [`views`]: the views, shipped as `schemas/views/*.sql`.
-//! * [`functions`]: `price_at(pieces [, dt])`, `price_history(offer_id)`.
+//! * [`functions`]: `price_at(pieces [, dt])`, `price_history(offer_id)` and other table functions; [`scalars`]: of one row.
+//! * [`user_views`]: users' own views.
 //! * [`session`]: SQL in, rows out, read-only.
+//! * [`ledger`]: calls by day and account, from the state store.
+//! * [`place`]: where in a query an error is.
 //! * [`runs`]: the funnel of each run.
 //! * [`verify`]: whether the tables agree with each other and with `runs`.
 //! * [`output`]: rows as table, CSV, JSON, JSON lines or markdown.
@@ -15,13 +18,17 @@
 pub mod catalog;
 mod error;
 pub mod functions;
+pub mod ledger;
 pub mod output;
+pub mod place;
 pub mod published;
 pub mod quarantine;
 pub mod runs;
+pub mod scalars;
 pub mod session;
 mod stats;
 pub mod table;
+pub mod user_views;
 pub mod verify;
 pub mod views;
 
@@ -30,6 +37,9 @@ mod fixture;
 #[cfg(test)]
 mod tests;
 
+pub use crate::load::as_of::AsOf;
 pub use output::Format;
+pub use place::SqlPlace;
 pub use published::{Published, Selection};
 pub use session::{Answer, Options, Session};
+pub use user_views::UserView;

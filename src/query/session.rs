@@ -17,9 +17,13 @@ use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 
 use super::catalog::{LakeCatalog, Planner};
+use super::ledger::LedgerSource;
 use super::published::Published;
-use super::{error, functions};
+use super::user_views::UserView;
+use super::{error, functions, scalars};
 use crate::base::{Error, Result};
+use crate::groups::{self, Groups, Matcher};
+use crate::load::as_of::AsOf;
 use crate::load::snapshot::Snapshot;
 use crate::store::Store;
 
@@ -36,11 +40,17 @@ pub struct Options {
     pub memory_bytes_max: usize,
     /// Threads per query. Default: one per core.
     pub target_partitions: Option<usize>,
+    /// The publication to read. Default: the newest.
+    pub as_of: Option<AsOf>,
+    /// The user's own views.
+    pub views: Vec<UserView>,
+    /// Where the table `ledger` comes from. Default: it says that it does not know.
+    pub ledger: Option<LedgerSource>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { memory_bytes_max: 1 << 30, target_partitions: None }
+        Self { memory_bytes_max: 1 << 30, target_partitions: None, as_of: None, views: Vec::new(), ledger: None }
     }
 }
 
@@ -78,20 +88,35 @@ impl Session {
         Self::over(&Store::open_existing(root)?, options).await
     }
 
-    /// A session over what is published now in a lake.
+    /// A session over what is published in a lake, now or as `options` say, with the lake's groups.
     ///
     /// # Errors
-    /// `Storage` or `Data` if its publish log cannot be read.
+    /// `Storage` or `Data` if its publish log or its groups cannot be read,
+    /// [`Kind::Config`](crate::base::Kind::Config) if the log does not tell of `options.as_of`.
     pub async fn over(lake: &Store, options: &Options) -> Result<Self> {
-        let snapshot = Snapshot::load(lake).await?;
-        Self::open(lake, snapshot, options)
+        let snapshot = async {
+            match &options.as_of {
+                Some(as_of) => Snapshot::load_as_of(lake, as_of).await,
+                None => Snapshot::load(lake).await,
+            }
+        };
+        let (snapshot, groups) = futures::try_join!(snapshot, groups::read(lake))?;
+        Self::with_groups(lake, snapshot, groups, options)
     }
 
-    /// A session over exactly the files that `snapshot` names.
+    /// A session over exactly the files that `snapshot` names, without groups.
     ///
     /// # Errors
     /// [`Kind::Internal`](crate::base::Kind::Internal) if DataFusion cannot be set up.
     pub fn open(lake: &Store, snapshot: Snapshot, options: &Options) -> Result<Self> {
+        Self::with_groups(lake, snapshot, Groups::default(), options)
+    }
+
+    /// A session over exactly the files that `snapshot` names, with these groups.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`](crate::base::Kind::Internal) if DataFusion cannot be set up.
+    pub fn with_groups(lake: &Store, snapshot: Snapshot, groups: Groups, options: &Options) -> Result<Self> {
         let store = ObjectStoreUrl::parse(STORE_URL).map_err(|cause| error::explain(cause, &[]))?;
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_limit(options.memory_bytes_max, 1.0)
@@ -107,7 +132,9 @@ impl Session {
         let planner = Planner::new(move || weak.upgrade().map(|state| state.read().clone()));
         let published = Arc::new(Published::from(snapshot));
         functions::register(&context, &published, &planner);
-        context.register_catalog(CATALOG, Arc::new(LakeCatalog::new(published, store, planner)));
+        scalars::register(&context, &Arc::new(Matcher::new(&groups.lines)?));
+        let catalog = LakeCatalog::new(published, store, planner, Arc::new(groups), options);
+        context.register_catalog(CATALOG, Arc::new(catalog));
         Ok(Self { context })
     }
 
@@ -130,7 +157,7 @@ impl Session {
 
     async fn run(&self, sql: &str, values: Option<ParamValues>) -> Result<Answer> {
         let tables: Arc<[String]> = self.table_names().into();
-        let explain = |cause| error::explain(cause, &tables);
+        let explain = |cause| error::explain_in(cause, &tables, sql);
         let queries_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let plan = self.context.state().create_logical_plan(sql).await.map_err(explain)?;
         if queries_only.verify_plan(&plan).is_err() {
@@ -169,6 +196,7 @@ fn config(options: &Options) -> SessionConfig {
     if let Some(partitions) = options.target_partitions {
         config = config.with_target_partitions(partitions.max(1));
     }
+    config.options_mut().sql_parser.collect_spans = true;
     let parquet = &mut config.options_mut().execution.parquet;
     parquet.pushdown_filters = true;
     parquet.reorder_filters = true;

@@ -1,3 +1,5 @@
+mod compete;
+
 use serde_json::json;
 
 use super::fixture::{Lake, day};
@@ -124,7 +126,9 @@ mod published_table {
             check(&session, &format!("SELECT count(*) AS n FROM {}", view.name), "n\n0\n").await;
         }
         check(&session, "SELECT count(*) AS n FROM price_at(500)", "n\n0\n").await;
-        check(&session, "SELECT count(*) AS n FROM price_history(1)", "n\n0\n").await;
+        for function in ["price_history(1)", "competitor_position()", "title_matches('a')"] {
+            check(&session, &format!("SELECT count(*) AS n FROM {function}"), "n\n0\n").await;
+        }
     }
 
     #[tokio::test]
@@ -756,7 +760,7 @@ SELECT table_name, table_type FROM information_schema.tables WHERE table_schema 
 
     #[tokio::test]
     async fn a_query_that_needs_too_much_memory_is_stopped() {
-        let options = Options { memory_bytes_max: 100_000, target_partitions: Some(1) };
+        let options = Options { memory_bytes_max: 100_000, target_partitions: Some(1), ..Options::default() };
         let store = crate::store::Store::open_existing(tempfile::TempDir::new().unwrap().path()).unwrap();
         let session = Session::open(&store, Default::default(), &options).unwrap();
         let sql =

@@ -20,6 +20,7 @@ macro_rules! view {
 /// All views, by name.
 pub const VIEWS: &[View] = &[
     view!("delisted_offers"),
+    view!("group_offers"),
     view!("latest_offers"),
     view!("latest_price_tiers"),
     view!("latest_skus"),
@@ -29,17 +30,25 @@ pub const VIEWS: &[View] = &[
     view!("stock_outs"),
 ];
 
+/// The table functions, by name: the bodies are templates, filled by [`functions`](super::functions).
+pub const FUNCTIONS: &[View] =
+    &[view!("competitor_position"), view!("price_at"), view!("price_history"), view!("title_matches")];
+
 /// Rows that another pipeline fetched later; `{day}` is a schema of one day per pipeline.
 pub(super) const SUPERSEDED: &str = include_str!("../../schemas/views/superseded.sql");
-/// The body of `price_at`: `{day}`, `{pieces}`.
-pub(super) const PRICE_AT: &str = include_str!("../../schemas/views/price_at.sql");
-/// The body of `price_history`: `{offer_id}`.
-pub(super) const PRICE_HISTORY: &str = include_str!("../../schemas/views/price_history.sql");
+/// What `price_at` and `competitor_position` have in common, in the place of `{priced}`.
+pub(super) const PRICED: &str = include_str!("../../schemas/views/priced.sql");
 
 /// The view of that name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static View> {
     VIEWS.iter().find(|view| view.name == name)
+}
+
+/// The table function of that name.
+#[must_use]
+pub fn function(name: &str) -> Option<&'static View> {
+    FUNCTIONS.iter().find(|function| function.name == name)
 }
 
 impl View {
@@ -57,7 +66,7 @@ mod tests {
 
     #[test]
     fn every_view_says_what_it_is_and_shows_an_example() {
-        for view in VIEWS {
+        for view in VIEWS.iter().chain(FUNCTIONS) {
             let text = view.documentation();
             assert!(text.contains("Example:"), "{}: {text}", view.name);
             assert!(text.contains(view.name), "{}: the example uses the view", view.name);

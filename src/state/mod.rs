@@ -371,7 +371,7 @@ fn in_order(mut counts: Vec<Counted>) -> Vec<Counted> {
 }
 
 /// Counts of days longer ago are dropped.
-const COUNTS_KEPT_DAYS: u16 = 40;
+pub const COUNTS_KEPT_DAYS: u16 = 40;
 
 /// Opens the store that a pipeline names.
 ///

@@ -20,6 +20,7 @@ pub mod ladder;
 pub mod lex;
 pub mod number;
 pub mod pack;
+pub mod pieces;
 pub mod price;
 pub mod quantity;
 pub mod rate;

@@ -245,8 +245,14 @@ async fn questions_that_are_wrong_or_would_write_are_refused() {
         ("set datafusion.execution.batch_size = 1", read_only),
         ("insert into shops select * from shops", read_only),
         ("delete from offers", read_only),
-        ("select * from ofers", "error: there is no table `ofers`\nhint: did you mean `offers`?\n"),
-        ("select titel from offers", "error: there is no column `titel`\nhint: did you mean `title`?\n"),
+        (
+            "select * from ofers",
+            "error: there is no table `ofers`\n1 | select * from ofers\n  |               ^^^^^\nhint: did you mean `offers`?\n",
+        ),
+        (
+            "select titel from offers",
+            "error: there is no column `titel`\n1 | select titel from offers\n  |        ^^^^^\nhint: did you mean `title`?\n",
+        ),
     ] {
         let ended = huopan(place.path(), &["sql", "--lake", "lake", "-c", query]).await;
         assert_eq!(said(&place, &ended), format!("exit 1\n{expected}"), "{query}");

@@ -1,5 +1,5 @@
 //! Imports point downwards only: `base ← config ← state, store ← plan ← extract ← land ← transform ← load ← query ←
-//! feed, serve, run ← cli`; `alert` imports `base` and `config` only, `sim` imports `base` only.
+//! feed, serve, run ← cli`; `groups` imports `base`, `config` and `store` only, `alert` imports `base` and `config` only, `sim` imports `base` only.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,13 +15,25 @@ fn allowed(module: &str) -> &'static [&'static str] {
         "land" => &["base", "config", "state", "store", "plan", "extract"],
         "transform" => &["base", "config", "state", "store", "plan", "extract", "land"],
         "load" => &["base", "config", "state", "store", "plan", "extract", "land", "transform"],
-        "query" => &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load"],
+        "groups" => &["base", "config", "store"],
+        "query" => &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load", "groups"],
         "serve" | "feed" => {
-            &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load", "query"]
+            &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load", "groups", "query"]
         }
-        "run" => {
-            &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load", "query", "alert"]
-        }
+        "run" => &[
+            "base",
+            "config",
+            "state",
+            "store",
+            "plan",
+            "extract",
+            "land",
+            "transform",
+            "load",
+            "groups",
+            "query",
+            "alert",
+        ],
         "cli" => &[
             "base",
             "config",
@@ -32,6 +44,7 @@ fn allowed(module: &str) -> &'static [&'static str] {
             "land",
             "transform",
             "load",
+            "groups",
             "query",
             "alert",
             "feed",

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod alerts;
+mod analyst;
 mod bytes;
 mod cli;
 mod contracts;

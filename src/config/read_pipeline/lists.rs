@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::config::diagnostics::{Place, Problem};
+use crate::config::diagnostics::{Place, Problem, Report};
 use crate::config::document::{Entry, Node, Value};
 use crate::config::pipeline::Shop;
 use crate::config::reader::{Section, Text};
@@ -37,7 +37,8 @@ pub(super) fn shops(root: &mut Section<'_>, scope: &Scope<'_>) -> Vec<Shop> {
 /// `items` and `items_file`, without repeats.
 pub(super) fn items(root: &mut Section<'_>, scope: &Scope<'_>) -> Vec<i64> {
     let (listed, file) = (root.entry("items"), root.text("items_file"));
-    let mut items: Vec<i64> = ids(root, listed, "item").into_iter().filter_map(|text| item(scope, text)).collect();
+    let mut items: Vec<i64> =
+        ids(root, listed, "item").into_iter().filter_map(|text| item(scope.report, text)).collect();
     if let Some(file) = file
         && let Some((source, text)) = tables::open(scope, file)
     {
@@ -49,7 +50,7 @@ pub(super) fn items(root: &mut Section<'_>, scope: &Scope<'_>) -> Vec<i64> {
             let header = start == 0 && matches!(value, "offer_id" | "item_id" | "url");
             start += line.len();
             if !value.is_empty() && !value.starts_with('#') && !header {
-                items.extend(item(scope, Text { value, place: &place }));
+                items.extend(item(scope.report, Text { value, place: &place }));
             }
         }
         if items.is_empty() && !scope.report.any_since(file.place) {
@@ -125,17 +126,17 @@ fn ids<'a>(root: &Section<'a>, entry: Option<&'a Entry>, what: &str) -> Vec<Text
 static OFFER_ID: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[0-9]{6,18}$").ok());
 static OFFER_URL: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^https?://.*/offer/([0-9]{6,18})\.html").ok());
-static SHOP_ID: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[A-Za-z0-9_-]+$").ok());
+pub(in crate::config) static SHOP_ID: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[A-Za-z0-9_-]+$").ok());
 
-fn item(scope: &Scope<'_>, text: Text<'_>) -> Option<i64> {
+/// An offer by its id or its address.
+pub(in crate::config) fn item(report: &Report, text: Text<'_>) -> Option<i64> {
     let in_url = OFFER_URL.as_ref().and_then(|pattern| pattern.captures(text.value)).and_then(|found| found.get(1));
     let plain = OFFER_ID.as_ref().is_some_and(|pattern| pattern.is_match(text.value));
     let digits = in_url.map(|found| found.as_str()).or(plain.then_some(text.value));
     let id = digits.and_then(|digits| digits.parse().ok());
     if id.is_none() {
         let problem = Problem::at(text.place, format!("`{}` is no offer", text.value));
-        scope
-            .report
+        report
             .add(problem.help("an id of digits, or an address like `https://detail.1688.com/offer/582896733162.html`"));
     }
     id
@@ -235,7 +236,7 @@ fn shops_of_file(scope: &Scope<'_>, file: Text<'_>, seen: &mut Seen) -> Vec<Shop
     for row in tables::read(
         scope,
         file,
-        &tables::Columns { all: &["url", "shop_id", "name", "paused"], one_of: &["url", "shop_id"] },
+        &tables::Columns { all: &["url", "shop_id", "name", "paused"], one_of: &["url", "shop_id"], also: &[] },
     ) {
         let Some(paused) = paused(scope, &row) else { continue };
         let value =

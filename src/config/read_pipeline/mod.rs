@@ -9,10 +9,10 @@ mod alerts;
 mod fetch;
 mod guard;
 mod lake;
-mod lists;
+pub(in crate::config) mod lists;
 mod secrets;
 mod sections;
-mod tables;
+pub(in crate::config) mod tables;
 #[cfg(test)]
 mod tests;
 

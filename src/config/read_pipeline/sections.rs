@@ -89,7 +89,7 @@ fn pieces(section: &Section<'_>) -> BTreeMap<String, Option<u32>> {
 
 /// The most specific first: those of one offer, then those of a shop.
 fn packs(scope: &Scope<'_>, file: Text<'_>) -> Vec<Pack> {
-    let columns = Columns { all: &["shop_id", "offer_id", "unit", "pieces"], one_of: &["pieces"] };
+    let columns = Columns { all: &["shop_id", "offer_id", "unit", "pieces"], one_of: &["pieces"], also: &[] };
     let mut packs: Vec<Pack> = tables::read(scope, file, &columns).iter().filter_map(|row| pack(scope, row)).collect();
     packs.sort_by_key(|pack| pack.offer_id.is_none());
     packs

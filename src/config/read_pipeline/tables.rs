@@ -1,8 +1,9 @@
 //! Small CSV files named in a pipeline: UTF-8 or GBK, as spreadsheets save them.
 
 use std::ops::Range;
+use std::path::Path;
 
-use crate::config::diagnostics::{Place, Problem};
+use crate::config::diagnostics::{Place, Problem, Report};
 use crate::config::reader::{Text, suggestion};
 
 use super::Scope;
@@ -11,7 +12,7 @@ use super::Scope;
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// One row: cells by column.
-pub(super) struct Row {
+pub(in crate::config) struct Row {
     pub place: Place,
     cells: Vec<Cell>,
 }
@@ -24,16 +25,18 @@ struct Cell {
 
 impl Row {
     /// The trimmed value of a column, where the file has it.
-    pub(super) fn get(&self, column: &str) -> Option<Text<'_>> {
+    pub(in crate::config) fn get(&self, column: &str) -> Option<Text<'_>> {
         let cell = self.cells.iter().find(|cell| cell.column == column)?;
         Some(Text { value: &cell.value, place: &cell.place })
     }
 }
 
 /// Which columns a file may have, and of which it needs at least one.
-pub(super) struct Columns {
+pub(in crate::config) struct Columns {
     pub all: &'static [&'static str],
     pub one_of: &'static [&'static str],
+    /// Other names of columns, and the column meant.
+    pub also: &'static [(&'static str, &'static str)],
 }
 
 /// A file's text, decoded, and its source number.
@@ -43,17 +46,30 @@ pub(super) fn open(scope: &Scope<'_>, file: Text<'_>) -> Option<(usize, String)>
         scope.report.add(Problem::at(file.place, message).help(help));
         None
     };
-    let size = std::fs::metadata(&path).map(|metadata| metadata.len());
-    if matches!(size, Ok(size) if size > FILE_BYTES_MAX) {
-        return bad(format!("`{}` is larger than 64 MiB", file.value), "is this the right file?");
+    match load(&path) {
+        Ok(text) => Some((scope.report.source(file.value, text.clone()), text)),
+        Err(NotRead::Failed(error)) => {
+            bad(format!("cannot read `{}`: {error}", file.value), "the path is relative to this file")
+        }
+        Err(NotRead::Not(what, help)) => bad(format!("`{}` is {what}", file.value), help),
     }
-    match std::fs::read(&path) {
-        Err(error) => bad(format!("cannot read `{}`: {error}", file.value), "the path is relative to this file"),
-        Ok(bytes) => match decode(&bytes) {
-            Some(text) => Some((scope.report.source(file.value, text.clone()), text)),
-            None => bad(format!("`{}` is neither UTF-8 nor GBK text", file.value), "save it as \"CSV UTF-8\""),
-        },
+}
+
+/// Why a file gives no text.
+pub(in crate::config) enum NotRead {
+    Failed(std::io::Error),
+    /// What it is, and what to do.
+    Not(&'static str, &'static str),
+}
+
+/// A file's text, decoded.
+pub(in crate::config) fn load(path: &Path) -> Result<String, NotRead> {
+    let size = std::fs::metadata(path).map_err(NotRead::Failed)?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(NotRead::Not("larger than 64 MiB", "is this the right file?"));
     }
+    let bytes = std::fs::read(path).map_err(NotRead::Failed)?;
+    decode(&bytes).ok_or(NotRead::Not("neither UTF-8 nor GBK text", "save it as \"CSV UTF-8\""))
 }
 
 /// UTF-8 (a byte-order mark is dropped), else GBK.
@@ -71,22 +87,32 @@ fn decode(bytes: &[u8]) -> Option<String> {
 /// The rows of a CSV file with a header; everything wrong with it is reported.
 pub(super) fn read(scope: &Scope<'_>, file: Text<'_>, columns: &Columns) -> Vec<Row> {
     let Some((source, text)) = open(scope, file) else { return Vec::new() };
+    rows(scope.report, (source, &text), file, columns)
+}
+
+/// As [`read`], of a text that is read already; `file` is what is blamed where no line is.
+pub(in crate::config) fn rows(
+    report: &Report,
+    (source, text): (usize, &str),
+    file: Text<'_>,
+    columns: &Columns,
+) -> Vec<Row> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
     let mut records = Vec::new();
     for record in reader.records() {
         match record {
             Ok(record) if record.iter().all(|cell| cell.trim().is_empty()) => {}
             Ok(record) => records.push(record),
-            Err(error) => scope.report.add(Problem::at(file.place, format!("`{}` is no CSV: {error}", file.value))),
+            Err(error) => report.add(Problem::at(file.place, format!("`{}` is no CSV: {error}", file.value))),
         }
     }
-    let lines = Lines { source, text: &text };
+    let lines = Lines { source, text };
     let Some((header, records)) = records.split_first() else {
-        scope.report.add(Problem::at(file.place, format!("`{}` is empty", file.value)).help(needed(columns)));
+        report.add(Problem::at(file.place, format!("`{}` is empty", file.value)).help(needed(columns)));
         return Vec::new();
     };
-    let Some(header) = header_columns(scope, &lines, header, columns) else { return Vec::new() };
-    records.iter().filter_map(|record| row(scope, &lines, &header, record)).collect()
+    let Some(header) = header_columns(report, &lines, header, columns) else { return Vec::new() };
+    records.iter().filter_map(|record| row(report, &lines, &header, record)).collect()
 }
 
 fn needed(columns: &Columns) -> String {
@@ -94,7 +120,7 @@ fn needed(columns: &Columns) -> String {
 }
 
 fn header_columns(
-    scope: &Scope<'_>,
+    report: &Report,
     lines: &Lines<'_>,
     header: &csv::StringRecord,
     columns: &Columns,
@@ -103,14 +129,15 @@ fn header_columns(
     let mut found = Vec::with_capacity(header.len());
     for name in header {
         let name = name.trim();
-        match columns.all.iter().find(|column| column.eq_ignore_ascii_case(name)) {
+        let meant = columns.also.iter().find(|(also, _)| *also == name).map_or(name, |(_, column)| column);
+        match columns.all.iter().find(|column| column.eq_ignore_ascii_case(meant)) {
             Some(column) if found.contains(column) => {
-                scope.report.add(Problem::at(&place, format!("the column `{name}` is there twice")));
+                report.add(Problem::at(&place, format!("the column `{name}` is there twice")));
             }
             Some(column) => found.push(*column),
             None => {
                 let problem = Problem::at(&lines.cell(&place, name), format!("unknown column `{name}`"));
-                scope.report.add(problem.help(suggestion(name, columns.all.iter().copied())));
+                report.add(problem.help(suggestion(name, columns.all.iter().copied())));
             }
         }
     }
@@ -118,16 +145,16 @@ fn header_columns(
     if found.len() == header.len() && !has_one {
         let wanted: Vec<_> = columns.one_of.iter().map(|column| format!("`{column}`")).collect();
         let problem = Problem::at(&place, format!("the column {} is missing", wanted.join(" or ")));
-        scope.report.add(problem.help(needed(columns)));
+        report.add(problem.help(needed(columns)));
     }
     (found.len() == header.len() && has_one).then_some(found)
 }
 
-fn row(scope: &Scope<'_>, lines: &Lines<'_>, header: &[&'static str], record: &csv::StringRecord) -> Option<Row> {
+fn row(report: &Report, lines: &Lines<'_>, header: &[&'static str], record: &csv::StringRecord) -> Option<Row> {
     let place = lines.place(record);
     if record.len() > header.len() {
         let message = format!("this line has {} cells, the header {}", record.len(), header.len());
-        scope.report.add(Problem::at(&place, message).help("put quotes around a cell with a comma"));
+        report.add(Problem::at(&place, message).help("put quotes around a cell with a comma"));
         return None;
     }
     let cell = |(column, value): (&&'static str, &str)| Cell {

@@ -1,0 +1,52 @@
+-- competitor_position([pieces]): who is cheapest in each group, as of the last published day: one row per group and offer,
+-- and one per SKU with a ladder of its own, priced as `price_at` does. Without `pieces` each group is asked for its own
+-- quantity (column `quantity` of the groups file).
+-- Columns:
+--   position              1 = the cheapest that can be bought so, by price per piece, among offers of one currency;
+--                         equal prices share a place; null where it cannot be bought so
+--   quantity              the pieces asked for
+--   cheapest              the price per piece of position 1
+--   gap, gap_pct          what a piece costs more than that, in money and in percent of it
+--   pieces_per_unit       as the gateway states it, else the group's `pack_size`
+--   reason                as in `price_at`; `no_quantity`: neither the call nor the group says how many pieces
+--   all others            as in `price_at`
+-- Example: SELECT group_name, position, shop_name, price_per_piece, gap_pct FROM competitor_position(500) WHERE position <= 3
+WITH needs AS (
+  SELECT group_name, is_ours, coalesce({pieces}, quantity) AS pieces, dt, pipeline, offer_id, shop_id, shop_name, title,
+         status, unit, currency, pack_source, stock_status, ladder_status, detail_url,
+         CASE WHEN pieces_per_unit IS NULL AND pack_size IS NOT NULL AND moq_quantity IS NOT NULL
+                   AND moq_status IN ('unknown_unit', 'unknown_pack') THEN 'ok'
+              ELSE moq_status END AS moq_status,
+         CAST(coalesce(nullif(pieces_per_unit, 0), pack_size) AS BIGINT) AS pack,
+         (coalesce({pieces}, quantity) + CAST(coalesce(nullif(pieces_per_unit, 0), pack_size) AS BIGINT) - 1)
+           / CAST(coalesce(nullif(pieces_per_unit, 0), pack_size) AS BIGINT) AS units,
+         coalesce(moq_pieces, moq_quantity * CAST(coalesce(nullif(pieces_per_unit, 0), pack_size) AS BIGINT)) AS moq_pieces
+  FROM group_offers
+),
+{priced},
+priced AS (
+  SELECT group_name, is_ours, pieces AS quantity, dt, pipeline, shop_id, shop_name, offer_id, sku_id, title, unit,
+         CAST(pack AS INT) AS pieces_per_unit, units, pieces_bought,
+         CASE WHEN pack IS NOT NULL THEN unit_price END AS unit_price,
+         -- A pack size of the groups file: the tables have no price per piece then.
+         CASE WHEN pack IS NOT NULL
+              THEN coalesce(piece_price, CAST(round(CAST(unit_price AS DECIMAL(28, 8)) / CAST(pack AS DECIMAL(10, 0)), 6)
+                                              AS DECIMAL(18, 6))) END AS price_per_piece,
+         CASE WHEN reason IS NULL AND pieces IS NOT NULL THEN CAST(units AS DECIMAL(20, 0)) * unit_price END AS total,
+         currency, least_pieces AS moq_pieces, ladder_status, detail_url,
+         CASE WHEN reason IS NULL AND pieces IS NULL THEN 'no_quantity' ELSE reason END AS reason
+  FROM judged
+),
+compared AS (
+  SELECT *, min(price_per_piece) FILTER (WHERE reason IS NULL) OVER (PARTITION BY group_name, currency) AS cheapest,
+         rank() OVER (PARTITION BY group_name, currency, reason IS NULL ORDER BY price_per_piece) AS place
+  FROM priced
+)
+SELECT group_name, CASE WHEN reason IS NULL THEN place END AS position, is_ours, quantity, dt, pipeline, shop_id, shop_name,
+       offer_id, sku_id, title, unit, pieces_per_unit, units, pieces_bought, unit_price, price_per_piece, total, currency,
+       cheapest, CASE WHEN reason IS NULL THEN price_per_piece - cheapest END AS gap,
+       CASE WHEN reason IS NULL
+            THEN CAST((price_per_piece - cheapest) * 100 / nullif(cheapest, 0) AS DECIMAL(24, 2)) END AS gap_pct,
+       moq_pieces, CASE WHEN reason IN ('unknown_moq', 'no_quantity') THEN NULL ELSE reason IS NULL END AS buyable,
+       reason, ladder_status, detail_url
+FROM compared
