@@ -20,8 +20,8 @@
 //!
 //! # Layers
 //! Imports point downwards only, and a test reads the `use` lines:
-//! `base ← config ← state, store ← plan ← extract ← land ← transform ← load ← query ← feed, run ← cli`; [`groups`] stands
-//! beside [`load`], it imports [`base`], [`config`] and [`store`] only; [`alert`] imports
+//! `base ← config ← state, store ← plan ← extract ← land ← transform ← load ← query ← feed, report, run ← cli`; [`groups`]
+//! stands beside [`load`], it imports [`base`], [`config`] and [`store`] only; [`alert`] imports
 //! [`base`] and [`config`] only and is used from [`run`] on; [`sim`] imports [`base`] only, so that the simulated gateway
 //! cannot share a mistake with the extraction it tests.
 //!
@@ -39,6 +39,7 @@
 //! | [`groups`] | which offers compete, as the lake keeps it | no |
 //! | [`query`] | SQL over exactly the published files, views, functions, output formats | no |
 //! | [`feed`] | the rows that differ between publications, and plain Parquet, for readers downstream | no |
+//! | [`report`] | what the tables say, as one HTML page for people who would rather look | no |
 //! | [`alert`] | who hears about a run: webhooks | no |
 //! | [`run`] | joins the stages for one run | no |
 //! | [`sim`] | simulated gateways over one evolving world | no |
@@ -65,6 +66,7 @@ pub mod land;
 pub mod load;
 pub mod plan;
 pub mod query;
+pub mod report;
 pub mod run;
 pub mod sim;
 pub mod state;

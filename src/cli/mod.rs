@@ -15,6 +15,7 @@ mod plan;
 mod progress;
 mod quarantine;
 mod replay;
+mod report;
 mod run;
 mod runs;
 mod schema;
@@ -47,6 +48,7 @@ use crate::base::{Error, Kind, Result};
   huopan plan pipelines/portals.toml               what tonight costs, in calls and minutes
   huopan run pipelines/portals.toml                tonight's run
   huopan sql -c \"select * from price_at(500) limit 10\"
+  huopan report                                    the same as one page to look at: report.html
   huopan runs                                      what the last runs received, loaded and set aside
   huopan replay pipelines/portals.toml --dt 2026-11-20 --dry-run    what a corrected rule would change
 
@@ -103,6 +105,8 @@ enum Command {
     Sql(sql::Arguments),
     /// Which offers compete: load, show
     Groups(groups::Arguments),
+    /// The tables as one page to look at: prices, ranks, changes, completeness
+    Report(report::Arguments),
     /// The tables' columns, types and meanings
     Schema(schema::Arguments),
     /// The rows that differ between publications, for readers downstream
@@ -170,6 +174,7 @@ async fn command(command: Command, talk: &output::Talk) -> Result<Outcome> {
         Command::Gateways(arguments) => gateways::main(&arguments),
         Command::Sql(arguments) => sql::main(&arguments, talk).await,
         Command::Groups(arguments) => groups::main(&arguments, talk).await,
+        Command::Report(arguments) => report::main(&arguments, talk).await,
         Command::Schema(arguments) => schema::main(&arguments),
         Command::Feed(arguments) => feed::main(&arguments, talk).await,
         Command::Lake(arguments) => lake::main(&arguments, talk).await,
@@ -218,7 +223,7 @@ impl Command {
             Command::Gateways(arguments) => arguments.prints_json(),
             Command::Groups(arguments) => arguments.prints_json(),
             Command::Demo(_) | Command::Check(_) | Command::Run(_) | Command::Sql(_) => false,
-            Command::Schema(_) | Command::Feed(_) | Command::Lake(_) | Command::Sim(_) => false,
+            Command::Report(_) | Command::Schema(_) | Command::Feed(_) | Command::Lake(_) | Command::Sim(_) => false,
         }
     }
 }

@@ -97,6 +97,11 @@ impl Target {
         lake.or_else(pipeline).unwrap_or_default()
     }
 
+    /// The lake as messages name it.
+    pub(super) fn name(&self) -> Result<String> {
+        Ok(self.location()?.to_string())
+    }
+
     fn location(&self) -> Result<Location> {
         if let Some(lake) = &self.lake {
             return parse(lake);

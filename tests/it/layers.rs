@@ -1,5 +1,5 @@
 //! Imports point downwards only: `base ← config ← state, store ← plan ← extract ← land ← transform ← load ← query ←
-//! feed, serve, run ← cli`; `groups` imports `base`, `config` and `store` only, `alert` imports `base` and `config` only, `sim` imports `base` only.
+//! feed, report, serve, run ← cli`; `groups` imports `base`, `config` and `store` only, `alert` imports `base` and `config` only, `sim` imports `base` only.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ fn allowed(module: &str) -> &'static [&'static str] {
         "load" => &["base", "config", "state", "store", "plan", "extract", "land", "transform"],
         "groups" => &["base", "config", "store"],
         "query" => &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load", "groups"],
-        "serve" | "feed" => {
+        "serve" | "feed" | "report" => {
             &["base", "config", "state", "store", "plan", "extract", "land", "transform", "load", "groups", "query"]
         }
         "run" => &[
@@ -49,6 +49,7 @@ fn allowed(module: &str) -> &'static [&'static str] {
             "alert",
             "feed",
             "serve",
+            "report",
             "run",
             "sim",
         ],

@@ -1,0 +1,199 @@
+//! Who is cheapest at the quantity: the rows of each group, cut at the limits, and which of them get a line in the charts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::Result;
+use crate::query::Session;
+
+use super::limits;
+use super::model::{Changes, Counts, Group, Kind, Line, Offer, Ranked};
+use super::rows::{Row, each};
+use super::source::{Source, one_of};
+
+/// The groups of a source.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) groups: Vec<Group>,
+    /// Groups past `groups_max`.
+    pub(super) left_out: usize,
+}
+
+/// Reads the ranking of every group of `source`, at most `groups_max` of them.
+///
+/// # Errors
+/// What the queries say.
+pub(super) async fn read(session: &Session, source: &Source, pieces: Option<i64>, groups_max: usize) -> Result<Read> {
+    let mut order = Vec::new();
+    if let Source::Shops { shops, .. } = source {
+        each(session, &Source::best_sold(shops), vec![], |row| {
+            order.extend(row.text("offer_id")?);
+            Ok(())
+        })
+        .await?;
+    }
+    let (read, shops) = (Read::default(), BTreeSet::new());
+    let mut reading = Reading { kind: source.kind(), groups_max, read, key: None, shops, others: 0 };
+    each(session, &source.ranking(pieces, &order), vec![], |row| reading.row(row)).await?;
+    let mut read = reading.read;
+    match source {
+        Source::Shops { shops, .. } => by_sales(&mut read.groups, shops, &order),
+        Source::Titles(texts) => by_places(&mut read.groups, texts),
+        Source::Named(_) => {}
+    }
+    read.groups.iter_mut().for_each(choose_lines);
+    stock(session, &mut read.groups).await?;
+    Ok(read)
+}
+
+/// What is kept while the rows of all groups go by, in the groups' order.
+#[derive(Debug)]
+struct Reading {
+    kind: Kind,
+    groups_max: usize,
+    read: Read,
+    key: Option<String>,
+    shops: BTreeSet<Option<String>>,
+    others: usize,
+}
+
+impl Reading {
+    fn row(&mut self, row: Row<'_>) -> Result<()> {
+        let key = row.word("group_name")?;
+        if self.key.as_ref() != Some(&key) {
+            self.begin(key, &row)?;
+        }
+        if self.read.left_out > 0 {
+            return Ok(());
+        }
+        let Some(group) = self.read.groups.last_mut() else { return Ok(()) };
+        let is_ours = row.flag("is_ours")? == Some(true);
+        group.counts.rows += 1;
+        group.counts.buyable += usize::from(row.flag("buyable")? == Some(true));
+        group.counts.ours += usize::from(is_ours);
+        if self.shops.len() <= SHOPS_COUNTED_MAX && self.shops.insert(row.text("shop_id")?) {
+            group.counts.shops += 1;
+        }
+        let is_kept = match is_ours {
+            true => group.counts.ours <= limits::OURS,
+            false => self.others < limits::RANKED,
+        };
+        if is_kept {
+            self.others += usize::from(!is_ours);
+            group.ranked.push(ranked(&row)?);
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, key: String, row: &Row<'_>) -> Result<()> {
+        self.key = Some(key.clone());
+        self.shops.clear();
+        self.others = 0;
+        if self.read.groups.len() == self.groups_max {
+            self.read.left_out += 1;
+            return Ok(());
+        }
+        let name = match self.kind {
+            Kind::Shop => row.text("shop_name")?.unwrap_or_else(|| key.clone()),
+            _ => key.clone(),
+        };
+        let pieces = row.integer("quantity")?.unwrap_or(super::PIECES_DEFAULT);
+        let (counts, changes) = (Counts::default(), Changes::default());
+        self.read.groups.push(Group { key, name, kind: self.kind, pieces, counts, ranked: Vec::new(), changes });
+        Ok(())
+    }
+}
+
+/// More shops in one group are not told apart.
+const SHOPS_COUNTED_MAX: usize = 100_000;
+
+fn ranked(row: &Row<'_>) -> Result<Ranked> {
+    Ok(Ranked {
+        position: row.integer("position")?,
+        is_ours: row.flag("is_ours")? == Some(true),
+        offer: Offer {
+            pipeline: row.word("pipeline")?,
+            offer_id: row.word("offer_id")?,
+            sku_id: row.text("sku_id")?,
+            shop_id: row.text("shop_id")?,
+            shop_name: row.text("shop_name")?,
+            title: row.text("title")?,
+            url: row.text("detail_url")?,
+        },
+        unit: row.text("unit")?,
+        pieces_per_unit: row.integer("pieces_per_unit")?,
+        units: row.integer("units")?,
+        pieces_bought: row.integer("pieces_bought")?,
+        unit_price: row.text("unit_price")?,
+        piece_price: row.text("price_per_piece")?,
+        total: row.text("total")?,
+        currency: row.word("currency")?,
+        gap: row.text("gap")?,
+        gap_pct: row.text("gap_pct")?,
+        moq_pieces: row.integer("moq_pieces")?,
+        buyable: row.flag("buyable")?,
+        reason: row.text("reason")?,
+        ladder_status: row.text("ladder_status")?,
+        ..Ranked::default()
+    })
+}
+
+/// Shops in the order of their size, the offers of each as they sell.
+fn by_sales(groups: &mut [Group], shops: &[String], offers: &[String]) {
+    let place: BTreeMap<&str, usize> = offers.iter().enumerate().map(|(place, id)| (id.as_str(), place)).collect();
+    for group in groups.iter_mut() {
+        group.ranked.sort_by_key(|row| place.get(row.offer.offer_id.as_str()).copied().unwrap_or(usize::MAX));
+    }
+    by_places(groups, shops);
+}
+
+fn by_places(groups: &mut [Group], keys: &[String]) {
+    groups.sort_by_key(|group| keys.iter().position(|key| *key == group.key));
+}
+
+/// The first rows that have a price per piece in the currency of the first of them; our own before any other.
+fn choose_lines(group: &mut Group) {
+    let has_price = |row: &&Ranked| row.piece_price.is_some() && row.reason.as_deref() != Some("delisted");
+    let Some(currency) = group.ranked.iter().find(has_price).map(|row| row.currency.clone()) else { return };
+    let mut chosen: Vec<usize> = (0..group.ranked.len()).collect();
+    chosen.retain(|&at| has_price(&&group.ranked[at]) && group.ranked[at].currency == currency);
+    chosen.sort_by_key(|&at| (!group.ranked[at].is_ours, at));
+    chosen.truncate(limits::LINES);
+    chosen.sort_unstable();
+    for (place, at) in chosen.into_iter().enumerate() {
+        group.ranked[at].line = Some(Line { place, ..Line::default() });
+    }
+}
+
+/// What is in stock of the rows that are shown; of a SKU its own stock.
+async fn stock(session: &Session, groups: &mut [Group]) -> Result<()> {
+    let rows = || groups.iter().flat_map(|group| &group.ranked);
+    let offers: BTreeSet<String> = rows().map(|row| row.offer.offer_id.clone()).collect();
+    let skus: BTreeSet<String> = rows().filter_map(|row| row.offer.sku_id.clone()).collect();
+    let mut found: BTreeMap<(String, Option<String>), (Option<i64>, Option<String>)> = BTreeMap::new();
+    let offers = one_of("offer_id", &offers.into_iter().collect::<Vec<_>>());
+    let sql = format!(
+        "SELECT offer_id, CAST(NULL AS BIGINT) AS sku_id, stock_pieces, stock_status FROM latest_offers WHERE {offers}"
+    );
+    let mut queries = vec![sql];
+    if !skus.is_empty() {
+        let skus = one_of("sku_id", &skus.into_iter().collect::<Vec<_>>());
+        queries.push(format!(
+            "SELECT offer_id, sku_id, stock_pieces, stock_status FROM latest_skus WHERE {offers} AND {skus}"
+        ));
+    }
+    for sql in queries {
+        each(session, &sql, vec![], |row| {
+            let key = (row.word("offer_id")?, row.text("sku_id")?);
+            found.insert(key, (row.integer("stock_pieces")?, row.text("stock_status")?));
+            Ok(())
+        })
+        .await?;
+    }
+    for row in groups.iter_mut().flat_map(|group| &mut group.ranked) {
+        // An offer may be in several groups.
+        if let Some((pieces, status)) = found.get(&(row.offer.offer_id.clone(), row.offer.sku_id.clone())) {
+            (row.stock_pieces, row.stock_status) = (*pieces, status.clone());
+        }
+    }
+    Ok(())
+}
