@@ -78,7 +78,12 @@ pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> 
                 .with_hint("make its folder writable, or name another file with `-o`")
                 .caused_by(cause)
         })?;
-    let what = if page.has_groups { "groups" } else { "shops, for want of groups" };
+    let what = match (page.has_groups, page.sections) {
+        (true, 1) => "group",
+        (true, _) => "groups",
+        (false, 1) => "shop, for want of groups",
+        (false, _) => "shops, for want of groups",
+    };
     let kib = page.html.len().div_ceil(1024);
     talk.say(&format!("{}: {} {what}, {kib} KiB; open it in a browser", arguments.output.display(), page.sections));
     if !page.has_groups {

@@ -98,6 +98,7 @@ impl Html {
                 '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
                     let _ = write!(self.0, "\\u{:04x}", u32::from(letter));
                 }
+                letter if is_unseen(letter) => self.0.push(' '),
                 letter => self.0.push(letter),
             }
         }

@@ -69,7 +69,7 @@ pub(crate) mod limits {
     /// Groups shown.
     pub(crate) const GROUPS: usize = 50;
     /// Rows of a group's ranking, our own not counted.
-    pub(crate) const RANKED: usize = 25;
+    pub(crate) const RANKED: usize = 20;
     /// Our own rows beyond those.
     pub(crate) const OURS: usize = 10;
     /// Lines in a chart.

@@ -245,7 +245,6 @@ pub(super) struct Shop {
 pub(super) struct Run {
     pub(super) pipeline: String,
     pub(super) dt: String,
-    pub(super) run_id: String,
     pub(super) attempt: i64,
     pub(super) kind: Option<String>,
     pub(super) status: String,

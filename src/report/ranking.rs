@@ -35,11 +35,11 @@ pub(super) async fn read(session: &Session, source: &Source, pieces: Option<i64>
     let mut reading = Reading { kind: source.kind(), groups_max, read, key: None, shops, others: 0 };
     each(session, &source.ranking(pieces, &order), vec![], |row| reading.row(row)).await?;
     let mut read = reading.read;
-    match source {
-        Source::Shops { shops, .. } => by_sales(&mut read.groups, shops, &order),
-        Source::Titles(texts) => by_places(&mut read.groups, texts),
-        Source::Named(_) => {}
+    if source.kind() == Kind::Shop {
+        by_sales(&mut read.groups, &order);
     }
+    add_empty(&mut read, source, pieces, groups_max);
+    read.groups.sort_by_key(|group| source.keys().iter().position(|key| *key == group.key));
     read.groups.iter_mut().for_each(choose_lines);
     stock(session, &mut read.groups).await?;
     Ok(read)
@@ -137,17 +137,38 @@ fn ranked(row: &Row<'_>) -> Result<Ranked> {
     })
 }
 
-/// Shops in the order of their size, the offers of each as they sell.
-fn by_sales(groups: &mut [Group], shops: &[String], offers: &[String]) {
+/// A group that holds no offer is shown, too: somebody asked for it.
+fn add_empty(read: &mut Read, source: &Source, pieces: Option<i64>, groups_max: usize) {
+    // Past the limit what is missing may just not have come.
+    if read.left_out > 0 {
+        return;
+    }
+    for key in source.keys() {
+        if read.groups.iter().any(|group| group.key == *key) {
+            continue;
+        }
+        if read.groups.len() == groups_max {
+            read.left_out += 1;
+            continue;
+        }
+        read.groups.push(Group {
+            key: key.clone(),
+            name: key.clone(),
+            kind: source.kind(),
+            pieces: pieces.unwrap_or(super::PIECES_DEFAULT),
+            counts: Counts::default(),
+            ranked: Vec::new(),
+            changes: Changes::default(),
+        });
+    }
+}
+
+/// The offers of a shop as they sell.
+fn by_sales(groups: &mut [Group], offers: &[String]) {
     let place: BTreeMap<&str, usize> = offers.iter().enumerate().map(|(place, id)| (id.as_str(), place)).collect();
     for group in groups.iter_mut() {
         group.ranked.sort_by_key(|row| place.get(row.offer.offer_id.as_str()).copied().unwrap_or(usize::MAX));
     }
-    by_places(groups, shops);
-}
-
-fn by_places(groups: &mut [Group], keys: &[String]) {
-    groups.sort_by_key(|group| keys.iter().position(|key| *key == group.key));
 }
 
 /// The first rows that have a price per piece in the currency of the first of them; our own before any other.

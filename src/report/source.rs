@@ -15,7 +15,7 @@ use super::{Options, PIECES_DEFAULT, limits};
 /// Groups that are found in the same way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
-    /// Of the table `groups`: these, or all if none is named.
+    /// Of the table `groups`.
     Named(Vec<String>),
     /// Offers whose titles hold all words of a text.
     Titles(Vec<String>),
@@ -39,7 +39,7 @@ pub(super) async fn choose(session: &Session, options: &Options) -> Result<Vec<S
         options.groups.iter().try_for_each(|name| is_known(name, &known))?;
         sources.push(Source::Named(once_each(&options.groups)));
     } else if options.titles.is_empty() && !known.is_empty() {
-        sources.push(Source::Named(Vec::new()));
+        sources.push(Source::Named(known));
     }
     if !options.titles.is_empty() {
         sources.push(Source::Titles(once_each(&options.titles)));
@@ -109,6 +109,13 @@ impl Source {
         }
     }
 
+    /// The keys of its groups, in the order of the page.
+    pub(super) fn keys(&self) -> &[String] {
+        match self {
+            Source::Named(keys) | Source::Titles(keys) | Source::Shops { shops: keys, .. } => keys,
+        }
+    }
+
     /// Says so if the groups are shops for want of better ones.
     pub(super) fn stands_in(&self) -> Option<StandsIn> {
         match self {
@@ -121,7 +128,8 @@ impl Source {
     pub(super) fn members(&self) -> String {
         match self {
             Source::Named(names) => {
-                format!("SELECT group_name, is_ours, pipeline, offer_id, detail_url FROM group_offers{}", only(names, "WHERE"))
+                let named = among("group_name", names);
+                format!("SELECT group_name, is_ours, pipeline, offer_id, detail_url FROM group_offers WHERE {named}")
             }
             Source::Titles(texts) => {
                 let group = |text: &String| {
@@ -147,7 +155,7 @@ impl Source {
         match self {
             Source::Named(names) => {
                 let pieces = pieces.map(|pieces| pieces.to_string()).unwrap_or_default();
-                format!("SELECT * FROM competitor_position({pieces}){} {order}", only(names, "WHERE"))
+                format!("SELECT * FROM competitor_position({pieces}) WHERE {} {order}", among("group_name", names))
             }
             Source::Titles(texts) => {
                 let pieces = pieces.unwrap_or(PIECES_DEFAULT);
@@ -197,10 +205,6 @@ fn ranked(rows: &str, pieces: i64) -> String {
                     PARTITION BY group_name, currency, coalesce(buyable, false)) END AS cheapest
            FROM ({rows}))"
     )
-}
-
-fn only(names: &[String], word: &str) -> String {
-    if names.is_empty() { String::new() } else { format!(" {word} {}", among("group_name", names)) }
 }
 
 /// `column IN ('a', 'b')`; nothing is among none.

@@ -89,7 +89,7 @@ fn shop(row: &Row<'_>) -> Result<Shop> {
 
 async fn runs(session: &Session) -> Result<Vec<Run>> {
     let sql = format!(
-        "SELECT pipeline, dt, run_id, attempt, kind, status, error, started_at,
+        "SELECT pipeline, dt, attempt, kind, status, error, started_at,
                 CAST(date_part('epoch', finished_at - started_at) AS BIGINT) AS seconds,
                 received, loaded, duplicates, quarantined, calls_used, quota_left
          FROM runs ORDER BY started_at DESC, run_id DESC LIMIT {}",
@@ -109,7 +109,6 @@ fn run(row: &Row<'_>) -> Result<Run> {
     Ok(Run {
         pipeline: row.word("pipeline")?,
         dt: row.word("dt")?,
-        run_id: row.word("run_id")?,
         attempt: count("attempt")?,
         kind: row.text("kind")?,
         status: row.word("status")?,

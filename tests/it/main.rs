@@ -29,6 +29,7 @@ mod polled;
 mod quarantine;
 mod quota;
 mod replay;
+mod report;
 mod resume;
 mod run;
 mod s3;

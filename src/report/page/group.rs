@@ -17,6 +17,11 @@ pub(super) fn anchor(place: usize) -> String {
 /// The section of a group.
 pub(super) fn render(html: &mut Html, group: &Group, place: usize, days: u16) {
     html.open("section", &[("class", "group"), ("id", &anchor(place))]).raw("<h2>").text(&group.name).raw("</h2>\n");
+    if group.ranked.is_empty() && group.changes.events.is_empty() {
+        html.says("p", "empty", "最近发布的数据里没有这一组的商品。", "The last published day has no offer of this group.");
+        html.raw("</section>\n");
+        return;
+    }
     summary(html, group);
     charts(html, group, place, days);
     ranking(html, group);

@@ -18,7 +18,7 @@ pub(super) fn render(html: &mut Html, report: &Report, options: &Options) {
         tiles(html, report);
         stands_in(html, report, options);
         if report.groups.is_empty() {
-            html.says("p", "empty", "所选各组没有商品。", "The groups chosen hold no offer.");
+            html.says("p", "empty", "没有可显示的组。", "There is no group to show.");
         } else {
             groups(html, &report.groups);
         }
