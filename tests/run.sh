@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need, then format, lints, docs, all tests and the readers nobody here wrote.
+# Installs what the tests need, then format, lints, docs, all tests, the report in a browser and the readers nobody here wrote.
 #
 #   tests/run.sh             everything; the Python packages take some 2.5 GB in the user's cache and ten minutes, once
 #   tests/run.sh --quick     format, lints and tests only: nothing is installed
@@ -30,6 +30,8 @@ if [ "$quick" = no ]; then
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
     command -v java >/dev/null || missing+=(default-jre-headless)    # Spark
     command -v "${HUOPAN_REDIS_SERVER:-redis-server}" >/dev/null || missing+=(redis-server)
+    command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
+    [ -n "$(fc-list :lang=zh 2>/dev/null)" ] || missing+=(fonts-droid-fallback)    # Chinese, for the report's screenshots
 fi
 if [ "${#missing[@]}" -gt 0 ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -59,13 +61,19 @@ cargo test --locked --test it -- --show-output matrix::a_night_on_disk matrix::a
 step "docs"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
 
-# ── readers that nobody here wrote ──────────────────
 [ "$quick" = no ] || exit 0
 huopan="$CARGO_TARGET_DIR/debug/huopan"
 work="$(mktemp -d)"
 sim=
 . tests/seaweedfs.sh
 trap 'kill $sim 2>/dev/null || true; seaweedfs_stop; rm -rf "$work"' EXIT
+
+# ── the report in a browser ─────────────────────────
+step "report, in Chromium (pictures: $CARGO_TARGET_DIR/report)"
+"$huopan" demo --quiet --lake "$work/demo" > /dev/null
+python3 tests/report.py "$huopan" "$work/demo" "$CARGO_TARGET_DIR/report"
+
+# ── readers that nobody here wrote ──────────────────
 
 # The environment of Python packages that a requirements file names, made anew when the file changes.
 environment() {

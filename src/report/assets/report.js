@@ -33,7 +33,7 @@
   ];
   const tips = (points) =>
     Plot.tip(points, Plot.pointer({
-      x: "x", y: "y", title: "text", fontSize: 12.5, lineWidth: 26, textPadding: 9, pathFilter: "none", stroke: "var(--strong-rule)",
+      x: "x", y: "y", title: "text", fontSize: 12.5, lineWidth: 26, lineHeight: 1.4, textPadding: 10, pathFilter: "none", stroke: "var(--strong-rule)",
     }));
   const about = (line) => `${line.letter} · ${short(line.shop, 22)}\n${short(line.title, 40)}\n`;
 
