@@ -72,12 +72,11 @@ pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> 
         written(std::io::stdout().write_all(page.html.as_bytes()))?;
         return Ok(Outcome::Done);
     }
-    replace(&arguments.output, page.html.as_bytes())
-        .map_err(|cause| {
-            Error::storage(format!("cannot write `{}`", arguments.output.display()))
-                .with_hint("make its folder writable, or name another file with `-o`")
-                .caused_by(cause)
-        })?;
+    replace(&arguments.output, page.html.as_bytes()).map_err(|cause| {
+        Error::storage(format!("cannot write `{}`", arguments.output.display()))
+            .with_hint("make its folder writable, or name another file with `-o`")
+            .caused_by(cause)
+    })?;
     let what = match (page.has_groups, page.sections) {
         (true, 1) => "group",
         (true, _) => "groups",

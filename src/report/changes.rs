@@ -58,7 +58,8 @@ async fn of_source(session: &Session, members: &str, days: &str, mut shown: Show
     each(session, &gone, vec![], |row| shown.add(&row, What::Delisted { last_price: row.text("last_price")? })).await?;
     let moq = "c.kind, c.old_moq_pieces, c.new_moq_pieces, c.old_moq_raw, c.new_moq_raw";
     each(session, &of_view("moq_changes", moq), vec![], |row| {
-        let quantity = |pieces, raw| Ok::<_, crate::base::Error>(Quantity { pieces: row.integer(pieces)?, raw: row.text(raw)? });
+        let quantity =
+            |pieces, raw| Ok::<_, crate::base::Error>(Quantity { pieces: row.integer(pieces)?, raw: row.text(raw)? });
         let (old, new) = (quantity("old_moq_pieces", "old_moq_raw")?, quantity("new_moq_pieces", "new_moq_raw")?);
         shown.add(&row, What::Moq { kind: row.word("kind")?, old, new })
     })

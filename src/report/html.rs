@@ -147,7 +147,9 @@ mod tests {
         for address in ["javascript:alert(1)", " https://a", "data:text/html,x", "//a", "", "file:///etc/passwd"] {
             assert_eq!(link(address), "x");
         }
-        assert!(link("HTTPS://a.example/?q=\"><b>").starts_with("<a href=\"HTTPS://a.example/?q=&quot;&gt;&lt;b&gt;\""));
+        assert!(
+            link("HTTPS://a.example/?q=\"><b>").starts_with("<a href=\"HTTPS://a.example/?q=&quot;&gt;&lt;b&gt;\"")
+        );
     }
 
     #[test]

@@ -74,6 +74,10 @@ pub(crate) mod limits {
     pub(crate) const OURS: usize = 10;
     /// Lines in a chart.
     pub(crate) const LINES: usize = 8;
+    /// Of them, those of our own.
+    pub(crate) const OUR_LINES: usize = 2;
+    /// Pipelines whose day stands at the top of the page; all of them stand in its last section.
+    pub(crate) const DAYS_AT_TOP: usize = 4;
     /// Changes shown per group, and conditions of minimum and stock.
     pub(crate) const CHANGES: usize = 30;
     /// Shops that stand in where there are no groups, by offers.

@@ -20,6 +20,11 @@ pub(super) fn money(text: &str, currency: &str) -> String {
     }
 }
 
+/// A count as [`whole`].
+pub(super) fn counted(count: usize) -> String {
+    grouped(&count.to_string())
+}
+
 /// `1234567` as `1,234,567`.
 pub(super) fn whole(number: i64) -> String {
     let sign = if number < 0 { "−" } else { "" };

@@ -171,12 +171,18 @@ fn by_sales(groups: &mut [Group], offers: &[String]) {
     }
 }
 
-/// The first rows that have a price per piece in the currency of the first of them; our own before any other.
+/// The first rows that have a price per piece in the currency of the first of them; our best ones before any other.
 fn choose_lines(group: &mut Group) {
     let has_price = |row: &&Ranked| row.piece_price.is_some() && row.reason.as_deref() != Some("delisted");
     let Some(currency) = group.ranked.iter().find(has_price).map(|row| row.currency.clone()) else { return };
     let mut chosen: Vec<usize> = (0..group.ranked.len()).collect();
-    chosen.retain(|&at| has_price(&&group.ranked[at]) && group.ranked[at].currency == currency);
+    let mut ours = 0;
+    chosen.retain(|&at| {
+        let row = &group.ranked[at];
+        let fits = has_price(&row) && row.currency == currency;
+        ours += usize::from(fits && row.is_ours);
+        fits && (!row.is_ours || ours <= limits::OUR_LINES)
+    });
     chosen.sort_by_key(|&at| (!group.ranked[at].is_ours, at));
     chosen.truncate(limits::LINES);
     chosen.sort_unstable();

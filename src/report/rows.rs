@@ -63,8 +63,7 @@ pub(super) async fn each(
     mut each: impl FnMut(Row<'_>) -> Result<()>,
 ) -> Result<()> {
     const OPTIONS: FormatOptions = FormatOptions::new().with_display_error(false);
-    let mut answer =
-        if values.is_empty() { session.sql(sql).await? } else { session.sql_with(sql, values).await? };
+    let mut answer = if values.is_empty() { session.sql(sql).await? } else { session.sql_with(sql, values).await? };
     while let Some(batch) = answer.next().await? {
         let cells = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &OPTIONS));
         let cells = cells.collect::<std::result::Result<Vec<_>, _>>();

@@ -219,7 +219,8 @@ pub(super) fn one_of(column: &str, literals: &[String]) -> String {
 
 /// Whether a title holds every word of `text`, in any order and case; no word is in every title.
 fn title_holds(column: &str, text: &str) -> String {
-    let words = text.split_whitespace().map(|word| format!("strpos(lower({column}), {}) > 0", quoted(&word.to_lowercase())));
+    let words =
+        text.split_whitespace().map(|word| format!("strpos(lower({column}), {}) > 0", quoted(&word.to_lowercase())));
     let words: Vec<String> = words.collect();
     if words.is_empty() { "true".to_owned() } else { words.join(" AND ") }
 }

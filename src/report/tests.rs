@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::model::{
     Changes, Counts, Day, DayPrice, Event, Group, Kind, Line, Offer, Prices, Quantity, Ranked, Report, Run, Shop,
-    State, StandsIn, Step, StepChange, Tally, What,
+    StandsIn, State, Step, StepChange, Tally, What,
 };
 use super::{Language, Options, limits, page};
 
@@ -170,7 +170,9 @@ fn what_strangers_write_is_text_wherever_it_stands() {
 fn the_page_loads_nothing_and_runs_only_its_own_scripts() {
     let page = page::render(&nasty_report(), &options());
     let (markup, scripts) = parts(&page);
-    for loading in ["<link", "<iframe", "<object", "<embed", "<img", "<audio", "<video", "<base", "<form", "src=\"", " onclick"] {
+    for loading in
+        ["<link", "<iframe", "<object", "<embed", "<img", "<audio", "<video", "<base", "<form", "src=\"", " onclick"]
+    {
         assert!(!markup.contains(loading), "{loading}");
     }
     let style = &page[page.find("<style>").unwrap()..page.find("</style>").unwrap()];

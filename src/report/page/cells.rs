@@ -101,7 +101,7 @@ pub(super) fn header(html: &mut Html, columns: &[(&'static str, &'static str, &'
 
 /// A table that may be wider than the page; it scrolls in itself.
 pub(super) fn wide_table(html: &mut Html, class: &str, label: (&str, &str)) {
-    html.raw("<div class=\"scroll\" role=\"region\" tabindex=\"0\">");
+    html.raw("<div class=\"scroll\" tabindex=\"0\">");
     html.begin("table", class).raw("<caption>").say(label.0, label.1).raw("</caption>");
 }
 

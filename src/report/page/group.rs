@@ -1,11 +1,11 @@
 //! One group: what stands out, two charts, the ranking, what changed, what to watch.
 
-use super::super::html::Html;
-use super::super::model::{Event, Group, Kind, Prices, Quantity, Ranked, What};
-use super::super::number::{hundredths, money, percent, whole};
-use super::super::words::{self, Words};
 use super::super::changes::{Direction, direction};
+use super::super::html::Html;
 use super::super::limits;
+use super::super::model::{Event, Group, Kind, Prices, Quantity, Ranked, What};
+use super::super::number::{counted, hundredths, money, percent, whole};
+use super::super::words::{self, Words};
 use super::cells::{count, end_wide_table, gap, header, letter, mark, offer, price, stock, wide_table};
 use super::overview::{cheapest, our_best, tally};
 
@@ -18,7 +18,12 @@ pub(super) fn anchor(place: usize) -> String {
 pub(super) fn render(html: &mut Html, group: &Group, place: usize, days: u16) {
     html.open("section", &[("class", "group"), ("id", &anchor(place))]).raw("<h2>").text(&group.name).raw("</h2>\n");
     if group.ranked.is_empty() && group.changes.events.is_empty() {
-        html.says("p", "empty", "最近发布的数据里没有这一组的商品。", "The last published day has no offer of this group.");
+        html.says(
+            "p",
+            "empty",
+            "最近发布的数据里没有这一组的商品。",
+            "The last published day has no offer of this group.",
+        );
         html.raw("</section>\n");
         return;
     }
@@ -31,16 +36,17 @@ pub(super) fn render(html: &mut Html, group: &Group, place: usize, days: u16) {
 }
 
 fn summary(html: &mut Html, group: &Group) {
-    let (pieces, counts) = (whole(group.pieces), &group.counts);
+    let pieces = whole(group.pieces);
+    let [rows, shops, buyable] = [group.counts.rows, group.counts.shops, group.counts.buyable].map(counted);
     html.raw("<p class=\"lead\">");
     match group.kind {
         Kind::Shop => html.say(
-            &format!("销量最高的 {} 件商品，按 {pieces} 件计价", counts.rows),
-            &format!("the {} best sold offers, priced at {pieces} pieces", counts.rows),
+            &format!("销量最高的 {rows} 件商品，按 {pieces} 件计价"),
+            &format!("the {rows} best sold offers, priced at {pieces} pieces"),
         ),
         _ => html.say(
-            &format!("按 {pieces} 件比较 · {} 家店铺的 {} 个报价 · {} 个可买", counts.shops, counts.rows, counts.buyable),
-            &format!("at {pieces} pieces · {} quotes of {} shops · {} can be bought", counts.rows, counts.shops, counts.buyable),
+            &format!("按 {pieces} 件比较 · {shops} 家店铺的 {rows} 个报价 · {buyable} 个可买"),
+            &format!("at {pieces} pieces · {rows} quotes of {shops} shops · {buyable} can be bought"),
         ),
     };
     html.raw("</p>");
@@ -68,9 +74,10 @@ fn our_place(html: &mut Html, own: &Ranked) {
         Some(1) => html.say(&format!("我方就是最低：{price}"), &format!("Ours is the cheapest: {price}")),
         Some(position) => {
             let share = own.gap_pct.as_deref().and_then(hundredths).map(percent).unwrap_or_default();
+            let share = share.trim_start_matches('+');
             html.say(
                 &format!("我方排第 {position}：{price}，比最低高 {share}"),
-                &format!("Ours is number {position}: {price}, {share} to the cheapest"),
+                &format!("Ours is number {position}: {price}, {share} above the cheapest"),
             )
         }
         None => {
@@ -88,16 +95,23 @@ fn charts(html: &mut Html, group: &Group, place: usize, days: u16) {
     }
     let pieces = whole(group.pieces);
     html.raw("<div class=\"charts\">");
-    figure(html, place, "ladder", (
-        "阶梯价：买多少件，每件多少钱",
-        "Price ladders: what a piece costs by how many are bought",
-    ));
+    figure(
+        html,
+        place,
+        "ladder",
+        ("阶梯价：买多少件，每件多少钱", "Price ladders: what a piece costs by how many are bought"),
+    );
     ladder_table(html, &lines);
     html.raw("</details></figure>");
-    figure(html, place, "days", (
-        &format!("{pieces} 件时的单件价，最近 {days} 天"),
-        &format!("A piece when buying {pieces}, over the last {days} days"),
-    ));
+    figure(
+        html,
+        place,
+        "days",
+        (
+            &format!("{pieces} 件时的单件价，最近 {days} 天"),
+            &format!("A piece when buying {pieces}, over the last {days} days"),
+        ),
+    );
     day_table(html, &lines);
     html.raw("</details></figure></div>\n");
 }
@@ -129,7 +143,8 @@ fn ladder_table(html: &mut Html, lines: &[&Ranked]) {
         offer(html, &row.offer, row.is_ours);
         html.raw("</td><td>");
         let steps = row.line.iter().flat_map(|line| &line.steps);
-        let steps = steps.map(|step| format!("≥{} {}", whole(step.min_pieces), money(&step.piece_price, &row.currency)));
+        let steps =
+            steps.map(|step| format!("≥{} {}", whole(step.min_pieces), money(&step.piece_price, &row.currency)));
         html.text(&steps.collect::<Vec<_>>().join(" · ")).raw("</td></tr>");
     }
     html.raw("</tbody>");
@@ -195,6 +210,7 @@ fn ranking(html: &mut Html, group: &Group) {
     end_wide_table(html);
     let hidden = group.counts.rows - group.ranked.len();
     if hidden > 0 {
+        let hidden = counted(hidden);
         html.says("p", "dim", &format!("另有 {hidden} 行未列出。"), &format!("{hidden} more rows are not listed."));
     }
 }
@@ -275,7 +291,13 @@ fn changes(html: &mut Html, group: &Group) {
     end_wide_table(html);
     let hidden = group.changes.tally.total() - group.changes.events.len();
     if hidden > 0 {
-        html.says("p", "dim", &format!("另有 {hidden} 条未列出（每类最多 {} 条）。", limits::CHANGES), &format!("{hidden} more are not listed ({} of a kind at most).", limits::CHANGES));
+        let hidden = counted(hidden);
+        html.says(
+            "p",
+            "dim",
+            &format!("另有 {hidden} 条未列出（每类最多 {} 条）。", limits::CHANGES),
+            &format!("{hidden} more are not listed ({} of a kind at most).", limits::CHANGES),
+        );
     }
 }
 
@@ -288,11 +310,14 @@ fn event_row(html: &mut Html, event: &Event) {
         },
         What::New { .. } => ("badge", ("新品", "new")),
         What::Delisted { .. } => ("badge", ("下架", "delisted")),
-        What::Moq { kind, .. } => ("badge", match kind.as_str() {
-            "raised" => ("起订量提高", "MOQ raised"),
-            "lowered" => ("起订量降低", "MOQ lowered"),
-            _ => ("起订量变化", "MOQ changed"),
-        }),
+        What::Moq { kind, .. } => (
+            "badge",
+            match kind.as_str() {
+                "raised" => ("起订量提高", "MOQ raised"),
+                "lowered" => ("起订量降低", "MOQ lowered"),
+                _ => ("起订量变化", "MOQ changed"),
+            },
+        ),
         What::StockOut { .. } => ("badge bad", ("断货", "out of stock")),
     };
     html.begin("tr", if event.is_ours { "ours" } else { "" }).raw("<td>").says("span", class, name.0, name.1);
@@ -375,12 +400,19 @@ fn quantity(html: &mut Html, quantity: &Quantity) {
 
 /// What keeps a buyer of the quantity from buying, among the rows that are listed.
 fn alerts(html: &mut Html, group: &Group) {
-    let short = |row: &&Ranked| row.stock_pieces.is_some_and(|stock| stock < group.pieces) && row.reason.as_deref() != Some("delisted");
+    let short = |row: &&Ranked| {
+        row.stock_pieces.is_some_and(|stock| stock < group.pieces) && row.reason.as_deref() != Some("delisted")
+    };
     let below = |row: &&Ranked| row.reason.as_deref() == Some("below_moq");
     let rows: Vec<&Ranked> = group.ranked.iter().filter(|row| short(row) || below(row)).take(limits::CHANGES).collect();
     html.raw("<h3>").say("起订量与库存提醒", "Minimum and stock to watch").raw("</h3>");
     if rows.is_empty() {
-        html.says("p", "empty", "所列商品没有低于此数量的库存，也没有更高的起订量。", "None of the rows listed has less in stock than this quantity, or a higher minimum.");
+        html.says(
+            "p",
+            "empty",
+            "所列商品没有低于此数量的库存，也没有更高的起订量。",
+            "None of the rows listed has less in stock than this quantity, or a higher minimum.",
+        );
         return;
     }
     html.raw("<ul class=\"alerts\">");

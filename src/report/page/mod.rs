@@ -24,15 +24,10 @@ use super::{Options, limits, number};
 
 const STYLE: &str = include_str!("../assets/report.css");
 /// In the order they run. Versions and licences: `assets/README.md`.
-const SCRIPTS: [&str; 3] = [
-    include_str!("../assets/d3.min.js"),
-    include_str!("../assets/plot.min.js"),
-    include_str!("../assets/report.js"),
-];
-const LICENCES: [(&str, &str); 2] = [
-    ("D3", include_str!("../assets/d3.LICENSE.txt")),
-    ("Observable Plot", include_str!("../assets/plot.LICENSE.txt")),
-];
+const SCRIPTS: [&str; 3] =
+    [include_str!("../assets/d3.min.js"), include_str!("../assets/plot.min.js"), include_str!("../assets/report.js")];
+const LICENCES: [(&str, &str); 2] =
+    [("D3", include_str!("../assets/d3.LICENSE.txt")), ("Observable Plot", include_str!("../assets/plot.LICENSE.txt"))];
 
 /// The page of a report.
 pub(super) fn render(report: &Report, options: &Options) -> String {
@@ -92,11 +87,19 @@ fn notes(html: &mut Html, report: &Report, options: &Options) {
     let (zh, en) = (
         format!(
             "每组列出前 {} 行（另加最多 {} 行我方商品），图中最多 {} 条线，每类变化最多 {} 条，最多 {} 组；计数包括未列出的。",
-            limits::RANKED, limits::OURS, limits::LINES, limits::CHANGES, limits::GROUPS
+            limits::RANKED,
+            limits::OURS,
+            limits::LINES,
+            limits::CHANGES,
+            limits::GROUPS
         ),
         format!(
             "A group lists its first {} rows (and up to {} of our own), draws up to {} lines and shows up to {} changes of a kind; up to {} groups. Counts include what is not listed.",
-            limits::RANKED, limits::OURS, limits::LINES, limits::CHANGES, limits::GROUPS
+            limits::RANKED,
+            limits::OURS,
+            limits::LINES,
+            limits::CHANGES,
+            limits::GROUPS
         ),
     );
     html.says("li", "", &zh, &en);
@@ -113,7 +116,7 @@ fn notes(html: &mut Html, report: &Report, options: &Options) {
         "“The day before” is the pipeline's previous published day. A shop that is incomplete makes nothing new or delisted.",
     );
     if report.summary.groups_left_out > 0 {
-        let more = number::whole(i64::try_from(report.summary.groups_left_out).unwrap_or(i64::MAX));
+        let more = number::counted(report.summary.groups_left_out);
         html.says(
             "li",
             "warning",

@@ -2,8 +2,8 @@
 
 use super::super::html::Html;
 use super::super::model::{Group, Kind, Ranked, Report, Tally};
-use super::super::number::{hundredths, money, percent, whole};
-use super::super::{Options, PIECES_DEFAULT};
+use super::super::number::{counted, hundredths, money, percent, whole};
+use super::super::{Options, PIECES_DEFAULT, limits};
 use super::cells::{beijing, end_wide_table, header, wide_table};
 use super::group::anchor;
 
@@ -28,7 +28,7 @@ pub(super) fn render(html: &mut Html, report: &Report, options: &Options) {
 
 fn title(html: &mut Html, report: &Report, options: &Options) {
     html.raw("<h1>").say("比价报告", "Price report").raw("</h1><p class=\"lead\">");
-    for (place, day) in report.state.days.iter().enumerate() {
+    for (place, day) in report.state.days.iter().take(limits::DAYS_AT_TOP).enumerate() {
         if place > 0 {
             html.raw("<br>");
         }
@@ -38,6 +38,11 @@ fn title(html: &mut Html, report: &Report, options: &Options) {
             Some(before) => html.say(&format!("，与 {before} 相比"), &format!(", compared with {before}")),
             None => html.say("，首个发布日，尚无可比", ", the first published day: nothing to compare with yet"),
         };
+    }
+    let more = report.state.days.len().saturating_sub(limits::DAYS_AT_TOP);
+    if more > 0 {
+        html.raw("<br><a href=\"#state\">");
+        html.say(&format!("另有 {more} 个管道"), &format!("and {more} more pipelines")).raw("</a>");
     }
     html.raw("</p><p class=\"dim\">");
     let at = beijing(options.now).format("%Y-%m-%d %H:%M");
@@ -55,13 +60,16 @@ fn warnings(html: &mut Html, report: &Report) {
             &format!("The data of pipeline {pipeline} is of {dt}, {age} days ago."),
         );
     }
-    let incomplete = report.state.incomplete_count;
-    if incomplete > 0 {
+    let [all, incomplete] = [report.state.shop_count, report.state.incomplete_count].map(counted);
+    if report.state.incomplete_count > 0 {
         html.raw("<p class=\"warning\"><a href=\"#state\">").say(
-            &format!("{incomplete} 家店铺抓取不完整"),
-            &format!("{incomplete} of {} shops are incomplete", report.state.shop_count),
+            &format!("{all} 家店铺中 {incomplete} 家抓取不完整"),
+            &format!("{incomplete} of {all} shops are incomplete"),
         );
-        html.raw("</a>").say("：它们的价格可能是更早的，也不会产生“新品”或“下架”。", ": their prices may be older ones, and they make nothing new or delisted.");
+        html.raw("</a>").say(
+            "：它们的价格可能是更早的，也不会产生“新品”或“下架”。",
+            ": their prices may be older ones, and they make nothing new or delisted.",
+        );
         html.raw("</p>\n");
     }
     if let Some(run) = report.state.runs.first().filter(|run| !run.status.starts_with("published")) {
@@ -75,7 +83,8 @@ fn warnings(html: &mut Html, report: &Report) {
 }
 
 fn nothing_published(html: &mut Html) {
-    html.raw("<p class=\"empty\">").say("这个湖还没有发布任何数据。先运行：", "Nothing is published in this lake yet. First run: ");
+    html.raw("<p class=\"empty\">")
+        .say("这个湖还没有发布任何数据。先运行：", "Nothing is published in this lake yet. First run: ");
     html.raw("<code>huopan run PIPELINE</code></p>\n");
 }
 
@@ -86,10 +95,16 @@ fn stands_in(html: &mut Html, report: &Report, options: &Options) {
         &format!("还没有商品分组，下面按店铺显示（共 {} 家，显示最大的 {} 家）：各列销量最高的商品在 {pieces} 件时的价格。", stands_in.shops, report.groups.len()),
         &format!("There are no groups yet: these are the best sold offers of the largest shops ({} of {}), at {pieces} pieces.", report.groups.len(), stands_in.shops),
     );
-    html.raw("</p><p>").say("要比较竞品，请任选其一：", "To compare competitors, either").raw("</p><ul><li><code>huopan groups load groups.csv</code> ");
-    html.say("加载分组文件（哪些商品互相竞争、哪些是我方的、我的数量）", "loads a file that says which offers compete, which are ours, and our quantity");
+    html.raw("</p><p>")
+        .say("要比较竞品，请任选其一：", "To compare competitors, either")
+        .raw("</p><ul><li><code>huopan groups load groups.csv</code> ");
+    html.say(
+        "加载分组文件（哪些商品互相竞争、哪些是我方的、我的数量）",
+        "loads a file that says which offers compete, which are ours, and our quantity",
+    );
     html.raw("</li><li><code>huopan report --title \"保温杯 500ml\" --pieces 500</code> ");
-    html.say("比较标题含有这些词的商品", "compares the offers with these words in their titles").raw("</li></ul></div>\n");
+    html.say("比较标题含有这些词的商品", "compares the offers with these words in their titles")
+        .raw("</li></ul></div>\n");
 }
 
 fn tiles(html: &mut Html, report: &Report) {
@@ -110,7 +125,7 @@ fn tiles(html: &mut Html, report: &Report) {
     ];
     for (class, name, number) in changes {
         let class = if number == 0 { "zero" } else { class };
-        tile(html, class, name, &whole(i64::try_from(number).unwrap_or(i64::MAX)));
+        tile(html, class, name, &counted(number));
     }
     html.raw("</dl>\n");
     html.says(
@@ -151,7 +166,10 @@ fn groups(html: &mut Html, groups: &[Group]) {
 }
 
 fn group_row(html: &mut Html, group: &Group, place: usize) {
-    html.raw("<tr><th scope=\"row\">").open("a", &[("href", &format!("#{}", anchor(place)))]).text(&group.name).raw("</a></th>");
+    html.raw("<tr><th scope=\"row\">")
+        .open("a", &[("href", &format!("#{}", anchor(place)))])
+        .text(&group.name)
+        .raw("</a></th>");
     if group.kind != Kind::Shop {
         prices(html, group);
     }
@@ -161,11 +179,21 @@ fn group_row(html: &mut Html, group: &Group, place: usize) {
 }
 
 fn prices(html: &mut Html, group: &Group) {
-    html.holds("td", "num", &whole(group.pieces));
-    html.holds("td", "num", &format!("{} / {}", group.counts.buyable, group.counts.rows));
+    html.raw("<td class=\"num\">");
+    // Of a group without offers the tables do not tell the quantity.
+    super::cells::count(html, Some(group.pieces).filter(|_| group.counts.rows > 0));
+    html.raw("</td>").holds(
+        "td",
+        "num",
+        &format!("{} / {}", counted(group.counts.buyable), counted(group.counts.rows)),
+    );
     let cheapest = cheapest(group);
     html.raw("<td class=\"num\">");
-    super::cells::price(html, cheapest.and_then(|row| row.piece_price.as_deref()), cheapest.map_or("", |row| &row.currency));
+    super::cells::price(
+        html,
+        cheapest.and_then(|row| row.piece_price.as_deref()),
+        cheapest.map_or("", |row| &row.currency),
+    );
     html.raw("</td><td>");
     if let Some(shop) = cheapest.and_then(|row| row.offer.shop_name.as_ref().or(row.offer.shop_id.as_ref())) {
         html.text(shop);
@@ -193,7 +221,10 @@ fn ours(html: &mut Html, group: &Group) {
     };
     match (row.position, &row.piece_price) {
         (Some(position), Some(price)) => {
-            html.raw("<b class=\"ours\">").text(&format!("#{position}")).raw("</b> ").text(&money(price, &row.currency));
+            html.raw("<b class=\"ours\">")
+                .text(&format!("#{position}"))
+                .raw("</b> ")
+                .text(&money(price, &row.currency));
             if let Some(share) = row.gap_pct.as_deref().and_then(hundredths).filter(|share| *share != 0) {
                 html.raw(" <span class=\"dim\">").text(&percent(share)).raw("</span>");
             }
@@ -217,6 +248,6 @@ pub(super) fn tally(html: &mut Html, tally: &Tally) {
         html.says("span", "dim", "无变化", "no change");
     }
     for (number, class, zh, en) in parts.into_iter().filter(|part| part.0 > 0) {
-        html.says("span", class, &format!("{zh} {number}"), &format!("{number} {en}")).raw(" ");
+        html.says("span", class, &format!("{zh} {}", counted(number)), &format!("{} {en}", counted(number))).raw(" ");
     }
 }

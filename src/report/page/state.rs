@@ -1,8 +1,8 @@
 //! Whether the data is whole and fresh: shops, incomplete ones first, and the last runs.
 
 use super::super::html::Html;
-use super::super::model::{Run, Shop, State};
-use super::super::number::whole;
+use super::super::model::{Day, Run, Shop, State};
+use super::super::number::{counted, whole};
 use super::super::words::run_status;
 use super::cells::{beijing, count, end_wide_table, header, wide_table};
 
@@ -13,6 +13,7 @@ pub(super) fn render(html: &mut Html, state: &State) {
         html.says("p", "empty", "没有已发布的店铺。", "No shop is published.");
     } else {
         summary(html, state);
+        days(html, &state.days);
         shops(html, state);
     }
     if state.runs.is_empty() {
@@ -24,8 +25,8 @@ pub(super) fn render(html: &mut Html, state: &State) {
 }
 
 fn summary(html: &mut Html, state: &State) {
-    let (all, incomplete) = (state.shop_count, state.incomplete_count);
-    match incomplete {
+    let [all, incomplete] = [state.shop_count, state.incomplete_count].map(counted);
+    match state.incomplete_count {
         0 => html.says("p", "", &format!("全部 {all} 家店铺完整。"), &format!("All {all} shops are complete.")),
         _ => html.says(
             "p",
@@ -34,10 +35,32 @@ fn summary(html: &mut Html, state: &State) {
             &format!("{incomplete} of {all} shops are incomplete; they come first."),
         ),
     };
-    if all > state.shops.len() {
+    if state.shop_count > state.shops.len() {
         let shown = state.shops.len();
         html.says("p", "dim", &format!("列出前 {shown} 家。"), &format!("The first {shown} are listed."));
     }
+}
+
+fn days(html: &mut Html, days: &[Day]) {
+    let columns = [
+        ("", "管道", "Pipeline"),
+        ("", "数据日", "Day of the data"),
+        ("", "前一日", "The day before"),
+        ("num", "已发布天数", "Days published"),
+        ("num", "距今（天）", "Days ago"),
+    ];
+    wide_table(html, "", ("各管道的数据日", "The day of each pipeline"));
+    header(html, &columns);
+    html.raw("<tbody>");
+    for day in days {
+        html.begin("tr", if day.age_days > 1 { "bad" } else { "" }).open("th", &[("scope", "row")]);
+        html.text(&day.pipeline).close("th");
+        html.holds("td", "", &day.dt.to_string());
+        html.holds("td", "", &day.previous_dt.map_or_else(|| "–".to_owned(), |dt| dt.to_string()));
+        html.holds("td", "num", &counted(day.published.len())).holds("td", "num", &whole(day.age_days)).raw("</tr>");
+    }
+    html.raw("</tbody>");
+    end_wide_table(html);
 }
 
 fn shops(html: &mut Html, state: &State) {
