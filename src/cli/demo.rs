@@ -143,7 +143,7 @@ async fn compare(store: &Store, lake: &std::path::Path, talk: &Talk) -> Result<(
         "\nThe tables are Delta tables under {}/. Next, for example:\n  \
          {me} sql{lake_option} -c \"select * from price_at(100) where buyable order by price_per_piece limit 10\"\n  \
          {me} groups show{lake_option}   # which offers compete: data/sample/groups.csv\n  \
-         {me} report{lake_option} --title \"{GOODS}\" --pieces {PIECES}     # report.html: the same to look at\n  \
+         {me} report{lake_option}     # report.html: the same to look at\n  \
          {me} runs{lake_option}\n  {me} schema offers\n  {me} sim     # then: {me} run pipelines/portals.toml\n",
         lake.display()
     ))
