@@ -4,13 +4,11 @@
 
 mod consumers;
 
-use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use tempfile::NamedTempFile;
 
 use crate::base::{Clock as _, Error, Result, SystemClock};
 use crate::feed::changes::{self, Kind};
@@ -21,12 +19,10 @@ use crate::load::Retained;
 use crate::store::Store;
 use crate::transform::contract::Table;
 
+use super::file::Output;
 use super::output::Talk;
 use super::target::Target;
 use super::{Outcome, written};
-
-/// Links that lead to links are followed so far, as systems do.
-const LINKS_MAX: usize = 40;
 
 /// `huopan feed`
 #[derive(Debug, Args)]
@@ -141,9 +137,8 @@ async fn take(asked: &Take, store: &Store, talk: &Talk) -> Result<Outcome> {
     let steps_max = usize::try_from(asked.publications).unwrap_or(usize::MAX);
     let backlog = backlog(store, &snapshot, &since, steps_max).await?;
     let telling = Telling { store, backlog: &backlog, scope, format: asked.format.format(), talk };
-    let told = match asked.file().map(target) {
-        Some(path) if is_through(&path) => to_pipe(&path, &telling).await,
-        Some(path) => to_file(&path, &telling).await,
+    let told = match asked.file() {
+        Some(path) => to_file(path, &telling).await,
         None => telling.to(std::io::stdout()).await.map(|(told, _)| told),
     };
     let told = match told {
@@ -255,60 +250,11 @@ impl Telling<'_> {
     }
 }
 
-/// A link is written through, whether its file is there or not.
-fn target(path: &Path) -> PathBuf {
-    let mut path = path.to_owned();
-    for _ in 0..LINKS_MAX {
-        let Ok(next) = std::fs::read_link(&path) else { break };
-        path = path.parent().map_or_else(|| next.clone(), |folder| folder.join(&next));
-    }
-    path
-}
-
-/// Whether somebody at the other end takes what is written: a pipe, a device.
-fn is_through(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
-}
-
-/// It keeps its name, and gets the rows as they come.
-async fn to_pipe(path: &Path, telling: &Telling<'_>) -> Result<Told> {
-    let file = std::fs::OpenOptions::new().write(true).open(path).map_err(|source| unwritten(path, source))?;
-    telling.to(file).await.map(|(told, _)| told)
-}
-
-/// The file takes its name when it is complete and durable.
 async fn to_file(path: &Path, telling: &Telling<'_>) -> Result<Told> {
-    let unwritten = |source| unwritten(path, source);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // A process that is killed leaves it behind: its name says what it is.
-    let mut prefix = std::ffi::OsString::from(".");
-    prefix.push(path.file_name().unwrap_or_default());
-    prefix.push(".huopan-");
-    let temporary = tempfile::Builder::new().prefix(&prefix).tempfile_in(folder).map_err(unwritten)?;
-    let (told, out) = telling.to(temporary.reopen().map_err(unwritten)?).await?;
-    out.get_ref().sync_all().map_err(unwritten)?;
-    readable_as_usual(&temporary).map_err(unwritten)?;
-    temporary.persist(path).map_err(|source| unwritten(source.error))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(unwritten)?;
+    let output = Output::create(path)?;
+    let (told, _) = telling.to(output.writer()?).await?;
+    output.complete()?;
     Ok(told)
-}
-
-fn unwritten(path: &Path, source: std::io::Error) -> Error {
-    Error::storage(format!("cannot write `{}`", path.display()))
-        .with_hint("make it and its folder writable, with room for the rows, or name another file")
-        .caused_by(source)
-}
-
-/// A temporary file is its owner's only; one that is handed on is not.
-#[cfg(unix)]
-fn readable_as_usual(file: &NamedTempFile) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn readable_as_usual(_file: &NamedTempFile) -> std::io::Result<()> {
-    Ok(())
 }
 
 /// Whether the output was a pipe that nobody reads any more.

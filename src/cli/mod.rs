@@ -7,6 +7,7 @@ mod doctor;
 mod explain;
 mod failure;
 mod feed;
+mod file;
 mod gateways;
 mod groups;
 mod lake;

@@ -52,8 +52,8 @@ impl<W: Write + Send> Sink<W> {
     /// `Storage` when it cannot be written.
     pub fn new(format: Format, schema: &SchemaRef, out: W) -> Result<Self> {
         let kind = match format {
-            Format::Jsonl => Kind::Text(Box::new(Text::new(TextFormat::Jsonl, schema)), out),
-            Format::Csv => Kind::Text(Box::new(Text::new(TextFormat::Csv, schema)), out),
+            Format::Jsonl => Kind::Text(Box::new(Text::new(TextFormat::Jsonl, schema)?), out),
+            Format::Csv => Kind::Text(Box::new(Text::new(TextFormat::Csv, schema)?), out),
             Format::Parquet => {
                 let zstd = Compression::ZSTD(ZstdLevel::default());
                 let properties = WriterProperties::builder().set_compression(zstd).build();

@@ -6,18 +6,22 @@
 //! * [`views`]: the views, shipped as `schemas/views/*.sql`.
 //! * [`functions`]: `price_at(pieces [, dt])`, `price_history(offer_id)` and other table functions; [`scalars`]: of one row.
 //! * [`user_views`]: users' own views.
+//! * `give_way`: joins that let a query be cancelled.
 //! * [`session`]: SQL in, rows out, read-only.
 //! * [`ledger`]: calls by day and account, from the state store.
 //! * [`place`]: where in a query an error is.
 //! * [`runs`]: the funnel of each run.
 //! * [`verify`]: whether the tables agree with each other and with `runs`.
-//! * [`output`]: rows as table, CSV, JSON, JSON lines or markdown.
+//! * [`inspect`]: what a session knows by name, with its documentation, and how far a query has come.
+//! * [`output`]: rows as table, CSV, JSON, JSON lines, markdown, Excel workbook, Parquet or Arrow.
 //!
 //! Invariant: nothing in here writes to the lake or reads a file that the publish log does not name.
 
 pub mod catalog;
 mod error;
 pub mod functions;
+mod give_way;
+pub mod inspect;
 pub mod ledger;
 pub mod output;
 pub mod place;

@@ -22,7 +22,7 @@ use arrow::array::{BooleanBuilder, Int32Builder, Int64Builder};
 use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    ColumnarValue, DocSection, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use datafusion::prelude::SessionContext;
 
@@ -76,6 +76,7 @@ struct Scalar {
     signature: Signature,
     returns: DataType,
     compute: Box<Compute>,
+    documentation: Documentation,
 }
 
 impl Scalar {
@@ -86,7 +87,11 @@ impl Scalar {
         compute: impl Fn(&[ArrayRef]) -> Result<ArrayRef> + Send + Sync + 'static,
     ) -> Self {
         let signature = Signature::new(TypeSignature::Exact(takes), Volatility::Immutable);
-        Self { name, signature, returns, compute: Box::new(compute) }
+        let said = SCALARS.iter().find(|(usage, _)| usage.split('(').next() == Some(name));
+        let (usage, meaning) = said.copied().unwrap_or((name, ""));
+        let section = DocSection { include: true, label: "huopan", description: None };
+        let documentation = Documentation::builder(section, meaning, usage).build();
+        Self { name, signature, returns, compute: Box::new(compute), documentation }
     }
 }
 
@@ -122,6 +127,10 @@ impl ScalarUDFImpl for Scalar {
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(self.returns.clone())
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(&self.documentation)
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

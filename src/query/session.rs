@@ -12,15 +12,17 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 
 use super::catalog::{LakeCatalog, Planner};
+use super::inspect::Scan;
 use super::ledger::LedgerSource;
 use super::published::Published;
 use super::user_views::UserView;
-use super::{error, functions, scalars};
+use super::{error, functions, give_way, scalars};
 use crate::base::{Error, Result};
 use crate::groups::{self, Groups, Matcher};
 use crate::load::as_of::AsOf;
@@ -70,6 +72,7 @@ pub struct Answer {
     schema: SchemaRef,
     batches: SendableRecordBatchStream,
     tables: Arc<[String]>,
+    plan: Arc<dyn ExecutionPlan>,
 }
 
 impl std::fmt::Debug for Answer {
@@ -168,8 +171,10 @@ impl Session {
         if let Some(values) = values {
             frame = frame.with_param_values(values).map_err(explain)?;
         }
-        let batches = frame.execute_stream().await.map_err(explain)?;
-        Ok(Answer { schema: batches.schema(), batches, tables })
+        let task = Arc::new(frame.task_ctx());
+        let plan = frame.create_physical_plan().await.and_then(give_way::after_joins).map_err(explain)?;
+        let batches = execute_stream(Arc::clone(&plan), task).map_err(explain)?;
+        Ok(Answer { schema: batches.schema(), batches, tables, plan })
     }
 
     /// Tables and views, sorted.
@@ -208,6 +213,12 @@ impl Answer {
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// How far the query has come, to be asked while rows are computed.
+    #[must_use]
+    pub fn scan(&self) -> Scan {
+        Scan::of(&self.plan)
     }
 
     /// The next rows; `None` after the last.

@@ -183,7 +183,10 @@ async fn other_usage_errors_name_the_option_and_what_it_takes() {
         (&["run", "p.toml", "--until", "later"], "[possible values: land, publish]"),
         (&["schema", "offer"], "a similar value exists: 'offers'"),
         (&["explain", "x"], "<OFFER>"),
-        (&["sql"], "--command <SQL>"),
+        (
+            &["sql", "--format", "xls"],
+            "[possible values: table, csv, json, jsonl, markdown, xlsx, parquet, arrow, arrows]",
+        ),
         (&["-v", "-q", "schema"], "cannot be used with"),
     ] {
         let ended = huopan(place.path(), arguments).await;
@@ -227,7 +230,7 @@ async fn a_missing_lake_is_said_and_what_to_do_about_it() {
 }
 
 /// A lake with one published night.
-async fn one_night() -> (Place, Sim) {
+pub(crate) async fn one_night() -> (Place, Sim) {
     let (sim, place) = (sim::start(Options { shop_sizes: vec![20], ..quick() }).await.unwrap(), Place::new());
     publish(&place.shops(&sim, Gateway::Portals), day(20)).await;
     (place, sim)

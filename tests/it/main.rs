@@ -37,6 +37,7 @@ mod s3_server;
 mod samples;
 mod shipped;
 mod sim;
+mod sql;
 mod support;
 mod tls;
 mod traps;

@@ -9,7 +9,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
 use super::cells::{Cells, is_number};
-use super::{End, Layout};
+use super::{End, Layout, Shape};
 
 /// The rows of a table, kept until the widths of all columns are known.
 pub(super) struct Table {
@@ -22,8 +22,8 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(schema: &SchemaRef, layout: Layout) -> Self {
-        let header: Vec<String> = schema.fields().iter().map(|field| one_line(field.name())).collect();
+    pub(super) fn new(schema: &SchemaRef, labels: Vec<String>, layout: Layout) -> Self {
+        let header: Vec<String> = labels.iter().map(|label| one_line(label)).collect();
         let is_number = schema.fields().iter().map(|field| is_number(field.data_type())).collect();
         let is_plan = header == ["plan_type", "plan"];
         Self { header, is_number, rows: Vec::new(), layout, is_plan }
@@ -36,8 +36,10 @@ impl Table {
     pub(super) fn add(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         let mut cells = Cells::new(batch)?;
         while let Some(row) = cells.next_row()? {
+            let is_expanded = self.layout.shape == Shape::Expanded;
             let shown = row.iter().zip(&self.is_number).map(|(cell, is_number)| match *is_number || self.is_plan {
                 true => cell.clone(),
+                false if is_expanded => one_line(cell),
                 false => shortened(&one_line(cell), self.layout.cell_width_max),
             });
             self.rows.push(shown.collect());
@@ -49,6 +51,9 @@ impl Table {
         if self.is_plan {
             return self.rows.iter().map(|row| format!("{}:\n{}\n", row[0], row[1].trim_end())).collect();
         }
+        if self.layout.shape == Shape::Expanded {
+            return self.expanded(end);
+        }
         let widths = self.widths();
         let mut text = String::new();
         line(&mut text, &widths, ["┌", "┬", "┐"]);
@@ -58,6 +63,27 @@ impl Table {
             self.row(&mut text, &widths, row);
         }
         line(&mut text, &widths, ["└", "┴", "┘"]);
+        text.push_str(&self.note(end));
+        text
+    }
+
+    /// One value a line: `name │ value`.
+    fn expanded(&self, end: End) -> String {
+        let width = self.header.iter().map(|name| name.width()).max().unwrap_or(0);
+        let mut text = String::new();
+        for (number, row) in self.rows.iter().enumerate() {
+            let title = format!("─ row {} ", number + 1);
+            text.push_str(&title);
+            text.push_str(&"─".repeat((width + 1).saturating_sub(title.width())));
+            text.push_str("┬─\n");
+            for (name, cell) in self.header.iter().zip(row) {
+                text.push_str(name);
+                text.push_str(&" ".repeat(width - name.width()));
+                text.push_str(" │ ");
+                text.push_str(cell);
+                text.push('\n');
+            }
+        }
         text.push_str(&self.note(end));
         text
     }
@@ -101,9 +127,14 @@ fn line(text: &mut String, widths: &[usize], [left, middle, right]: [&str; 3]) {
     text.push('\n');
 }
 
-/// Titles come from strangers: nothing in a cell may move the cursor or colour the terminal.
+/// Titles come from strangers: nothing in a cell may move the cursor, colour the terminal or turn its lines around.
 fn one_line(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+    text.chars().map(|letter| if moves(letter) { ' ' } else { letter }).collect()
+}
+
+/// Control characters, separators of lines, and what changes the direction of writing.
+fn moves(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// At most `width_max` columns, cut between user-perceived characters.

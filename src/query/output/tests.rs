@@ -41,7 +41,7 @@ async fn a_table_aligns_chinese_by_display_width() {
 
 #[tokio::test]
 async fn a_table_shortens_long_cells_and_says_when_it_stops() {
-    let layout = Layout { rows_max: 2, cell_width_max: 8 };
+    let layout = Layout { rows_max: 2, cell_width_max: 8, ..Layout::default() };
     let sql = "SELECT v AS 标题 FROM (VALUES ('一二三四五'), ('abcdefgh'), ('x')) AS t(v)";
     let (text, written) = written(sql, Format::Table, layout).await;
     let expected = "\
@@ -133,4 +133,93 @@ async fn a_reader_that_leaves_is_no_failure() {
     let answer = session.sql("SELECT 1").await.unwrap();
     let written = write(answer, Format::Csv, Layout::default(), &mut Gone).await.unwrap();
     assert_eq!(written.end, End::ReaderGone);
+}
+
+#[tokio::test]
+async fn expanded_rows_show_whole_values_one_below_the_other() {
+    let layout = Layout { cell_width_max: 8, shape: Shape::Expanded, ..Layout::default() };
+    let sql = "SELECT 7 AS offer_id, '一二三四五六七八' AS 标题 UNION ALL SELECT 8, NULL ORDER BY 1";
+    let (text, _) = written(sql, Format::Table, layout).await;
+    let expected = "\
+─ row 1 ─┬─
+offer_id │ 7
+标题     │ 一二三四五六七八
+─ row 2 ─┬─
+offer_id │ 8
+标题     │ 
+2 rows
+";
+    assert_eq!(text, expected);
+}
+
+#[tokio::test]
+async fn widths_are_those_of_the_terminal() {
+    let sql = "SELECT v FROM (VALUES ('é'), ('e\u{301}'), ('👩‍🚀'), ('a\u{202e}b')) AS t(v)";
+    let (text, _) = written(sql, Format::Table, Layout::default()).await;
+    let expected = "┌─────┐\n│ v   │\n├─────┤\n│ é   │\n│ e\u{301}   │\n│ 👩‍🚀  │\n│ a b │\n└─────┘\n4 rows\n";
+    assert_eq!(text, expected);
+}
+
+async fn styled(sql: &str, style: Style) -> Vec<u8> {
+    let session = Lake::new().session();
+    let mut bytes = Vec::new();
+    let _ = write_as(session.sql(sql).await.unwrap(), style, &mut bytes).await.unwrap();
+    bytes
+}
+
+#[tokio::test]
+async fn a_csv_for_excel_starts_with_its_mark_and_may_have_chinese_labels() {
+    let style = Style { format: Format::Csv, labels: Labels::Chinese, mark: Mark::ByteOrder, ..Style::default() };
+    let bytes = styled("SELECT 1 AS offer_id, '=1+1' AS title", style).await;
+    assert_eq!(String::from_utf8(bytes).unwrap(), "\u{feff}商品编号,标题\n1,=1+1\n");
+}
+
+#[tokio::test]
+async fn parquet_and_arrow_hold_the_rows_with_their_types() {
+    let sql = "SELECT offer_id, title, price, dt, fetched_at FROM t".replace("FROM t", &format!("FROM ({ROWS})"));
+    let expected = {
+        let session = Lake::new().session();
+        let batches = session.sql(&sql).await.unwrap().collect().await.unwrap();
+        arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string()
+    };
+    let pretty = |batches: Vec<RecordBatch>| {
+        assert_eq!(*batches[0].schema().field(1).data_type(), arrow::datatypes::DataType::Utf8);
+        arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string()
+    };
+    let style = |format| Style { format, ..Style::default() };
+    let bytes = styled(&sql, style(Format::Parquet)).await;
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes::Bytes::from(bytes), 1024);
+    assert_eq!(pretty(reader.unwrap().map(Result::unwrap).collect()), expected);
+    let bytes = io::Cursor::new(styled(&sql, style(Format::Arrow)).await);
+    let reader = arrow::ipc::reader::FileReader::try_new(bytes, None).unwrap();
+    assert_eq!(pretty(reader.map(Result::unwrap).collect()), expected);
+    let bytes = io::Cursor::new(styled(&sql, style(Format::ArrowStream)).await);
+    let reader = arrow::ipc::reader::StreamReader::try_new(bytes, None).unwrap();
+    assert_eq!(pretty(reader.map(Result::unwrap).collect()), expected);
+}
+
+#[tokio::test]
+async fn no_rows_are_a_whole_file_in_every_format() {
+    for (name, format) in Format::NAMES {
+        let bytes = styled("SELECT 1 AS n WHERE false", Style { format: *format, ..Style::default() }).await;
+        assert_eq!(bytes.is_empty(), *format == Format::Jsonl, "{name}");
+    }
+}
+
+#[test]
+fn a_files_name_says_its_format() {
+    for (name, expected) in [
+        ("a.csv", Some(Format::Csv)),
+        ("a.XLSX", Some(Format::Xlsx)),
+        ("a.b/rows.parquet", Some(Format::Parquet)),
+        ("rows.feather", Some(Format::Arrow)),
+        ("rows", None),
+        ("rows.xls", None),
+        (".csv", None),
+    ] {
+        assert_eq!(Format::of_file(Path::new(name)), expected, "{name}");
+    }
+    for (_, format) in Format::ENDINGS {
+        assert!(Format::NAMES.contains(&(format.name(), *format)));
+    }
 }
