@@ -40,7 +40,7 @@
 //! | [`query`] | SQL over exactly the published files, views, functions, output formats | no |
 //! | [`feed`] | the rows that differ between publications, and plain Parquet, for readers downstream | no |
 //! | [`report`] | what the tables say, as one HTML page for people who would rather look | no |
-//! | [`alert`] | who hears about a run: webhooks | no |
+//! | [`alert`] | who hears about a run: webhooks and chat robots | no |
 //! | [`run`] | joins the stages for one run | no |
 //! | [`sim`] | simulated gateways over one evolving world | no |
 //! | [`cli`] | the only code that prints | no |

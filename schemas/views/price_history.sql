@@ -5,6 +5,6 @@ SELECT o.dt, o.pipeline, o.shop_id, o.shop_name, o.offer_id, t.sku_id, o.title, 
        o.price, o.promotion_price, t.tier_no, t.min_quantity, t.max_quantity, t.min_pieces, t.max_pieces,
        t.unit_price, t.piece_price, o.currency, o.moq_quantity, o.moq_pieces, o.stock_pieces, o.ladder_status,
        o.observed_dt
-FROM offers AS o
-LEFT JOIN price_tiers AS t ON t.dt = o.dt AND t.pipeline = o.pipeline AND t.offer_id = o.offer_id
+FROM history.offers AS o
+LEFT JOIN history.price_tiers AS t ON t.dt = o.dt AND t.pipeline = o.pipeline AND t.offer_id = o.offer_id
 WHERE o.offer_id = {offer_id}

@@ -6,7 +6,7 @@
 //! | name | value |
 //! |---|---|
 //! | `huopan_version` | text, `0.1.0` |
-//! | `kind` | `failed` · `incomplete` · `quota` · `denied` · `held` · `published` · `test` |
+//! | `kind` | `failed` · `incomplete` · `quota` · `denied` · `held` · `published` · `watch` · `watch_failed` · `test` |
 //! | `at` | RFC 3339, UTC |
 //! | `pipeline` | text |
 //! | `dt` | the day the run stands for, `YYYY-MM-DD`, or null |
@@ -16,6 +16,7 @@
 //! | `shops_total` | how many there are, also where not all are listed |
 //! | `counts` | null, or `received`, `loaded`, `duplicates`, `quarantined`, `carried`, `calls` |
 //! | `quota` | calls of the day: `account`, `scope` (`""`: the whole account), `used`, `calls_per_day` and `left` (or null) |
+//! | `watch` | null, or the rows of a watch: `name`, `columns`, `rows` (a list of values each, as text or null), `rows_total` |
 //!
 //! Invariant: pure. Names and meanings stay; new names may be added.
 
@@ -43,14 +44,27 @@ pub enum Kind {
     Held,
     /// A run published.
     Published,
+    /// A watch has rows: it goes to those whom the watch names.
+    Watch,
+    /// A watch could not be run: it goes to those whom the watch names.
+    WatchFailed,
     /// Somebody tries whether alerts arrive: it goes to all.
     Test,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Failed, Self::Incomplete, Self::Quota, Self::Denied, Self::Held, Self::Published, Self::Test];
+    pub const ALL: [Self; 9] = [
+        Self::Failed,
+        Self::Incomplete,
+        Self::Quota,
+        Self::Denied,
+        Self::Held,
+        Self::Published,
+        Self::Watch,
+        Self::WatchFailed,
+        Self::Test,
+    ];
 
     /// Its name in documents.
     #[must_use]
@@ -62,11 +76,13 @@ impl Kind {
             Kind::Denied => "denied",
             Kind::Held => "held",
             Kind::Published => "published",
+            Kind::Watch => "watch",
+            Kind::WatchFailed => "watch_failed",
             Kind::Test => "test",
         }
     }
 
-    /// What an alert's `on` must name to hear it; `None`: nothing.
+    /// What an alert's `on` must name to hear it; `None`: nothing, it goes to whom it is sent.
     #[must_use]
     pub fn on(self) -> Option<AlertOn> {
         match self {
@@ -76,7 +92,7 @@ impl Kind {
             Kind::Denied => Some(AlertOn::Denied),
             Kind::Held => Some(AlertOn::Held),
             Kind::Published => Some(AlertOn::Published),
-            Kind::Test => None,
+            Kind::Watch | Kind::WatchFailed | Kind::Test => None,
         }
     }
 }
@@ -102,6 +118,21 @@ pub struct Message {
     pub counts: Option<Counts>,
     /// The calls of the day.
     pub quota: Vec<Quota>,
+    /// The watch it is about.
+    pub watch: Option<WatchRows>,
+}
+
+/// What a watch found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WatchRows {
+    /// Its name.
+    pub name: String,
+    /// The names of its columns.
+    pub columns: Vec<String>,
+    /// Its first rows, a value for each column, exact; `None`: null.
+    pub rows: Vec<Vec<Option<String>>>,
+    /// How many rows there are.
+    pub rows_total: u64,
 }
 
 /// A shop and what is wrong with it.
@@ -158,6 +189,7 @@ impl Message {
             shops: Vec::new(),
             counts: None,
             quota: Vec::new(),
+            watch: None,
         }
     }
 
@@ -176,7 +208,14 @@ impl Message {
             "shops_total": self.shops.len(),
             "counts": self.counts,
             "quota": self.quota.iter().map(Quota::document).collect::<Vec<_>>(),
+            "watch": self.watch.as_ref().map(WatchRows::document),
         })
+    }
+}
+
+impl WatchRows {
+    fn document(&self) -> Value {
+        json!({"name": self.name, "columns": self.columns, "rows": self.rows, "rows_total": self.rows_total})
     }
 }
 

@@ -12,7 +12,7 @@ use crate::base::{RunId, Secret};
 use crate::config::pipeline::AlertOn;
 
 /// Waits that no test notices.
-const QUICK: webhook::Patience = webhook::Patience {
+const QUICK: post::Patience = post::Patience {
     tries: 3,
     time_max: Duration::from_secs(10),
     wait_first: Duration::from_millis(1),
@@ -57,13 +57,15 @@ impl Receiver {
 }
 
 fn alert(name: &str, url: &str, on: &[AlertOn]) -> Alert {
-    Alert { name: name.into(), kind: AlertKind::Webhook, url: Secret::new(url), on: on.to_vec() }
+    Alert { name: name.into(), kind: AlertKind::Webhook, url: Secret::new(url), sign: None, on: on.to_vec() }
 }
 
 fn message(kind: Kind) -> Message {
     let at = DateTime::parse_from_rfc3339("2026-11-20T18:00:05Z").unwrap().to_utc();
     Message::new(kind, at, "nightly", "two shops are incomplete")
 }
+
+mod robots;
 
 #[tokio::test]
 async fn a_webhook_receives_the_documented_document_as_json() {
@@ -98,6 +100,7 @@ async fn a_webhook_receives_the_documented_document_as_json() {
             {"account": "main", "scope": "", "used": 2900, "calls_per_day": 3000, "left": 100},
             {"account": "spare", "scope": "shop:b2b-1", "used": 1, "calls_per_day": null, "left": null},
         ],
+        "watch": null,
     });
     assert_eq!(heard, [("application/json".to_owned(), expected)]);
 }
@@ -123,7 +126,7 @@ async fn an_alert_hears_what_its_on_names_and_a_test_is_heard_by_all() {
         let alerts = [alert("one", &one.start().await, &named), alert("others", &others.start().await, &rest)];
         assert_eq!(send_patiently(&alerts, &message(kind), &QUICK).await, []);
         let heard = (one.heard().len(), others.heard().len());
-        assert_eq!(heard, if kind == Kind::Test { (1, 1) } else { (1, 0) }, "{}", kind.name());
+        assert_eq!(heard, if kind.on().is_none() { (1, 1) } else { (1, 0) }, "{}", kind.name());
         assert_eq!(one.heard()[0]["kind"], kind.name());
     }
 }

@@ -8,9 +8,10 @@ use clap::Args;
 use crate::base::Result;
 use crate::config::pipeline::{Account, SharedKey};
 use crate::config::{Gateway, Pipeline, load_pipeline};
+use crate::run::watch;
 
 use super::output::Talk;
-use super::{Environment, Outcome, written};
+use super::{EXIT_CHANGE, Environment, Outcome, written};
 
 /// `huopan check`
 #[derive(Debug, Args)]
@@ -21,8 +22,13 @@ pub(super) struct Arguments {
     pipeline: PathBuf,
 }
 
-pub(super) fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> {
+pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> {
     let pipeline = load(&arguments.pipeline)?;
+    let wrong = watch::check(&pipeline).await?;
+    if !wrong.is_empty() {
+        wrong.iter().for_each(|error| talk.error(error));
+        return Ok(Outcome::Code(EXIT_CHANGE));
+    }
     pipeline.cautions().iter().for_each(|caution| talk.say(&format!("warning: {caution}")));
     let mut out = std::io::stdout().lock();
     written(writeln!(out, "{}", summary(&pipeline)))?;

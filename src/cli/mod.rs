@@ -24,6 +24,7 @@ mod sim;
 mod sql;
 mod table;
 mod target;
+mod watches;
 
 use std::any::Any;
 use std::ffi::OsString;
@@ -98,6 +99,8 @@ enum Command {
     Runs(runs::Arguments),
     /// What could not be loaded, why, and where its bytes are
     Quarantine(quarantine::Arguments),
+    /// What the watches of a pipeline would say of a published day; nobody is told
+    Watches(watches::Arguments),
     /// Calls of the day by account: what is left, who rests until when; corrections
     Accounts(accounts::Arguments),
     /// Where each value of an offer comes from: bytes, field, rule, value
@@ -163,13 +166,14 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 async fn command(command: Command, talk: &output::Talk) -> Result<Outcome> {
     match command {
         Command::Demo(arguments) => demo::main(arguments, talk).await,
-        Command::Check(arguments) => check::main(&arguments, talk),
+        Command::Check(arguments) => check::main(&arguments, talk).await,
         Command::Doctor(arguments) => doctor::main(&arguments, talk).await,
         Command::Plan(arguments) => plan::main(&arguments, talk).await,
         Command::Run(arguments) => run::main(arguments, talk).await,
         Command::Replay(arguments) => replay::main(&arguments, talk).await,
         Command::Quarantine(arguments) => quarantine::main(&arguments, talk).await,
         Command::Runs(arguments) => runs::main(&arguments, talk).await,
+        Command::Watches(arguments) => watches::main(&arguments).await,
         Command::Accounts(arguments) => accounts::main(&arguments).await,
         Command::Explain(arguments) => explain::main(&arguments).await,
         Command::Gateways(arguments) => gateways::main(&arguments),
@@ -219,6 +223,7 @@ impl Command {
             Command::Replay(arguments) => arguments.json,
             Command::Runs(arguments) => arguments.prints_json(),
             Command::Quarantine(arguments) => arguments.prints_json(),
+            Command::Watches(arguments) => arguments.json,
             Command::Accounts(arguments) => arguments.json,
             Command::Explain(arguments) => arguments.json,
             Command::Gateways(arguments) => arguments.prints_json(),
@@ -247,6 +252,8 @@ impl Outcome {
     }
 }
 
+/// Something must change.
+const EXIT_CHANGE: u8 = 1;
 /// Finished, but a shop is incomplete, or the day is held.
 const EXIT_INCOMPLETE: u8 = 3;
 /// Try again later.

@@ -285,13 +285,13 @@ fn overwrite_passwords(text: &mut String) {
     overwrite_found(text, LOGIN.as_ref(), |_| true);
 }
 
-/// Overwrites all values in lines and sections of `credentials` and `alerts`, unless they are references.
+/// Overwrites all values in lines and sections of `credentials`, `alerts` and `metrics`, unless they are references.
 fn overwrite_credentials(text: &mut String) {
     static ANY: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(VALUE).ok());
     let mut inside = false;
     overwrite_found(text, ANY.as_ref(), |line| {
         if line.trim_start().starts_with('[') {
-            inside = line.contains("credential") || line.contains("alerts");
+            inside = ["credential", "alerts", "metrics"].into_iter().any(|section| line.contains(section));
         }
         inside || line.contains("credential")
     });

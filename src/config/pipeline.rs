@@ -46,6 +46,10 @@ pub struct Pipeline {
     pub state: StateConfig,
     /// Who hears about a run.
     pub alerts: Vec<Alert>,
+    /// Queries over what was just published; who is named hears of their rows.
+    pub watches: Vec<Watch>,
+    /// Where a run's numbers go.
+    pub metrics: Metrics,
     /// xxh3-64 of the canonical text of pipeline and gateway, in hex; no secrets enter it.
     pub config_hash: String,
     /// The file it came from.
@@ -242,6 +246,8 @@ pub struct Alert {
     pub kind: AlertKind,
     /// Where it is sent. Whoever has the address can post.
     pub url: Secret,
+    /// What a robot signs with. Only DingTalk's and Feishu's do.
+    pub sign: Option<Secret>,
     /// What it is told.
     pub on: Vec<AlertOn>,
 }
@@ -251,6 +257,53 @@ pub struct Alert {
 pub enum AlertKind {
     /// A JSON document.
     Webhook,
+    /// A message of a DingTalk group's robot (钉钉).
+    DingTalk,
+    /// A message of a WeCom group's robot (企业微信).
+    WeCom,
+    /// A message of a Feishu group's robot (飞书).
+    Feishu,
+}
+
+impl AlertKind {
+    /// Whether it can sign what it sends.
+    #[must_use]
+    pub fn signs(self) -> bool {
+        matches!(self, AlertKind::DingTalk | AlertKind::Feishu)
+    }
+}
+
+/// A query over what was just published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watch {
+    /// What its message is headed with.
+    pub name: String,
+    /// One query. In `public` and `latest` it sees the day just published, in `before` the day before it.
+    pub sql: String,
+    /// The names of the alerts that hear of its rows.
+    pub alerts: Vec<String>,
+    /// Rows that a message lists: 1 to 100, default 20. More are counted.
+    pub rows_max: usize,
+    /// The line of its `sql` in the pipeline's file, from 1.
+    pub line: usize,
+}
+
+/// Where a run's numbers go.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    /// A file in Prometheus' text format, for the textfile collector of its node exporter; absolute.
+    pub textfile: Option<PathBuf>,
+    /// A collector of OpenTelemetry metrics that takes OTLP over HTTP.
+    pub otlp: Option<Otlp>,
+}
+
+/// A collector of OpenTelemetry metrics.
+#[derive(Debug, Clone)]
+pub struct Otlp {
+    /// Where metrics are posted: `…/v1/metrics`. It may hold a token.
+    pub url: Secret,
+    /// Headers that go with each request, as `name=value,name=value` (the form of `OTEL_EXPORTER_OTLP_HEADERS`).
+    pub headers: Vec<(String, Secret)>,
 }
 
 /// What an alert is told.

@@ -236,21 +236,12 @@ impl<'a> Section<'a> {
 
     /// Reports every key that was not asked for, with the nearest one that was.
     pub(super) fn finish(self) {
-        self.finish_without(&[]);
-    }
-
-    /// The same; keys in `not_yet` are planned and not read yet.
-    pub(super) fn finish_without(self, not_yet: &[&str]) {
         for entry in self.table.entries.iter().filter(|entry| !self.asked.contains(&entry.key.as_str())) {
             let problem = Problem::at(&entry.key_place, format!("unknown key `{}`", entry.key));
             if entry.node.place.span.start >= entry.key_place.span.end {
                 self.report.mask_unknown(&entry.node.place);
             }
-            self.report.add(if not_yet.contains(&entry.key.as_str()) {
-                problem.help("not in this version: remove it")
-            } else {
-                problem.help(suggestion(&entry.key, self.asked.iter().copied()))
-            });
+            self.report.add(problem.help(suggestion(&entry.key, self.asked.iter().copied())));
         }
     }
 }

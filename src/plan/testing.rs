@@ -226,6 +226,8 @@ pub fn pipeline(gateway: Gateway) -> Pipeline {
         },
         state: StateConfig::Sqlite(PathBuf::new()),
         alerts: Vec::new(),
+        watches: Vec::new(),
+        metrics: crate::config::pipeline::Metrics::default(),
         config_hash: String::new(),
         path: PathBuf::new(),
     }

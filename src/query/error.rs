@@ -133,7 +133,7 @@ fn plan(message: &str, tables: &[String]) -> Error {
         let name = names.next().unwrap_or(full);
         if let Some(schema) = names.next().filter(|schema| !is_schema(schema)) {
             return Error::config(format!("there is no schema `{schema}`"))
-                .with_hint("known are: public, latest, before, and each day as in `\"as_of_2026-11-20\"`");
+                .with_hint("known are: public, latest, before, history, and each day as in `\"as_of_2026-11-20\"`");
         }
         let error = Error::config(format!("there is no table `{name}`"));
         return suggest(error, name, tables.iter().map(String::as_str));

@@ -44,6 +44,6 @@ mod tests;
 pub use crate::load::as_of::AsOf;
 pub use output::Format;
 pub use place::SqlPlace;
-pub use published::{Published, Selection};
+pub use published::{Focus, Published, Selection};
 pub use session::{Answer, Options, Session};
 pub use user_views::UserView;

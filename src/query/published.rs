@@ -16,20 +16,36 @@ pub struct Published {
     pub snapshot: Snapshot,
     /// The days with a published picture, by pipeline.
     pub days: BTreeMap<String, BTreeSet<NaiveDate>>,
+    /// The one day that `public`, `latest` and `before` are about; `None`: each is about all it stands for.
+    pub focus: Option<Focus>,
+}
+
+/// One published day of one pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Focus {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The day.
+    pub dt: NaiveDate,
 }
 
 impl From<Snapshot> for Published {
     fn from(snapshot: Snapshot) -> Self {
         let days = |pipeline: &str| (pipeline.to_owned(), snapshot.published_days(pipeline).collect());
-        Self { days: snapshot.pipelines().map(days).collect(), snapshot }
+        Self { days: snapshot.pipelines().map(days).collect(), snapshot, focus: None }
     }
 }
 
 /// Which published days a table shows. Each is a schema of the catalog.
+///
+/// With a [`Focus`], `public` and `latest` show its day alone, and `before` the day before it: a view of changes gives the
+/// changes of that day. The others are as ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Selection {
     /// `public`: every day.
     All,
+    /// `history`: every day, also where `public` shows one day alone.
+    History,
     /// `latest`: the last published day of each pipeline.
     Latest,
     /// `"as_of_2026-11-20"`: the last day of each pipeline published for that day or an earlier one.
@@ -47,6 +63,7 @@ impl Selection {
     pub fn from_schema_name(name: &str) -> Option<Self> {
         match name {
             "public" => Some(Self::All),
+            "history" => Some(Self::History),
             "latest" => Some(Self::Latest),
             "before" => Some(Self::Before),
             _ => name.strip_prefix(Self::AS_OF)?.parse().ok().map(Self::AsOf),
@@ -58,6 +75,7 @@ impl Selection {
     pub fn schema_sql(self) -> String {
         match self {
             Self::All => "public".into(),
+            Self::History => "history".into(),
             Self::Latest => "latest".into(),
             Self::Before => "before".into(),
             Self::AsOf(dt) => format!("\"{}{dt}\"", Self::AS_OF),
@@ -69,11 +87,14 @@ impl Published {
     /// The `dt` under which the selection shows a file of `(dt, pipeline)`; `None` leaves it out.
     #[must_use]
     pub fn shown_dt(&self, selection: Selection, dt: NaiveDate, pipeline: &str) -> Option<NaiveDate> {
+        let in_focus = |dt: NaiveDate| self.focus.as_ref().is_none_or(|day| day.dt == dt && day.pipeline == pipeline);
         match selection {
-            Selection::All => Some(dt),
+            Selection::All => Some(dt).filter(|dt| in_focus(*dt)),
+            Selection::History => Some(dt),
+            Selection::Latest if self.focus.is_some() => Some(dt).filter(|dt| in_focus(*dt)),
             Selection::Latest => (self.last_day(pipeline, NaiveDate::MAX)? == dt).then_some(dt),
             Selection::AsOf(day) => (self.last_day(pipeline, day)? == dt).then_some(dt),
-            Selection::Before => self.day_after(pipeline, dt),
+            Selection::Before => self.day_after(pipeline, dt).filter(|dt| in_focus(*dt)),
         }
     }
 
@@ -98,6 +119,9 @@ impl Published {
     /// Whether the selection shows more than one pipeline, so that an offer may have several rows.
     #[must_use]
     pub fn shows_several_pipelines(&self, selection: Selection) -> bool {
+        if selection == Selection::Latest && self.focus.is_some() {
+            return false;
+        }
         let limit = if let Selection::AsOf(day) = selection { day } else { NaiveDate::MAX };
         self.days.keys().filter(|pipeline| self.last_day(pipeline, limit).is_some()).count() > 1
     }

@@ -20,7 +20,7 @@ use futures::StreamExt;
 use super::catalog::{LakeCatalog, Planner};
 use super::inspect::Scan;
 use super::ledger::LedgerSource;
-use super::published::Published;
+use super::published::{Focus, Published};
 use super::user_views::UserView;
 use super::{error, functions, give_way, scalars};
 use crate::base::{Error, Result};
@@ -48,11 +48,20 @@ pub struct Options {
     pub views: Vec<UserView>,
     /// Where the table `ledger` comes from. Default: it says that it does not know.
     pub ledger: Option<LedgerSource>,
+    /// The one day that queries are about, unless they name `history` or a day of their own. Default: all.
+    pub focus: Option<Focus>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { memory_bytes_max: 1 << 30, target_partitions: None, as_of: None, views: Vec::new(), ledger: None }
+        Self {
+            memory_bytes_max: 1 << 30,
+            target_partitions: None,
+            as_of: None,
+            views: Vec::new(),
+            ledger: None,
+            focus: None,
+        }
     }
 }
 
@@ -133,7 +142,8 @@ impl Session {
         let context = SessionContext::new_with_state(state);
         let weak = context.state_weak_ref();
         let planner = Planner::new(move || weak.upgrade().map(|state| state.read().clone()));
-        let published = Arc::new(Published::from(snapshot));
+        let published = Published { focus: options.focus.clone(), ..Published::from(snapshot) };
+        let published = Arc::new(published);
         functions::register(&context, &published, &planner);
         scalars::register(&context, &Arc::new(Matcher::new(&groups.lines)?));
         let catalog = LakeCatalog::new(published, store, planner, Arc::new(groups), options);

@@ -810,3 +810,65 @@ SELECT table_name, table_type FROM information_schema.tables WHERE table_schema 
         assert_eq!(runs::show(&session, "0' OR '1").await.unwrap_err().kind(), Kind::Config);
     }
 }
+
+mod one_day {
+    use crate::query::Focus;
+    use crate::store::Store;
+
+    use super::*;
+
+    /// An offer that is cheaper by a tenth each night, in two pipelines.
+    fn falling() -> Lake {
+        let mut lake = Lake::new();
+        for (dt, price) in [(MONDAY, "10.00"), (WEDNESDAY, "9.00"), (FRIDAY, "8.10")] {
+            for (pipeline, offer) in [("nightly", 1), ("weekly", 2)] {
+                lake.rows("offers", dt, pipeline, &[json!({"offer_id": offer, "price": price})]);
+                let tier = json!({"offer_id": offer, "min_quantity": 1, "unit_price": price, "piece_price": price});
+                lake.rows("price_tiers", dt, pipeline, &[tier]);
+                lake.rows("shops", dt, pipeline, &[json!({"shop_id": "s1"})]);
+            }
+        }
+        lake
+    }
+
+    fn session(lake: &Lake, dt: &str) -> Session {
+        let focus = Some(Focus { pipeline: "nightly".into(), dt: day(dt) });
+        let store = Store::open_existing(lake.folder.path()).unwrap();
+        Session::open(&store, lake.snapshot(), &Options { focus, ..Options::default() }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_view_of_changes_gives_those_of_the_day() {
+        let lake = falling();
+        let changes = "SELECT dt, pipeline, previous_dt, old_price, new_price FROM price_changes";
+        let columns = "dt,pipeline,previous_dt,old_price,new_price\n";
+        for (dt, row) in [
+            (MONDAY, String::new()),
+            (WEDNESDAY, format!("{WEDNESDAY},nightly,{MONDAY},10.0000,9.0000\n")),
+            (FRIDAY, format!("{FRIDAY},nightly,{WEDNESDAY},9.0000,8.1000\n")),
+        ] {
+            check(&session(&lake, dt), changes, &format!("{columns}{row}")).await;
+        }
+        let all = csv(&lake.session(), changes).await;
+        assert_eq!(all.lines().count(), 5, "of both turns, in both pipelines: {all}");
+    }
+
+    #[tokio::test]
+    async fn tables_and_latest_views_are_the_day_and_history_is_every_day() {
+        let lake = falling();
+        let session = session(&lake, WEDNESDAY);
+        for (from, expected) in [
+            ("offers", format!("{WEDNESDAY},1")),
+            ("latest_offers", format!("{WEDNESDAY},1")),
+            ("price_at(500)", format!("{WEDNESDAY},1")),
+            ("before.offers", format!("{WEDNESDAY},1")),
+            ("history.offers", format!("{MONDAY},6")),
+            ("price_history(1)", format!("{MONDAY},3")),
+            ("price_at(500, '2026-11-20')", format!("{FRIDAY},2")),
+        ] {
+            let sql = format!("SELECT min(dt) AS dt, count(*) AS rows FROM {from}");
+            check(&session, &sql, &format!("dt,rows\n{expected}\n")).await;
+        }
+        check(&lake.session(), "SELECT count(*) AS rows FROM history.offers", "rows\n6\n").await;
+    }
+}

@@ -5,7 +5,7 @@
 //! | configuration, lake, state, account | this machine: can the lake be written, do creators race rightly, who has calls left |
 //! | network, clock | the gateway's server: its name, port, TLS and `Date`; no call |
 //! | token, signature, permission, wholesale | the gateway: at most one call per endpoint and account, counted and landed |
-//! | quota, alert | what is left after that; every alert is sent a test message |
+//! | quota, watch, alert | what is left after that; can the watches be asked; every alert is sent a test message |
 //!
 //! * `calls`: what is asked of the gateways, and what the answers mean.
 //! * `verdict`: one answer in words.
@@ -31,7 +31,7 @@ use crate::plan::{self, Work};
 use crate::state::{self, RestKind, Resting, State, StateStore};
 use crate::store::{RACERS, Store};
 
-use super::{Surroundings, ledger};
+use super::{Surroundings, ledger, watch};
 
 /// What the doctor may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +131,7 @@ pub async fn doctor(
             visit.accounts(state.as_ref(), When::After).await;
         }
     }
+    visit.watches().await;
     visit.alerts().await;
     visit.checks
 }
@@ -293,6 +294,24 @@ impl Visit<'_> {
             self.advise(name, &account.name, (status, line.says, line.todo));
         }
         Ok(())
+    }
+
+    /// Whether any lake could answer them.
+    async fn watches(&mut self) {
+        match watch::check(self.pipeline).await {
+            Ok(wrong) if wrong.is_empty() && !self.pipeline.watches.is_empty() => {
+                let says = format!(
+                    "{} can be asked",
+                    match self.pipeline.watches.len() {
+                        1 => "1 watch".to_owned(),
+                        count => format!("{count} watches"),
+                    }
+                );
+                self.add("watch", "", Status::Ok, says);
+            }
+            Ok(wrong) => wrong.iter().for_each(|error| self.fail("watch", "", error)),
+            Err(error) => self.fail("watch", "", &error),
+        }
     }
 
     async fn alerts(&mut self) {

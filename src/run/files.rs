@@ -14,7 +14,7 @@ use crate::land::{self, Zone};
 use crate::load::Snapshot;
 
 use super::day::Place;
-use super::{Options, Outcome, SoFar, begin, day, hear, new_run_id, recorded, stopped};
+use super::{Options, Outcome, SoFar, begin, day, hear, new_run_id, recorded, stopped, watch};
 
 /// What a start takes; the pipeline's lock is held.
 pub(super) struct Start<'a> {
@@ -52,11 +52,16 @@ pub(super) async fn load(start: Start<'_>, so_far: &mut SoFar<'_>) -> Result<Out
         Ok(days) => days,
         Err(error) => return start.ended(&start.begin(dt, new_run_id(around, dt)).await?, Err(error), so_far).await,
     };
+    let last = days.last().map(|landed| landed.dt);
     for landed in days {
         if options.until_landed {
             return Ok(Outcome::Landed { run_id: landed.run_id, calls: 0 });
         }
         let attempt = start.begin(landed.dt, landed.run_id).await?;
+        // Of many days at once the last one is news.
+        if Some(landed.dt) == last {
+            watch::expect(start.place, &attempt.start).await;
+        }
         let published = start.publish(&attempt, landed).await;
         // The days after one that is held would be compared with a day that is not there.
         if let Outcome::Held(held) = start.ended(&attempt, published, so_far).await? {
@@ -95,6 +100,7 @@ impl Start<'_> {
         let ended = hear::Ended { start, stands: *stands, noted: None };
         hear::tell(self.place.pipeline, self.place.around, &ended, &outcome).await;
         so_far.is_told = true;
+        watch::ended(self.place, start.run_id, &outcome).await;
         if let Ok(Outcome::Published(reports)) = &outcome {
             so_far.published.extend_from_slice(reports);
         }

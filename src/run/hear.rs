@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 use crate::alert::{self, Counts, Kind as Told, Message, Quota};
 use crate::base::{Error, Kind, Result};
 use crate::config::Pipeline;
-use crate::config::pipeline::{Alert, AlertOn};
+use crate::config::pipeline::{Alert, AlertKind, AlertOn};
 use crate::extract::Note;
 use crate::extract::accounts::Mark;
 use crate::land::{Finding, Hold};
@@ -141,35 +141,81 @@ pub(super) async fn tell_of_no_start(
     send(&[(pipeline.alerts.clone(), message)], TIME_MAX).await;
 }
 
+/// A message that an alert was not told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Undelivered {
+    /// Its number among those that were sent.
+    pub(super) message: usize,
+    /// The alert's name.
+    pub(super) alert: String,
+}
+
 /// Sends the messages: to a receiver in their order, to all receivers at once, so that none waits for another one. The
-/// run's lock is held meanwhile, so there is an end to it.
-async fn send(messages: &[(Vec<Alert>, Message)], time_max: Duration) {
-    let mut receivers: Vec<(&Alert, Vec<&Message>)> = Vec::new();
-    for (alerts, message) in messages {
+/// run's lock is held meanwhile, so there is an end to it. What was not delivered is logged, and given.
+pub(super) async fn send(messages: &[(Vec<Alert>, Message)], time_max: Duration) -> Vec<Undelivered> {
+    let mut receivers: Vec<(&Alert, Vec<Queued>)> = Vec::new();
+    for (number, (alerts, message)) in messages.iter().enumerate() {
         for alert in alerts.iter().filter(|alert| alert::hears(alert, message)) {
+            let queued = Queued { numbers: vec![number], message: message.clone() };
             match receivers.iter_mut().find(|(known, _)| known.name == alert.name) {
-                Some((_, queue)) => queue.push(message),
-                None => receivers.push((alert, vec![message])),
+                Some((_, queue)) => queue.push(queued),
+                None => receivers.push((alert, vec![queued])),
             }
         }
     }
-    let told = receivers.iter().map(|(alert, queue)| tell_in_order(alert, queue, time_max));
-    futures::future::join_all(told).await;
+    let told = receivers.into_iter().map(async |(alert, queue)| {
+        let lost = tell_in_order(alert, within_rate(alert, queue), time_max).await;
+        lost.into_iter().map(|message| Undelivered { message, alert: alert.name.clone() }).collect::<Vec<_>>()
+    });
+    futures::future::join_all(told).await.into_iter().flatten().collect()
 }
 
-async fn tell_in_order(alert: &Alert, queue: &[&Message], time_max: Duration) {
-    let mut told = 0;
+/// A message, and which of those that were to be sent it stands for.
+#[derive(Debug, Clone)]
+struct Queued {
+    numbers: Vec<usize>,
+    message: Message,
+}
+
+/// Robots take 20 messages a minute: what is beyond this many is told in one.
+const ROBOT_MESSAGES_MAX: usize = 15;
+
+/// A queue that does not silence a robot.
+fn within_rate(alert: &Alert, mut queue: Vec<Queued>) -> Vec<Queued> {
+    if alert.kind == AlertKind::Webhook || queue.len() <= ROBOT_MESSAGES_MAX {
+        return queue;
+    }
+    let more = queue.split_off(ROBOT_MESSAGES_MAX - 1);
+    let texts: Vec<&str> = more.iter().map(|queued| queued.message.text.as_str()).collect();
+    let text = format!("{} messages in one: {}", more.len(), texts.join("; "));
+    let numbers = more.iter().flat_map(|queued| queued.numbers.iter().copied()).collect();
+    if let Some(Queued { message, .. }) = more.into_iter().next() {
+        let (dt, run_id) = (message.dt, message.run_id);
+        let message = Message { dt, run_id, ..Message::new(message.kind, message.at, message.pipeline, text) };
+        queue.push(Queued { numbers, message });
+    }
+    queue
+}
+
+/// Tells an alert one message after the other; gives the numbers of those it was not told.
+async fn tell_in_order(alert: &Alert, queue: Vec<Queued>, time_max: Duration) -> Vec<usize> {
+    let (mut told, mut lost) = (0, Vec::new());
     let telling = async {
-        for message in queue {
-            alert::tell(std::slice::from_ref(alert), message).await;
+        for Queued { numbers, message } in &queue {
+            for alert::Failure { alert, reason } in alert::send(std::slice::from_ref(alert), message).await {
+                tracing::warn!(alert, kind = message.kind.name(), reason, "alert was not delivered");
+                lost.extend(numbers);
+            }
             told += 1;
         }
     };
     if tokio::time::timeout(time_max, telling).await.is_err() {
-        let kinds: Vec<_> = queue[told..].iter().map(|message| message.kind.name()).collect();
+        let kinds: Vec<_> = queue[told..].iter().map(|queued| queued.message.kind.name()).collect();
         let (alert, kinds, seconds) = (&alert.name, kinds.join(", "), time_max.as_secs());
         tracing::warn!(alert, kinds, seconds, "alert did not take all it was to be told in time");
+        lost.extend(queue[told..].iter().flat_map(|queued| &queued.numbers));
     }
+    lost
 }
 
 /// What a message is made from.
@@ -332,6 +378,33 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_robot_hears_the_many_in_one() {
+        let alert = |kind| Alert {
+            name: "ops".into(),
+            kind,
+            url: crate::base::Secret::new("http://127.0.0.1/"),
+            sign: None,
+            on: Vec::new(),
+        };
+        let queue = |count: usize| -> Vec<Queued> {
+            let message =
+                |number| Message::new(Told::Watch, chrono::DateTime::UNIX_EPOCH, "test", format!("w{number}"));
+            (0..count).map(|number| Queued { numbers: vec![number], message: message(number) }).collect()
+        };
+        for (kind, count, expected) in [
+            (AlertKind::WeCom, ROBOT_MESSAGES_MAX, ROBOT_MESSAGES_MAX),
+            (AlertKind::WeCom, 40, ROBOT_MESSAGES_MAX),
+            (AlertKind::Webhook, 40, 40),
+        ] {
+            let queue = within_rate(&alert(kind), queue(count));
+            let numbers: Vec<usize> = queue.iter().flat_map(|queued| queued.numbers.clone()).collect();
+            assert_eq!((queue.len(), numbers), (expected, (0..count).collect()), "every one is told");
+        }
+        let told = within_rate(&alert(AlertKind::DingTalk), queue(17));
+        assert_eq!(told[14].message.text, "3 messages in one: w14; w15; w16");
+    }
+
     #[tokio::test]
     async fn a_receiver_that_never_answers_keeps_no_other_from_hearing() {
         let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -350,14 +423,16 @@ mod tests {
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let alert = |name: &str, on: &[AlertOn]| Alert {
             name: name.to_owned(),
-            kind: crate::config::pipeline::AlertKind::Webhook,
+            kind: AlertKind::Webhook,
             url: crate::base::Secret::new(format!("http://{address}/{name}")),
+            sign: None,
             on: on.to_vec(),
         };
         let alerts = [alert("never", &[AlertOn::Denied]), alert("hears", &[AlertOn::Denied, AlertOn::Failed])];
         let message = |kind| (alerts.to_vec(), Message::new(kind, chrono::DateTime::UNIX_EPOCH, "test", "text"));
-        send(&[message(Told::Denied), message(Told::Published), message(Told::Failed)], Duration::from_millis(500))
-            .await;
+        let messages = [message(Told::Denied), message(Told::Published), message(Told::Failed)];
+        let undelivered = send(&messages, Duration::from_millis(500)).await;
+        assert_eq!(undelivered, [Undelivered { message: 0, alert: "never".into() }]);
         assert_eq!(*heard.lock().unwrap(), ["denied", "failed"]);
     }
 }

@@ -9,7 +9,8 @@
 //! * `abandon`: an unfinished run given up.
 //! * `files`: captured answers instead of calls.
 //! * `ledger`: the quota ledger rebuilt from landed attempts.
-//! * `hear`: who is told how an attempt ended.
+//! * `hear`: who is told how an attempt ended; `watch`: and what its watches found.
+//! * `metrics`: a start's numbers, for those who watch machines.
 //! * `doctor`: what keeps a run from working, asked for one by one.
 //! * `day`: one landed day → files → publication.
 //! * `replay`: days rebuilt from landed answers; `kept`: what of them is kept; `differences`: between two pictures.
@@ -31,12 +32,14 @@ mod guard;
 mod hear;
 mod kept;
 mod ledger;
+mod metrics;
 mod ours;
 mod previous;
 mod pull;
 pub mod replay;
 pub mod survey;
 mod tail;
+pub mod watch;
 mod write;
 
 use std::collections::HashMap;
@@ -194,11 +197,14 @@ pub async fn run_days(
     around: &Surroundings<'_>,
     published: &mut Vec<Report>,
 ) -> Result<Outcome> {
-    let mut so_far = SoFar { published, is_told: false };
+    let started_at = around.clock.now();
+    let mut so_far = SoFar { published, is_told: false, store: None };
     let outcome = start(pipeline, lake, options, around, &mut so_far).await;
     if let (Err(error), false) = (&outcome, so_far.is_told) {
         hear::tell_of_no_start(pipeline, around, error, so_far.published).await;
     }
+    let ended = metrics::Ended { started_at, store: so_far.store.as_ref(), outcome: &outcome };
+    metrics::tell(pipeline, around, &ended).await;
     outcome
 }
 
@@ -207,6 +213,8 @@ struct SoFar<'p> {
     published: &'p mut Vec<Report>,
     /// Whether its alerts have heard how its last attempt ended.
     is_told: bool,
+    /// The lake, once it is open.
+    store: Option<Store>,
 }
 
 impl SoFar<'_> {
@@ -237,6 +245,7 @@ async fn start(
         Some(lake) => lake.clone(),
         None => Store::writable(&pipeline.lake.location).await?,
     };
+    so_far.store = Some(store.clone());
     let lock = store.lock(&pipeline.name, &describe_holder(around.clock.now())).await?;
     let outcome = async {
         let turn = Turn::take(&store, &pipeline.name, &lock, around.clock.now()).await?;
@@ -266,6 +275,7 @@ async fn under_lock(
     let today = beijing_day(around.clock.now());
     let place = Place { pipeline, around, store, turn };
     day::forget_landing(store, &pipeline.name).await?;
+    watch::settle(place).await;
     if options.publish_anyway {
         return publish_held(place, options, so_far).await;
     }
@@ -310,6 +320,7 @@ async fn under_lock(
         let ended = hear::Ended { start: &start, stands, noted: Some(noted) };
         hear::tell(pipeline, around, &ended, &outcome).await;
         so_far.is_told = true;
+        watch::ended(place, start.run_id, &outcome).await;
         match outcome {
             Ok(Outcome::Published(published)) => so_far.published.extend(published),
             // A day that is held does not keep today's from being fetched.
@@ -362,6 +373,7 @@ async fn publish_held(place: Place<'_>, options: Options, so_far: &mut SoFar<'_>
     let stands = snapshot.picture(&pipeline.name, dt).is_some();
     // Its calls were those of the start that was held.
     let facts = RunFacts { calls_used: 0, calls_saved: 0, ..facts };
+    watch::expect(place, &start).await;
     let published = day::publish(place, &zone, &start, facts).await;
     let outcome = recorded(place, &start, published.map(|report| Outcome::Published(vec![report]))).await;
     if outcome.is_ok() {
@@ -369,6 +381,7 @@ async fn publish_held(place: Place<'_>, options: Options, so_far: &mut SoFar<'_>
     }
     hear::tell(pipeline, around, &hear::Ended { start: &start, stands, noted: None }, &outcome).await;
     so_far.is_told = true;
+    watch::ended(place, run_id, &outcome).await;
     if let Ok(Outcome::Published(reports)) = &outcome {
         so_far.published.extend_from_slice(reports);
     }
@@ -469,6 +482,7 @@ impl Attempt<'_> {
             let (dt, stands) = (start.dt, begun.stands);
             return Ok(Outcome::Stopped { dt, reason, kind: Kind::Unavailable, stands });
         }
+        watch::expect(self.place, start).await;
         let looked = day::publish_if_sound(self.place, &zone, start, facts).await?;
         if let Looked::Published(_) = looked {
             zone.forget_start(&start.run_id).await?;

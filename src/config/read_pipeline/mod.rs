@@ -10,11 +10,13 @@ mod fetch;
 mod guard;
 mod lake;
 pub(in crate::config) mod lists;
+mod metrics;
 mod secrets;
 mod sections;
 pub(in crate::config) mod tables;
 #[cfg(test)]
 mod tests;
+mod watches;
 
 use std::path::{Path, PathBuf};
 
@@ -27,14 +29,6 @@ use super::reader::{Section, Text};
 
 /// Looks up an environment variable. Injected: this stage never reads the process's own.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
-
-/// Keys of the plan of record that this version does not read yet.
-const NOT_YET: NotYet = NotYet { root: &["watches"], alert: &["sign"] };
-
-struct NotYet {
-    root: &'static [&'static str],
-    alert: &'static [&'static str],
-}
 
 /// What the parts of a pipeline are read with.
 struct Scope<'a> {
@@ -141,8 +135,11 @@ fn whole(mut root: Section<'_>, path: &Path, env: &Environment<'_>) -> Option<Pi
     let lake = lake::lake(&mut root, &scope);
     let state = sections::state(&mut root, &scope);
     let alerts = alerts::alerts(&mut root, &scope);
+    let watches = watches::watches(&mut root, &alerts);
+    alerts::check_told(&root, &watches);
+    let metrics = metrics::metrics(&mut root, &scope);
     let own = canonical(root.table);
-    root.finish_without(NOT_YET.root);
+    root.finish();
     let lists = format!("{shops:?}{items:?}{units:?}");
     let details_hash = scope.details.as_ref().map(|details| details.canonical.as_str()).unwrap_or_default();
     let hashed = format!("{own}\n{}\n{details_hash}\n{lists}", gateway_hash?);
@@ -167,6 +164,8 @@ fn whole(mut root: Section<'_>, path: &Path, env: &Environment<'_>) -> Option<Pi
         lake: lake?,
         state: state?,
         alerts,
+        watches,
+        metrics,
         config_hash: format!("{config_hash:016x}"),
         path: absolute,
     })

@@ -24,6 +24,8 @@ fn environment(name: &str) -> Option<String> {
         "PROXY" => Some(format!("http://me:{SECRET}@127.0.0.1:1080")),
         "REDIS" => Some(format!("rediss://:{SECRET}@redis.example.com:6379/2\n")),
         "HOOK" => Some(format!("https://example.com/hook?key={SECRET}")),
+        "HEADERS" => Some(format!("Authorization=Bearer%20{SECRET}+/%3D,X-Scope=ops")),
+        "DING" => Some(format!("https://oapi.dingtalk.com/robot/send?access_token={SECRET}")),
         _ => None,
     }
 }
@@ -243,7 +245,7 @@ fn the_reference_of_the_format_is_right_where_it_is_commented_too() {
     std::fs::write(folder.path().join("packs.csv"), "shop_id,unit,pieces\nb2b-1,箱,24\n").unwrap();
     let env = |name: &str| match name {
         "HUOPAN_APP_SECRET" => Some(SECRET.to_owned()),
-        name => environment(name.trim_start_matches("ALERT_").replace("URL", "HOOK").as_str()),
+        name => environment(name.trim_start_matches("ALERT_").replace("URL", "HOOK").replace("SIGN", "GOOD").as_str()),
     };
     let pipeline =
         load_pipeline(&folder.path().join("portals.toml"), &env).unwrap_or_else(|problems| panic!("{problems}"));
@@ -251,6 +253,7 @@ fn the_reference_of_the_format_is_right_where_it_is_commented_too() {
     assert_eq!(pipeline.details.unwrap().accounts.len(), 1);
     assert_eq!((pipeline.fetch.details, pipeline.fetch.options.len()), (FetchDetails::Missing, 1));
     assert!(pipeline.accounts[0].proxy.is_some() && pipeline.alerts.len() == 1);
+    assert!(pipeline.watches.len() == 1 && pipeline.metrics.textfile.is_some());
 }
 
 #[test]

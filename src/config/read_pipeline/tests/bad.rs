@@ -38,25 +38,7 @@ fn a_key_that_no_other_resembles() {
 10 | [zzz]
    |  ^^^
    |
-   = help: known here: `name`, `gateway`, `url`, `shops`, `shops_file`, `items`, `items_file`, `files`, `on_quota`, `on_incomplete`, `guard`, `account_choice`, `accounts`, `fetch`, `units`, `lake`, `state`, `alerts`"#,
-    );
-}
-
-#[test]
-fn a_key_of_a_later_version() {
-    check(
-        "[lake]",
-        r#"[[watches]]
-name = "cheaper"
-
-[lake]"#,
-        r#"error: unknown key `watches`
-  --> p.toml:10:3
-   |
-10 | [[watches]]
-   |   ^^^^^^^
-   |
-   = help: not in this version: remove it"#,
+   = help: known here: `name`, `gateway`, `url`, `shops`, `shops_file`, `items`, `items_file`, `files`, `on_quota`, `on_incomplete`, `guard`, `account_choice`, `accounts`, `fetch`, `units`, `lake`, `state`, `alerts`, `watches`, `metrics`"#,
     );
 }
 
@@ -526,7 +508,7 @@ fn a_secret_in_the_wrong_place() {
 5 | app_secret = "********************"
   | ^^^^^^^^^^
   |
-  = help: known here: `name`, `gateway`, `url`, `shops`, `shops_file`, `items`, `items_file`, `files`, `on_quota`, `on_incomplete`, `guard`, `account_choice`, `accounts`, `fetch`, `units`, `lake`, `state`, `alerts`"#,
+  = help: known here: `name`, `gateway`, `url`, `shops`, `shops_file`, `items`, `items_file`, `files`, `on_quota`, `on_incomplete`, `guard`, `account_choice`, `accounts`, `fetch`, `units`, `lake`, `state`, `alerts`, `watches`, `metrics`"#,
     );
 }
 

@@ -430,7 +430,7 @@ fn what_is_wrong_with_alerts_is_said() {
             &[("url = \"lake\"\n", "url = \"lake\"\n\n[[alerts]]\n")],
             &[
                 r#"13:1 [[alerts]] · `name` is missing · what logs call it: `name = "ops"`"#,
-                r#"13:1 [[alerts]] · `kind` is missing · `kind = "webhook"`: a JSON document is posted"#,
+                r#"13:1 [[alerts]] · `kind` is missing · `kind = "webhook"` (a JSON document), or a robot: `dingtalk`, `wecom`, `feishu`"#,
                 r#"13:1 [[alerts]] · `url` is missing · where it is sent: `url = "env:ALERT_URL"`"#,
             ],
         ),
@@ -446,15 +446,36 @@ fn what_is_wrong_with_alerts_is_said() {
             ],
         ),
         (
-            "a chat robot",
+            "a chat robot whose secret is in the file",
             RIGHT,
             &[(
                 "url = \"lake\"\n",
                 "url = \"lake\"\n\n[[alerts]]\nname = \"ops\"\nkind = \"dingtalk\"\nurl = \"env:HOOK\"\nsign = \"s3cr3t-Hunter2-value\"\n",
             )],
             &[
-                r#"15:8 "dingtalk" · `kind = "dingtalk"` is not in this version · `webhook` posts a JSON document: to a relay of your own, for example"#,
-                "17:1 sign · unknown key `sign` · not in this version: remove it",
+                r#"17:8 "********************" · the secret `sign` is written into the file · name where it is: `sign = "env:SIGN"` or `"file:PATH"`; change the secret if others have seen this file"#,
+            ],
+        ),
+        (
+            "a signature that nobody asks for",
+            RIGHT,
+            &[(
+                "url = \"lake\"\n",
+                "url = \"lake\"\n\n[[alerts]]\nname = \"ops\"\nkind = \"wecom\"\nurl = \"env:HOOK\"\nsign = \"env:GOOD\"\n",
+            )],
+            &[
+                "17:1 sign · only `dingtalk` and `feishu` robots are signed for · remove it: the key in a WeCom robot's address is all it asks for",
+            ],
+        ),
+        (
+            "another robot's address",
+            RIGHT,
+            &[(
+                "url = \"lake\"\n",
+                "url = \"lake\"\n\n[[alerts]]\nname = \"ops\"\nkind = \"feishu\"\nurl = \"env:DING\"\n",
+            )],
+            &[
+                r#"15:8 "feishu" · `kind` is `feishu`, but `url` is an address of `dingtalk` · `kind = "dingtalk"`, or the other robot's address"#,
             ],
         ),
         (
@@ -477,9 +498,112 @@ fn what_is_wrong_with_alerts_is_said() {
             )],
             &[
                 r#"17:7 "failure" · `failure` is no `on` · one of `failed`, `incomplete`, `quota`, `denied`, `held`, `published`"#,
-                r#"20:8 "email" · `email` is no `kind` · one of `webhook`"#,
+                r#"20:8 "email" · `email` is no `kind` · one of `webhook`, `dingtalk`, `wecom`, `feishu`"#,
                 r#"21:7 "env:REDIS" · what `env:REDIS` names is no address for `url` · it begins with one of `http://`, `https://`"#,
-                "22:6 [] · this alert is told nothing · remove the line: all but `published`; or remove the alert",
+                "22:6 [] · this alert is told nothing · remove the line: all but `published`; or name it in a watch; or remove the alert",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn what_is_wrong_with_watches_is_said() {
+    check(&[
+        (
+            "a watch without anything",
+            RIGHT,
+            &[("url = \"lake\"\n", "url = \"lake\"\n\n[[watches]]\n")],
+            &[
+                r#"13:1 [[watches]] · `name` is missing · what heads its message: `name = "price cuts of 5 %"`"#,
+                r#"13:1 [[watches]] · `sql` is missing · `sql = "select * from price_changes where change_pct <= -5"`"#,
+                r#"13:1 [[watches]] · `alert` is missing · the alert that hears of it: `alert = "ops"`"#,
+            ],
+        ),
+        (
+            "a watch whose alert is misspelt, or is not there",
+            RIGHT,
+            &[(
+                "url = \"lake\"\n",
+                "url = \"lake\"\n\n[[alerts]]\nname = \"ops\"\nkind = \"webhook\"\nurl = \"env:HOOK\"\n[[watches]]\nname = \"a\"\nsql = \"select 1\"\nalert = [\"opps\", \"price-desk\"]\n",
+            )],
+            &[
+                r#"20:10 "opps" · no alert is called `opps` · did you mean `ops`?"#,
+                r#"20:18 "price-desk" · no alert is called `price-desk` · known here: `ops`"#,
+            ],
+        ),
+        (
+            "a watch without any alert",
+            RIGHT,
+            &[(
+                "url = \"lake\"\n",
+                "url = \"lake\"\n\n[[watches]]\nname = \"a\"\nsql = \"select 1\"\nalert = \"ops\"\n",
+            )],
+            &[r#"16:9 "ops" · no alert is called `ops` · add one: `[[alerts]]` with `name = "ops"`, `kind` and `url`"#],
+        ),
+        (
+            "watches that are no good",
+            RIGHT,
+            &[(
+                "url = \"lake\"\n",
+                "url = \"lake\"\n\n[[alerts]]\nname = \"ops\"\nkind = \"webhook\"\nurl = \"env:HOOK\"\n[[watches]]\nname = \"a\"\nsql = \" \"\nalert = []\nrows = 0\n[[watches]]\nname = \"a\"\nsql = \"select 1\"\nalert = \"ops\"\n[[watches]]\nname = \"\"\nsql = \"select 1\"\nalerts = \"ops\"\n",
+            )],
+            &[
+                r#"19:7 " " · `sql` is empty · one query; each of its rows is worth a message: `select … from …`"#,
+                "20:9 [] · nobody hears of this watch · name an alert, or remove the watch",
+                "21:8 0 · `rows` is `0`, outside of 1 to 100",
+                r#"23:8 "a" · two watches are called `a` · give each its own name: messages tell them apart by it"#,
+                r#"27:8 "" · this is no `name` for a watch · 1 to 60 letters in one line: it heads a message"#,
+                "29:1 alerts · unknown key `alerts` · did you mean `alert`?",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn what_is_wrong_with_metrics_is_said() {
+    check(&[
+        (
+            "metrics that go nowhere",
+            RIGHT,
+            &[("url = \"lake\"\n", "url = \"lake\"\n\n[metrics]\n")],
+            &[
+                r#"13:1 [metrics] · `textfile` is missing · a file for the node exporter: `textfile = "../metrics/nightly.prom"`"#,
+            ],
+        ),
+        (
+            "a file that the node exporter does not read",
+            RIGHT,
+            &[(
+                "url = \"lake\"\n",
+                "url = \"lake\"\n\n[metrics]\ntextfile = \"nightly.txt\"\notlp_headers = \"env:HEADERS\"\n",
+            )],
+            &[
+                r#"14:12 "nightly.txt" · `nightly.txt` is no name for a `textfile` · the node exporter reads files that end with `.prom`, one for each pipeline"#,
+                r#"15:1 otlp_headers · `otlp_headers` without `otlp` · name the collector: `otlp = "http://127.0.0.1:4318"`; or remove the line"#,
+            ],
+        ),
+        (
+            "a collector's secrets in the file",
+            RIGHT,
+            &[(
+                "url = \"lake\"\n",
+                "url = \"lake\"\n\n[metrics]\notlp = \"https://me:s3cr3t-Hunter2-value@example.com\"\notlp_headers = \"Authorization=s3cr3t-Hunter2-value\"\n",
+            )],
+            &[
+                r#"14:8 "*******************************************" · an address with a user, a password or a query is a secret · name where it is: `otlp = "env:OTLP_URL"`, or send `otlp_headers`"#,
+                r#"15:16 "**********************************" · the secret `otlp_headers` is written into the file · name where it is: `otlp_headers = "env:OTLP_HEADERS"` or `"file:PATH"`; change the secret if others have seen this file"#,
+            ],
+        ),
+        (
+            "a collector that is none",
+            RIGHT,
+            &[(
+                "url = \"lake\"\n",
+                "url = \"lake\"\n\n[metrics]\notlp = \"s3cr3t-Hunter2-value\"\notlp_headers = \"env:GOOD\"\n",
+            )],
+            &[
+                r#"14:8 "********************" · this is no address for `otlp` · OTLP over HTTP: `otlp = "http://127.0.0.1:4318"`, or `"env:NAME"`"#,
+                "15:16 \"env:GOOD\" · what `env:GOOD` names is no list of headers · `Authorization=Bearer%20TOKEN,x-scope=ops`: values are percent-encoded",
             ],
         ),
     ]);

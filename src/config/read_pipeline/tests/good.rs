@@ -153,6 +153,48 @@ fn an_alert_hears_all_but_what_was_published_unless_it_says() {
 }
 
 #[test]
+fn robots_may_be_signed_for_and_watches_name_them() {
+    let text = format!(
+        "{RIGHT}[[alerts]]\nname = \"ops\"\nkind = \"dingtalk\"\nurl = \"env:HOOK\"\nsign = \"env:GOOD\"\n\
+         [[alerts]]\nname = \"price-desk\"\nkind = \"wecom\"\nurl = \"env:HOOK\"\non = []\n\
+         [[watches]]\nname = \"降价超过 5%\"\nsql = \"select * from price_changes where change_pct <= -5\"\n\
+         alert = \"ops\"\n\
+         [[watches]]\nname = \"sold out\"\nsql = \"\"\"\n  select *\n  from stock_outs\n\"\"\"\nrows = 5\n\
+         alert = [\"price-desk\", \"ops\", \"ops\"]\n"
+    );
+    let pipeline = load(&text).unwrap();
+    assert_eq!(pipeline.alerts[0].kind, AlertKind::DingTalk);
+    assert_eq!(pipeline.alerts[0].sign.as_ref().map(Secret::expose), Some(SECRET));
+    assert!(pipeline.alerts[1].sign.is_none() && pipeline.alerts[1].on.is_empty());
+    let [cuts, sold_out] = &pipeline.watches[..] else { panic!("{:?}", pipeline.watches) };
+    assert_eq!((cuts.name.as_str(), cuts.rows_max, &cuts.alerts[..]), ("降价超过 5%", 20, &["ops".to_owned()][..]));
+    assert_eq!((sold_out.sql.as_str(), sold_out.rows_max), ("select *\n  from stock_outs", 5));
+    assert_eq!(sold_out.alerts, ["price-desk", "ops"]);
+    assert_eq!(cuts.line, RIGHT.lines().count() + 13);
+}
+
+#[test]
+fn metrics_go_to_a_file_beside_the_pipeline_and_to_a_collector() {
+    assert!(load(RIGHT).unwrap().metrics.textfile.is_none());
+    let metrics = |lines: &str| load(&format!("{RIGHT}[metrics]\n{lines}\n")).unwrap().metrics;
+    let file = metrics("textfile = \"../metrics/nightly.prom\"").textfile.unwrap();
+    assert!(file.is_absolute() && file.ends_with("metrics/nightly.prom"), "{file:?}");
+    for (given, expected) in [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/metrics"),
+        ("http://127.0.0.1:4318/", "http://127.0.0.1:4318/v1/metrics"),
+        ("https://o.example.com/tenant", "https://o.example.com/tenant/v1/metrics"),
+        ("https://o.example.com/v1/metrics", "https://o.example.com/v1/metrics"),
+    ] {
+        let otlp = metrics(&format!("otlp = \"{given}\"")).otlp.unwrap();
+        assert_eq!((otlp.url.expose(), otlp.headers.len()), (expected, 0));
+    }
+    let otlp = metrics("otlp = \"env:HOOK\"\notlp_headers = \"env:HEADERS\"").otlp.unwrap();
+    assert_eq!(otlp.url.expose(), format!("https://example.com/hook/v1/metrics?key={SECRET}"));
+    let headers: Vec<_> = otlp.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+    assert_eq!(headers, [("authorization", format!("Bearer {SECRET}+/=").as_str()), ("x-scope", "ops")]);
+}
+
+#[test]
 fn a_byte_order_mark_is_no_part_of_a_secret() {
     let text = RIGHT.replace("env:GOOD", "file:key");
     let pipeline = load_with(&text, &[("key", b"\xef\xbb\xbfabc\xe2\x80\x8b\r\n")]).unwrap();

@@ -1,24 +1,25 @@
-//! One document to one address: POST, a few tries, no redirects.
+//! One request to one address: POST, a few tries, no redirects.
 //!
-//! Takes an address and a document; gives nothing, or why it did not arrive. A document whose answer was lost may
-//! arrive twice.
+//! Takes a request; gives nothing, or why it did not arrive. A request whose answer was lost may arrive twice.
 //!
 //! Invariant: no redirect is followed and no proxy of the environment used (both would show the address to others), no
-//! reason holds the address or a part of it, the answer's body is not read.
+//! reason holds a secret or a part of one. A webhook's answer is its status: its body is not read.
 
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
-use serde_json::Value;
 use url::Url;
 
 use crate::base::Secret;
 use crate::base::secret::Mask;
 use crate::base::time::http_date;
+use crate::config::pipeline::AlertKind;
 
-/// How long and how often a document is tried.
+use super::answer::{self, Refused};
+
+/// How long and how often a request is tried.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     /// Tries, the first included.
@@ -27,7 +28,7 @@ pub(super) struct Patience {
     pub(super) time_max: Duration,
     /// The wait before the second try; it doubles with each further one.
     pub(super) wait_first: Duration,
-    /// No wait is longer, whatever the receiver's `Retry-After` says.
+    /// No wait is longer, whatever the receiver says.
     pub(super) wait_max: Duration,
 }
 
@@ -39,26 +40,32 @@ pub(super) const PATIENCE: Patience = Patience {
     wait_max: Duration::from_secs(10),
 };
 
-/// Why one try failed.
-struct Refused {
-    reason: String,
-    again: bool,
-    retry_after: Option<Duration>,
+/// Of a robot's answer no more is read.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// What is posted, and where.
+pub(super) struct Request {
+    /// Whose answer it will be.
+    pub(super) kind: AlertKind,
+    pub(super) url: Url,
+    /// JSON.
+    pub(super) body: String,
+    /// What no reason may hold, besides the address.
+    pub(super) secrets: Vec<Secret>,
 }
 
-/// Posts a document.
+/// Posts a request.
 ///
 /// # Errors
 /// Why it did not arrive, as of the last try.
-pub(super) async fn post(address: &Secret, document: &Value, patience: &Patience) -> Result<(), String> {
-    let url = Url::parse(address.expose()).map_err(|_| "its address is no URL".to_owned())?;
-    let client = client(&url, patience)?;
-    let body = document.to_string();
+pub(super) async fn post(request: &Request, patience: &Patience) -> Result<(), String> {
+    let client = client(&request.url, patience)?;
     let mut tries = 1;
     loop {
-        let Err(refused) = post_once(&client, &url, &body).await else { return Ok(()) };
+        let Err(refused) = post_once(&client, request).await else { return Ok(()) };
         if !refused.again || tries >= patience.tries {
-            return Err(format!("{} ({tries} of {} tries)", refused.reason, patience.tries));
+            let reason = request.without_secrets(&refused.reason);
+            return Err(format!("{reason} ({tries} of {} tries)", patience.tries));
         }
         tokio::time::sleep(wait(tries, refused.retry_after, patience)).await;
         tries += 1;
@@ -79,23 +86,45 @@ fn client(url: &Url, patience: &Patience) -> Result<reqwest::Client, String> {
     builder.build().map_err(|_| "HTTPS needs the system's certificates (package `ca-certificates`)".to_owned())
 }
 
-async fn post_once(client: &reqwest::Client, url: &Url, body: &str) -> Result<(), Refused> {
-    let request = client.post(url.clone()).header(CONTENT_TYPE, "application/json").body(body.to_owned());
-    let response = request.send().await.map_err(|error| Refused {
-        reason: describe(error, url),
-        again: true,
-        retry_after: None,
-    })?;
-    let status = response.status();
-    if status.is_success() {
+async fn post_once(client: &reqwest::Client, request: &Request) -> Result<(), Refused> {
+    let post = client.post(request.url.clone()).header(CONTENT_TYPE, "application/json").body(request.body.clone());
+    let unreached = |error| Refused { reason: describe(error), again: true, retry_after: None };
+    let response = post.send().await.map_err(unreached)?;
+    let (status, stated) = (response.status(), retry_after(response.headers()));
+    if status.is_success() && request.kind == AlertKind::Webhook {
         return Ok(());
     }
-    let reason = match status.is_redirection() {
-        true => format!("it answered HTTP {}: redirects are not followed", status.as_u16()),
-        false => format!("it answered HTTP {}", status.as_u16()),
+    // A robot's own words say more than the status that they come with.
+    if request.kind != AlertKind::Webhook
+        && let Some(judged) = answer::judge(request.kind, &start_of(response).await)
+        && (status.is_success() || judged.is_err())
+    {
+        return judged;
+    }
+    let code = status.as_u16();
+    let reason = match () {
+        () if status.is_success() => {
+            return Err(Refused::for_good(format!(
+                "it answered HTTP {code}, but not as the robot does: is `url` its address?"
+            )));
+        }
+        () if status.is_redirection() => format!("it answered HTTP {code}: redirects are not followed"),
+        () => format!("it answered HTTP {code}"),
     };
     let again = status.is_server_error() || status == reqwest::StatusCode::TOO_MANY_REQUESTS;
-    Err(Refused { reason, again, retry_after: retry_after(response.headers()) })
+    Err(Refused { reason, again, retry_after: stated })
+}
+
+/// The beginning of an answer's body; what cannot be read is not there.
+async fn start_of(mut response: reqwest::Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            break;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    body
 }
 
 /// The wait after the try with this number.
@@ -114,8 +143,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     (http_date(stated)? - http_date(text(DATE)?)?).to_std().ok()
 }
 
-/// The chain of causes in one line, without the address and its parts: a cause may name them (a certificate's host).
-fn describe(error: reqwest::Error, url: &Url) -> String {
+/// The chain of causes in one line; it may name the address.
+fn describe(error: reqwest::Error) -> String {
     let mut text = String::from(match () {
         () if error.is_connect() => "cannot connect",
         () if error.is_timeout() => "timed out",
@@ -127,11 +156,26 @@ fn describe(error: reqwest::Error, url: &Url) -> String {
         let _ = write!(text, ": {error}");
         cause = error.source();
     }
-    let parts = [Some(url.as_str()), Some(url.path()), url.query()].into_iter().flatten().map(Secret::new);
-    let text = Mask::new(parts).text(&text);
-    // A mask leaves short values alone; a host may be short.
-    url.host_str().map_or_else(|| text.clone(), |host| text.replace(host, "***"))
+    text
 }
+
+impl Request {
+    /// A text without the address, its parts and the other secrets: a cause may name a certificate's host, a robot the
+    /// token that it does not know.
+    fn without_secrets(&self, text: &str) -> String {
+        let url = &self.url;
+        let values: Vec<String> = url.query_pairs().map(|(_, value)| value.into_owned()).collect();
+        let segments = url.path_segments().into_iter().flatten().filter(|segment| segment.len() >= TOKEN_LENGTH_MIN);
+        let whole = [Some(url.as_str()), Some(url.path()), url.query()].into_iter().flatten();
+        let parts = whole.chain(segments).chain(values.iter().map(String::as_str)).map(Secret::new);
+        let text = Mask::new(parts.chain(self.secrets.iter().cloned())).text(text);
+        // A mask leaves short values alone; a host may be short.
+        url.host_str().map_or_else(|| text.clone(), |host| text.replace(host, "***"))
+    }
+}
+
+/// Shorter parts of a path are words, not tokens.
+const TOKEN_LENGTH_MIN: usize = 12;
 
 #[cfg(test)]
 mod tests {
