@@ -20,6 +20,7 @@ mod report;
 mod run;
 mod runs;
 mod schema;
+mod serve;
 mod sim;
 mod sql;
 mod table;
@@ -111,6 +112,8 @@ enum Command {
     Groups(groups::Arguments),
     /// The tables as one page to look at: prices, ranks, changes, completeness
     Report(report::Arguments),
+    /// Serve the tables to BI tools over PostgreSQL's protocol, read-only
+    Serve(serve::Arguments),
     /// The tables' columns, types and meanings
     Schema(schema::Arguments),
     /// The rows that differ between publications, for readers downstream
@@ -180,6 +183,7 @@ async fn command(command: Command, talk: &output::Talk) -> Result<Outcome> {
         Command::Sql(arguments) => sql::main(&arguments, talk).await,
         Command::Groups(arguments) => groups::main(&arguments, talk).await,
         Command::Report(arguments) => report::main(&arguments, talk).await,
+        Command::Serve(arguments) => serve::main(arguments, talk).await,
         Command::Schema(arguments) => schema::main(&arguments),
         Command::Feed(arguments) => feed::main(&arguments, talk).await,
         Command::Lake(arguments) => lake::main(&arguments, talk).await,
@@ -229,7 +233,8 @@ impl Command {
             Command::Gateways(arguments) => arguments.prints_json(),
             Command::Groups(arguments) => arguments.prints_json(),
             Command::Demo(_) | Command::Check(_) | Command::Run(_) | Command::Sql(_) => false,
-            Command::Report(_) | Command::Schema(_) | Command::Feed(_) | Command::Lake(_) | Command::Sim(_) => false,
+            Command::Report(_) | Command::Schema(_) | Command::Serve(_) => false,
+            Command::Feed(_) | Command::Lake(_) | Command::Sim(_) => false,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::ParamValues;
+use datafusion::common::{DataFusionError, ParamValues};
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -192,6 +192,12 @@ impl Session {
     pub fn table_names(&self) -> Vec<String> {
         let catalog = self.context.catalog(CATALOG);
         catalog.and_then(|catalog| catalog.schema("public")).map(|schema| schema.table_names()).unwrap_or_default()
+    }
+
+    /// A failure of the session's engine, as the writer of the query reads it.
+    #[must_use]
+    pub fn explain(&self, cause: DataFusionError) -> Error {
+        error::explain(cause, &self.table_names())
     }
 
     /// The DataFusion session, for stages above that serve it over the wire.

@@ -25,8 +25,9 @@ use crate::alert::{Kind as Told, Message};
 use crate::base::{Error, Result, RunId};
 use crate::config::Pipeline;
 use crate::config::pipeline::{Alert, Watch};
+use crate::groups;
 use crate::load::Snapshot;
-use crate::query::{Focus, Options, Session};
+use crate::query::{Focus, Options, Session, user_views};
 use crate::store::Store;
 
 use super::day::{Place, Start};
@@ -114,7 +115,7 @@ async fn try_settle(place: Place<'_>) -> Result<()> {
         ledger.due = None;
         return ledger.write(store, &pipeline.name).await;
     }
-    let session = session(pipeline, store, snapshot, due.dt)?;
+    let session = session(pipeline, store, snapshot, due.dt).await?;
     let (mut said, mut asked) = (Vec::new(), Vec::new());
     for watch in &pipeline.watches {
         let Some(alerts) = due.alerts.get(&watch.name) else { continue };
@@ -176,14 +177,16 @@ fn failure_text(watch: &Watch, error: &Error) -> String {
     format!("watch `{}` could not be run: {error}{hint}", watch.name)
 }
 
-/// A session that is about one published day.
-fn session(pipeline: &Pipeline, store: &Store, snapshot: Snapshot, dt: NaiveDate) -> Result<Session> {
+/// A session that is about one published day, with the lake's groups and the views beside the pipeline.
+async fn session(pipeline: &Pipeline, store: &Store, snapshot: Snapshot, dt: NaiveDate) -> Result<Session> {
     let focus = Focus { pipeline: pipeline.name.clone(), dt };
-    Session::open(store, snapshot, &options(pipeline, Some(focus)))
+    let groups = groups::read(store).await?;
+    Session::with_groups(store, snapshot, groups, &options(pipeline, Some(focus))?)
 }
 
-fn options(pipeline: &Pipeline, focus: Option<Focus>) -> Options {
-    Options { memory_bytes_max: pipeline.lake.memory_bytes_max, focus, ..Options::default() }
+fn options(pipeline: &Pipeline, focus: Option<Focus>) -> Result<Options> {
+    let views = user_views::load(&pipeline.path.with_file_name("views"))?;
+    Ok(Options { memory_bytes_max: pipeline.lake.memory_bytes_max, focus, views, ..Options::default() })
 }
 
 /// The watches of a pipeline that no lake could answer: an unknown name, no SQL, no query. Without a lake and the network.
@@ -196,7 +199,7 @@ pub async fn check(pipeline: &Pipeline) -> Result<Vec<Error>> {
     }
     // An empty snapshot names no file: nothing of the folder is read.
     let folder = pipeline.path.parent().unwrap_or(&pipeline.path);
-    let session = Session::open(&Store::open_existing(folder)?, Snapshot::default(), &options(pipeline, None))?;
+    let session = Session::open(&Store::open_existing(folder)?, Snapshot::default(), &options(pipeline, None)?)?;
     let mut wrong = Vec::new();
     for watch in &pipeline.watches {
         if let Err(cause) = session.sql(&watch.sql).await {
@@ -238,7 +241,7 @@ pub async fn preview<'p>(
         let error = Error::config(format!("pipeline `{}` has published nothing{of}", pipeline.name));
         return Err(error.with_hint("watches are asked about a published day: `huopan runs` lists them"));
     };
-    let session = session(pipeline, store, snapshot, dt)?;
+    let session = session(pipeline, store, snapshot, dt).await?;
     let mut previews = Vec::new();
     for watch in &pipeline.watches {
         let message = ask::ask(&session, watch).await.map(|found| {
