@@ -51,7 +51,9 @@ use crate::base::{Error, Kind, Result};
   huopan plan pipelines/portals.toml               what tonight costs, in calls and minutes
   huopan run pipelines/portals.toml                tonight's run
   huopan sql -c \"select * from price_at(500) limit 10\"
-  huopan report                                    the same as one page to look at: report.html
+  huopan sql                                       the shell: history, completion, `\\?`
+  huopan report                                    who is cheapest, what changed: one page, report.html
+  huopan serve                                     the tables for BI tools, over PostgreSQL's protocol
   huopan runs                                      what the last runs received, loaded and set aside
   huopan replay pipelines/portals.toml --dt 2026-11-20 --dry-run    what a corrected rule would change
 

@@ -61,7 +61,9 @@ impl Talk {
             return;
         }
         if self.draws {
-            let _ = self.bars.println(line);
+            self.bars.suspend(|| {
+                let _ = writeln!(std::io::stderr(), "{line}");
+            });
         } else if self.is_json {
             write_events("INFO", [json!({"message": line})]);
         } else {
@@ -145,7 +147,9 @@ impl Drop for Line<'_> {
         let AboveBars(bars, draws) = self.to;
         let text = String::from_utf8_lossy(&self.text);
         if *draws {
-            let _ = bars.println(text.trim_end());
+            bars.suspend(|| {
+                let _ = std::io::stderr().write_all(text.as_bytes());
+            });
         } else {
             let _ = std::io::stderr().write_all(text.as_bytes());
         }

@@ -1,16 +1,16 @@
 //! Report: what the tables say, as one HTML page for people who would rather look.
 //!
-//! * [`rows`]: answers of queries, cell by cell as exact text.
-//! * [`source`]: which offers are shown together: groups, words of titles, shops.
-//! * [`model`]: what a report holds, as plain values.
-//! * [`ranking`]: who is cheapest at the quantity, and the offers that get a line in the charts.
-//! * [`lines`]: price ladders, and the price at the quantity over days.
-//! * [`changes`]: what happened since the day before.
-//! * [`state`]: days, shops and runs: whether the data is whole and fresh.
-//! * [`number`]: exact decimals for people.
-//! * [`html`]: markup that cannot be broken by what is put into it.
-//! * [`words`]: codes of the tables in Chinese and English.
-//! * [`page`]: the page itself.
+//! * `rows`: answers of queries, cell by cell as exact text.
+//! * `source`: which offers are shown together: groups, words of titles, shops.
+//! * `model`: what a report holds, as plain values.
+//! * `ranking`: who is cheapest at the quantity, and the offers that get a line in the charts.
+//! * `lines`: price ladders, and the price at the quantity over days.
+//! * `changes`: what happened since the day before.
+//! * `state`: days, shops and runs: whether the data is whole and fresh.
+//! * `number`: exact decimals for people.
+//! * `html`: markup that cannot be broken by what is put into it.
+//! * `words`: codes of the tables in Chinese and English.
+//! * `page`: the page itself.
 //!
 //! Invariant: the page loads nothing (its own policy forbids it), no text of a stranger becomes markup or script, and
 //! money goes from the tables to the page as digits. Floats are made in the browser, to draw.

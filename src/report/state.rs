@@ -49,7 +49,7 @@ async fn shops(session: &Session, state: &mut State) -> Result<()> {
     let counts = "SELECT count(*) AS shops, count(*) FILTER (WHERE NOT is_complete) AS incomplete,
                          sum(offer_count) AS offers FROM latest.shops";
     each(session, counts, vec![], |row| {
-        let count = |name| Ok(usize::try_from(row.integer(name)?.unwrap_or(0)).unwrap_or(0));
+        let count = |name| Ok::<_, crate::base::Error>(usize::try_from(row.integer(name)?.unwrap_or(0)).unwrap_or(0));
         (state.shop_count, state.incomplete_count) = (count("shops")?, count("incomplete")?);
         state.offer_count = row.integer("offers")?.unwrap_or(0);
         Ok(())
