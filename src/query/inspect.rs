@@ -263,10 +263,6 @@ fn type_name(data_type: &DataType) -> String {
     }
 }
 
-fn explain(cause: datafusion::error::DataFusionError) -> crate::base::Error {
-    error::explain(cause, &[])
-}
-
 /// How far a query has come; can be asked from elsewhere while it runs.
 #[derive(Debug, Clone)]
 pub struct Scan(Arc<dyn ExecutionPlan>);
