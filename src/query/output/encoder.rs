@@ -45,7 +45,7 @@ pub(super) enum Encoder {
     Jsonl(JsonWriter<Vec<u8>, LineDelimited>),
     Markdown(Vec<u8>),
     Columnar(Columnar),
-    Xlsx(Book),
+    Xlsx(Box<Book>),
 }
 
 impl Encoder {
@@ -62,7 +62,7 @@ impl Encoder {
             Format::Json => Self::Json(json.build(Vec::new()), false),
             Format::Jsonl => Self::Jsonl(json.build(Vec::new())),
             Format::Markdown => Self::Markdown(markdown_header(schema, &labels)),
-            Format::Xlsx => Self::Xlsx(Book::new(schema, labels)?),
+            Format::Xlsx => Self::Xlsx(Box::new(Book::new(schema, labels)?)),
             Format::Parquet => Self::Columnar(Columnar::parquet(schema)?),
             Format::Arrow => Self::Columnar(Columnar::file(schema)?),
             Format::ArrowStream => Self::Columnar(Columnar::stream(schema)?),
