@@ -47,16 +47,17 @@ const EXIT_INTERRUPTED: u8 = 130;
 #[command(after_help = "Examples:
   huopan sql                                         a shell: `\\?` for help, `\\views` for questions that have names
   huopan sql -c \"select * from price_at(500) where buyable order by price_per_piece limit 10\"
-  huopan sql -c \"select * from price_at($n) where title like $t\" --param n=500 --param t=%马克杯%
+  huopan sql -c 'select * from price_at($n) where title like $t' --param n=500 --param t=%马克杯%
   huopan sql -c \"select * from price_changes where change_pct <= -5\" -o cuts.xlsx
   huopan sql -c \"select * from latest_offers\" -o offers.csv --bom --labels zh
   huopan sql -f question.sql --format json
   huopan sql < questions.sql
   huopan sql -c '\\d offers'
 
-Tables: offers, price_tiers, skus, shops, quarantine, runs, calls, raw_pages. Views: latest_offers, latest_price_tiers,
-latest_skus, price_changes, new_offers, delisted_offers, moq_changes, stock_outs. Functions: price_at(pieces [, dt]),
-price_history(offer_id). `\\d NAME` and `huopan schema` explain the columns.
+Tables: offers, price_tiers, skus, shops, quarantine, runs, calls, raw_pages, days, groups, ledger. Views: latest_offers,
+latest_price_tiers, latest_skus, group_offers, price_changes, new_offers, delisted_offers, moq_changes, stock_outs.
+Functions: price_at(pieces [, dt]), price_history(offer_id), competitor_position([pieces]), title_matches(keywords).
+`\\d NAME` and `huopan schema` explain the columns, `\\views` what each view and function answers.
 
 Without -c and -f: the shell on a terminal, else statements from standard input. Several statements are separated by `;`;
 the first that fails ends the command with exit code 1, Ctrl-C ends it with 130.

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use huopan::query::views;
+use huopan::transform::contract::Table;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
@@ -124,6 +126,16 @@ async fn options_that_do_not_go_together_are_refused_before_anything_runs() {
     }
     let ended = sql(&place, &["-c", "select 1", "-f", "q.sql"]).await;
     assert!(ended.code == 2 && ended.stderr.contains("cannot be used with"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn help_names_every_table_view_and_function() {
+    let place = Place::new();
+    let ended = huopan(place.path(), &["sql", "--help"]).await;
+    let views = views::VIEWS.iter().chain(views::FUNCTIONS).map(|view| view.name);
+    for name in views.chain(Table::ALL.map(Table::name)).chain(["days", "groups", "ledger"]) {
+        assert!(ended.stdout.contains(name), "{name}: {}", ended.stdout);
+    }
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ const OF_VIEWS: &[(&str, &str)] = &[
     ("group_name", "分组"),
     ("is_latest", "是否最新"),
     ("is_ours", "是否本店"),
+    ("keyword", "关键词"),
     ("kind", "变动类型"),
     ("pack_size", "装箱件数"),
     ("pieces_bought", "购买件数"),
