@@ -126,6 +126,6 @@ async fn read(session: &Session, options: &Options) -> Result<Report> {
     lines::read(session, &mut groups, &state.days, options.days).await?;
     changes::read(session, &sources, &mut groups, &state.days).await?;
     let stands_in = sources.iter().find_map(Source::stands_in);
-    let summary = Summary { groups_left_out: left_out, days: options.days };
+    let summary = Summary { groups_left_out: left_out };
     Ok(Report { groups, state, stands_in, summary })
 }

@@ -16,8 +16,6 @@ pub(super) struct Report {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Summary {
     pub(super) groups_left_out: usize,
-    /// Days back, as asked for.
-    pub(super) days: u16,
 }
 
 /// Shops in place of groups.

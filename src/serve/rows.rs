@@ -270,8 +270,8 @@ mod tests {
     #[test]
     fn instants_are_shown_in_the_zone_of_the_connection() {
         let values = || Arc::new(TimestampMicrosecondArray::from(vec![1_795_000_000_123_456]).with_timezone("UTC"));
-        assert_eq!(texts(values(), "UTC"), [Some("2026-11-18 11:06:40.123456+00:00".to_owned())]);
-        assert_eq!(texts(values(), "Asia/Shanghai"), [Some("2026-11-18 19:06:40.123456+08:00".to_owned())]);
+        assert_eq!(texts(values(), "UTC"), [Some("2026-11-18 11:06:40.123456+00".to_owned())]);
+        assert_eq!(texts(values(), "Asia/Shanghai"), [Some("2026-11-18 19:06:40.123456+08".to_owned())]);
     }
 
     #[test]

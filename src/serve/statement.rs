@@ -2,7 +2,7 @@
 //!
 //! | statement | here |
 //! |---|---|
-//! | `SELECT`, `WITH`, `VALUES`, `TABLE`, `EXPLAIN`, `DESCRIBE`, `SHOW TABLES` … | planned and run |
+//! | `SELECT`, `WITH`, `VALUES`, `EXPLAIN`, `DESCRIBE`, `SHOW TABLES` … | planned and run |
 //! | `SET`, `RESET`, `SHOW name` | settings of the connection |
 //! | `BEGIN`, `COMMIT`, `ROLLBACK`, savepoints | one snapshot of the lake from begin to end |
 //! | `DECLARE`, `FETCH`, `CLOSE` | cursors |
@@ -240,7 +240,9 @@ fn read_set(set: Set) -> Result<Parsed, Failure> {
         Set::SingleAssignment { scope: modifier, variable, values, .. } => {
             let name = plain(&variable.to_string());
             match values.as_slice() {
-                [Expr::Identifier(word)] if word.value.eq_ignore_ascii_case("default") => Action::Reset(Some(name)),
+                [Expr::Identifier(word)] if word.value.eq_ignore_ascii_case("default") => {
+                    Action::Reset(Some(name.to_ascii_lowercase()))
+                }
                 values => {
                     let values: Vec<String> = values.iter().map(|value| plain(&value.to_string())).collect();
                     Action::Set(vec![(name, values.join(", "))], scope(modifier))
@@ -348,7 +350,6 @@ mod tests {
             "select 1",
             "with x as (select 1) select * from x",
             "values (1)",
-            "table offers",
             "explain analyze select 1",
             "describe offers",
             "show tables",

@@ -46,7 +46,8 @@ async fn groups_are_loaded_from_a_spreadsheet_and_say_who_is_cheapest() {
     let (all, ours) = (place.value(cups).await, place.value(&format!("{cups} and shop_id = '{shop}'")).await);
     let counted = "select count(*) as n, count(*) filter (where is_ours) as ours from group_offers";
     assert_eq!(answered(&place, &["-c", counted]).await, format!("n,ours\n{all},{ours}\n"));
-    assert!(all > ours && ours != "0", "{all} {ours}");
+    let number = |text: &String| text.parse::<u32>().unwrap();
+    assert!(number(&all) > number(&ours) && number(&ours) > 0, "{all} {ours}");
     // The cheapest of the group is the cheapest of all that `price_at` says can be bought so.
     let cheapest = "select min(price_per_piece) as p from price_at(500) where buyable and title like '%杯%'";
     let first = "select min(price_per_piece) as p from competitor_position() where position = 1 and currency = 'CNY'";
