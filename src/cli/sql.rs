@@ -65,7 +65,7 @@ the first that fails ends the command with exit code 1, Ctrl-C ends it with 130.
 In xlsx, ids are text, money is a number where Excel can hold it exactly (15 digits) and text where not, dates are dates.
 arrow is the IPC file format (Feather 2), arrows the IPC stream. A file appears under its name when it is complete.")]
 pub(super) struct Arguments {
-    /// Statements, and `\\` commands; may be repeated
+    /// Statements, and `\` commands; may be repeated
     #[arg(short, long, value_name = "SQL", conflicts_with = "file")]
     command: Vec<String>,
     /// A file of statements; `-`: standard input; may be repeated
