@@ -44,7 +44,7 @@ const COLUMNS: Columns = Columns {
 };
 
 /// One line of a groups file.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct GroupLine {
     /// The group.
     pub group: String,
@@ -95,7 +95,8 @@ pub fn load_groups(path: &Path) -> Result<Vec<GroupLine>, Diagnostics> {
 #[derive(Default)]
 struct Seen {
     quantities: BTreeMap<String, i64>,
-    conditions: BTreeSet<(String, Option<String>, Option<i64>, Option<String>)>,
+    /// Lines with nothing but the group and which offers are in it.
+    conditions: BTreeSet<GroupLine>,
 }
 
 fn line(report: &Report, row: &Row, seen: &mut Seen) -> Option<GroupLine> {
@@ -144,7 +145,7 @@ fn agrees(report: &Report, row: &Row, line: &GroupLine, seen: &mut Seen) {
             report.add(Problem::at(&row.place, message).help("a group has one quantity: say it in one of its lines"));
         }
     }
-    let condition = (line.group.clone(), line.shop_id.clone(), line.offer_id, line.title.clone());
+    let condition = GroupLine { ours: false, quantity: None, pack_size: None, ..line.clone() };
     if !seen.conditions.insert(condition) {
         report.add(Problem::at(&row.place, "this line names the same offers as another one").help("remove one"));
     }

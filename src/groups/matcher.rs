@@ -177,7 +177,8 @@ mod tests {
             GroupLine { shop_id: Some("s1".into()), title: Some("-杯".into()), ..line("no cup") },
         ];
         let matcher = Matcher::new(&lines).unwrap();
-        let cases: [(Option<&str>, i64, Option<&str>, &[&str]); 8] = [
+        type Case<'a> = (Option<&'a str>, i64, Option<&'a str>, &'a [&'a str]);
+        let cases: [Case<'_>; 8] = [
             (None, 1, Some("陶瓷马克杯"), &["cupsSome(500)None"]),
             (None, 1, Some("陶瓷马克杯带盖"), &[]),
             (Some("s3"), 1, Some("ｍｕｇ"), &["cupsSome(500)None"]),

@@ -12,8 +12,9 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 
@@ -181,10 +182,17 @@ impl Session {
         if let Some(values) = values {
             frame = frame.with_param_values(values).map_err(explain)?;
         }
-        let task = Arc::new(frame.task_ctx());
-        let plan = frame.create_physical_plan().await.and_then(give_way::after_joins).map_err(explain)?;
-        let batches = execute_stream(Arc::clone(&plan), task).map_err(explain)?;
+        let (plan, batches) = started(frame).await.map_err(explain)?;
         Ok(Answer { schema: batches.schema(), batches, tables, plan })
+    }
+
+    /// Runs a planned query, for stages above that plan by themselves. Dropping the rows stops the work.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub async fn stream(&self, plan: LogicalPlan) -> Result<SendableRecordBatchStream, DataFusionError> {
+        let frame = self.context.execute_logical_plan(plan).await?;
+        started(frame).await.map(|(_, batches)| batches)
     }
 
     /// Tables and views, sorted.
@@ -205,6 +213,14 @@ impl Session {
     pub fn context(&self) -> &SessionContext {
         &self.context
     }
+}
+
+/// The rows of a frame, as they are computed, by a plan that can be stopped.
+async fn started(frame: DataFrame) -> Result<(Arc<dyn ExecutionPlan>, SendableRecordBatchStream), DataFusionError> {
+    let task = Arc::new(frame.task_ctx());
+    let plan = frame.create_physical_plan().await.and_then(give_way::after_joins)?;
+    let batches = execute_stream(Arc::clone(&plan), task)?;
+    Ok((plan, batches))
 }
 
 fn config(options: &Options) -> SessionConfig {

@@ -22,7 +22,7 @@ const STEPS_LISTED: usize = 4;
 /// What the queries say.
 pub(super) async fn read(session: &Session, sources: &[Source], groups: &mut [Group], days: &[Day]) -> Result<()> {
     let compared = days.iter().filter(|day| day.previous_dt.is_some());
-    let compared: Vec<String> = compared.map(|day| is_day(day)).collect();
+    let compared: Vec<String> = compared.map(is_day).collect();
     if compared.is_empty() || groups.is_empty() {
         return Ok(());
     }
@@ -82,10 +82,9 @@ async fn prices(session: &Session, sql: &str, shown: &mut Shown<'_>) -> Result<(
     each(session, &sql, vec![], |row| {
         let group = row.word("group_name")?;
         let next = event(&row, What::Prices(Prices::default()))?;
-        if !ladder.as_ref().is_some_and(|(last, event)| *last == group && event.offer == next.offer) {
-            if let Some((group, event)) = ladder.replace((group, next)) {
-                shown.push(&group, event);
-            }
+        let goes_on = ladder.as_ref().is_some_and(|(last, event)| *last == group && event.offer == next.offer);
+        if !goes_on && let Some((group, event)) = ladder.replace((group, next)) {
+            shown.push(&group, event);
         }
         if let Some((_, Event { what: What::Prices(prices), .. })) = &mut ladder {
             add_step(prices, &row)?;

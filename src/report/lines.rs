@@ -22,7 +22,7 @@ type Key = (String, Option<String>);
 pub(super) async fn read(session: &Session, groups: &mut [Group], days: &[Day], days_back: u16) -> Result<()> {
     let ladders = ladders(session, groups).await?;
     for (key, _, line) in lines(groups) {
-        line.steps = ladders.get(&key).map(|steps| drawn(steps)).unwrap_or_default();
+        line.steps = ladders.get(&key).map(drawn).unwrap_or_default();
     }
     let prices = days_of(session, groups, &dates(days, days_back)).await?;
     for (key, pieces, line) in lines(groups) {

@@ -196,7 +196,7 @@ async fn stock(session: &Session, groups: &mut [Group]) -> Result<()> {
     let rows = || groups.iter().flat_map(|group| &group.ranked);
     let offers: BTreeSet<String> = rows().map(|row| row.offer.offer_id.clone()).collect();
     let skus: BTreeSet<String> = rows().filter_map(|row| row.offer.sku_id.clone()).collect();
-    let mut found: BTreeMap<(String, Option<String>), (Option<i64>, Option<String>)> = BTreeMap::new();
+    let mut found = BTreeMap::new();
     let offers = one_of("offer_id", &offers.into_iter().collect::<Vec<_>>());
     let sql = format!(
         "SELECT offer_id, CAST(NULL AS BIGINT) AS sku_id, stock_pieces, stock_status FROM latest_offers WHERE {offers}"

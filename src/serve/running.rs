@@ -77,8 +77,7 @@ async fn compute(
     plan: LogicalPlan,
     sender: &mpsc::Sender<Result<RecordBatch, DataFusionError>>,
 ) -> Result<(), DataFusionError> {
-    let frame = tables.session.context().execute_logical_plan(plan).await?;
-    let mut batches = frame.execute_stream().await?;
+    let mut batches = tables.session.stream(plan).await?;
     while let Some(batch) = batches.next().await {
         if sender.send(Ok(batch?)).await.is_err() {
             return Ok(());

@@ -12,8 +12,8 @@
 //! Invariant: pure. Nothing that writes, or reads or writes a file, gets past [`parse`]; the plan is checked again.
 
 use datafusion::sql::sqlparser::ast::{
-    CloseCursor, ContextModifier, DeclareType, DiscardObject, Expr, FetchDirection, Query, Reset, Set, SetExpr,
-    Statement, Value, ValueWithSpan,
+    CloseCursor, ContextModifier, DeclareType, DiscardObject, Expr, FetchDirection, FunctionArguments, Query, Reset,
+    Set, SetExpr, Statement, Value, ValueWithSpan, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -92,8 +92,25 @@ impl Reader {
 
     /// The same query in the form the engine knows, for one that it does not take as it is.
     pub(super) fn rewritten(&self, statement: &Statement) -> Statement {
-        self.compatible.rewrite(statement.clone())
+        let mut statement = statement.clone();
+        without_array_queries(&mut statement);
+        self.compatible.rewrite(statement)
     }
+}
+
+/// `array(select …)`, which psql asks the catalog for: options of storage, of which there are none here.
+fn without_array_queries(statement: &mut Statement) {
+    let none = Parser::new(&PostgreSqlDialect {}).try_with_sql("string_to_array('', ',')");
+    let Ok(none) = none.and_then(|mut parser| parser.parse_expr()) else { return };
+    let _ = visit_expressions_mut(statement, |expression| {
+        if let Expr::Function(function) = expression
+            && matches!(function.args, FunctionArguments::Subquery(_))
+            && function.name.to_string().eq_ignore_ascii_case("array")
+        {
+            *expression = none.clone();
+        }
+        std::ops::ControlFlow::<()>::Continue(())
+    });
 }
 
 /// Whether a query is for PostgreSQL's catalog.

@@ -263,7 +263,7 @@ async fn settings_of_drivers_are_kept_for_their_connection_alone() {
         assert_eq!((text(&one, &show).await, text(&other, &show).await), (own.into(), others.into()), "{setting}");
     }
     let offset = "select timestamp '2026-11-20 00:00:00' at time zone 'UTC'";
-    assert!(text(&one, offset).await.ends_with("+08:00"), "{}", text(&one, offset).await);
+    assert!(text(&one, offset).await.ends_with("+08"), "{}", text(&one, offset).await);
     one.batch_execute("set statement_timeout = '2h'").await.unwrap();
     assert_eq!(text(&one, "show statement_timeout").await, "60000ms", "no longer than the server allows");
     one.batch_execute("discard all").await.unwrap();

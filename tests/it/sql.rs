@@ -167,6 +167,7 @@ struct Terminal {
 
 impl Terminal {
     /// `None`, said: `script` is not installed.
+    #[expect(clippy::print_stderr, reason = "a test that tests nothing says so")]
     async fn start(place: &Place) -> Option<Self> {
         let shell = format!("stty cols 120 rows 40; {} sql --lake lake --no-pager", env!("CARGO_BIN_EXE_huopan"));
         let child = Command::new("script")

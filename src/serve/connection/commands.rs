@@ -192,7 +192,7 @@ impl Connection {
         }
         let formats = vec![i16::from(is_binary)];
         let answer = self.answer_of(source, &formats, "FETCH")?;
-        self.add_portal(cursor, Portal { what: What::Answer(answer), formats, is_held })
+        self.add_portal(cursor, Portal { what: What::Answer(Box::new(answer)), formats, is_held })
     }
 
     pub(super) fn answer_of(&self, source: Source, formats: &[i16], tag: &'static str) -> Result<Answer, Failure> {

@@ -114,9 +114,9 @@ impl Connection {
         let what = match (&prepared.parsed, source) {
             (None, _) => What::Empty,
             (Some(Parsed { action: Action::Query(_), tag }), Some(source)) => {
-                What::Answer(self.answer_of(source, &results, tag)?)
+                What::Answer(Box::new(self.answer_of(source, &results, tag)?))
             }
-            (Some(parsed), source) => What::Command(parsed.clone(), source.map(Box::new)),
+            (Some(parsed), source) => What::Command(Box::new(parsed.clone()), source.map(Box::new)),
         };
         self.add_portal(portal, Portal { what, formats: results, is_held: false })?;
         self.wire.put(&PgWireBackendMessage::BindComplete(BindComplete::new()));
@@ -179,7 +179,7 @@ impl Connection {
             What::Command(parsed, source) => {
                 self.check_transaction(&parsed.action)?;
                 self.statements_run += 1;
-                let (parsed, source) = (parsed.clone(), source.take().map(|source| *source));
+                let (parsed, source) = (Parsed::clone(parsed), source.take().map(|source| *source));
                 return self.command(&limits, parsed, source, Some(&portal.formats)).await;
             }
             What::Answer(answer) => {

@@ -25,8 +25,8 @@ pub(super) enum What {
     /// A text without a statement.
     Empty,
     /// What is no query.
-    Command(Parsed, Option<Box<Source>>),
-    Answer(Answer),
+    Command(Box<Parsed>, Option<Box<Source>>),
+    Answer(Box<Answer>),
 }
 
 /// A query with its values.
