@@ -36,7 +36,6 @@ mod run;
 mod s3;
 mod s3_server;
 mod samples;
-mod serve;
 mod shipped;
 mod sim;
 mod sql;
