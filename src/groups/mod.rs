@@ -1,6 +1,6 @@
 //! Groups: which offers compete, kept in the lake so that everybody who reads it compares the same offers.
 //!
-//! * this file: the groups of a lake, as they were loaded last ([`read`], [`write`]).
+//! * this file: the groups of a lake, as they were loaded last ([`read`], [`write()`]).
 //! * [`matcher`]: which groups an offer belongs to.
 //!
 //! They stand in `_huopan/groups.json` and are replaced as a whole. Invariant: a reader sees the groups of one file.

@@ -10,7 +10,7 @@
 //! | csv | empty | quoted as RFC 4180 says; lines end with a line feed |
 //! | json, jsonl | `null` | escaped; 64-bit integers are numbers |
 //! | markdown | empty | `\|` and `<br>` |
-//! | xlsx | an empty cell | as it is, never a formula; see [`xlsx`] |
+//! | xlsx | an empty cell | as it is, never a formula; see `xlsx.rs` |
 //! | parquet, arrow, arrows | null | as it is; columns have the types of the query |
 //!
 //! Invariant: only the table ever leaves rows or letters out, and it says so.
@@ -200,7 +200,7 @@ pub async fn write<W: io::Write + Send>(
 /// Writes all rows of `answer`.
 ///
 /// # Errors
-/// As [`write`]; [`Kind::Data`](crate::base::Kind::Data) for a value that a workbook cannot hold.
+/// As [`write()`]; [`Kind::Data`](crate::base::Kind::Data) for a value that a workbook cannot hold.
 pub async fn write_as<W: io::Write + Send>(mut answer: Answer, style: Style, out: &mut W) -> Result<Written> {
     let mut encoder = Encoder::new(style, answer.schema())?;
     let mut rows = 0;
