@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use deltalake_core::DeltaTable;
@@ -18,6 +19,11 @@ use super::agree;
 use super::checkpoint;
 use super::delta;
 use super::log::{self, Appended, Change, DataFile, Entry};
+use super::snapshot::Snapshot;
+
+/// How long a listing is waited for that does not show what is known to stand in the log.
+const STALE_LISTING_PAUSES: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
 
 /// What is to be published. All files are durable already.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,6 +128,31 @@ impl<'l> Turn<'l> {
     #[must_use]
     pub fn next_seq(&self) -> u64 {
         self.next_seq.load(Ordering::Relaxed)
+    }
+
+    /// What is published, with all that this turn found in the log and has decided since: some stores list what was
+    /// written a moment ago only later, and a day must not be judged without the day before.
+    ///
+    /// # Errors
+    /// As [`Snapshot::load`]; `Unavailable` when the log's newest entry is not listed for long.
+    pub async fn snapshot(&self, store: &Store, pipeline: &str) -> Result<Snapshot> {
+        self.snapshot_after(&STALE_LISTING_PAUSES, store, pipeline).await
+    }
+
+    /// As [`Turn::snapshot`], listing the log once after each of these pauses.
+    pub(super) async fn snapshot_after(&self, pauses: &[Duration], store: &Store, pipeline: &str) -> Result<Snapshot> {
+        let last = self.next_seq() - 1;
+        for &pause in pauses {
+            tokio::time::sleep(pause).await;
+            let snapshot = Snapshot::load(store).await?;
+            if snapshot.state(pipeline).map_or(0, |state| state.seq) >= last {
+                return Ok(snapshot);
+            }
+            tracing::warn!(pipeline, seq = last, "the publish log is listed without its newest entry: listed again");
+        }
+        let path = Entry::path(pipeline, last);
+        Err(Error::new(Kind::Unavailable, format!("the lake is listed without `{path}`, which is there"))
+            .with_hint("start again later: the store shows late what was written"))
     }
 
     /// Publishes; see [`publish`].

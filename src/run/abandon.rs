@@ -9,7 +9,7 @@ use chrono::NaiveDate;
 use crate::base::{Error, Kind, Result, RunId};
 use crate::config::Pipeline;
 use crate::land::{Unfinished, Zone, unfinished};
-use crate::load::{Snapshot, Turn};
+use crate::load::Turn;
 use crate::store::{Store, describe_holder};
 
 use super::day::Place;
@@ -48,9 +48,9 @@ pub async fn abandon(pipeline: &Pipeline, run_id: &str, around: &Surroundings<'_
 }
 
 async fn under_lock(place: Place<'_>, run_id: &str) -> Result<Abandoned> {
-    let Place { pipeline, around, store, .. } = place;
+    let Place { pipeline, around, store, turn } = place;
     day::forget_landing(store, &pipeline.name).await?;
-    let snapshot = Snapshot::load(store).await?;
+    let snapshot = turn.snapshot(store, &pipeline.name).await?;
     begin::clear_published(pipeline, &snapshot, store).await?;
     let Unfinished { dt, run_id, .. } = find(&pipeline.name, unfinished(store, &pipeline.name).await?, run_id)?;
     let zone = Zone::new(store.clone(), &pipeline.name, dt);

@@ -27,8 +27,9 @@ use crate::plan::Work;
 use crate::store::Store;
 use crate::transform::contract::Table;
 
+use super::day::Place;
 use super::survey::gateways;
-use super::{Options, Surroundings, day, new_run_id};
+use super::{Options, day, new_run_id};
 
 /// What a start does.
 pub(super) enum Begin {
@@ -86,13 +87,9 @@ impl Untouched {
     }
 }
 
-pub(super) async fn begin(
-    pipeline: &Pipeline,
-    options: Options,
-    around: &Surroundings<'_>,
-    store: &Store,
-) -> Result<Begin> {
-    let snapshot = Snapshot::load(store).await?;
+pub(super) async fn begin(place: Place<'_>, options: Options) -> Result<Begin> {
+    let Place { pipeline, around, store, turn } = place;
+    let snapshot = turn.snapshot(store, &pipeline.name).await?;
     let now = around.clock.now();
     let start =
         |dt, run_id| day::Start { dt, run_id, attempt: snapshot.attempts(&pipeline.name, dt) + 1, started_at: now };

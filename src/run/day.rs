@@ -14,7 +14,7 @@ use crate::config::Pipeline;
 use crate::extract::{Attempt, RunFacts};
 use crate::land::{Finding, HeldRun, Hold, SegmentRef, Zone};
 use crate::load::publish::{self, Draft, Pictures, Published, Turn};
-use crate::load::{DataFile, Entry, Snapshot, Target};
+use crate::load::{DataFile, Entry, Target};
 use crate::store::Store;
 use crate::transform::collect::Collector;
 use crate::transform::contract::Table;
@@ -222,7 +222,7 @@ async fn publish_ended(place: Place<'_>, start: &Start, ended: Ended<'_>) -> Res
     if let Some(facts) = ended.facts {
         (row.calls_saved, row.quota_left) = (facts.calls_saved, facts.quota_left);
     }
-    let known = Snapshot::load(store).await?.calls_to(&pipeline.name, &start.run_id.to_string());
+    let known = turn.snapshot(store, &pipeline.name).await?.calls_to(&pipeline.name, &start.run_id.to_string());
     let (store_, target, run_id) = (store.clone(), target(pipeline, start, seq), start.run_id.to_string());
     let (pipeline_, dt) = (pipeline.clone(), start.dt);
     let runtime = Handle::current();

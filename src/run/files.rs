@@ -11,7 +11,6 @@ use crate::base::{Error, Result, RunId};
 use crate::config::pipeline::{DtFrom, Files};
 use crate::land::files::{Captures, FilesTarget, LandedDay};
 use crate::land::{self, Zone};
-use crate::load::Snapshot;
 
 use super::day::Place;
 use super::{Options, Outcome, SoFar, begin, day, hear, new_run_id, recorded, stopped, watch};
@@ -25,13 +24,13 @@ pub(super) struct Start<'a> {
 
 /// Lands captured answers and publishes the days they stand for.
 pub(super) async fn load(start: Start<'_>, so_far: &mut SoFar<'_>) -> Result<Outcome> {
-    let Start { place: Place { pipeline, around, store, .. }, files, options } = start;
+    let Start { place: Place { pipeline, around, store, turn }, files, options } = start;
     let dt = options.dt.unwrap_or_else(|| beijing_day(around.clock.now()));
     if files.dt_from == DtFrom::FetchedAt && options.dt.is_some() {
         return Err(Error::config("a day is stated, but the files' own times say which days they stand for")
             .with_hint("leave `--dt` out, or write `dt_from = \"run\"` in `[files]`"));
     }
-    let snapshot = Snapshot::load(store).await?;
+    let snapshot = turn.snapshot(store, &pipeline.name).await?;
     if files.dt_from == DtFrom::Run && snapshot.picture(&pipeline.name, dt).is_some() && !options.refresh {
         return Ok(Outcome::AlreadyPublished { dt });
     }
@@ -80,8 +79,8 @@ struct Attempt {
 
 impl Start<'_> {
     async fn begin(&self, dt: NaiveDate, run_id: RunId) -> Result<Attempt> {
-        let Place { pipeline, around, store, .. } = self.place;
-        let snapshot = Snapshot::load(store).await?;
+        let Place { pipeline, around, store, turn } = self.place;
+        let snapshot = turn.snapshot(store, &pipeline.name).await?;
         let attempt = snapshot.attempts(&pipeline.name, dt) + 1;
         let stands = snapshot.picture(&pipeline.name, dt).is_some();
         Ok(Attempt { start: day::Start { dt, run_id, attempt, started_at: around.clock.now() }, stands })

@@ -55,7 +55,6 @@ use crate::config::pipeline::OnQuota;
 use crate::extract::driver::{Gate, Learned};
 use crate::extract::{self, Event, Job, Note, Progress, RunFacts};
 use crate::land::{AskedAgain, Counts, HeldRun, Resumed, Writer, WriterOptions, Zone};
-use crate::load::Snapshot;
 use crate::load::Turn;
 use crate::plan;
 use crate::plan::price::{Start, Survey, refusal};
@@ -291,7 +290,7 @@ async fn under_lock(
     let mut held = None;
     loop {
         so_far.is_told = false;
-        let begun = match begin::begin(pipeline, options, around, store).await? {
+        let begun = match begin::begin(place, options).await? {
             Begin::Published(dt) if so_far.published.is_empty() && held.is_none() => {
                 return Ok(Outcome::AlreadyPublished { dt });
             }
@@ -336,9 +335,9 @@ async fn under_lock(
 
 /// Says which day before the one that is asked for waits for somebody's word.
 async fn tell_of_held(place: Place<'_>, options: Options) -> Result<()> {
-    let Place { pipeline, around, store, .. } = place;
+    let Place { pipeline, around, store, turn } = place;
     let dt = options.dt.unwrap_or_else(|| beijing_day(around.clock.now()));
-    let snapshot = Snapshot::load(store).await?;
+    let snapshot = turn.snapshot(store, &pipeline.name).await?;
     let latest = snapshot.latest_dt(&pipeline.name);
     for HeldRun { dt: held, .. } in begin::held(pipeline, store, &snapshot).await? {
         // Once a later day is published, the held one is history.
@@ -354,8 +353,8 @@ async fn tell_of_held(place: Place<'_>, options: Options) -> Result<()> {
 
 /// Publishes the newest run that is held (of the stated day, where one is stated) from what has landed of it.
 async fn publish_held(place: Place<'_>, options: Options, so_far: &mut SoFar<'_>) -> Result<Outcome> {
-    let Place { pipeline, around, store, .. } = place;
-    let snapshot = Snapshot::load(store).await?;
+    let Place { pipeline, around, store, turn } = place;
+    let snapshot = turn.snapshot(store, &pipeline.name).await?;
     let mut held = begin::held(pipeline, store, &snapshot).await?;
     held.retain(|run| options.dt.is_none_or(|dt| dt == run.dt));
     let Some(HeldRun { dt, run_id, .. }) = held.pop() else {
@@ -525,7 +524,8 @@ impl Attempt<'_> {
         let gate = Within { pipeline, state: self.state, clock, found: &found, refusal: Mutex::default() };
         let mask = extract::driver::mask(pipeline);
         // A number in the journal is never given again, also when the segment that held it was removed.
-        let journalled = Snapshot::load(store).await?.calls_to(&pipeline.name, &start.run_id.to_string());
+        let snapshot = self.place.turn.snapshot(store, &pipeline.name).await?;
+        let journalled = snapshot.calls_to(&pipeline.name, &start.run_id.to_string());
         let first_number = resumed.last_number.max(journalled) + 1;
         let writing = WriterOptions { run_id: start.run_id, first_number, mask };
         let writer = Writer::start(zone.clone(), writing);

@@ -141,7 +141,10 @@ impl<'a> Work<'a> {
                 .caused_by(source)
         })?;
         let above = Store::open(folder.path())?.over_lake(lake);
-        let snapshot = Snapshot::load(lake).await?;
+        let snapshot = match place {
+            Some(place) => place.turn.snapshot(lake, &pipeline.name).await?,
+            None => Snapshot::load(lake).await?,
+        };
         let names = log::names_of(lake, &pipeline.name).await?;
         let log = match names.entries.first_key_value() {
             Some((&first, _)) => log::read_span(lake, &pipeline.name, first..=names.last()).await?,
@@ -282,7 +285,7 @@ impl<'a> Work<'a> {
                 Looked::Published(report) => {
                     zone.forget_hold(&run.run_id).await?;
                     zone.forget_start(&run.run_id).await?;
-                    self.snapshot = Snapshot::load(self.lake).await?;
+                    self.snapshot = place.turn.snapshot(self.lake, &self.pipeline.name).await?;
                     let entry = self.snapshot.picture(&self.pipeline.name, dt).cloned();
                     (Became::Rebuilt(Box::new(report)), entry)
                 }

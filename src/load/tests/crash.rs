@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use chrono::TimeDelta;
 
 use super::super::log::{self, Appended, Entry};
@@ -39,6 +41,30 @@ async fn a_crash_between_the_decision_and_any_delta_commit_is_made_up_for() {
         assert_eq!(all_counts(store.root()).await, whole, "crashed after {commits} commits");
         assert_eq!(roll_forward(&store, "a").await.unwrap(), None, "crashed after {commits} commits");
     }
+}
+
+#[tokio::test]
+async fn a_listing_without_the_newest_entry_is_no_picture_of_the_lake() {
+    let (_folder, store) = lake();
+    publish(&store, draft(&store, "a", day(20), 1, 2)).await;
+    publish(&store, draft(&store, "a", day(21), 2, 5)).await;
+    let lock = store.lock("a", "test").await.unwrap();
+    let turn = Turn::take(&store, "a", &lock, at(0)).await.unwrap();
+    let newest = store.root().join(Entry::path("a", 2));
+    let aside = store.root().join("aside");
+    std::fs::rename(&newest, &aside).unwrap();
+    let pauses = [Duration::ZERO; 3];
+    let error = turn.snapshot_after(&pauses, &store, "a").await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert!(error.to_string().contains("00002.json"), "{error}");
+    std::fs::rename(&aside, &newest).unwrap();
+    let snapshot = turn.snapshot_after(&pauses, &store, "a").await.unwrap();
+    assert_eq!(snapshot.latest_dt("a"), Some(day(21)));
+    // What the turn decides itself is known to it, too.
+    let Published::Done(_) = turn.publish(&store, draft(&store, "a", day(22), 3, 1)).await.unwrap() else { panic!() };
+    std::fs::rename(store.root().join(Entry::path("a", 3)), &aside).unwrap();
+    assert!(turn.snapshot_after(&pauses, &store, "a").await.is_err());
+    lock.release().await.unwrap();
 }
 
 #[tokio::test]

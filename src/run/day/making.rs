@@ -12,7 +12,7 @@ use crate::config::pipeline::{FetchDetails, OnIncomplete};
 use crate::extract::{Attempt, Event, Listed, RunFacts};
 use crate::land::{SegmentRef, Zone};
 use crate::load::publish::{self, Pictures};
-use crate::load::{Entry, Snapshot, lost};
+use crate::load::{Entry, lost};
 use crate::store::Store;
 use crate::transform::chunk::Rows;
 use crate::transform::collect::{Collected, Collector, STAGE_OFFER};
@@ -82,7 +82,7 @@ impl Day {
     /// A run's day as it follows from what is published.
     pub(super) async fn of(place: Place<'_>, zone: &Zone, start: &Start, facts: RunFacts) -> Result<Self> {
         let Place { pipeline, around, store, turn } = place;
-        let snapshot = Snapshot::load(store).await?;
+        let snapshot = turn.snapshot(store, &pipeline.name).await?;
         let before = snapshot.previous_dt(&pipeline.name, start.dt);
         let replaced = snapshot.picture(&pipeline.name, start.dt);
         let replaced = readable(place, replaced, &facts).await?;

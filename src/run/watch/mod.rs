@@ -100,10 +100,10 @@ pub(super) async fn settle(place: Place<'_>) {
 }
 
 async fn try_settle(place: Place<'_>) -> Result<()> {
-    let Place { pipeline, store, .. } = place;
+    let Place { pipeline, store, turn, .. } = place;
     let mut ledger = Ledger::read(store, &pipeline.name).await?;
     let Some(due) = ledger.due.clone() else { return Ok(()) };
-    let snapshot = Snapshot::load(store).await?;
+    let snapshot = turn.snapshot(store, &pipeline.name).await?;
     if !snapshot.has_published(&pipeline.name, &due.run_id.to_string()) {
         // What was decided is completed by now: that run came to nothing.
         ledger.due = None;
