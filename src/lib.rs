@@ -20,7 +20,7 @@
 //!
 //! # Layers
 //! Imports point downwards only, and a test reads the `use` lines:
-//! `base ← config ← state, store ← plan ← extract ← land ← transform ← load ← query ← feed, report, run ← cli`;
+//! `base ← config ← state, store ← plan ← extract ← land ← transform ← load ← query ← feed, report, serve, run ← cli`;
 //! [`groups`] stands beside [`load`], it imports [`base`], [`config`] and [`store`] only; [`alert`] imports [`base`] and
 //! [`config`] only and is used from [`run`] on; [`sim`] imports [`base`] only, so that the simulated gateway cannot share a
 //! mistake with the extraction it tests.
@@ -40,6 +40,7 @@
 //! | [`query`] | SQL over exactly the published files, views, functions, output formats | no |
 //! | [`feed`] | the rows that differ between publications, and plain Parquet, for readers downstream | no |
 //! | [`report`] | what the tables say, as one HTML page for people who would rather look | no |
+//! | [`serve`] | the tables over PostgreSQL's protocol, for BI tools | no |
 //! | [`alert`] | who hears about a run: webhooks and chat robots | no |
 //! | [`run`] | joins the stages for one run | no |
 //! | [`sim`] | simulated gateways over one evolving world | no |
@@ -68,6 +69,7 @@ pub mod plan;
 pub mod query;
 pub mod report;
 pub mod run;
+pub mod serve;
 pub mod sim;
 pub mod state;
 pub mod store;

@@ -29,6 +29,8 @@ command -v cc >/dev/null || missing+=(build-essential)
 if [ "$quick" = no ]; then
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
     command -v java >/dev/null || missing+=(default-jre-headless)    # Spark
+    command -v psql >/dev/null || missing+=(postgresql-client)
+    command -v openssl >/dev/null || missing+=(openssl)
     command -v "${HUOPAN_REDIS_SERVER:-redis-server}" >/dev/null || missing+=(redis-server)
     command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
     [ -n "$(fc-list :lang=zh 2>/dev/null)" ] || missing+=(fonts-droid-fallback)    # Chinese, for the report's screenshots
@@ -126,6 +128,10 @@ fill "$work/lake" "$work/export" "$work/pipelines"
 step "readers, over an export for Hive"
 "$cache/readers/bin/python" tests/readers.py "$huopan" "$work/lake" "$work/export/hive"
 
+environment clients
+step "clients of the server, from disk"
+"$cache/clients/bin/python" tests/clients.py "$huopan" "$work/lake"
+
 environment contracts
 step "contracts"
 "$cache/contracts/bin/python" tests/contracts.py schemas/tables "$work/export/plain"
@@ -135,3 +141,5 @@ seaweedfs_start "$work/seaweedfs" "$cache/seaweedfs"
 cargo test --locked --lib -- --exact --show-output store::tests::a_bucket_of_a_server_that_runs_elsewhere_conforms
 fill "$HUOPAN_TEST_S3/lake" "$HUOPAN_TEST_S3/export" "$work/pipelines-s3"
 "$cache/readers/bin/python" tests/readers.py "$huopan" "$HUOPAN_TEST_S3/lake" "$HUOPAN_TEST_S3/export/plain"
+step "clients of the server, from S3 (SeaweedFS)"
+"$cache/clients/bin/python" tests/clients.py "$huopan" "$HUOPAN_TEST_S3/lake"

@@ -36,6 +36,7 @@ mod run;
 mod s3;
 mod s3_server;
 mod samples;
+mod serve;
 mod shipped;
 mod sim;
 mod sql;
