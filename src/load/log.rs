@@ -136,6 +136,13 @@ impl Names {
         let last = |names: &BTreeMap<u64, Meta>| names.last_key_value().map_or(0, |(&seq, _)| seq);
         last(&self.entries).max(last(&self.checkpoints))
     }
+
+    /// The number of the oldest checkpoint, if the entries up to it are not told one by one any more: `vacuum` has removed
+    /// some of them, or all. `None`: the log goes back to its first entry, or to nothing that can be read.
+    #[must_use]
+    pub fn base(&self) -> Option<u64> {
+        if self.entries.contains_key(&1) { None } else { self.checkpoints.keys().next().copied() }
+    }
 }
 
 /// The log of every pipeline as a listing shows it.

@@ -282,7 +282,7 @@ pub async fn roll_forward(store: &Store, pipeline: &str) -> Result<Option<Public
     // one, and a power cut may keep a later one and lose an earlier one. The newest entry is therefore looked at again.
     let done = committed.saturating_sub(1);
     // Of what is behind the oldest checkpoint the entries may be gone: `agree` gives a table that lost its log those rows.
-    let first = if names.entries.contains_key(&1) { 1 } else { names.checkpoints.keys().next().copied().unwrap_or(1) };
+    let first = names.base().unwrap_or(1);
     let mut newest = None;
     for seq in first.max(done + 1)..=last {
         let Some(entry) = log::read(store, pipeline, seq).await? else {

@@ -9,7 +9,7 @@ use crate::base::Result;
 use crate::store::Store;
 
 use super::checkpoint;
-use super::log::{self, Change, DataFile, Entry, Names};
+use super::log::{self, Change, DataFile, Entry};
 use super::state::State;
 
 /// The logs, by pipeline.
@@ -52,7 +52,7 @@ impl Retained {
     pub async fn load(store: &Store) -> Result<Self> {
         let mut pipelines = BTreeMap::new();
         for (pipeline, names) in log::names(store).await? {
-            let base = checkpoint::state_at(store, &pipeline, &names, base(&names)).await?;
+            let base = checkpoint::state_at(store, &pipeline, &names, names.base().unwrap_or(0)).await?;
             let entries = log::read_span(store, &pipeline, base.seq + 1..=names.last()).await?;
             pipelines.insert(pipeline, Past { base, entries }.with_newest_files());
         }
@@ -92,12 +92,4 @@ impl Retained {
         let base = self.base(pipeline).map_or(0, |base| base.seq);
         self.entries(pipeline).next_back().map_or(base, |entry| entry.seq)
     }
-}
-
-/// The number from which on a log has every entry: of its beginning, or of the oldest checkpoint.
-fn base(names: &Names) -> u64 {
-    if names.entries.contains_key(&1) {
-        return 0;
-    }
-    names.checkpoints.keys().next().copied().unwrap_or(0)
 }

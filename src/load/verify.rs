@@ -167,9 +167,8 @@ async fn read_log(
     verified: &mut Verified,
 ) -> Result<()> {
     let last = names.last();
-    let base = names.checkpoints.first_key_value().map(|(&seq, _)| seq);
-    let starts_at_one = names.entries.contains_key(&1);
-    let first = if starts_at_one { 1 } else { base.unwrap_or(1) };
+    let base = names.base();
+    let first = base.unwrap_or(1);
     for entry in log::read_span(store, pipeline, first..=last).await? {
         verified.publications += 1;
         named.files.extend(entry.tables.into_values().flatten().map(|file| (file.path.clone(), file)));
@@ -177,7 +176,7 @@ async fn read_log(
     let mut before = Names::default();
     for (&seq, meta) in &names.checkpoints {
         // What it is worked out from without itself; the oldest one may be all that is left of its past.
-        if starts_at_one || !before.checkpoints.is_empty() {
+        if base.is_none() || !before.checkpoints.is_empty() {
             let expected = checkpoint::state_at(store, pipeline, &before, seq).await?;
             before.checkpoints.insert(seq, meta.clone());
             if checkpoint::state_at(store, pipeline, &before, seq).await? != expected {

@@ -133,9 +133,10 @@ pub(super) async fn next(
     let mut open = unfinished(store, &pipeline.name).await?;
     open.retain(|run| options.dt.is_none_or(|dt| dt == run.dt) && !is_published(run, pipeline, snapshot));
     let mut goes_on = None;
-    while let (None, Some(run)) = (&goes_on, open.pop()) {
+    for run in open.into_iter().rev() {
         if options.dt == Some(run.dt) || !is_vain(&run, pipeline, today, store).await {
             goes_on = Some(run);
+            break;
         }
     }
     if let Some(run) = goes_on {

@@ -115,8 +115,7 @@ pub fn base(names: &Names, keep: Keep, now: DateTime<Utc>) -> u64 {
     let cutoff = now - TimeDelta::days(keep.history.into());
     let young = names.entries.iter().find(|(_, meta)| meta.modified_at >= cutoff).map(|(&seq, _)| seq);
     // A copy of a lake may have new times: what is gone is not needed because of that.
-    let gone = if names.entries.contains_key(&1) { None } else { names.checkpoints.keys().next().copied() };
-    young.map_or(names.last(), |young| young - 1).max(gone.unwrap_or(0))
+    young.map_or(names.last(), |young| young - 1).max(names.base().unwrap_or(0))
 }
 
 /// What of the publish log goes once there is a checkpoint at `base`, in the order of its deletion: a log that is left
