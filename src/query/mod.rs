@@ -6,8 +6,8 @@
 //! * [`views`]: the views, shipped as `schemas/views/*.sql`.
 //! * [`functions`]: `price_at(pieces [, dt])`, `price_history(offer_id)` and other table functions; [`scalars`]: of one row.
 //! * [`user_views`]: users' own views.
-//! * `give_way`: joins that let a query be cancelled.
 //! * [`session`]: SQL in, rows out, read-only.
+//! * [`engine`]: the threads that queries take; [`running`]: a query that runs; `give_way`: joins that let it be stopped.
 //! * [`ledger`]: calls by day and account, from the state store.
 //! * [`place`]: where in a query an error is.
 //! * [`runs`]: the funnel of each run.
@@ -18,6 +18,7 @@
 //! Invariant: nothing in here writes to the lake or reads a file that the publish log does not name.
 
 pub mod catalog;
+pub mod engine;
 mod error;
 pub mod functions;
 mod give_way;
@@ -27,6 +28,7 @@ pub mod output;
 pub mod place;
 pub mod published;
 pub mod quarantine;
+pub mod running;
 pub mod runs;
 pub mod scalars;
 pub mod session;
@@ -45,5 +47,6 @@ pub use crate::load::as_of::AsOf;
 pub use output::Format;
 pub use place::SqlPlace;
 pub use published::{Focus, Published, Selection};
+pub use running::Running;
 pub use session::{Answer, Options, Session};
 pub use user_views::UserView;

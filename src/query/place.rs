@@ -28,7 +28,7 @@ pub struct SqlPlace {
 
 impl SqlPlace {
     /// Where in `sql` an error is, if it says so.
-    pub(super) fn find(cause: &DataFusionError, sql: &str) -> Option<Self> {
+    pub(crate) fn find(cause: &DataFusionError, sql: &str) -> Option<Self> {
         match cause {
             // The SQL of a view is not what was asked.
             DataFusionError::Context(..) => None,

@@ -11,19 +11,20 @@ use datafusion::common::{DataFusionError, ParamValues};
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
+use datafusion::execution::{SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
-use futures::StreamExt;
 
 use super::catalog::{LakeCatalog, Planner};
+use super::give_way::{self, Stop};
 use super::inspect::Scan;
 use super::ledger::LedgerSource;
 use super::published::{Focus, Published};
+use super::running::Running;
 use super::user_views::UserView;
-use super::{error, functions, give_way, scalars};
+use super::{engine, error, functions, scalars};
 use crate::base::{Error, Result};
 use crate::groups::{self, Groups, Matcher};
 use crate::load::as_of::AsOf;
@@ -77,10 +78,10 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// The rows of a query, as they are computed.
+/// The rows of a query, as they are computed. Dropped, the work ends.
 pub struct Answer {
     schema: SchemaRef,
-    batches: SendableRecordBatchStream,
+    running: Running,
     tables: Arc<[String]>,
     plan: Arc<dyn ExecutionPlan>,
 }
@@ -171,28 +172,34 @@ impl Session {
 
     async fn run(&self, sql: &str, values: Option<ParamValues>) -> Result<Answer> {
         let tables: Arc<[String]> = self.table_names().into();
-        let explain = |cause| error::explain_in(cause, &tables, sql);
-        let queries_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        let plan = self.context.state().create_logical_plan(sql).await.map_err(explain)?;
-        if queries_only.verify_plan(&plan).is_err() {
-            return Err(Error::config("only queries run here: the lake is read-only")
-                .with_hint("use SELECT, WITH, VALUES, EXPLAIN, SHOW or DESCRIBE"));
-        }
-        let mut frame = self.context.execute_logical_plan(plan).await.map_err(explain)?;
-        if let Some(values) = values {
-            frame = frame.with_param_values(values).map_err(explain)?;
-        }
-        let (plan, batches) = started(frame).await.map_err(explain)?;
-        Ok(Answer { schema: batches.schema(), batches, tables, plan })
+        let (context, text, stop) = (self.context.clone(), sql.to_owned(), Stop::default());
+        let planned = engine::spawn({
+            let stop = stop.clone();
+            async move {
+                let plan = context.state().create_logical_plan(&text).await?;
+                check_reads(&plan).map_err(|error| DataFusionError::External(Box::new(error)))?;
+                prepared(&context, plan, values, &stop).await
+            }
+        })?;
+        let planned = planned.await.map_err(|cause| Error::internal("the query cannot be planned").caused_by(cause))?;
+        let (plan, task) = planned.map_err(|cause| error::explain_in(cause, &tables, sql))?;
+        let begin = {
+            let plan = Arc::clone(&plan);
+            async move { execute_stream(plan, task) }
+        };
+        Ok(Answer { schema: plan.schema(), running: Running::start(stop, begin)?, tables, plan })
     }
 
-    /// Runs a planned query, for stages above that plan by themselves. Dropping the rows stops the work.
+    /// Runs a planned query, for stages above that plan by themselves.
     ///
     /// # Errors
-    /// What the engine says.
-    pub async fn stream(&self, plan: LogicalPlan) -> Result<SendableRecordBatchStream, DataFusionError> {
-        let frame = self.context.execute_logical_plan(plan).await?;
-        started(frame).await.map(|(_, batches)| batches)
+    /// [`Kind::Internal`](crate::base::Kind::Internal) without threads to run it.
+    pub fn start(&self, plan: LogicalPlan) -> Result<Running> {
+        let (context, stop) = (self.context.clone(), Stop::default());
+        Running::start(stop.clone(), async move {
+            let (plan, task) = prepared(&context, plan, None, &stop).await?;
+            execute_stream(plan, task)
+        })
     }
 
     /// Tables and views, sorted.
@@ -215,12 +222,32 @@ impl Session {
     }
 }
 
-/// The rows of a frame, as they are computed, by a plan that can be stopped.
-async fn started(frame: DataFrame) -> Result<(Arc<dyn ExecutionPlan>, SendableRecordBatchStream), DataFusionError> {
+/// Checks that a plan is a query's: nothing that writes or changes an option.
+///
+/// # Errors
+/// [`Kind::Config`](crate::base::Kind::Config) for what is none.
+pub fn check_reads(plan: &LogicalPlan) -> Result<()> {
+    let reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    reads.verify_plan(plan).map_err(|_| {
+        Error::config("only queries run here: the lake is read-only")
+            .with_hint("use SELECT, WITH, VALUES, EXPLAIN, SHOW or DESCRIBE")
+    })
+}
+
+/// A query's plan, which `stop` stops, and what it runs with.
+async fn prepared(
+    context: &SessionContext,
+    plan: LogicalPlan,
+    values: Option<ParamValues>,
+    stop: &Stop,
+) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), DataFusionError> {
+    let mut frame = context.execute_logical_plan(plan).await?;
+    if let Some(values) = values {
+        frame = frame.with_param_values(values)?;
+    }
     let task = Arc::new(frame.task_ctx());
-    let plan = frame.create_physical_plan().await.and_then(give_way::after_joins)?;
-    let batches = execute_stream(Arc::clone(&plan), task)?;
-    Ok((plan, batches))
+    let plan = frame.create_physical_plan().await?;
+    Ok((give_way::after_joins(plan, stop)?, task))
 }
 
 fn config(options: &Options) -> SessionConfig {
@@ -247,6 +274,11 @@ impl Answer {
         &self.schema
     }
 
+    #[cfg(test)]
+    pub(super) fn plan(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.plan
+    }
+
     /// How far the query has come, to be asked while rows are computed.
     #[must_use]
     pub fn scan(&self) -> Scan {
@@ -258,7 +290,7 @@ impl Answer {
     /// # Errors
     /// What went wrong while computing them.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        let batch = self.batches.next().await.transpose();
+        let batch = self.running.next().await.transpose();
         batch.map_err(|cause| error::explain(cause, &self.tables))
     }
 

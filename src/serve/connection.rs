@@ -21,7 +21,6 @@ use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::data::{FieldDescription, RowDescription};
 use pgwire::messages::response::{CommandComplete, ReadyForQuery, TransactionStatus};
 use pgwire::messages::startup::ParameterStatus;
-use tokio::runtime::Handle;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -31,19 +30,18 @@ use super::failure::{Failure, code};
 use super::interrupt::Interrupt;
 use super::lake::{Lake, Tables};
 use super::message::Message;
+use super::planned::plan;
 use super::rows::Rows;
-use super::running::{Work, plan};
 use super::settings::Settings;
 use super::statement::Reader;
 use super::wire::{Ended, Wire};
+use crate::query::engine;
 
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) lake: Lake,
     pub(super) reader: Reader,
-    /// The threads that plan and compute.
-    pub(super) engine: Handle,
 }
 
 /// A logged-in client.
@@ -281,9 +279,9 @@ impl Connection {
         limits: &Limits,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Stop> {
-        let mut work = Work::start(&self.shared.engine, work);
-        let done = self.wait(limits, work.done()).await?;
-        done.ok_or_else(|| Failure::new(code::INTERNAL, "the statement broke off: this is a bug in huopan").into())
+        let work = engine::spawn(work).map_err(|error| Failure::of(&error))?;
+        let broke_off = |_| Failure::new(code::INTERNAL, "the statement broke off: this is a bug in huopan").into();
+        self.wait(limits, work).await?.map_err(broke_off)
     }
 
     /// The tables as they are now; within a transaction as its first query saw them.

@@ -11,7 +11,7 @@ use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::ErrorResponse;
 
 use crate::base::{Error, Kind};
-use crate::query::Session;
+use crate::query::{Session, SqlPlace};
 
 /// Codes of PostgreSQL ("SQLSTATE"), by what they mean.
 pub(super) mod code {
@@ -94,13 +94,13 @@ impl Failure {
     /// A failure of the engine, in the session's words.
     pub(super) fn of_engine(cause: DataFusionError, session: &Session, sql: &str) -> Self {
         let (code, name) = classify(cause.find_root());
+        let stated = SqlPlace::find(&cause, sql).map(|place| place.position);
         let error = session.explain(cause);
         if code == code::IO || code == code::INTERNAL {
             tracing::warn!(%error, cause = std::error::Error::source(&error), "a query failed");
         }
-        let position = name.and_then(|name| position_of(sql, &name)).or_else(|| stated_position(sql, &error));
-        let message = without_place(&error.to_string()).to_owned();
-        Self { code, message, hint: error.hint().map(str::to_owned), position, is_fatal: false }
+        let position = name.and_then(|name| position_of(sql, &name)).or(stated);
+        Self { code, message: error.to_string(), hint: error.hint().map(str::to_owned), position, is_fatal: false }
     }
 
     /// A failure of ours.
@@ -164,7 +164,7 @@ fn of_plan(message: &str) -> (&'static str, Option<String>) {
     if let Some(name) = quoted("table '", "' not found") {
         return (code::UNKNOWN_TABLE, Some(name));
     }
-    if let Some(name) = quoted("Invalid function '", "'").or_else(|| quoted("Table function '", "' not found")) {
+    if let Some(name) = quoted("Invalid function '", "'").or_else(|| quoted("able function '", "' not found")) {
         return (code::UNKNOWN_FUNCTION, Some(name));
     }
     (code::SEMANTIC, None)
@@ -187,11 +187,6 @@ fn position_of(sql: &str, name: &str) -> Option<usize> {
     let is_it = |token: &Token| matches!(token, Token::Word(word) if word.value.eq_ignore_ascii_case(name));
     let start = tokens.iter().find(|token| is_it(&token.token))?.span.start;
     position_at(sql, start.line, start.column)
-}
-
-fn stated_position(sql: &str, error: &Error) -> Option<usize> {
-    let (line, column) = place(&error.to_string())?;
-    position_at(sql, line, column)
 }
 
 /// The letter at a line and column, both from 1; the end of the text counts as one.
@@ -245,6 +240,7 @@ mod tests {
                 plan("Error during planning: Invalid function 'foo'.\nDid you mean"),
                 (code::UNKNOWN_FUNCTION, Some("foo")),
             ),
+            (plan("table function 'foo' not found"), (code::UNKNOWN_FUNCTION, Some("foo"))),
             (plan("x"), (code::SEMANTIC, None)),
             (DataFusionError::ResourcesExhausted("x".into()), (code::OUT_OF_MEMORY, None)),
             (DataFusionError::NotImplemented("x".into()), (code::NOT_SUPPORTED, None)),

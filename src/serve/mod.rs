@@ -5,7 +5,7 @@
 //! * [`connection`]: one client's messages and answers.
 //! * [`wire`], [`message`]: bytes → messages, within limits.
 //! * [`statement`], [`settings`], [`values`], [`rows`], [`failure`]: what is asked, set, bound, sent and refused (pure).
-//! * [`lake`], [`running`]: sessions over what is published now; queries while they run.
+//! * [`lake`], [`planned`]: sessions over what is published now; queries before they run.
 //! * [`catalog`]: PostgreSQL's system catalog and functions.
 //!
 //! Invariant: read-only. No statement writes, reads a file that the publish log does not name, changes the engine's options,
@@ -17,8 +17,8 @@ mod failure;
 mod interrupt;
 mod lake;
 mod message;
+mod planned;
 mod rows;
-mod running;
 pub mod scram;
 mod server;
 mod settings;

@@ -42,7 +42,7 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// Threads that talk to clients.
 const WIRE_THREADS: usize = 2;
-/// What nests deeply, within the limit for it, is parsed, planned and dropped with recursion. Only what is used is taken.
+/// Plans that nest deeply are dropped with recursion. Only what is used is taken.
 const STACK_BYTES: usize = 64 << 20;
 
 /// How a server serves.
@@ -74,7 +74,6 @@ pub struct Server {
     door: Arc<Door>,
     shared: Arc<Shared>,
     wire: Threads,
-    _engine: Threads,
 }
 
 impl Server {
@@ -85,9 +84,8 @@ impl Server {
     pub async fn open(store: Store, options: Options) -> Result<Self> {
         let users = Arc::new(options.users);
         let lake = Lake::open(store, options.query, Arc::clone(&users)).await?;
-        let cores = std::thread::available_parallelism().map_or(WIRE_THREADS, NonZeroUsize::get);
-        let (wire, engine) = (Threads::new("serve-wire", WIRE_THREADS)?, Threads::new("serve-engine", cores.max(2))?);
-        let shared = Shared { lake, reader: Reader::default(), engine: engine.handle()? };
+        let wire = Threads::new("serve-wire", WIRE_THREADS)?;
+        let shared = Shared { lake, reader: Reader::default() };
         let connections_max = options.connections_max.get();
         let door = Door {
             users,
@@ -98,7 +96,7 @@ impl Server {
             connections_max,
             secret: rand::random(),
         };
-        Ok(Self { door: Arc::new(door), shared: Arc::new(shared), wire, _engine: engine })
+        Ok(Self { door: Arc::new(door), shared: Arc::new(shared), wire })
     }
 
     /// Serves until `stop` is cancelled; connections are told and closed then.

@@ -24,7 +24,7 @@ use super::failure::{Failure, code};
 use super::settings::Scope;
 
 /// Letters of a query that can nest: more of them than this would need a stack without end.
-const NESTING_MAX: usize = 10_000;
+const NESTING_MAX: usize = 3_000;
 
 /// One statement.
 #[derive(Debug, Clone)]

@@ -257,8 +257,10 @@ impl Connection {
         if answer.is_done {
             return Ok((0, false));
         }
-        let engine = self.shared.engine.clone();
-        let open = answer.open.get_or_insert_with(|| Open::new(&engine, &answer.source));
+        let open = match &mut answer.open {
+            Some(open) => open,
+            none => none.insert(Open::new(&answer.source)?),
+        };
         let (sent, is_more) = self.send_rows(limits, open, columns, rows_max).await?;
         if !is_more {
             (answer.open, answer.is_done) = (None, true);

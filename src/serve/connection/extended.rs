@@ -17,8 +17,8 @@ use super::{Connection, Limits, Stop};
 use crate::serve::failure::{Failure, code};
 use crate::serve::lake::Tables;
 use crate::serve::message::Target;
+use crate::serve::planned::with_values;
 use crate::serve::rows;
-use crate::serve::running::with_values;
 use crate::serve::statement::{Action, Parsed};
 use crate::serve::values::{Wanted, bound, wanted};
 

@@ -7,9 +7,9 @@ use datafusion::common::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use pgwire::api::results::FieldInfo;
 
+use crate::query::Running;
 use crate::serve::failure::Failure;
 use crate::serve::lake::Tables;
-use crate::serve::running::Running;
 use crate::serve::statement::Parsed;
 
 /// Something bound, to be executed.
@@ -58,9 +58,9 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn new(engine: &tokio::runtime::Handle, source: &Source) -> Self {
-        let running = Running::start(engine, &source.tables, source.plan.clone());
-        Self { running, rest: None, tables: Arc::clone(&source.tables), sql: Arc::clone(&source.sql) }
+    pub(super) fn new(source: &Source) -> Result<Self, Failure> {
+        let running = source.tables.session.start(source.plan.clone()).map_err(|error| Failure::of(&error))?;
+        Ok(Self { running, rest: None, tables: Arc::clone(&source.tables), sql: Arc::clone(&source.sql) })
     }
 
     pub(super) fn failure(&self, error: DataFusionError) -> Failure {

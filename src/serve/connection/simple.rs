@@ -50,7 +50,7 @@ impl Connection {
         let formats = Arc::new(self.settings.formats());
         let columns = rows::columns(source.plan.schema().as_arrow(), &[], &formats)?;
         self.tell_columns(&columns);
-        let mut open = Open::new(&self.shared.engine, &source);
+        let mut open = Open::new(&source)?;
         let (sent, _) = self.send_rows(limits, &mut open, &columns, 0).await?;
         self.complete(tag(parsed.tag, sent));
         Ok(())

@@ -1,0 +1,45 @@
+//! Queries before they run: planned as they are, else as the engine knows them, and bound to values.
+
+use std::sync::Arc;
+
+use datafusion::common::ParamValues;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement as EngineStatement;
+use datafusion::sql::sqlparser::ast::Statement;
+
+use super::failure::Failure;
+use super::lake::Tables;
+use super::statement::Reader;
+use crate::query::session::check_reads;
+
+/// Plans a query and checks that it is one.
+pub(super) async fn plan(
+    tables: &Tables,
+    reader: &Reader,
+    statement: &Statement,
+    sql: &str,
+) -> Result<LogicalPlan, Failure> {
+    let state = tables.session.context().state();
+    let planned = |statement: Statement| state.statement_to_plan(EngineStatement::Statement(Box::new(statement)));
+    let plan = match planned(statement.clone()).await {
+        Ok(plan) => plan,
+        Err(error) => match planned(reader.rewritten(statement)).await {
+            Ok(plan) => plan,
+            // What the writer wrote is what the error is about.
+            Err(_) => return Err(Failure::of_engine(error, &tables.session, sql)),
+        },
+    };
+    check_reads(&plan).map_err(|_| Failure::read_only("this"))?;
+    Ok(plan)
+}
+
+/// A plan with its values in the place of `$1`, `$2`, …
+pub(super) fn with_values(
+    tables: &Tables,
+    plan: LogicalPlan,
+    values: Option<&ParamValues>,
+    sql: &str,
+) -> Result<LogicalPlan, Failure> {
+    let Some(values) = values else { return Ok(plan) };
+    plan.replace_params_with_values(values).map_err(|error| Failure::of_engine(error, &tables.session, sql))
+}
