@@ -8,13 +8,14 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{AsArray as _, StringArray};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider};
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::execution::SessionStateBuilder;
-use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Signature, SimpleScalarUDF, Volatility, create_udf};
 use datafusion::prelude::SessionContext;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::{PgCatalogContextProvider, Role};
@@ -183,10 +184,21 @@ fn functions(user: &str) -> Vec<ScalarUDF> {
         text("shobj_description", &[DataType::Int64, DataType::Utf8], None),
         text("col_description", &[DataType::Int64, DataType::Int64], None),
         text("pg_get_indexdef", &[DataType::Int64, DataType::Int64, DataType::Boolean], None),
+        text("pg_get_function_arguments", &[DataType::Int64], None),
+        text("pg_get_function_identity_arguments", &[DataType::Int64], None),
+        text("pg_get_function_result", &[DataType::Int64], None),
+        text("pg_get_function_sqlbody", &[DataType::Int64], None),
+        text("pg_tablespace_location", &[DataType::Int64], None),
         boolean("pg_is_in_recovery", &[], false),
         boolean("pg_function_is_visible", &[DataType::Int64], true),
         boolean("pg_type_is_visible", &[DataType::Int64], true),
     ];
+    // What a table takes on the disk is not its own: files are the lake's.
+    functions.extend(["pg_table_size", "pg_indexes_size", "pg_database_size", "pg_tablespace_size"].map(|name| {
+        with_any_arguments(name, ScalarValue::Int64(None))
+    }));
+    functions.push(with_any_arguments("pg_get_viewdef", ScalarValue::Utf8(None)));
+    functions.push(create_udf("pg_size_pretty", vec![DataType::Int64], DataType::Utf8, Volatility::Immutable, Arc::new(sizes)));
     functions.extend(
         ["has_table_privilege", "has_schema_privilege", "has_database_privilege", "has_any_column_privilege"]
             .map(has_privilege_udf::create_has_privilege_udf),
@@ -225,8 +237,57 @@ fn boolean(name: &str, arguments: &[DataType], value: bool) -> ScalarUDF {
     constant(name, arguments, ScalarValue::Boolean(Some(value)))
 }
 
+fn with_any_arguments(name: &str, value: ScalarValue) -> ScalarUDF {
+    let (returned, signature) = (value.data_type(), Signature::variadic_any(Volatility::Stable));
+    let function = Arc::new(move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(value.clone())));
+    ScalarUDF::from(SimpleScalarUDF::new_with_signature(name, signature, returned, function))
+}
+
+/// `pg_size_pretty`: bytes in the unit in which they are a number of up to four digits, or five.
+fn sizes(arguments: &[ColumnarValue]) -> datafusion::common::Result<ColumnarValue> {
+    let arrays = ColumnarValue::values_to_arrays(arguments)?;
+    let bytes = arrays.first().and_then(|array| array.as_primitive_opt::<Int64Type>());
+    let bytes = bytes.ok_or_else(|| DataFusionError::Execution("a size is a whole number of bytes".to_owned()))?;
+    let texts: StringArray = bytes.iter().map(|bytes| bytes.map(size)).collect();
+    Ok(ColumnarValue::Array(Arc::new(texts)))
+}
+
+/// As PostgreSQL rounds: half away from zero, from 10 240 of a unit on in the next one.
+fn size(bytes: i64) -> String {
+    const UNITS: [&str; 6] = ["bytes", "kB", "MB", "GB", "TB", "PB"];
+    const NEXT_FROM: u64 = 10 * 1024;
+    let (mut value, mut unit) = (bytes.unsigned_abs(), 0);
+    let mut rest = 0;
+    while value + rest >= NEXT_FROM && unit + 1 < UNITS.len() {
+        (rest, value, unit) = ((value >> 9) & 1, value >> 10, unit + 1);
+    }
+    let sign = if bytes < 0 { "-" } else { "" };
+    format!("{sign}{} {}", value + rest, UNITS[unit])
+}
+
 fn constant(name: &str, arguments: &[DataType], value: ScalarValue) -> ScalarUDF {
     let returned = value.data_type();
     let function = Arc::new(move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(value.clone())));
     create_udf(name, arguments.to_vec(), returned, Volatility::Stable, function)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_said_as_postgresql_says_them() {
+        for (bytes, expected) in [
+            (0, "0 bytes"),
+            (10_239, "10239 bytes"),
+            (10_240, "10 kB"),
+            (-1_048_576, "-1024 kB"),
+            (10_485_759, "10240 kB"),
+            (10_485_760, "10 MB"),
+            (1_572_864_000, "1500 MB"),
+            (i64::MAX, "8192 PB"),
+        ] {
+            assert_eq!(size(bytes), expected, "{bytes}");
+        }
+    }
 }

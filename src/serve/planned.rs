@@ -1,7 +1,5 @@
 //! Queries before they run: planned as they are, else as the engine knows them, and bound to values.
 
-use std::sync::Arc;
-
 use datafusion::common::ParamValues;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as EngineStatement;
@@ -21,9 +19,10 @@ pub(super) async fn plan(
 ) -> Result<LogicalPlan, Failure> {
     let state = tables.session.context().state();
     let planned = |statement: Statement| state.statement_to_plan(EngineStatement::Statement(Box::new(statement)));
-    let plan = match planned(statement.clone()).await {
-        Ok(plan) => plan,
-        Err(error) => match planned(reader.rewritten(statement)).await {
+    let plan = match (planned(statement.clone()).await, reader.rewritten(statement)) {
+        (Ok(plan), _) => plan,
+        (Err(error), None) => return Err(Failure::of_engine(error, &tables.session, sql)),
+        (Err(error), Some(rewritten)) => match planned(rewritten).await {
             Ok(plan) => plan,
             // What the writer wrote is what the error is about.
             Err(_) => return Err(Failure::of_engine(error, &tables.session, sql)),

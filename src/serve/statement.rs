@@ -11,9 +11,13 @@
 //!
 //! Invariant: pure. Nothing that writes, or reads or writes a file, gets past [`parse`]; the plan is checked again.
 
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
 use datafusion::sql::sqlparser::ast::{
     CloseCursor, ContextModifier, DeclareType, DiscardObject, Expr, FetchDirection, FunctionArguments, Query, Reset,
-    Set, SetExpr, Statement, Value, ValueWithSpan, visit_expressions_mut,
+    SelectItem, Set, SetExpr, Statement, TableFactor, Value, ValueWithSpan, Visit as _, Visitor, visit_expressions,
+    visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -22,6 +26,7 @@ use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser
 
 use super::failure::{Failure, code};
 use super::settings::Scope;
+use crate::query::views;
 
 /// Letters of a query that can nest: more of them than this would need a stack without end.
 const NESTING_MAX: usize = 3_000;
@@ -77,46 +82,137 @@ impl Reader {
     /// The statements of a text, none of an empty one.
     pub(super) fn parse(&self, sql: &str) -> Result<Vec<Parsed>, Failure> {
         check_nesting(sql)?;
-        let own = || Parser::parse_sql(&PostgreSqlDialect {}, sql);
-        let compatible = || self.compatible.parse(sql);
-        // Queries of the catalog are rewritten into what the engine knows; what users write is taken as it is, and only
-        // where that is no SQL in a form that is.
-        let parsed = if is_about_catalog(sql) {
-            compatible().or_else(|_| own())
-        } else {
-            own().or_else(|error| compatible().map_err(|_| error))
+        // Queries of the catalog are rewritten into what the engine knows; what users ask of their tables is taken as it is.
+        let parsed = match Parser::parse_sql(&PostgreSqlDialect {}, sql) {
+            Ok(own) if own.iter().all(|statement| about(statement) == About::Tables) => Ok(own),
+            Ok(own) => {
+                let mut statements = self.compatible.parse(sql).unwrap_or(own);
+                statements.iter_mut().for_each(with_one_value_of_queries);
+                Ok(statements)
+            }
+            Err(error) => self.compatible.parse(sql).map_err(|_| error),
         };
         let statements = parsed.map_err(|error| Failure::syntax(sql, &error.to_string()))?;
         statements.into_iter().map(read).collect()
     }
 
-    /// The same query in the form the engine knows, for one that it does not take as it is.
-    pub(super) fn rewritten(&self, statement: &Statement) -> Statement {
+    /// The same query in the form the engine knows, for one that it does not take as it is. `None`: it might say something
+    /// else then: the library that rewrites gives up on queries within a list of columns, which only the catalog can bear.
+    pub(super) fn rewritten(&self, statement: &Statement) -> Option<Statement> {
         let mut statement = statement.clone();
-        without_array_queries(&mut statement);
-        self.compatible.rewrite(statement)
+        match about(&statement) {
+            About::Tables if has_subquery(&statement) => return None,
+            About::Tables | About::Nothing => {}
+            About::Catalog => without_what_lacks(&mut statement),
+        }
+        Some(self.compatible.rewrite(statement))
     }
 }
 
-/// `array(select …)`, which psql asks the catalog for: options of storage, of which there are none here.
-fn without_array_queries(statement: &mut Statement) {
-    let none = Parser::new(&PostgreSqlDialect {}).try_with_sql("string_to_array('', ',')");
-    let Ok(none) = none.and_then(|mut parser| parser.parse_expr()) else { return };
+/// Columns of the catalog that list what there is not: options of storage, privileges that were granted.
+const LISTS_OF_NOTHING: [&str; 6] = ["reloptions", "relacl", "nspacl", "datacl", "spcacl", "proacl"];
+
+/// Takes out of a query of the catalog what has no counterpart here: such columns, `array(select …)`, which psql asks for
+/// options and memberships.
+fn without_what_lacks(statement: &mut Statement) {
+    let Some(none) = expression("string_to_array('', ',')") else { return };
+    let is_list = |name: &str| LISTS_OF_NOTHING.iter().any(|list| name.eq_ignore_ascii_case(list));
     let _ = visit_expressions_mut(statement, |expression| {
-        if let Expr::Function(function) = expression
-            && matches!(function.args, FunctionArguments::Subquery(_))
-            && function.name.to_string().eq_ignore_ascii_case("array")
-        {
+        let lacks = match expression {
+            Expr::Function(function) => {
+                let is_query = matches!(function.args, FunctionArguments::Subquery(_));
+                is_query && function.name.to_string().eq_ignore_ascii_case("array")
+            }
+            Expr::CompoundIdentifier(names) => names.last().is_some_and(|name| is_list(&name.value)),
+            _ => false,
+        };
+        if lacks {
             *expression = none.clone();
         }
-        std::ops::ControlFlow::<()>::Continue(())
+        ControlFlow::<()>::Continue(())
     });
 }
 
-/// Whether a query is for PostgreSQL's catalog.
-fn is_about_catalog(sql: &str) -> bool {
-    let sql = sql.to_ascii_lowercase();
-    ["pg_", "::reg", "information_schema", "current_schema", "current_user"].iter().any(|word| sql.contains(word))
+/// Says of queries within a query of the catalog that they give one value: the engine wants to know.
+fn with_one_value_of_queries(statement: &mut Statement) {
+    if about(statement) != About::Catalog {
+        return;
+    }
+    let _ = visit_expressions_mut(statement, |found| {
+        if let Expr::Subquery(query) = found
+            && let SetExpr::Select(select) = query.body.as_mut()
+            && let [SelectItem::UnnamedExpr(value)] = select.projection.as_mut_slice()
+            && !matches!(value, Expr::Function(_))
+            && let Some(one) = expression(&format!("first_value({value})"))
+        {
+            *value = one;
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+fn expression(sql: &str) -> Option<Expr> {
+    let parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql);
+    parser.and_then(|mut parser| parser.parse_expr()).ok()
+}
+
+/// What a statement reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// Something that is none of PostgreSQL's catalog, whatever else.
+    Tables,
+    /// PostgreSQL's catalog alone.
+    Catalog,
+    Nothing,
+}
+
+fn about(statement: &Statement) -> About {
+    let mut relations = Relations::default();
+    match statement.visit(&mut relations) {
+        ControlFlow::Break(()) => About::Tables,
+        ControlFlow::Continue(()) if relations.has_catalogs => About::Catalog,
+        ControlFlow::Continue(()) => About::Nothing,
+    }
+}
+
+/// Ends at the first table that is none of the catalog.
+#[derive(Default)]
+struct Relations {
+    /// What queries define for themselves: `WITH x AS …`.
+    defined: BTreeSet<String>,
+    has_catalogs: bool,
+}
+
+impl Visitor for Relations {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.defined.extend(tables.map(|table| table.alias.name.value.to_ascii_lowercase()));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        let TableFactor::Table { name, args, .. } = factor else { return ControlFlow::Continue(()) };
+        let names: Vec<String> = name.0.iter().map(|part| plain(&part.to_string()).to_ascii_lowercase()).collect();
+        let is_catalogs = match names.as_slice() {
+            // `unnest(…)`, `generate_series(…)`: whoever asks the catalog uses them, too.
+            [name] if args.is_some() => views::function(name).is_none(),
+            [name] => name.starts_with("pg_") || self.defined.contains(name),
+            [.., schema, _] => schema == "pg_catalog" || schema == "information_schema",
+            [] => true,
+        };
+        self.has_catalogs |= is_catalogs && args.is_none();
+        if is_catalogs { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
+fn has_subquery(statement: &Statement) -> bool {
+    let is_one = |expression: &Expr| match expression {
+        Expr::Subquery(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    visit_expressions(statement, is_one).is_break()
 }
 
 /// What nests is parsed, planned and dropped level by level.
@@ -438,6 +534,38 @@ mod tests {
         }
         let declared = parse("DECLARE \"c\" BINARY CURSOR WITH HOLD FOR select 1").unwrap().remove(0).action;
         assert!(matches!(declared, Action::Declare { cursor, is_binary: true, is_held: true, .. } if cursor == "c"));
+    }
+
+    #[test]
+    fn what_is_rewritten_for_the_catalog_leaves_questions_to_tables_as_they_are() {
+        let reader = Reader::default();
+        let query = |sql: &str| match reader.parse(sql).unwrap().pop().unwrap().action {
+            Action::Query(statement) => statement,
+            other => panic!("{other:?}"),
+        };
+        let nested = "select o.title, (select count(*) from price_tiers t where t.offer_id = o.offer_id), current_user, \
+                      (select x from unknown y where y.z = o.pg_id) from offers o";
+        assert!(query(nested).to_string().contains("SELECT x FROM unknown"));
+        assert!(reader.rewritten(&query(nested)).is_none());
+        let own = query("with x as (select array(select title from offers) as t) select * from x");
+        assert!(reader.rewritten(&own).unwrap().to_string().to_lowercase().contains("array(select title"));
+        let unchanged = reader.rewritten(&query("select array(select 1)")).unwrap();
+        assert!(unchanged.to_string().to_lowercase().contains("array(select"));
+        for (sql, expected) in [
+            ("select * from price_at(500) p join pg_class c on true", About::Tables),
+            ("with x as (select 1) select * from x, pg_class, information_schema.tables, unnest('{a}')", About::Catalog),
+            ("select current_schema(), (select 1)", About::Nothing),
+        ] {
+            assert_eq!(about(&query(sql)), expected, "{sql}");
+        }
+        // What drivers send for a list of values has another form here.
+        assert!(reader.rewritten(&query("select 1 from offers where pipeline = any($1)")).is_some());
+        // As psql's `\d+` asks.
+        let options = "SELECT c.relchecks, pg_catalog.array_to_string(c.reloptions || array(select 'toast.' || x from \
+                       pg_catalog.unnest(tc.reloptions) x), ', '), c.reloftype::pg_catalog.regtype::pg_catalog.text \
+                       FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_class tc ON (c.reltoastrelid = tc.oid)";
+        let options = reader.rewritten(&query(options)).unwrap().to_string();
+        assert!(!options.contains("reloptions") && !options.to_lowercase().contains("array(select"), "{options}");
     }
 
     #[test]

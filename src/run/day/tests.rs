@@ -17,6 +17,7 @@ use crate::config::pipeline::{DetailSource, FetchDetails, OnIncomplete};
 use crate::extract::progress::Silent;
 use crate::extract::{Listed, Record, ShopFacts, Sink, testing};
 use crate::land::{Writer, WriterOptions};
+use crate::load::Snapshot;
 use crate::plan::known::KnownOffer;
 use crate::query::{self, Session};
 use crate::run::previous;

@@ -84,11 +84,15 @@ async fn the_query_of_a_client_that_has_gone_ends() {
     let place = lake().await;
     let served = Served::start(&place, &[]).await;
     let pid = served.child.id().unwrap();
-    let client = served.client().await;
+    let words = format!("host=127.0.0.1 port={} dbname=huopan user=ann", served.port);
+    let (client, connection) = tokio_postgres::connect(&words, NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
     let before = cpu_ticks(pid);
     let running = tokio::spawn(async move { client.simple_query(ENDLESS).await });
     until(|| cpu_ticks(pid) > before + 20).await;
-    running.abort();
+    // A driver would wait for the answer to what it has sent.
+    connection.abort();
+    assert!(running.await.unwrap().is_err());
     until_idle(pid).await;
 }
 
