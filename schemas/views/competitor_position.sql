@@ -12,26 +12,16 @@
 --   all others            as in `price_at`
 -- Example: SELECT group_name, position, shop_name, price_per_piece, gap_pct FROM competitor_position(500) WHERE position <= 3
 WITH needs AS (
-  SELECT group_name, is_ours, coalesce({pieces}, quantity) AS pieces, dt, pipeline, offer_id, shop_id, shop_name, title,
-         status, unit, currency, pack_source, stock_status, ladder_status, detail_url,
-         CASE WHEN pieces_per_unit IS NULL AND pack_size IS NOT NULL AND moq_quantity IS NOT NULL
-                   AND moq_status IN ('unknown_unit', 'unknown_pack') THEN 'ok'
-              ELSE moq_status END AS moq_status,
-         CAST(coalesce(nullif(pieces_per_unit, 0), pack_size) AS BIGINT) AS pack,
-         (coalesce({pieces}, quantity) + CAST(coalesce(nullif(pieces_per_unit, 0), pack_size) AS BIGINT) - 1)
-           / CAST(coalesce(nullif(pieces_per_unit, 0), pack_size) AS BIGINT) AS units,
-         coalesce(moq_pieces, moq_quantity * CAST(coalesce(nullif(pieces_per_unit, 0), pack_size) AS BIGINT)) AS moq_pieces
+  SELECT group_name, is_ours, coalesce({pieces}, quantity) AS pieces, pack_size, dt, pipeline, offer_id, shop_id, shop_name,
+         title, status, unit, currency, pieces_per_unit, pack_source, moq_quantity, moq_pieces, moq_status, stock_status,
+         ladder_status, detail_url
   FROM group_offers
 ),
 {priced},
 priced AS (
   SELECT group_name, is_ours, pieces AS quantity, dt, pipeline, shop_id, shop_name, offer_id, sku_id, title, unit,
          CAST(pack AS INT) AS pieces_per_unit, units, pieces_bought,
-         CASE WHEN pack IS NOT NULL THEN unit_price END AS unit_price,
-         -- A pack size of the groups file: the tables have no price per piece then.
-         CASE WHEN pack IS NOT NULL
-              THEN coalesce(piece_price, CAST(round(CAST(unit_price AS DECIMAL(28, 8)) / CAST(pack AS DECIMAL(10, 0)), 6)
-                                              AS DECIMAL(18, 6))) END AS price_per_piece,
+         CASE WHEN pack IS NOT NULL THEN unit_price END AS unit_price, price_per_piece,
          CASE WHEN reason IS NULL AND pieces IS NOT NULL THEN CAST(units AS DECIMAL(20, 0)) * unit_price END AS total,
          currency, least_pieces AS moq_pieces, ladder_status, detail_url,
          CASE WHEN reason IS NULL AND pieces IS NULL THEN 'no_quantity' ELSE reason END AS reason

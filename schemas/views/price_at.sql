@@ -15,11 +15,9 @@
 --                         `not_countable`, `conflict`
 -- Example: SELECT shop_name, title, price_per_piece, total FROM price_at(500) WHERE buyable ORDER BY price_per_piece
 WITH needs AS (
-  SELECT '' AS group_name, {pieces} AS pieces, dt, pipeline, offer_id, shop_id, shop_name, title, status, unit, currency,
-         pack_source, moq_status, stock_status, ladder_status, detail_url,
-         CAST(nullif(pieces_per_unit, 0) AS BIGINT) AS pack,
-         ({pieces} + CAST(nullif(pieces_per_unit, 0) AS BIGINT) - 1) / CAST(nullif(pieces_per_unit, 0) AS BIGINT) AS units,
-         coalesce(moq_pieces, moq_quantity * CAST(pieces_per_unit AS BIGINT)) AS moq_pieces
+  SELECT '' AS group_name, {pieces} AS pieces, CAST(NULL AS INT) AS pack_size, dt, pipeline, offer_id, shop_id, shop_name,
+         title, status, unit, currency, pieces_per_unit, pack_source, moq_quantity, moq_pieces, moq_status, stock_status,
+         ladder_status, detail_url
   FROM {day}.offers
 ),
 {priced}
@@ -27,7 +25,7 @@ SELECT dt, pipeline, shop_id, shop_name, offer_id, sku_id, title, unit, CAST(pac
        units, pieces_bought,
        CASE WHEN pack IS NOT NULL THEN unit_price END AS unit_price,
        CASE WHEN reason IS NULL THEN CAST(units AS DECIMAL(20, 0)) * unit_price END AS total,
-       CASE WHEN pack IS NOT NULL THEN piece_price END AS price_per_piece,
+       price_per_piece,
        currency,
        CASE WHEN pack IS NOT NULL THEN tier_no END AS tier_no,
        CASE WHEN reason = 'unknown_moq' THEN NULL ELSE reason IS NULL END AS buyable,

@@ -110,6 +110,22 @@ async fn a_group_ranks_what_can_be_bought_and_says_why_the_rest_cannot() {
     );
 }
 
+/// A join on less than the offer would compare all steps of a lake, or of a group, with each other.
+#[tokio::test]
+async fn every_join_of_the_prices_is_on_the_offer() {
+    let lake = mugs();
+    let session = opened(&lake, mug_groups(), Vec::new());
+    for function in ["price_at(500)", "competitor_position()"] {
+        let plan = plan(&session, &format!("SELECT * FROM {function}")).await;
+        let joins: Vec<&str> = plan.lines().filter(|line| line.contains("HashJoinExec")).collect();
+        assert!(joins.len() >= 4, "{plan}");
+        for join in joins {
+            let on = join.split("on=[").nth(1).and_then(|rest| rest.split(']').next()).unwrap();
+            assert!(on.contains("offer_id"), "{join}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_groups_are_a_table_and_their_offers_a_view() {
     let lake = mugs();
