@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The report in a real browser: charts are drawn, both languages and both themes show, it fits a phone and paper, and
-nothing leaves the machine. Takes the built huopan, a lake that `huopan demo` filled, and a folder for screenshots.
+"""The report in a real browser, of groups and of shops in their place: in light and dark, on a phone and on paper, in both
+languages charts are drawn and everything can be read, and nothing leaves the machine. Takes the built huopan, a lake that
+`huopan demo` filled, and a folder for screenshots.
 
 The browser is Chromium, driven over its own protocol through two pipes: nothing but the standard library is needed.
 """
@@ -19,6 +20,8 @@ shots.mkdir(parents=True, exist_ok=True)
 work = pathlib.Path(tempfile.mkdtemp(prefix="huopan-report-"))
 GOODS = "304不锈钢保温杯500ml"
 HOSTILE = "</script><script>document.title='broken'</script><img/src=x/onerror=alert(1)>"
+# A4 without the margins that the page asks for, in CSS pixels.
+PAPER_WIDTH = 703
 passed = 0
 
 
@@ -98,19 +101,23 @@ class Browser:
         }})""")
 
     def open(self, path, language=None, width=1280, height=1000):
+        """Loads a page and waits for its charts; in another language than its own where one is named."""
         self.size(width, height)
         self.events.clear()
         self.ask("Page.navigate", url=path.as_uri())
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self.read())
-        if language:
+        own = self.run("document.documentElement.dataset.lang")
+        self.settle(own)
+        if language and language != own:
+            self.run(f'document.querySelector("[data-switch={language}]").click()')
             self.settle(language)
 
     def size(self, width, height):
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
 
-    def theme(self, theme):
-        self.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
+    def media(self, theme, media=""):
+        self.ask("Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": theme}])
 
     def point(self, x, y):
         self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
@@ -136,56 +143,151 @@ class Browser:
         self.process.wait(20)
 
 
-def report(name, *arguments):
+def report(name, lake, *arguments):
     path = work / f"{name}.html"
-    subprocess.run([huopan, "report", "--quiet", "--lake", lake, "-o", str(path), *arguments], check=True)
+    subprocess.run([huopan, "report", "--quiet", "--lake", lake, "-o", path, *arguments], check=True)
     return path
 
 
-def charts(browser):
-    return browser.run("""[...document.querySelectorAll(".chart")].map((box) => ({
-        svgs: box.querySelectorAll("svg").length, kind: box.dataset.chart,
-        lines: [...box.querySelectorAll('g[aria-label="line"] path')].filter((path) => path.getAttribute("d")?.length > 5).length,
-        letters: box.querySelectorAll("text[data-letter]").length, box: box.getBoundingClientRect().width,
-        width: box.querySelector("svg")?.getBoundingClientRect().width }))""")
+# What is drawn in the boxes of the charts.
+CHARTS = """[...document.querySelectorAll(".chart")].map((box) => ({
+    svgs: box.querySelectorAll("svg").length, kind: box.dataset.chart, group: box.closest("section").querySelector("h2").innerText,
+    lines: [...box.querySelectorAll('g[aria-label="line"] path')].filter((path) => path.getAttribute("d")?.length > 5).length,
+    letters: box.querySelectorAll("text[data-letter]").length, box: box.getBoundingClientRect().width,
+    width: box.querySelector("svg")?.getBoundingClientRect().width }))"""
+
+# What a reader could not read: texts with too little contrast to what is behind them, texts on each other in a chart or in
+# neighbouring cells, texts that are cut off or stand outside of the page.
+UNREADABLE = """(() => {
+    const faults = [];
+    const color = (text) => (text.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
+    const over = ([r, g, b, a = 1], under) => [r, g, b].map((part, at) => part * a + under[at] * (1 - a));
+    const behind = (element) => element === null ? [255, 255, 255]
+        : over(color(getComputedStyle(element).backgroundColor), behind(element.parentElement));
+    const light = (rgb) => { const [r, g, b] = rgb.map((part) => (part /= 255) <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+    const contrast = (one, other) => { const [low, high] = [light(one), light(other)].sort((a, b) => a - b); return (high + 0.05) / (low + 0.05); };
+    const said = (element) => element.textContent.trim().slice(0, 30);
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const seen = new Set();
+    const scroll = [...document.querySelectorAll(".scroll")];
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+        const element = node.parentElement;
+        if (!node.data.trim() || element.closest("script, style, noscript, .skip, details:not([open]) > :not(summary)")) continue;
+        const range = document.createRange(); range.selectNodeContents(node);
+        const boxes = [...range.getClientRects()].filter((box) => box.width > 1 && box.height > 1);
+        if (!boxes.length) continue;
+        const right = Math.max(...boxes.map((box) => box.right)), left = Math.min(...boxes.map((box) => box.left));
+        const rolls = scroll.some((box) => box.contains(element) && getComputedStyle(box).overflowX === "auto");
+        if (left < -1 || (right > innerWidth + 1 && !rolls)) faults.push(`outside of the page: ${said(element)}`);
+        if (seen.has(element)) continue;
+        seen.add(element);
+        const style = getComputedStyle(element);
+        const ink = color(element.ownerSVGElement ? style.fill : style.color), ground = behind(element);
+        const found = contrast(over(ink, ground), ground);
+        if (found < 4.5 && !(found >= 3 && parseFloat(style.fontSize) >= 24)) faults.push(`contrast ${found.toFixed(2)}: ${said(element)}`);
+    }
+    const apart = (boxes, where) => boxes.forEach(([box, text], at) => boxes.slice(at + 1).forEach(([other, on]) => {
+        const wide = Math.min(box.right, other.right) - Math.max(box.left, other.left);
+        const high = Math.min(box.bottom, other.bottom) - Math.max(box.top, other.top);
+        if (wide > 1.5 && high > 3.5) faults.push(`${where}: ${text} on ${on}`);
+    }));
+    const boxes = (elements) => [...elements].filter((element) => element.textContent.trim())
+        .map((element) => [element.getBoundingClientRect(), said(element)]);
+    for (const svg of document.querySelectorAll(".chart svg")) {
+        const texts = boxes(svg.querySelectorAll("text"));
+        apart(texts, `chart of ${svg.closest("section").querySelector("h2").innerText}`);
+        const frame = svg.getBoundingClientRect();
+        for (const [box, text] of texts)
+            if (box.left < frame.left - 1 || box.right > frame.right + 1 || box.top < frame.top - 1 || box.bottom > frame.bottom + 1)
+                faults.push(`outside of its chart: ${text}`);
+    }
+    for (const row of document.querySelectorAll("tr")) {
+        apart([...row.cells].map((cell) => {
+            const range = document.createRange(); range.selectNodeContents(cell);
+            const { left, right, top, bottom } = range.getBoundingClientRect(), box = cell.getBoundingClientRect();
+            // Lines of a long title that are not shown have their place below.
+            return [{ left, right, top: Math.max(top, box.top), bottom: Math.min(bottom, box.bottom) }, said(cell)];
+        }), "row");
+    }
+    for (const cell of document.querySelectorAll("th, td, dd, dt, .badge, button, h1, h2, h3, figcaption"))
+        if (cell.scrollWidth > cell.clientWidth + 1 && cell.clientWidth > 0) faults.push(`wider than its box: ${said(cell)}`);
+    return [...new Set(faults)];
+})()"""
 
 
-def is_drawn(browser, expected):
-    drawn = charts(browser)
-    check("every group has its two charts", len(drawn) == expected, drawn)
+def is_drawn(browser, groups, lines):
+    """Two charts of each group, with at least so many lines."""
+    drawn = browser.run(CHARTS)
+    check("every group has its two charts", len(drawn) == 2 * groups, drawn)
     for chart in drawn:
-        check("a chart is one SVG with lines and letters", chart["svgs"] == 1 and chart["lines"] >= 2 and chart["letters"] >= 2, chart)
+        check("a chart is one SVG with lines and letters", chart["svgs"] == 1 and min(chart["lines"], chart["letters"]) >= lines, chart)
         check("a chart fits its box", chart["width"] <= chart["box"] + 1, chart)
 
 
-def fits(browser):
+def is_readable(browser, name):
+    browser.shoot(name)
     wide, room = browser.run("[document.documentElement.scrollWidth, innerWidth]")
-    check("nothing is wider than the window", wide <= room, (wide, room))
+    check(f"{name}: nothing is wider than the window", wide <= room, (wide, room))
+    faults = browser.run(UNREADABLE)
+    check(f"{name}: everything can be read", not faults, "\n  " + "\n  ".join(faults))
 
 
-def looks(browser, page):
-    browser.theme("light")
+def is_said_in(browser, language):
+    head, pieces, other = {"zh": ("比价报告", "件数", "en"), "en": ("Price report", "pieces", "zh")}[language]
+    check(f"it speaks {language}", browser.run('document.querySelector("h1").innerText') == head)
+    check(f"so do the charts in {language}", browser.run('document.querySelector(".chart").innerText').find(pieces) >= 0)
+    hidden = browser.run(f'[...document.querySelectorAll("span[lang={other}]")].every((word) => !word.offsetParent || word.closest(".brand"))')
+    check("only one language is seen", hidden)
+
+
+def looks(browser, name, page, groups, lines=2):
+    """A page in both languages: light and dark, on a phone and on paper."""
+    grounds = {}
+    for language in ("zh", "en"):
+        for theme in ("light", "dark"):
+            browser.media(theme)
+            browser.open(page, language)
+            is_drawn(browser, groups, lines)
+            is_said_in(browser, language)
+            grounds[theme] = browser.run("getComputedStyle(document.body).backgroundColor")
+            is_readable(browser, f"{name}-{language}-{theme}")
+            check("no script failed", not browser.complaints(), browser.complaints())
+            check("the page asked for nothing", browser.asked_for() == [], browser.asked_for())
+        check("dark is dark", grounds["dark"] != grounds["light"], grounds)
+        for theme in ("light", "dark"):
+            browser.media(theme)
+            browser.open(page, language, width=390, height=800)
+            is_drawn(browser, groups, lines)
+            is_readable(browser, f"{name}-{language}-phone-{theme}")
+        on_paper(browser, name, page, language, groups)
+
+
+def on_paper(browser, name, page, language, groups):
+    """Printed from a window that is dark, as the reader's may be: the charts are drawn for the screen, and fit the paper."""
+    browser.media("dark")
+    browser.open(page, language)
+    browser.media("dark", "print")
+    browser.size(PAPER_WIDTH, 1000)
+    is_readable(browser, f"{name}-{language}-print")
+    check("paper is white", browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)")
+    browser.size(1280, 1000)
+    browser.media("dark")
+    paper = base64.b64decode(browser.ask("Page.printToPDF", preferCSSPageSize=True, printBackground=False)["data"])
+    (shots / f"{name}-{language}.pdf").write_bytes(paper)
+    pages = len(re.findall(rb"/Type\s*/Page[^s]", paper))
+    check("it prints on a few pages", paper.startswith(b"%PDF") and 3 <= pages <= 2 + 4 * groups, pages)
+
+
+def switches(browser, page):
+    """A click changes the language of the text and of the charts."""
+    browser.media("light")
     browser.open(page, "zh")
-    is_drawn(browser, 4)
-    fits(browser)
-    check("no script failed", not browser.complaints(), browser.complaints())
-    check("it is Chinese", browser.run('document.querySelector("h1").innerText') == "比价报告")
-    light = browser.run("getComputedStyle(document.body).backgroundColor")
-    browser.shoot("report-zh-light")
-
+    is_said_in(browser, "zh")
     browser.run('document.querySelector("[data-switch=en]").click()')
     browser.settle("en")
-    check("it is English after a click", browser.run('document.querySelector("h1").innerText') == "Price report")
-    check("so are the charts", browser.run('document.querySelector(".chart").innerText').find("pieces") > 0)
-    check("only one language is seen", browser.run('[...document.querySelectorAll("span[lang=zh]")].every((word) => !word.offsetParent)'))
-
-    browser.theme("dark")
-    check("dark is dark", browser.run("getComputedStyle(document.body).backgroundColor") != light)
-    browser.shoot("report-en-dark")
-    browser.theme("light")
+    is_said_in(browser, "en")
     points(browser)
-    check("the page asked for nothing", browser.asked_for() == [], browser.asked_for())
-    return browser
 
 
 def points(browser):
@@ -199,24 +301,12 @@ def points(browser):
     browser.point(x, y)
     tip = browser.run("""new Promise((done) => setTimeout(() => done(document.querySelector('.chart g[aria-label="tip"]')?.textContent ?? ""), 300))""")
     check("a point tells its price", "¥" in tip, tip)
-    browser.shoot("report-en-tip", whole=False)
-
-
-def on_a_phone_and_on_paper(browser, page):
-    browser.open(page, "zh", width=390, height=800)
-    fits(browser)
-    is_drawn(browser, 4)
-    browser.shoot("report-zh-phone")
-    browser.open(page, "zh")
-    paper = base64.b64decode(browser.ask("Page.printToPDF", preferCSSPageSize=True, printBackground=False)["data"])
-    (shots / "report-zh.pdf").write_bytes(paper)
-    pages = len(re.findall(rb"/Type\s*/Page[^s]", paper))
-    check("it prints on a few pages", paper.startswith(b"%PDF") and 3 <= pages <= 12, pages)
+    browser.shoot("tip", whole=False)
 
 
 def strangers(browser):
     """What a title says is never run, and what the policy forbids is never asked for."""
-    page = report("hostile", "--title", HOSTILE, "--title", GOODS, "--lang", "en")
+    page = report("hostile", lake, "--title", HOSTILE, "--title", GOODS, "--lang", "en")
     browser.open(page, "en")
     check("a hostile title is text", browser.run('[...document.querySelectorAll("h2")].some((head) => head.innerText.includes("<img/src=x/onerror"))'))
     check("it did not run", "broken" not in browser.run("document.title") and not browser.complaints(), browser.complaints())
@@ -233,19 +323,51 @@ def strangers(browser):
     check("a request would be seen", browser.asked_for() == ["http://127.0.0.1:9/seen.png"], browser.asked_for())
 
 
+def copied(name, groups=None):
+    """A lake like the given one, with the groups of a file, or without any."""
+    copy = work / name
+    shutil.copytree(lake, copy)
+    (copy / "_huopan" / "groups.json").unlink()
+    if groups:
+        file = work / f"{name}.csv"
+        file.write_text(groups)
+        subprocess.run([huopan, "groups", "load", "--lake", copy, file], check=True, stdout=subprocess.DEVNULL)
+    return copy
+
+
+def asked(query):
+    """The rows of a query."""
+    answer = subprocess.run([huopan, "sql", "--lake", lake, "--format", "json", "-c", query], check=True, stdout=subprocess.PIPE)
+    return json.loads(answer.stdout)
+
+
+def demo_groups(browser):
+    """The sample's groups as the demo loads them, one more that states no quantity, and one whose pack size the gateway does
+    not state."""
+    sample = subprocess.run([huopan, "groups", "example"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    boxes = asked("""select offer_id from latest_offers where pieces_per_unit is null and moq_status = 'unknown_pack'
+                     and status = 'on_sale' and tier_count > 1 order by offer_id limit 4""")
+    check("the demo has offers in boxes that nobody counts", len(boxes) >= 2, boxes)
+    more = [f"没有数量,,,{GOODS},,,"] + [f"按箱,,{box['offer_id']},,{'yes' if at == 0 else ''},500,24" for at, box in enumerate(boxes)]
+    page = report("groups", copied("own", sample + "\n".join(more) + "\n"))
+    check("the page is of a sane size", 100_000 < page.stat().st_size < 3_000_000, page.stat().st_size)
+    looks(browser, "groups", page, 5)
+    browser.media("light")
+    browser.open(page)
+    sections = dict(browser.run('[...document.querySelectorAll("section.group")].map((group) => [group.querySelector("h2").innerText, group.textContent])'))
+    said = {name for name, text in sections.items() if "100 pieces is the default" in text and "100 件是默认值" in text}
+    check("only the group without a quantity is at the default", said == {"没有数量"}, said)
+    check("it is ranked at it", re.search(r"at 100 pieces · .* · [1-9]\d* can be bought", sections["没有数量"]), sections["没有数量"][:300])
+    packed = {name: text.count("pack size of the groups file") for name, text in sections.items() if "pack size of the" in text}
+    check("pack sizes of the file are told", set(packed) == {"按箱"} and packed["按箱"] >= len(boxes), packed)
+    switches(browser, page)
+
+
 try:
     browser = Browser()
-    page = report("titles", "--title", GOODS, "--title", "Type-C 数据线", "--pieces", "500", "--lang", "zh")
-    check("the page is of a sane size", 100_000 < page.stat().st_size < 3_000_000, page.stat().st_size)
-    looks(browser, page)
-    on_a_phone_and_on_paper(browser, page)
+    demo_groups(browser)
+    looks(browser, "shops", report("shops", copied("bare")), 4)
     strangers(browser)
-    groups = report("groups", "--lang", "en")
-    browser.open(groups, "en")
-    check("each group of the lake is there", browser.run('document.querySelectorAll("section.group").length') == 3)
-    is_drawn(browser, 6)
-    check("no script failed", not browser.complaints() and not browser.asked_for())
-    browser.shoot("report-en-groups")
     browser.close()
 finally:
     shutil.rmtree(work, ignore_errors=True)

@@ -36,6 +36,24 @@ pub(super) enum Kind {
     Shop,
 }
 
+/// How many pieces are needed, and who says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Need {
+    pub(super) pieces: i64,
+    pub(super) of: NeedOf,
+}
+
+/// Who says how many pieces are needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NeedOf {
+    /// Who made the report.
+    Asker,
+    /// The group's lines.
+    Group,
+    /// The default stands in.
+    Nobody,
+}
+
 /// Offers that are looked at together.
 #[derive(Debug, Clone)]
 pub(super) struct Group {
@@ -43,8 +61,8 @@ pub(super) struct Group {
     pub(super) key: String,
     pub(super) name: String,
     pub(super) kind: Kind,
-    /// The quantity compared at, in pieces.
-    pub(super) pieces: i64,
+    /// The quantity compared at.
+    pub(super) need: Need,
     pub(super) counts: Counts,
     /// In the order shown, cut at the limits.
     pub(super) ranked: Vec<Ranked>,
@@ -80,6 +98,7 @@ pub(super) struct Ranked {
     pub(super) offer: Offer,
     pub(super) unit: Option<String>,
     pub(super) pieces_per_unit: Option<i64>,
+    pub(super) pack_size: Option<PackSize>,
     pub(super) units: Option<i64>,
     pub(super) pieces_bought: Option<i64>,
     pub(super) unit_price: Option<String>,
@@ -96,6 +115,14 @@ pub(super) struct Ranked {
     pub(super) stock_status: Option<String>,
     /// Its line in the charts; `None`: it has none.
     pub(super) line: Option<Line>,
+}
+
+/// Pieces in one sale unit as the groups file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PackSize {
+    pub(super) pieces: i64,
+    /// Today's prices are by it; `false`: the gateway states another or the same, which counts.
+    pub(super) is_used: bool,
 }
 
 /// What is drawn of one row.

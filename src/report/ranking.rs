@@ -6,9 +6,9 @@ use crate::base::Result;
 use crate::query::Session;
 
 use super::limits;
-use super::model::{Changes, Counts, Group, Kind, Line, Offer, Ranked};
+use super::model::{Changes, Counts, Group, Kind, Line, Offer, PackSize, Ranked};
 use super::rows::{Row, each};
-use super::source::{Source, one_of};
+use super::source::{Source, among, one_of};
 
 /// The groups of a source.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ pub(super) async fn read(session: &Session, source: &Source, pieces: Option<i64>
         .await?;
     }
     let (read, shops) = (Read::default(), BTreeSet::new());
-    let mut reading = Reading { kind: source.kind(), groups_max, read, key: None, shops, others: 0 };
+    let mut reading = Reading { source, pieces, groups_max, read, key: None, shops, others: 0 };
     each(session, &source.ranking(pieces, &order), vec![], |row| reading.row(row)).await?;
     let mut read = reading.read;
     if source.kind() == Kind::Shop {
@@ -42,13 +42,17 @@ pub(super) async fn read(session: &Session, source: &Source, pieces: Option<i64>
     read.groups.sort_by_key(|group| source.keys().iter().position(|key| *key == group.key));
     read.groups.iter_mut().for_each(choose_lines);
     stock(session, &mut read.groups).await?;
+    if source.kind() == Kind::Named {
+        pack_sizes(session, &mut read.groups).await?;
+    }
     Ok(read)
 }
 
 /// What is kept while the rows of all groups go by, in the groups' order.
 #[derive(Debug)]
-struct Reading {
-    kind: Kind,
+struct Reading<'a> {
+    source: &'a Source,
+    pieces: Option<i64>,
     groups_max: usize,
     read: Read,
     key: Option<String>,
@@ -56,7 +60,7 @@ struct Reading {
     others: usize,
 }
 
-impl Reading {
+impl Reading<'_> {
     fn row(&mut self, row: Row<'_>) -> Result<()> {
         let key = row.word("group_name")?;
         if self.key.as_ref() != Some(&key) {
@@ -92,15 +96,18 @@ impl Reading {
             self.read.left_out += 1;
             return Ok(());
         }
-        let name = match self.kind {
+        let name = match self.source.kind() {
             Kind::Shop => row.text("shop_name")?.unwrap_or_else(|| key.clone()),
             _ => key.clone(),
         };
-        let pieces = row.integer("quantity")?.unwrap_or(super::PIECES_DEFAULT);
-        let (counts, changes) = (Counts::default(), Changes::default());
-        self.read.groups.push(Group { key, name, kind: self.kind, pieces, counts, ranked: Vec::new(), changes });
+        self.read.groups.push(empty(self.source, key, name, self.pieces));
         Ok(())
     }
+}
+
+fn empty(source: &Source, key: String, name: String, pieces: Option<i64>) -> Group {
+    let (kind, need) = (source.kind(), source.need(&key, pieces));
+    Group { key, name, kind, need, counts: Counts::default(), ranked: Vec::new(), changes: Changes::default() }
 }
 
 /// More shops in one group are not told apart.
@@ -151,15 +158,7 @@ fn add_empty(read: &mut Read, source: &Source, pieces: Option<i64>, groups_max: 
             read.left_out += 1;
             continue;
         }
-        read.groups.push(Group {
-            key: key.clone(),
-            name: key.clone(),
-            kind: source.kind(),
-            pieces: pieces.unwrap_or(super::PIECES_DEFAULT),
-            counts: Counts::default(),
-            ranked: Vec::new(),
-            changes: Changes::default(),
-        });
+        read.groups.push(empty(source, key.clone(), key.clone(), pieces));
     }
 }
 
@@ -220,6 +219,34 @@ async fn stock(session: &Session, groups: &mut [Group]) -> Result<()> {
         // An offer may be in several groups.
         if let Some((pieces, status)) = found.get(&(row.offer.offer_id.clone(), row.offer.sku_id.clone())) {
             (row.stock_pieces, row.stock_status) = (*pieces, status.clone());
+        }
+    }
+    Ok(())
+}
+
+/// What the groups file says of the pieces in a sale unit of the rows that are shown.
+async fn pack_sizes(session: &Session, groups: &mut [Group]) -> Result<()> {
+    let names: Vec<String> = groups.iter().map(|group| group.key.clone()).collect();
+    let rows = groups.iter().flat_map(|group| &group.ranked);
+    let offers: BTreeSet<String> = rows.map(|row| row.offer.offer_id.clone()).collect();
+    let sql = format!(
+        "SELECT group_name, offer_id, pack_size, nullif(pieces_per_unit, 0) IS NULL AS is_used FROM group_offers
+         WHERE pack_size IS NOT NULL AND {} AND {}",
+        among("group_name", &names),
+        one_of("offer_id", &offers.into_iter().collect::<Vec<_>>())
+    );
+    let mut found = BTreeMap::new();
+    each(session, &sql, vec![], |row| {
+        if let Some(pieces) = row.integer("pack_size")? {
+            let is_used = row.flag("is_used")? == Some(true);
+            found.insert((row.word("group_name")?, row.word("offer_id")?), PackSize { pieces, is_used });
+        }
+        Ok(())
+    })
+    .await?;
+    for group in groups.iter_mut() {
+        for row in &mut group.ranked {
+            row.pack_size = found.get(&(group.key.clone(), row.offer.offer_id.clone())).copied();
         }
     }
     Ok(())

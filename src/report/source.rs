@@ -4,11 +4,13 @@
 //!
 //! Invariant: texts get into SQL as quoted literals only.
 
+use std::collections::BTreeMap;
+
 use crate::base::text::nearest;
 use crate::base::{Error, Result};
 use crate::query::Session;
 
-use super::model::{Kind, StandsIn};
+use super::model::{Kind, Need, NeedOf, StandsIn};
 use super::rows::{each, quoted};
 use super::{Options, PIECES_DEFAULT, limits};
 
@@ -16,7 +18,12 @@ use super::{Options, PIECES_DEFAULT, limits};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
     /// Of the table `groups`.
-    Named(Vec<String>),
+    Named {
+        /// In the order of the page.
+        names: Vec<String>,
+        /// The quantities that their lines state.
+        quantities: BTreeMap<String, i64>,
+    },
     /// Offers whose titles hold all words of a text.
     Titles(Vec<String>),
     /// The best sold offers of the largest shops.
@@ -34,12 +41,12 @@ pub(super) enum Source {
 /// [`Kind::Config`](crate::base::Kind::Config) for a group that the lake does not know.
 pub(super) async fn choose(session: &Session, options: &Options) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
-    let known = known_groups(session).await?;
+    let Known { names, quantities } = known_groups(session).await?;
     if !options.groups.is_empty() {
-        options.groups.iter().try_for_each(|name| is_known(name, &known))?;
-        sources.push(Source::Named(once_each(&options.groups)));
-    } else if options.titles.is_empty() && !known.is_empty() {
-        sources.push(Source::Named(known));
+        options.groups.iter().try_for_each(|name| is_known(name, &names))?;
+        sources.push(Source::Named { names: once_each(&options.groups), quantities });
+    } else if options.titles.is_empty() && !names.is_empty() {
+        sources.push(Source::Named { names, quantities });
     }
     if !options.titles.is_empty() {
         sources.push(Source::Titles(once_each(&options.titles)));
@@ -72,17 +79,26 @@ fn once_each(texts: &[String]) -> Vec<String> {
     once
 }
 
-async fn known_groups(session: &Session) -> Result<Vec<String>> {
-    let mut names = Vec::new();
+/// The groups of the lake.
+#[derive(Debug, Default)]
+struct Known {
+    names: Vec<String>,
+    quantities: BTreeMap<String, i64>,
+}
+
+async fn known_groups(session: &Session) -> Result<Known> {
+    let mut known = Known::default();
     if session.table_names().iter().any(|table| table == "groups") {
-        let sql = "SELECT DISTINCT group_name FROM groups ORDER BY group_name";
+        let sql = "SELECT group_name, max(quantity) AS quantity FROM groups GROUP BY group_name ORDER BY group_name";
         each(session, sql, vec![], |row| {
-            names.extend(row.text("group_name")?);
+            let name = row.word("group_name")?;
+            known.quantities.extend(row.integer("quantity")?.map(|quantity| (name.clone(), quantity)));
+            known.names.push(name);
             Ok(())
         })
         .await?;
     }
-    Ok(names)
+    Ok(known)
 }
 
 async fn largest_shops(session: &Session) -> Result<Source> {
@@ -103,7 +119,7 @@ impl Source {
     /// What kind its groups are.
     pub(super) fn kind(&self) -> Kind {
         match self {
-            Source::Named(_) => Kind::Named,
+            Source::Named { .. } => Kind::Named,
             Source::Titles(_) => Kind::Title,
             Source::Shops { .. } => Kind::Shop,
         }
@@ -112,7 +128,7 @@ impl Source {
     /// The keys of its groups, in the order of the page.
     pub(super) fn keys(&self) -> &[String] {
         match self {
-            Source::Named(keys) | Source::Titles(keys) | Source::Shops { shops: keys, .. } => keys,
+            Source::Named { names: keys, .. } | Source::Titles(keys) | Source::Shops { shops: keys, .. } => keys,
         }
     }
 
@@ -124,10 +140,23 @@ impl Source {
         }
     }
 
+    /// The quantity that a group is compared at: `pieces` before its own before the default.
+    pub(super) fn need(&self, key: &str, pieces: Option<i64>) -> Need {
+        let own = match self {
+            Source::Named { quantities, .. } => quantities.get(key).copied(),
+            Source::Titles(_) | Source::Shops { .. } => None,
+        };
+        match (pieces, own) {
+            (Some(pieces), _) => Need { pieces, of: NeedOf::Asker },
+            (None, Some(pieces)) => Need { pieces, of: NeedOf::Group },
+            (None, None) => Need { pieces: PIECES_DEFAULT, of: NeedOf::Nobody },
+        }
+    }
+
     /// A query of `group_name, is_ours, pipeline, offer_id, detail_url` for every offer of the groups.
     pub(super) fn members(&self) -> String {
         match self {
-            Source::Named(names) => {
+            Source::Named { names, .. } => {
                 let named = among("group_name", names);
                 format!("SELECT group_name, is_ours, pipeline, offer_id, detail_url FROM group_offers WHERE {named}")
             }
@@ -153,9 +182,19 @@ impl Source {
     pub(super) fn ranking(&self, pieces: Option<i64>, best_sold: &[String]) -> String {
         let order = "ORDER BY group_name, position NULLS LAST, price_per_piece NULLS LAST, offer_id, sku_id";
         match self {
-            Source::Named(names) => {
-                let pieces = pieces.map(|pieces| pieces.to_string()).unwrap_or_default();
-                format!("SELECT * FROM competitor_position({pieces}) WHERE {} {order}", among("group_name", names))
+            Source::Named { names, .. } => {
+                let mut asked: BTreeMap<Option<i64>, Vec<String>> = BTreeMap::new();
+                for name in names {
+                    let need = self.need(name, pieces);
+                    // The groups that state their quantity are asked for in one go.
+                    let pieces = Some(need.pieces).filter(|_| need.of != NeedOf::Group);
+                    asked.entry(pieces).or_default().push(name.clone());
+                }
+                let rows = asked.iter().map(|(pieces, names)| {
+                    let pieces = pieces.map(|pieces| pieces.to_string()).unwrap_or_default();
+                    format!("SELECT * FROM competitor_position({pieces}) WHERE {}", among("group_name", names))
+                });
+                format!("{} {order}", rows.collect::<Vec<_>>().join(" UNION ALL "))
             }
             Source::Titles(texts) => {
                 let pieces = pieces.unwrap_or(PIECES_DEFAULT);
@@ -208,7 +247,7 @@ fn ranked(rows: &str, pieces: i64) -> String {
 }
 
 /// `column IN ('a', 'b')`; nothing is among none.
-fn among(column: &str, texts: &[String]) -> String {
+pub(super) fn among(column: &str, texts: &[String]) -> String {
     one_of(column, &texts.iter().map(|text| quoted(text)).collect::<Vec<_>>())
 }
 
@@ -241,5 +280,22 @@ mod tests {
     #[test]
     fn nothing_is_among_none() {
         assert_eq!((among("a", &[]), among("a", &["x'".into()])), ("false".into(), "a IN ('x''')".into()));
+    }
+
+    #[test]
+    fn a_group_is_asked_for_its_quantity_or_the_default_and_whoever_asks_decides() {
+        let quantities = BTreeMap::from([("a".to_owned(), 500), ("elsewhere".to_owned(), 7)]);
+        let named = Source::Named { names: vec!["b".into(), "a".into(), "c".into()], quantities };
+        let need = |key, asked| (named.need(key, asked).pieces, named.need(key, asked).of);
+        assert_eq!(need("a", None), (500, NeedOf::Group));
+        assert_eq!(need("b", None), (PIECES_DEFAULT, NeedOf::Nobody));
+        assert_eq!((need("a", Some(9)), need("b", Some(9))), ((9, NeedOf::Asker), (9, NeedOf::Asker)));
+        let sql = |asked| named.ranking(asked, &[]).split(" ORDER BY").next().unwrap().to_owned();
+        assert_eq!(
+            sql(None),
+            "SELECT * FROM competitor_position() WHERE group_name IN ('a') UNION ALL \
+             SELECT * FROM competitor_position(100) WHERE group_name IN ('b', 'c')"
+        );
+        assert_eq!(sql(Some(9)), "SELECT * FROM competitor_position(9) WHERE group_name IN ('b', 'a', 'c')");
     }
 }

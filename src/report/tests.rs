@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::model::{
-    Changes, Counts, Day, DayPrice, Event, Group, Kind, Line, Offer, Prices, Quantity, Ranked, Report, Run, Shop,
-    StandsIn, State, Step, StepChange, Tally, What,
+    Changes, Counts, Day, DayPrice, Event, Group, Kind, Line, Need, NeedOf, Offer, PackSize, Prices, Quantity, Ranked,
+    Report, Run, Shop, StandsIn, State, Step, StepChange, Tally, What,
 };
 use super::{Language, Options, limits, page};
 
@@ -44,6 +44,7 @@ fn nasty_row() -> Ranked {
         offer: nasty_offer(),
         unit: nasty(),
         pieces_per_unit: Some(24),
+        pack_size: Some(PackSize { pieces: 24, is_used: true }),
         units: Some(21),
         pieces_bought: Some(504),
         unit_price: nasty(),
@@ -124,7 +125,7 @@ fn nasty_report() -> Report {
         key: NASTY.into(),
         name: NASTY.into(),
         kind,
-        pieces: 500,
+        need: Need { pieces: 500, of: NeedOf::Nobody },
         counts: Counts { rows: 3, buyable: 1, shops: 1, ours: 1 },
         ranked: vec![Ranked { position: Some(1), is_ours: false, ..nasty_row() }, nasty_row()],
         changes: Changes { events: nasty_events(), tally: Tally { cuts: 9, new: 1, ..Tally::default() } },
@@ -204,6 +205,25 @@ fn every_table_has_headers_and_every_chart_its_numbers_as_a_table() {
     assert_eq!((count("<table"), count("<caption>")), (count("<thead>"), count("<table")));
     assert_eq!(count("role=\"img\" aria-labelledby="), 4);
     assert_eq!(count("<figure>"), count("<details><summary>"));
+}
+
+#[test]
+fn whose_the_quantity_and_the_pack_size_are_is_said_where_it_is_not_the_readers() {
+    let mut report = nasty_report();
+    let said = |report: &Report, text: &str| page::render(report, &options()).matches(text).count();
+    let default = "500 pieces is the default: the groups file states no quantity for this group.";
+    assert_eq!((said(&report, default), said(&report, "pack size of the groups file")), (1, 4));
+    for of in [NeedOf::Asker, NeedOf::Group] {
+        report.groups[0].need.of = of;
+        assert_eq!(said(&report, " is the default"), 0, "{of:?}");
+    }
+    report.groups[0].need.of = NeedOf::Nobody;
+    report.groups[0].kind = Kind::Title;
+    assert_eq!(said(&report, "500 pieces is the default: --pieces asks for another quantity."), 1);
+    for row in report.groups.iter_mut().flat_map(|group| &mut group.ranked) {
+        row.pack_size = Some(PackSize { pieces: 24, is_used: false });
+    }
+    assert_eq!(said(&report, "pack size of the groups file"), 0, "the gateway's counts");
 }
 
 #[test]

@@ -37,7 +37,11 @@ fn data(page: &Page) -> Value {
 
 /// Two published nights of the simulated world.
 async fn two_nights() -> Place {
-    let (sim, place) = (sim::start(quick()).await.unwrap(), Place::new());
+    two_nights_of(quick()).await
+}
+
+async fn two_nights_of(world: sim::Options) -> Place {
+    let (sim, place) = (sim::start(world).await.unwrap(), Place::new());
     let pipeline = place.shops(&sim, Gateway::Portals);
     for night in [19, 20] {
         sim.set_day(day(night));
@@ -98,6 +102,98 @@ async fn a_group_by_title_shows_ranks_ladders_days_and_changes_as_the_tables_hav
 
 fn step(step: &Value) -> (String, &str) {
     (step[0].to_string(), step[1].as_str().unwrap())
+}
+
+/// Loads a groups file.
+async fn load_groups(place: &Place, lines: &str) {
+    place.write("groups.csv", format!("group,offer_id,title,quantity,pack_size\n{lines}"));
+    let loaded = huopan(place.path(), &["groups", "load", "groups.csv", "--lake", "lake"]).await;
+    assert_eq!(loaded.code, 0, "{}", loaded.stderr);
+}
+
+#[tokio::test]
+async fn a_group_without_a_quantity_is_shown_at_the_default_and_the_page_says_so() {
+    let place = two_nights().await;
+    load_groups(&place, "a stated,,不锈钢 保温杯,500,\nb unstated,,不锈钢 保温杯,,\n").await;
+    let page = made(&place, options()).await;
+    let default = "100 pieces is the default: the groups file states no quantity for this group.";
+    assert_eq!(page.html.matches(default).count(), 1);
+    let shown = data(&page);
+    assert_eq!((&shown[0]["pieces"], &shown[1]["pieces"]), (&Value::from(500), &Value::from(100)));
+    for (group, pieces) in [("a stated", 500), ("b unstated", 100)] {
+        let of_group = format!("from competitor_position({pieces}) where group_name = '{group}'");
+        let ranked = format!("select offer_id, price_per_piece {of_group} and buyable order by position, offer_id");
+        let ranked = place.rows(&ranked).await;
+        let all = place.value(&format!("select count(*) {of_group}")).await;
+        assert!(ranked.len() > 2, "the world has competitors");
+        let lead = format!("at {pieces} pieces · {all} quotes of 2 shops · {} can be bought", ranked.len());
+        assert!(page.html.contains(&lead), "{lead}");
+        let lines = shown[usize::from(pieces == 100)]["lines"].as_array().unwrap();
+        assert_eq!(lines.len(), ranked.len().min(8));
+        let days = lines[0]["days"].as_array().unwrap();
+        assert_eq!(days.last().unwrap()[1].as_str().unwrap(), ranked[0]["price_per_piece"]);
+        for drawn in days {
+            let (dt, offer) = (drawn[0].as_str().unwrap(), &ranked[0]["offer_id"]);
+            let price = format!("select price_per_piece from price_at({pieces}, '{dt}') where offer_id = {offer}");
+            assert_eq!(drawn[1].as_str().unwrap(), place.value(&price).await, "{dt}");
+        }
+    }
+
+    let asked = made(&place, Options { pieces: Some(20), ..options() }).await;
+    let shown = data(&asked);
+    assert_eq!((&shown[0]["pieces"], &shown[1]["pieces"]), (&Value::from(20), &Value::from(20)));
+    assert!(!asked.html.contains(" is the default"));
+}
+
+#[tokio::test]
+async fn a_pack_size_of_the_groups_file_prices_ladders_and_days_as_it_does_the_ranking() {
+    let place = two_nights_of(sim::Options { shop_sizes: vec![200, 160], ..quick() }).await;
+    let offer = place
+        .value(
+            "select min(offer_id) from (
+               select t.offer_id from price_tiers as t
+               join offers as o on o.dt = t.dt and o.pipeline = t.pipeline and o.offer_id = t.offer_id
+               where o.pieces_per_unit is null and o.moq_status = 'unknown_pack' and o.status = 'on_sale'
+                 and o.ladder_status = 'ok' and t.sku_id is null
+               group by t.offer_id having count(distinct t.dt) = 2 and count(distinct t.min_quantity) > 1)",
+        )
+        .await;
+    load_groups(&place, &format!("a of 7,{offer},,500,7\nb of 11,{offer},,,11\n")).await;
+    let page = made(&place, options()).await;
+    assert_eq!(page.html.matches("pack size of the groups file").count(), 2);
+    let stored = "select min_quantity, unit_price from latest_price_tiers";
+    let stored = place.rows(&format!("{stored} where offer_id = {offer} order by min_quantity")).await;
+    let shown = data(&page);
+    for (place_of_group, group, pack) in [(0, "a of 7", 7), (1, "b of 11", 11)] {
+        let line = &shown[place_of_group]["lines"][0];
+        let drawn: Vec<(String, String)> =
+            line["steps"].as_array().unwrap().iter().map(|drawn| (step(drawn).0, step(drawn).1.to_owned())).collect();
+        let expected = stored.iter().map(|row| {
+            let start: i64 = row["min_quantity"].parse().unwrap();
+            ((start * pack).to_string(), a_piece(&row["unit_price"], pack))
+        });
+        assert_eq!(drawn, expected.collect::<Vec<_>>(), "{group}");
+
+        let days = line["days"].as_array().unwrap();
+        assert_eq!(days.len(), 2, "{group}");
+        for drawn in days {
+            let dt = drawn[0].as_str().unwrap();
+            let pieces = if pack == 7 { "" } else { "100" };
+            let price =
+                format!("select price_per_piece from competitor_position({pieces}) where group_name = '{group}'");
+            let asked = ["sql", "--lake", "lake", "--as-of", dt, "--format", "csv", "-c", &price];
+            let answer = huopan(place.path(), &asked).await;
+            assert_eq!(answer.stdout.lines().nth(1), drawn[1].as_str(), "{dt}: {}", answer.stderr);
+        }
+    }
+}
+
+/// `unit_price / pack` to six places, in whole millionths.
+fn a_piece(unit_price: &str, pack: i64) -> String {
+    let (whole, places) = unit_price.split_once('.').unwrap();
+    let millionths: i64 = format!("{whole}{places:0<6}").parse().unwrap();
+    let rounded = (2 * millionths + pack) / (2 * pack);
+    format!("{}.{:06}", rounded / 1_000_000, rounded % 1_000_000)
 }
 
 #[tokio::test]

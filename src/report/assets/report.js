@@ -124,7 +124,7 @@
     const places = ends.map((end) => ({ ...end, px: x.apply(end.x), py: y.apply(end.y) })).sort((a, b) => a.py - b.py);
     const gap = 14;
     for (let i = 1; i < places.length; i++) places[i].py = Math.max(places[i].py, places[i - 1].py + gap);
-    const floor = height - 34;
+    const floor = height - 46;
     for (let i = places.length - 1, limit = floor; i >= 0; i--, limit = places[i + 1].py - gap) places[i].py = Math.min(places[i].py, limit);
     const right = width - 30;
     const letters = d3.select(plot).append("g").attr("font-weight", 700).attr("text-anchor", "start");

@@ -15,7 +15,7 @@ pub(super) fn data(report: &Report) -> Value {
 fn group(group: &Group) -> Value {
     let rows = || group.ranked.iter().filter(|row| row.line.is_some());
     let currency = rows().next().map(|row| row.currency.clone()).unwrap_or_default();
-    json!({ "pieces": group.pieces, "currency": currency, "lines": rows().map(line).collect::<Vec<_>>() })
+    json!({ "pieces": group.need.pieces, "currency": currency, "lines": rows().map(line).collect::<Vec<_>>() })
 }
 
 fn line(row: &Ranked) -> Value {

@@ -3,7 +3,7 @@
 use super::super::changes::{Direction, direction};
 use super::super::html::Html;
 use super::super::limits;
-use super::super::model::{Event, Group, Kind, Prices, Quantity, Ranked, What};
+use super::super::model::{Event, Group, Kind, NeedOf, Prices, Quantity, Ranked, What};
 use super::super::number::{counted, hundredths, money, percent, whole};
 use super::super::words::{self, Words};
 use super::cells::{count, end_wide_table, gap, header, letter, mark, offer, price, stock, wide_table};
@@ -36,7 +36,7 @@ pub(super) fn render(html: &mut Html, group: &Group, place: usize, days: u16) {
 }
 
 fn summary(html: &mut Html, group: &Group) {
-    let pieces = whole(group.pieces);
+    let pieces = whole(group.need.pieces);
     let [rows, shops, buyable] = [group.counts.rows, group.counts.shops, group.counts.buyable].map(counted);
     html.raw("<p class=\"lead\">");
     match group.kind {
@@ -50,6 +50,7 @@ fn summary(html: &mut Html, group: &Group) {
         ),
     };
     html.raw("</p>");
+    whose_quantity(html, group);
     let Some(best) = cheapest(group) else {
         if group.kind != Kind::Shop {
             html.says("p", "", "没有一个报价能按此数量购买。", "None of them can be bought at this quantity.");
@@ -66,6 +67,26 @@ fn summary(html: &mut Html, group: &Group) {
         our_place(html, own);
     }
     html.raw("</p>\n");
+}
+
+/// A quantity that nobody chose is said to be so, and how to choose one.
+fn whose_quantity(html: &mut Html, group: &Group) {
+    let pieces = whole(group.need.pieces);
+    match (group.need.of, group.kind) {
+        (NeedOf::Nobody, Kind::Named) => html.says(
+            "p",
+            "dim",
+            &format!("分组文件没有写明这一组的数量（quantity），{pieces} 件是默认值。"),
+            &format!("{pieces} pieces is the default: the groups file states no quantity for this group."),
+        ),
+        (NeedOf::Nobody, Kind::Title) => html.says(
+            "p",
+            "dim",
+            &format!("{pieces} 件是默认值，可用 --pieces 指定。"),
+            &format!("{pieces} pieces is the default: --pieces asks for another quantity."),
+        ),
+        _ => html,
+    };
 }
 
 fn our_place(html: &mut Html, own: &Ranked) {
@@ -93,7 +114,7 @@ fn charts(html: &mut Html, group: &Group, place: usize, days: u16) {
         html.says("p", "empty", "没有可画的单件价。", "There is no price per piece to draw.");
         return;
     }
-    let pieces = whole(group.pieces);
+    let pieces = whole(group.need.pieces);
     html.raw("<div class=\"charts\">");
     figure(
         html,
@@ -195,7 +216,7 @@ fn ranking(html: &mut Html, group: &Group) {
         ("", "备注", "Remarks"),
     ];
     let is_shop = group.kind == Kind::Shop;
-    let pieces = whole(group.pieces);
+    let pieces = whole(group.need.pieces);
     let (zh, en) = match is_shop {
         true => (format!("{pieces} 件的价格"), format!("Prices at {pieces} pieces")),
         false => (format!("{pieces} 件的排名"), format!("Ranking at {pieces} pieces")),
@@ -252,7 +273,7 @@ fn to_buy(html: &mut Html, row: &Ranked) {
         return;
     };
     let unit = row.unit.as_deref().unwrap_or_default();
-    html.text(&format!("{} {unit}", whole(units))).raw("<div class=\"by\">× ").text(&money(price, &row.currency));
+    html.text(&format!("{} {unit}", whole(units))).raw("<div class=\"by\">×&nbsp;").text(&money(price, &row.currency));
     if let (Some(pack @ 2..), Some(bought)) = (row.pieces_per_unit, row.pieces_bought) {
         html.raw("<br>").say(
             &format!("{} 件（每{unit} {} 件）", whole(bought), whole(pack)),
@@ -268,7 +289,10 @@ fn remarks(html: &mut Html, row: &Ranked) {
         html.says("span", "badge warn", zh, en).raw(" ");
     }
     if let Some((zh, en)) = row.ladder_status.as_deref().and_then(words::ladder) {
-        html.says("span", "badge", zh, en);
+        html.says("span", "badge", zh, en).raw(" ");
+    }
+    if row.pack_size.is_some_and(|pack| pack.is_used) {
+        html.says("span", "badge", "装箱数来自分组文件", "pack size of the groups file");
     }
 }
 
@@ -401,7 +425,7 @@ fn quantity(html: &mut Html, quantity: &Quantity) {
 /// What keeps a buyer of the quantity from buying, among the rows that are listed.
 fn alerts(html: &mut Html, group: &Group) {
     let short = |row: &&Ranked| {
-        row.stock_pieces.is_some_and(|stock| stock < group.pieces) && row.reason.as_deref() != Some("delisted")
+        row.stock_pieces.is_some_and(|stock| stock < group.need.pieces) && row.reason.as_deref() != Some("delisted")
     };
     let below = |row: &&Ranked| row.reason.as_deref() == Some("below_moq");
     let rows: Vec<&Ranked> = group.ranked.iter().filter(|row| short(row) || below(row)).take(limits::CHANGES).collect();

@@ -1,7 +1,7 @@
 //! What to see first: the day, what needs attention, each group in a line.
 
 use super::super::html::Html;
-use super::super::model::{Group, Kind, Ranked, Report, Tally};
+use super::super::model::{Group, Kind, NeedOf, Ranked, Report, Tally};
 use super::super::number::{counted, hundredths, money, percent, whole};
 use super::super::{Options, PIECES_DEFAULT, limits};
 use super::cells::{beijing, end_wide_table, header, wide_table};
@@ -33,9 +33,11 @@ fn title(html: &mut Html, report: &Report, options: &Options) {
             html.raw("<br>");
         }
         html.holds("span", "pipeline", &day.pipeline).raw(" ").say("数据日", "as of").raw(" ");
-        html.holds("b", "", &day.dt.to_string());
+        html.holds("b", "day", &day.dt.to_string());
         match day.previous_dt {
-            Some(before) => html.say(&format!("，与 {before} 相比"), &format!(", compared with {before}")),
+            Some(before) => {
+                html.say("，与 ", ", compared with ").holds("span", "day", &before.to_string()).say(" 相比", "")
+            }
             None => html.say("，首个发布日，尚无可比", ", the first published day: nothing to compare with yet"),
         };
     }
@@ -180,8 +182,10 @@ fn group_row(html: &mut Html, group: &Group, place: usize) {
 
 fn prices(html: &mut Html, group: &Group) {
     html.raw("<td class=\"num\">");
-    // Of a group without offers the tables do not tell the quantity.
-    super::cells::count(html, Some(group.pieces).filter(|_| group.counts.rows > 0));
+    html.text(&whole(group.need.pieces));
+    if group.need.of == NeedOf::Nobody {
+        html.says("div", "by", "默认", "default");
+    }
     html.raw("</td>").holds(
         "td",
         "num",
