@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use arrow::array::{AsArray as _, StringArray};
+use arrow::array::{AsArray as _, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider};
@@ -25,7 +25,9 @@ use datafusion_postgres::datafusion_pg_catalog::pg_catalog::{
     self as pg, PG_CATALOG_TABLES, PgCatalogSchemaProvider, PgCatalogStaticTables, array_bounds_udf, format_type,
     has_privilege_udf, pg_get_expr_udf, quote_ident_udf,
 };
+use pgwire::api::Type;
 
+use super::information::{INFORMATION_SCHEMA, InformationSchema};
 use super::settings::{SERVER_VERSION, Settings};
 use super::users::Users;
 use crate::query::session::CATALOG;
@@ -61,17 +63,22 @@ impl PgCatalog {
     /// Makes a session of the lake one that PostgreSQL's clients understand.
     pub(super) fn install(&self, session: &SessionContext, user: &str, settings: &Settings) {
         let Some(lake) = session.catalog(CATALOG) else { return };
-        session.register_catalog(CATALOG, Arc::new(WithPgCatalog { lake, tables: Arc::clone(&self.tables) }));
         for function in functions(user) {
             session.register_udf(function);
         }
+        set(session, settings);
         session.register_udtf("pg_get_keywords", self.keywords.pg_get_keywords.clone());
+        let functions = session.state().table_functions().clone();
+        let information = Arc::new(InformationSchema::new(Arc::clone(&lake), functions));
+        let tables = Arc::clone(&self.tables);
+        session.register_catalog(CATALOG, Arc::new(WithPgCatalog { lake, tables, information }));
         let state = session.state_ref();
         let mut state = state.write();
         let mut new =
             SessionStateBuilder::new_from_existing(state.clone()).with_type_planner(Arc::new(PgOidTypePlanner));
         if let Some(config) = new.config() {
-            config.options_mut().execution.time_zone = Some(settings.time_zone());
+            // There is one of ours.
+            config.options_mut().catalog.information_schema = false;
         }
         *state = new.build();
         drop(state);
@@ -79,11 +86,19 @@ impl PgCatalog {
     }
 }
 
-/// The lake's catalog with one schema more.
+/// Makes a session know its connection's settings.
+pub(super) fn set(session: &SessionContext, settings: &Settings) {
+    let state = session.state_ref();
+    state.write().config_mut().options_mut().execution.time_zone = Some(settings.time_zone());
+    session.register_udf(current_setting(settings.clone()));
+}
+
+/// The lake's catalog with two schemas more.
 #[derive(Debug)]
 struct WithPgCatalog {
     lake: Arc<dyn CatalogProvider>,
     tables: Arc<dyn SchemaProvider>,
+    information: Arc<InformationSchema>,
 }
 
 impl CatalogProvider for WithPgCatalog {
@@ -93,7 +108,11 @@ impl CatalogProvider for WithPgCatalog {
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        if name == PG_CATALOG { Some(Arc::clone(&self.tables)) } else { self.lake.schema(name) }
+        match name {
+            PG_CATALOG => Some(Arc::clone(&self.tables)),
+            INFORMATION_SCHEMA => Some(Arc::clone(&self.information) as Arc<dyn SchemaProvider>),
+            _ => self.lake.schema(name),
+        }
     }
 }
 
@@ -194,11 +213,20 @@ fn functions(user: &str) -> Vec<ScalarUDF> {
         boolean("pg_type_is_visible", &[DataType::Int64], true),
     ];
     // What a table takes on the disk is not its own: files are the lake's.
-    functions.extend(["pg_table_size", "pg_indexes_size", "pg_database_size", "pg_tablespace_size"].map(|name| {
-        with_any_arguments(name, ScalarValue::Int64(None))
-    }));
+    functions.extend(
+        ["pg_table_size", "pg_indexes_size", "pg_database_size", "pg_tablespace_size"]
+            .map(|name| with_any_arguments(name, ScalarValue::Int64(None))),
+    );
     functions.push(with_any_arguments("pg_get_viewdef", ScalarValue::Utf8(None)));
-    functions.push(create_udf("pg_size_pretty", vec![DataType::Int64], DataType::Utf8, Volatility::Immutable, Arc::new(sizes)));
+    let types = Arc::new(oids_of_types);
+    functions.push(create_udf("to_regtype", vec![DataType::Utf8], DataType::Int64, Volatility::Immutable, types));
+    functions.push(create_udf(
+        "pg_size_pretty",
+        vec![DataType::Int64],
+        DataType::Utf8,
+        Volatility::Immutable,
+        Arc::new(sizes),
+    ));
     functions.extend(
         ["has_table_privilege", "has_schema_privilege", "has_database_privilege", "has_any_column_privilege"]
             .map(has_privilege_udf::create_has_privilege_udf),
@@ -241,6 +269,43 @@ fn with_any_arguments(name: &str, value: ScalarValue) -> ScalarUDF {
     let (returned, signature) = (value.data_type(), Signature::variadic_any(Volatility::Stable));
     let function = Arc::new(move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(value.clone())));
     ScalarUDF::from(SimpleScalarUDF::new_with_signature(name, signature, returned, function))
+}
+
+/// `current_setting(name)`, and with `true` behind it null for a name that there is not.
+fn current_setting(settings: Settings) -> ScalarUDF {
+    let function = move |arguments: &[ColumnarValue]| {
+        let name = match arguments.first() {
+            Some(ColumnarValue::Scalar(name)) => name.try_as_str().flatten().map(str::to_owned),
+            _ => None,
+        };
+        let Some(name) = name else {
+            return Err(DataFusionError::Execution("current_setting wants the name of a setting".to_owned()));
+        };
+        let may_lack = matches!(arguments.get(1), Some(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)))));
+        match settings.show(&name) {
+            Some((_, value)) => Ok(ColumnarValue::Scalar(ScalarValue::Utf8(Some(value)))),
+            None if may_lack => Ok(ColumnarValue::Scalar(ScalarValue::Utf8(None))),
+            None => Err(DataFusionError::Execution(format!("unrecognized configuration parameter `{name}`"))),
+        }
+    };
+    let signature = Signature::variadic_any(Volatility::Stable);
+    let function = Arc::new(function);
+    ScalarUDF::from(SimpleScalarUDF::new_with_signature("current_setting", signature, DataType::Utf8, function))
+}
+
+/// `to_regtype`: the number of the type of that name; null: there is none.
+fn oids_of_types(arguments: &[ColumnarValue]) -> datafusion::common::Result<ColumnarValue> {
+    // What is built in has a number below; what is not comes from extensions, of which there are none.
+    const BUILT_IN_MAX: u32 = 10_000;
+    let arrays = ColumnarValue::values_to_arrays(arguments)?;
+    let names = arrays.first().and_then(|array| array.as_string_opt::<i32>());
+    let names = names.ok_or_else(|| DataFusionError::Execution("a type has a name".to_owned()))?;
+    let oid = |name: &str| {
+        let known = (1..BUILT_IN_MAX).filter_map(Type::from_oid).find(|known| known.name() == name);
+        known.map(|known| i64::from(known.oid()))
+    };
+    let oids: Int64Array = names.iter().map(|name| oid(name?)).collect();
+    Ok(ColumnarValue::Array(Arc::new(oids)))
 }
 
 /// `pg_size_pretty`: bytes in the unit in which they are a number of up to four digits, or five.

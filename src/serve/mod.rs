@@ -6,7 +6,7 @@
 //! * [`wire`], [`message`]: bytes → messages, within limits.
 //! * [`statement`], [`settings`], [`values`], [`rows`], [`failure`]: what is asked, set, bound, sent and refused (pure).
 //! * [`lake`], [`planned`]: sessions over what is published now; queries before they run.
-//! * [`catalog`]: PostgreSQL's system catalog and functions.
+//! * [`catalog`], [`information`]: PostgreSQL's system catalog and functions, and `information_schema`.
 //!
 //! Invariant: read-only. No statement writes, reads a file that the publish log does not name, changes the engine's options,
 //! or touches another connection. No password and no text of a query is logged.
@@ -14,6 +14,7 @@
 mod catalog;
 mod connection;
 mod failure;
+mod information;
 mod interrupt;
 mod lake;
 mod message;

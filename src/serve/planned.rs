@@ -19,10 +19,9 @@ pub(super) async fn plan(
 ) -> Result<LogicalPlan, Failure> {
     let state = tables.session.context().state();
     let planned = |statement: Statement| state.statement_to_plan(EngineStatement::Statement(Box::new(statement)));
-    let plan = match (planned(statement.clone()).await, reader.rewritten(statement)) {
-        (Ok(plan), _) => plan,
-        (Err(error), None) => return Err(Failure::of_engine(error, &tables.session, sql)),
-        (Err(error), Some(rewritten)) => match planned(rewritten).await {
+    let plan = match planned(statement.clone()).await {
+        Ok(plan) => plan,
+        Err(error) => match planned(reader.rewritten(statement)).await {
             Ok(plan) => plan,
             // What the writer wrote is what the error is about.
             Err(_) => return Err(Failure::of_engine(error, &tables.session, sql)),

@@ -15,9 +15,9 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CloseCursor, ContextModifier, DeclareType, DiscardObject, Expr, FetchDirection, FunctionArguments, Query, Reset,
-    SelectItem, Set, SetExpr, Statement, TableFactor, Value, ValueWithSpan, Visit as _, Visitor, visit_expressions,
-    visit_expressions_mut,
+    CloseCursor, ContextModifier, DeclareType, DiscardObject, Expr, FetchDirection, FunctionArguments, Ident, Query,
+    Reset, SelectItem, Set, SetExpr, Statement, TableFactor, Value, ValueWithSpan, Visit as _, Visitor,
+    visit_expressions, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -84,7 +84,9 @@ impl Reader {
         check_nesting(sql)?;
         // Queries of the catalog are rewritten into what the engine knows; what users ask of their tables is taken as it is.
         let parsed = match Parser::parse_sql(&PostgreSqlDialect {}, sql) {
-            Ok(own) if own.iter().all(|statement| about(statement) == About::Tables) => Ok(own),
+            Ok(own) if own.iter().all(|statement| about(statement) == About::Tables) => {
+                Ok(own.into_iter().map(|statement| self.with_lists(statement)).collect())
+            }
             Ok(own) => {
                 let mut statements = self.compatible.parse(sql).unwrap_or(own);
                 statements.iter_mut().for_each(with_one_value_of_queries);
@@ -96,32 +98,71 @@ impl Reader {
         statements.into_iter().map(read).collect()
     }
 
-    /// The same query in the form the engine knows, for one that it does not take as it is. `None`: it might say something
-    /// else then: the library that rewrites gives up on queries within a list of columns, which only the catalog can bear.
-    pub(super) fn rewritten(&self, statement: &Statement) -> Option<Statement> {
+    /// `x = any('{a,b}')` in the form the engine knows.
+    fn with_lists(&self, statement: Statement) -> Statement {
+        let has_list = visit_expressions(&statement, |expression| match expression {
+            Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if is_text(right) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        if has_list.is_break() && !has_subquery(&statement) { self.compatible.rewrite(statement) } else { statement }
+    }
+
+    /// The same query in the form the engine knows, for one that it does not take as it is. Queries within queries to tables
+    /// stay: the library that rewrites gives up on those in a list of columns, which only the catalog can bear.
+    pub(super) fn rewritten(&self, statement: &Statement) -> Statement {
         let mut statement = statement.clone();
+        with_names(&mut statement);
         match about(&statement) {
-            About::Tables if has_subquery(&statement) => return None,
+            About::Tables if has_subquery(&statement) => return statement,
             About::Tables | About::Nothing => {}
             About::Catalog => without_what_lacks(&mut statement),
         }
-        Some(self.compatible.rewrite(statement))
+        self.compatible.rewrite(statement)
+    }
+}
+
+/// Names columns that have none by what they are: two of them may not be called the same (`null::int`, `null::text`).
+fn with_names(statement: &mut Statement) {
+    let Statement::Query(query) = statement else { return };
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    let mut names = BTreeSet::new();
+    for (place, item) in select.projection.iter_mut().enumerate() {
+        if let SelectItem::UnnamedExpr(value) = item
+            && !matches!(value, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+        {
+            let mut name = value.to_string();
+            if !names.insert(name.clone()) {
+                name = format!("{name} {}", place + 1);
+            }
+            *item = SelectItem::ExprWithAlias { expr: value.clone(), alias: Ident::with_quote('"', name) };
+        }
     }
 }
 
 /// Columns of the catalog that list what there is not: options of storage, privileges that were granted.
 const LISTS_OF_NOTHING: [&str; 6] = ["reloptions", "relacl", "nspacl", "datacl", "spcacl", "proacl"];
 
+/// Columns of the catalog that number the columns of keys and indexes, of which there are none.
+const KEYS: [&str; 6] = ["conkey", "confkey", "indkey", "indclass", "indcollation", "indoption"];
+
 /// Takes out of a query of the catalog what has no counterpart here: such columns, `array(select …)`, which psql asks for
-/// options and memberships.
+/// options and memberships, and the unfolding of keys.
 fn without_what_lacks(statement: &mut Statement) {
-    let Some(none) = expression("string_to_array('', ',')") else { return };
+    let (Some(none), Some(no_number)) = (expression("string_to_array('', ',')"), expression("null::int")) else {
+        return;
+    };
     let is_list = |name: &str| LISTS_OF_NOTHING.iter().any(|list| name.eq_ignore_ascii_case(list));
     let _ = visit_expressions_mut(statement, |expression| {
         let lacks = match expression {
             Expr::Function(function) => {
-                let is_query = matches!(function.args, FunctionArguments::Subquery(_));
-                is_query && function.name.to_string().eq_ignore_ascii_case("array")
+                let name = function.name.to_string().to_ascii_lowercase();
+                let unfolds = matches!(name.rsplit('.').next(), Some("unnest" | "generate_subscripts"));
+                let arguments = function.args.to_string();
+                if unfolds && KEYS.iter().any(|key| arguments.contains(key)) {
+                    *expression = no_number.clone();
+                    return ControlFlow::Continue(());
+                }
+                matches!(function.args, FunctionArguments::Subquery(_)) && name == "array"
             }
             Expr::CompoundIdentifier(names) => names.last().is_some_and(|name| is_list(&name.value)),
             _ => false,
@@ -205,6 +246,10 @@ impl Visitor for Relations {
         self.has_catalogs |= is_catalogs && args.is_none();
         if is_catalogs { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
+}
+
+fn is_text(expression: &Expr) -> bool {
+    matches!(expression, Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(_), .. }))
 }
 
 fn has_subquery(statement: &Statement) -> bool {
@@ -546,25 +591,36 @@ mod tests {
         let nested = "select o.title, (select count(*) from price_tiers t where t.offer_id = o.offer_id), current_user, \
                       (select x from unknown y where y.z = o.pg_id) from offers o";
         assert!(query(nested).to_string().contains("SELECT x FROM unknown"));
-        assert!(reader.rewritten(&query(nested)).is_none());
+        assert!(reader.rewritten(&query(nested)).to_string().contains("(SELECT x FROM unknown y WHERE y.z = o.pg_id)"));
         let own = query("with x as (select array(select title from offers) as t) select * from x");
-        assert!(reader.rewritten(&own).unwrap().to_string().to_lowercase().contains("array(select title"));
-        let unchanged = reader.rewritten(&query("select array(select 1)")).unwrap();
+        assert!(reader.rewritten(&own).to_string().to_lowercase().contains("array(select title"));
+        let unchanged = reader.rewritten(&query("select array(select 1)"));
         assert!(unchanged.to_string().to_lowercase().contains("array(select"));
+        let twice =
+            reader.rewritten(&query("select null::int, null::text, count(*), count(*) from offers")).to_string();
+        assert!(
+            twice.contains(r#""NULL::INT", NULL::TEXT AS "NULL::TEXT""#) && twice.contains(r#""count(*) 4""#),
+            "{twice}"
+        );
         for (sql, expected) in [
             ("select * from price_at(500) p join pg_class c on true", About::Tables),
-            ("with x as (select 1) select * from x, pg_class, information_schema.tables, unnest('{a}')", About::Catalog),
+            (
+                "with x as (select 1) select * from x, pg_class, information_schema.tables, unnest('{a}')",
+                About::Catalog,
+            ),
             ("select current_schema(), (select 1)", About::Nothing),
         ] {
             assert_eq!(about(&query(sql)), expected, "{sql}");
         }
         // What drivers send for a list of values has another form here.
-        assert!(reader.rewritten(&query("select 1 from offers where pipeline = any($1)")).is_some());
+        assert!(
+            query("select 1 from offers where pipeline = any('{a,b}')").to_string().to_lowercase().contains("array")
+        );
         // As psql's `\d+` asks.
         let options = "SELECT c.relchecks, pg_catalog.array_to_string(c.reloptions || array(select 'toast.' || x from \
                        pg_catalog.unnest(tc.reloptions) x), ', '), c.reloftype::pg_catalog.regtype::pg_catalog.text \
                        FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_class tc ON (c.reltoastrelid = tc.oid)";
-        let options = reader.rewritten(&query(options)).unwrap().to_string();
+        let options = reader.rewritten(&query(options)).to_string();
         assert!(!options.contains("reloptions") && !options.to_lowercase().contains("array(select"), "{options}");
     }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL128_MAX_SCALE, DataType, TimeUnit};
 use bytes::Bytes;
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
-use datafusion::common::{ParamValues, ScalarValue};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::common::{DFSchema, ParamValues, ScalarValue};
+use datafusion::logical_expr::{Expr, ExprSchemable as _, LogicalPlan};
 use datafusion_postgres::arrow_pg::datatypes::df::deserialize_parameters_with_server_types;
 use datafusion_postgres::arrow_pg::datatypes::into_pg_type;
 use pgwire::api::Type;
@@ -34,7 +34,7 @@ pub(super) struct Wanted {
 /// What a plan wants, in the order of the numbers; `stated` are the types that the client named (0: none).
 pub(super) fn wanted(plan: &LogicalPlan, stated: &[u32]) -> Result<Vec<Wanted>, Failure> {
     let implied = plan.get_parameter_types().unwrap_or_default();
-    let cast = cast_types(plan);
+    let (cast, lists) = (cast_types(plan), list_types(plan));
     let number = |name: &str| name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
     let count = implied.keys().chain(cast.iter().map(|(name, _)| name)).filter_map(|name| number(name)).max();
     let count = count.unwrap_or(0).max(stated.len());
@@ -43,8 +43,12 @@ pub(super) fn wanted(plan: &LogicalPlan, stated: &[u32]) -> Result<Vec<Wanted>, 
     }
     let wanted = (1..=count).map(|place| {
         let name = format!("${place}");
-        let of_cast = || cast.iter().find(|(found, _)| *found == name).map(|(_, data_type)| data_type.clone());
-        let engine = implied.get(&name).cloned().flatten().or_else(of_cast);
+        let among = |types: &[(String, DataType)]| {
+            types.iter().find(|(found, _)| *found == name).map(|(_, data_type)| data_type.clone())
+        };
+        // A list is implied as if it were one of its values.
+        let implied = || implied.get(&name).cloned().flatten();
+        let engine = among(&lists).or_else(implied).or_else(|| among(&cast));
         let stated = stated.get(place - 1).filter(|oid| **oid != 0).and_then(|oid| Type::from_oid(*oid));
         let stated = stated.filter(|stated| *stated != Type::UNKNOWN);
         let implied = || engine.as_ref().and_then(|engine| into_pg_type(engine).ok());
@@ -52,6 +56,30 @@ pub(super) fn wanted(plan: &LogicalPlan, stated: &[u32]) -> Result<Vec<Wanted>, 
         Wanted { pg_type, engine }
     });
     Ok(wanted.collect())
+}
+
+/// `x = any($1)`: a list of what `x` is.
+fn list_types(plan: &LogicalPlan) -> Vec<(String, DataType)> {
+    let mut found = Vec::new();
+    // Neither closure fails.
+    let _ = plan.apply_with_subqueries(|node| {
+        let mut schema = DFSchema::empty();
+        node.inputs().iter().for_each(|input| schema.merge(input.schema()));
+        for expression in node.expressions() {
+            let _ = expression.apply(|inner| {
+                if let Expr::ScalarFunction(function) = inner
+                    && function.name() == "array_has"
+                    && let [Expr::Placeholder(placeholder), value] = function.args.as_slice()
+                    && let Ok(data_type) = value.get_type(&schema)
+                {
+                    found.push((placeholder.id.clone(), DataType::new_list(data_type, true)));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            });
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
 }
 
 /// `$1::int`: the engine does not count that as a type of the value.

@@ -9,6 +9,7 @@ use pgwire::api::results::FieldInfo;
 use super::portal::{Answer, Open, Portal, Source, What};
 use super::simple::tag;
 use super::{Connection, Limits, Stop, Transaction};
+use crate::serve::catalog;
 use crate::serve::failure::{Failure, code};
 use crate::serve::rows;
 use crate::serve::settings::Scope;
@@ -105,8 +106,7 @@ impl Connection {
     fn settings_changed(&mut self, told: impl IntoIterator<Item = (&'static str, String)>) {
         told.into_iter().for_each(|setting| self.tell_setting(setting));
         if let Some(tables) = &self.tables {
-            let state = tables.session.context().state_ref();
-            state.write().config_mut().options_mut().execution.time_zone = Some(self.settings.time_zone());
+            catalog::set(tables.session.context(), &self.settings);
         }
     }
 
