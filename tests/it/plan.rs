@@ -311,7 +311,8 @@ async fn an_incremental_night_is_bounded_and_shows_what_listing_all_would_cost()
 
 #[tokio::test]
 async fn a_night_of_changes_that_ended_in_a_whole_listing_is_one_of_those_that_are_expected() {
-    let history = History { changed_per_mille: 10, vanishing_per_mille: 1000, ..History::default() };
+    // So many change that on any day some go.
+    let history = History { changed_per_mille: 100, vanishing_per_mille: 1000, ..History::default() };
     let options = Options { shop_sizes: vec![1_200], ..quick() }.with_history(history);
     let clock = Arc::new(Shifted::at_noon());
     let today = huopan::base::time::beijing_day(clock.now());
