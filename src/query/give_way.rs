@@ -33,6 +33,13 @@ impl Stop {
     fn is_stopped(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// Tells whether a filter that looks at it is still in use.
+    #[cfg(test)]
+    pub(super) fn is_held(&self) -> impl Fn() -> bool + use<> {
+        let weak = Arc::downgrade(&self.0);
+        move || weak.strong_count() > 0
+    }
 }
 
 /// The plan with joins that give way and that `stop` stops.
@@ -119,7 +126,6 @@ impl Hash for Stoppable {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use crate::query::fixture::Lake;
@@ -140,11 +146,11 @@ mod tests {
             "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 0 FROM t) SELECT count(*) FROM t",
         ] {
             let mut answer = session.sql(sql).await.unwrap();
-            let plan = Arc::downgrade(answer.plan());
+            let is_at_work = answer.running().is_at_work();
             assert!(tokio::time::timeout(Duration::from_millis(300), answer.next()).await.is_err(), "{sql}");
             drop(answer);
             let ends = async {
-                while plan.strong_count() > 0 {
+                while is_at_work() {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             };

@@ -50,6 +50,13 @@ impl Running {
             },
         }
     }
+
+    /// Tells whether any of it is at work, also once it is dropped.
+    #[cfg(test)]
+    pub(super) fn is_at_work(&self) -> impl Fn() -> bool + use<> {
+        let (task, has_filters) = (self.work.abort_handle(), self.stop.is_held());
+        move || !task.is_finished() || has_filters()
+    }
 }
 
 impl Drop for Running {

@@ -275,8 +275,8 @@ impl Answer {
     }
 
     #[cfg(test)]
-    pub(super) fn plan(&self) -> &Arc<dyn ExecutionPlan> {
-        &self.plan
+    pub(super) fn running(&self) -> &Running {
+        &self.running
     }
 
     /// How far the query has come, to be asked while rows are computed.
