@@ -17,9 +17,10 @@
 //!
 //! Invariant: nothing in here writes to the lake or reads a file that the publish log does not name.
 
+mod bounded;
 pub mod catalog;
 pub mod engine;
-mod error;
+pub(crate) mod error;
 pub mod functions;
 mod give_way;
 pub mod inspect;

@@ -24,7 +24,7 @@ use super::ledger::LedgerSource;
 use super::published::{Focus, Published};
 use super::running::Running;
 use super::user_views::UserView;
-use super::{engine, error, functions, scalars};
+use super::{bounded, engine, error, functions, scalars};
 use crate::base::{Error, Result};
 use crate::groups::{self, Groups, Matcher};
 use crate::load::as_of::AsOf;
@@ -148,6 +148,7 @@ impl Session {
         let published = Arc::new(published);
         functions::register(&context, &published, &planner);
         scalars::register(&context, &Arc::new(Matcher::new(&groups.lines)?));
+        bounded::bound(&context);
         let catalog = LakeCatalog::new(published, store, planner, Arc::new(groups), options);
         context.register_catalog(CATALOG, Arc::new(catalog));
         Ok(Self { context })
