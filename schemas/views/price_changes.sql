@@ -8,7 +8,8 @@
 -- Example: SELECT * FROM price_changes WHERE dt = '2026-11-20' AND change_pct < -5 ORDER BY change_pct
 WITH sides AS (
   SELECT dt, pipeline, offer_id, sku_id, min_quantity,
-         NULL AS old_price, unit_price AS new_price, NULL AS old_piece_price, piece_price AS new_piece_price
+         CAST(NULL AS DECIMAL(18, 4)) AS old_price, unit_price AS new_price,
+         CAST(NULL AS DECIMAL(18, 6)) AS old_piece_price, piece_price AS new_piece_price
   FROM price_tiers
   UNION ALL
   SELECT dt, pipeline, offer_id, sku_id, min_quantity, unit_price, NULL, piece_price, NULL
