@@ -98,8 +98,17 @@ fn exhausted() -> Error {
     Error::config("the query needs more memory than it may use").with_hint("read fewer days or columns")
 }
 
+/// So begins what went wrong with a filter that is applied while files are read.
+pub(crate) const FILTER: &str = "Error evaluating filter predicate: ";
+
 /// Every layer below words it differently, but all say `location … not found`.
 fn storage(message: &str) -> Error {
+    // Filters are applied while files are read.
+    if let Some((_, wrong)) = message.split_once(FILTER) {
+        let inner = wrong.split_once("Error(\"").and_then(|(_, rest)| rest.split_once("\")")).map(|(inner, _)| inner);
+        return Error::config(first_line(inner.unwrap_or(wrong)))
+            .with_hint("compare like with like: texts with texts (`shop_id = '5'`), numbers with numbers");
+    }
     let missing = message.split_once("location ").and_then(|(_, rest)| rest.split_once(" not found"));
     match missing {
         Some((file, _)) => Error::storage(format!("`{file}` is published but missing")).with_hint(lost::remedy(file)),

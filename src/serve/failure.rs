@@ -11,6 +11,7 @@ use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::ErrorResponse;
 
 use crate::base::{Error, Kind};
+use crate::query::error::FILTER;
 use crate::query::{Session, SqlPlace};
 
 /// Codes of PostgreSQL ("SQLSTATE"), by what they mean.
@@ -146,6 +147,8 @@ fn classify(root: &DataFusionError) -> (&'static str, Option<String>) {
         DataFusionError::SQL(_, _) => (code::SYNTAX, None),
         DataFusionError::NotImplemented(_) => (code::NOT_SUPPORTED, None),
         DataFusionError::ResourcesExhausted(_) => (code::OUT_OF_MEMORY, None),
+        // Filters are applied while files are read.
+        DataFusionError::ParquetError(error) if error.to_string().contains(FILTER) => (code::INVALID_TEXT, None),
         DataFusionError::ObjectStore(_) | DataFusionError::ParquetError(_) | DataFusionError::IoError(_) => {
             (code::IO, None)
         }
@@ -175,6 +178,7 @@ fn of_arrow(error: &ArrowError) -> &'static str {
         ArrowError::DivideByZero => code::DIVISION_BY_ZERO,
         ArrowError::ArithmeticOverflow(_) => code::OUT_OF_RANGE,
         ArrowError::CastError(_) | ArrowError::ParseError(_) => code::INVALID_TEXT,
+        ArrowError::ParquetError(message) if message.contains(FILTER) => code::INVALID_TEXT,
         ArrowError::ParquetError(_) | ArrowError::IoError(_, _) => code::IO,
         ArrowError::MemoryError(_) => code::OUT_OF_MEMORY,
         _ => code::DATA,
