@@ -1,6 +1,6 @@
 //! Queries before they run: planned as they are, else as the engine knows them, and bound to values.
 
-use datafusion::common::ParamValues;
+use datafusion::common::{DataFusionError, ParamValues};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast::Statement;
@@ -28,7 +28,17 @@ pub(super) async fn plan(
         },
     };
     check_reads(&plan).map_err(|_| Failure::read_only("this"))?;
-    Ok(plan)
+    // With values of types that are not known yet it waits for these.
+    Ok(coerced(tables, &plan).unwrap_or(plan))
+}
+
+/// The plan with the types that its rows will have: before that, a union is said to have those of its first query.
+fn coerced(tables: &Tables, plan: &LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+    if matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_)) {
+        return Ok(plan.clone());
+    }
+    let state = tables.session.context().state();
+    state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {})
 }
 
 /// A plan with its values in the place of `$1`, `$2`, …
@@ -39,5 +49,6 @@ pub(super) fn with_values(
     sql: &str,
 ) -> Result<LogicalPlan, Failure> {
     let Some(values) = values else { return Ok(plan) };
-    plan.replace_params_with_values(values).map_err(|error| Failure::of_engine(error, &tables.session, sql))
+    let bound = plan.replace_params_with_values(values).and_then(|plan| coerced(tables, &plan));
+    bound.map_err(|error| Failure::of_engine(error, &tables.session, sql))
 }

@@ -72,6 +72,15 @@ fn wire_type(field: &Arc<Field>) -> (Type, i32) {
     }
 }
 
+/// What PostgreSQL has no width for is sent in the next one.
+fn wider(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Int8 => Some(DataType::Int16),
+        DataType::List(item) => Some(DataType::new_list(wider(item.data_type())?, item.is_nullable())),
+        _ => None,
+    }
+}
+
 fn size_of(pg_type: &Type) -> i16 {
     match *pg_type {
         Type::BOOL | Type::CHAR => 1,
@@ -137,8 +146,16 @@ impl Column {
             _ if field_into_pg_type(field).is_err() => ColumnKind::Shown,
             _ => ColumnKind::Other,
         };
+        if wire_type(field).0 != *info.datatype() {
+            let message = format!("`{}` has another type than was told", info.name());
+            return Err(Failure::new(code::INTERNAL, message).with_hint("name its type: `CAST(… AS …)`"));
+        }
         let mut field = field.as_ref().clone();
         let mut values = Arc::clone(values);
+        if let Some(wider) = wider(field.data_type()) {
+            values = cast(&values, &wider).map_err(|error| Failure::new(code::DATA, error.to_string()))?;
+            field = field.with_data_type(wider);
+        }
         if let DataType::Timestamp(unit, Some(_)) = field.data_type() {
             // The instant stays; the zone it is shown in is the connection's.
             let zoned = DataType::Timestamp(*unit, Some(info.format_options().time_zone.as_str().into()));

@@ -88,6 +88,7 @@ impl Server {
         let shared = Shared { lake, reader: Reader::default() };
         let connections_max = options.connections_max.get();
         let door = Door {
+            asks_passwords: !users.is_empty(),
             users,
             tls: options.tls.map(Tls),
             settings: Settings::new(options.statement_timeout),

@@ -59,7 +59,7 @@ const KNOWN: &[Known] = &[
     free("lock_timeout", "0"),
     free("plan_cache_mode", "auto"),
     free("row_security", "on"),
-    free("search_path", "public"),
+    checked("search_path", "public", search_path),
     told("standard_conforming_strings", "on", on),
     checked("statement_timeout", "0", timeout),
     free("synchronize_seqscans", "on"),
@@ -308,13 +308,31 @@ fn digits(value: &str) -> Option<String> {
     (-15..=3).contains(&digits).then(|| digits.to_string())
 }
 
+/// The tables stand in `public`; other schemas are named in the query.
+fn search_path(value: &str) -> Option<String> {
+    let is_here = |schema: &str| {
+        let schema = schema.trim().trim_matches(['"', '\'']);
+        ["", "$user", "public", "pg_catalog"].contains(&schema)
+    };
+    value.split(',').all(is_here).then(|| value.to_owned())
+}
+
+/// `GMT-08:00` and `UTC-8`, which POSIX counts from there to Greenwich: `+08:00`.
+fn posix_zone(value: &str) -> Option<String> {
+    let rest = value.strip_prefix("GMT").or_else(|| value.strip_prefix("UTC"))?;
+    let sign = if rest.starts_with('-') { '+' } else { '-' };
+    let (hours, minutes) = rest.get(1..)?.split_once(':').unwrap_or((rest.get(1..)?, "0"));
+    let (hours, minutes): (u8, u8) = (hours.parse().ok()?, minutes.parse().ok()?);
+    (rest.starts_with(['+', '-']) && hours <= 14 && minutes < 60).then(|| format!("{sign}{hours:02}:{minutes:02}"))
+}
+
 /// A name of the time-zone database or an offset.
 fn zone(value: &str) -> Option<String> {
     let value = match value {
         value if ["local", "default", "etc/utc", "gmt", "z"].contains(&value.to_ascii_lowercase().as_str()) => "UTC",
         value => value,
     };
-    Tz::from_str(value).ok().map(|_| value.to_owned())
+    Tz::from_str(value).ok().map(|_| value.to_owned()).or_else(|| posix_zone(value))
 }
 
 fn timeout(value: &str) -> Option<String> {

@@ -29,8 +29,9 @@ const PROTOCOL: i32 = 3 << 16;
 /// What lets clients in.
 #[derive(Debug)]
 pub(super) struct Door {
-    /// Without users there are no passwords.
     pub(super) users: Arc<Users>,
+    /// Since the server started: a users' file that is emptied later lets nobody in.
+    pub(super) asks_passwords: bool,
     pub(super) tls: Option<Tls>,
     pub(super) settings: Settings,
     pub(super) interrupts: Arc<Interrupts>,
@@ -153,7 +154,7 @@ impl Door {
         }
         let mut settings = self.settings.clone();
         settings.start(&start.parameters).map_err(|failure| Ended::Wrong(Failure { is_fatal: true, ..failure }))?;
-        if !self.users.is_empty() {
+        if self.asks_passwords {
             self.authenticate(wire, user, address).await?;
         }
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| full())?;

@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::ast::{
     visit_expressions, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
@@ -83,9 +84,15 @@ impl Reader {
     pub(super) fn parse(&self, sql: &str) -> Result<Vec<Parsed>, Failure> {
         check_nesting(sql)?;
         // Queries of the catalog are rewritten into what the engine knows; what users ask of their tables is taken as it is.
-        let parsed = match Parser::parse_sql(&PostgreSqlDialect {}, sql) {
+        let own = Parser::parse_sql(&PostgreSqlDialect {}, sql);
+        // Rewriting takes its time with what nests, too.
+        own.iter().flatten().try_for_each(check_depth)?;
+        let parsed = match own {
             Ok(own) if own.iter().all(|statement| about(statement) == About::Tables) => {
                 Ok(own.into_iter().map(|statement| self.with_lists(statement)).collect())
+            }
+            Ok(own) if own.iter().any(|statement| about(statement) == About::Nothing && has_subquery(statement)) => {
+                Ok(own)
             }
             Ok(own) => {
                 let mut statements = self.compatible.parse(sql).unwrap_or(own);
@@ -95,6 +102,7 @@ impl Reader {
             Err(error) => self.compatible.parse(sql).map_err(|_| error),
         };
         let statements = parsed.map_err(|error| Failure::syntax(sql, &error.to_string()))?;
+        statements.iter().try_for_each(check_depth)?;
         statements.into_iter().map(read).collect()
     }
 
@@ -243,7 +251,8 @@ impl Visitor for Relations {
             [.., schema, _] => schema == "pg_catalog" || schema == "information_schema",
             [] => true,
         };
-        self.has_catalogs |= is_catalogs && args.is_none();
+        let is_standard = names.len() > 1 && names[names.len() - 2] == "information_schema";
+        self.has_catalogs |= is_catalogs && args.is_none() && !is_standard && !self.defined.contains(&names.concat());
         if is_catalogs { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 }
@@ -262,11 +271,14 @@ fn has_subquery(statement: &Statement) -> bool {
 
 /// What nests is parsed, planned and dropped level by level.
 fn check_nesting(sql: &str) -> Result<(), Failure> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize();
+    let tokens = tokens.map_err(|error| Failure::syntax(sql, &error.to_string()))?;
+    if functions_deep(&tokens) > FUNCTIONS_DEEP_MAX {
+        return Err(too_deep());
+    }
     if sql.len() <= NESTING_MAX {
         return Ok(());
     }
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize();
-    let tokens = tokens.map_err(|error| Failure::syntax(sql, &error.to_string()))?;
     let nests = |token: &&Token| match token {
         Token::Word(word) => {
             word.quote_style.is_none() && NESTING_WORDS.contains(&word.value.to_ascii_uppercase().as_str())
@@ -281,6 +293,108 @@ fn check_nesting(sql: &str) -> Result<(), Failure> {
         return Err(Failure::new(code::STATEMENT_TOO_COMPLEX, message).with_hint(hint));
     }
     Ok(())
+}
+
+/// Functions within functions: their parser takes twice as long for each more.
+const FUNCTIONS_DEEP_MAX: usize = 12;
+/// Queries within expressions: their planner takes twice as long for each more.
+const SUBQUERIES_DEEP_MAX: usize = 8;
+/// Casts, lists, negations and the like within each other.
+const EXPRESSIONS_DEEP_MAX: usize = 100;
+
+/// How deep calls nest: `f(g(x))` is 2. What only looks like one, as `in (`, may count.
+fn functions_deep(tokens: &[Token]) -> usize {
+    let (mut open, mut deep, mut most) = (Vec::new(), 0, 0);
+    let mut follows_name = false;
+    for token in tokens {
+        match token {
+            Token::Whitespace(_) => continue,
+            Token::LParen => {
+                open.push(follows_name);
+                deep += usize::from(follows_name);
+                most = most.max(deep);
+            }
+            Token::RParen => deep -= usize::from(open.pop().unwrap_or(false)),
+            _ => {}
+        }
+        follows_name = matches!(token, Token::Word(word) if word.quote_style.is_some() || word.keyword == Keyword::NoKeyword
+            || !NOT_CALLED.contains(&word.value.to_ascii_uppercase().as_str()));
+    }
+    most
+}
+
+/// Words before a parenthesis that call nothing.
+const NOT_CALLED: [&str; 24] = [
+    "ALL",
+    "AND",
+    "ANY",
+    "AS",
+    "BY",
+    "CASE",
+    "ELSE",
+    "EXCEPT",
+    "EXISTS",
+    "FROM",
+    "IN",
+    "INTERSECT",
+    "JOIN",
+    "LATERAL",
+    "NOT",
+    "ON",
+    "OR",
+    "OVER",
+    "SELECT",
+    "THEN",
+    "UNION",
+    "USING",
+    "WHEN",
+    "WHERE",
+];
+
+fn too_deep() -> Failure {
+    let message = format!(
+        "the query nests functions more than {FUNCTIONS_DEEP_MAX} deep, queries within expressions {SUBQUERIES_DEEP_MAX}, or \
+         others {EXPRESSIONS_DEEP_MAX}"
+    );
+    Failure::new(code::STATEMENT_TOO_COMPLEX, message).with_hint("compute in steps: `WITH a AS (…)`")
+}
+
+/// Refuses what would be planned for ever: neither a timeout nor its client ends that.
+fn check_depth(statement: &Statement) -> Result<(), Failure> {
+    #[derive(Default)]
+    struct Depth {
+        subqueries: usize,
+        expressions: usize,
+    }
+    impl Depth {
+        fn of(&mut self, expression: &Expr) -> Option<&mut usize> {
+            match expression {
+                Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => Some(&mut self.subqueries),
+                Expr::BinaryOp { .. } | Expr::Nested(_) | Expr::Value(_) | Expr::Identifier(_) => None,
+                _ => Some(&mut self.expressions),
+            }
+        }
+    }
+    impl Visitor for Depth {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+            if let Some(depth) = self.of(expression) {
+                *depth += 1;
+            }
+            let is_deep = self.subqueries > SUBQUERIES_DEEP_MAX || self.expressions > EXPRESSIONS_DEEP_MAX;
+            if is_deep { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+        fn post_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+            if let Some(depth) = self.of(expression) {
+                *depth -= 1;
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    match statement.visit(&mut Depth::default()) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(too_deep()),
+    }
 }
 
 /// Words that put one expression or query into another.

@@ -130,6 +130,38 @@ async fn tables_views_and_functions_answer_as_they_do_in_the_shell() {
 }
 
 #[tokio::test]
+async fn rows_have_the_types_that_were_told_and_subqueries_their_answers() {
+    let place = lake().await;
+    let served = Served::start(&place, &[]).await;
+    let client = served.client().await;
+    // Binary: what is told is what is read.
+    let row =
+        client.query_one("select quote_type, 1 as n from offers where quote_type = 1 limit 1", &[]).await.unwrap();
+    assert_eq!((row.get::<_, i16>(0), row.columns()[0].type_()), (1, &Type::INT2));
+    let row =
+        client.query_one("select array_agg(distinct quote_type) from offers where quote_type = 1", &[]).await.unwrap();
+    assert_eq!(row.get::<_, Vec<i16>>(0), [1]);
+    for (sql, expected) in [
+        ("select 7::int union all select 9000000000 order by 1 desc", Type::INT8),
+        ("select null as d union all select dt from offers order by 1 limit 1", Type::DATE),
+        ("select old_price from price_changes", Type::NUMERIC),
+    ] {
+        assert_eq!(client.prepare(sql).await.unwrap().columns()[0].type_(), &expected, "{sql}");
+    }
+    let rows = client.query("select 7::int as n union all select 9000000000 order by n desc", &[]).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.get::<_, i64>(0)).collect::<Vec<_>>(), [9_000_000_000, 7]);
+    let counted = "select table_name, (select count(*) from information_schema.columns c where c.table_name = t.table_name) \
+                   from information_schema.tables t where table_name = 'days'";
+    let columns = "select count(*) from information_schema.columns where table_name = 'days'";
+    assert_eq!(texts(&client, counted).await[0][1], Some(text(&client, columns).await));
+    // The tables of another schema are named by it.
+    assert_eq!(refused(&client, "set search_path to latest").await, "22023");
+    client.batch_execute("set search_path = public, \"$user\"; set timezone = 'GMT-08:00'").await.unwrap();
+    assert_eq!(text(&client, "show timezone").await, "+08:00");
+    assert_eq!(refused(&client, "select * from offers where shop_id = 5").await, "22P02");
+}
+
+#[tokio::test]
 async fn prepared_values_and_binary_rows_are_exact() {
     let place = lake().await;
     let served = Served::start(&place, &[]).await;

@@ -88,6 +88,7 @@ async fn queries_without_end_are_refused_and_long_ones_are_run() {
     let client = served.client().await;
     assert_eq!(refused(&client, &format!("select 1{}", "+1".repeat(200_000))).await, "54001");
     assert_eq!(refused(&client, &format!("select {}1{}", "(".repeat(50_000), ")".repeat(50_000))).await, "42601");
+    assert_eq!(refused(&client, &format!("select {}1{}", "abs(".repeat(40), ")".repeat(40))).await, "54001");
     let unions = format!("select 1{}", " union all select 1".repeat(20_000));
     assert_eq!(refused(&client, &unions).await, "54001");
     // At the limit there is an answer, of whichever kind.
@@ -100,6 +101,13 @@ async fn queries_without_end_are_refused_and_long_ones_are_run() {
     ] {
         let _ = client.simple_query(&sql).await;
         assert_eq!(text(&client, "select 1").await, "1", "{}", &sql[..60]);
+    }
+    for sql in [
+        "select length(repeat('x', 2000000000))",
+        "select unnest(range(1, 1000000000))",
+        "select array_length(array_repeat(1, 1000000000))",
+    ] {
+        assert_eq!(refused(&client, sql).await, "53200", "{sql}");
     }
     let list = (0..50_000).map(|id| id.to_string()).collect::<Vec<_>>().join(",");
     assert_eq!(text(&client, &format!("select count(*) from offers where offer_id in ({list})")).await, "0");

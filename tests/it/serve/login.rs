@@ -52,6 +52,12 @@ async fn a_password_lets_in_and_a_wrong_one_or_an_unknown_name_does_not() {
     assert!(served.connect("user=bob password=another").await.is_ok());
     assert!(served.connect(&format!("user=ann password='{PASSWORD}'")).await.is_err());
     assert!(served.connect("user=ann password=changed").await.is_ok());
+    // A file that is emptied while the server runs opens no door.
+    std::fs::write(place.path().join("users"), "").unwrap();
+    assert!(served.connect("user=ann password=wrong").await.is_err());
+    for words in ["user=ann", "user=nobody", "user=nobody password=''"] {
+        assert!(served.connect(words).await.is_err(), "{words}");
+    }
     let (_, said) = served.end().await;
     assert!(said.contains("a login was refused") && said.contains("bob"), "{said}");
     assert!(!said.contains(PASSWORD) && !said.contains("SCRAM-SHA-256$"), "{said}");
