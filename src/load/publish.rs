@@ -20,6 +20,7 @@ use super::checkpoint;
 use super::delta;
 use super::log::{self, Appended, Change, DataFile, Entry};
 use super::snapshot::Snapshot;
+use super::state::State;
 
 /// How long a listing is waited for that does not show what is known to stand in the log.
 const STALE_LISTING_PAUSES: [Duration; 4] =
@@ -53,6 +54,8 @@ pub struct Draft {
 pub struct Upkeep {
     /// The pipeline.
     pub pipeline: String,
+    /// The number of the newest publication that it knows of.
+    pub after: u64,
     /// The day whose files are replaced, else today.
     pub dt: NaiveDate,
     /// The time of the decision.
@@ -136,23 +139,38 @@ impl<'l> Turn<'l> {
     /// # Errors
     /// As [`Snapshot::load`]; `Unavailable` when the log's newest entry is not listed for long.
     pub async fn snapshot(&self, store: &Store, pipeline: &str) -> Result<Snapshot> {
-        self.snapshot_after(&STALE_LISTING_PAUSES, store, pipeline).await
+        let read = async || Snapshot::load(store).await;
+        let seq = |snapshot: &Snapshot| snapshot.state(pipeline).map_or(0, |state| state.seq);
+        self.listed(&STALE_LISTING_PAUSES, pipeline, read, seq).await
     }
 
-    /// As [`Turn::snapshot`], listing the log once after each of these pauses.
-    pub(super) async fn snapshot_after(&self, pauses: &[Duration], store: &Store, pipeline: &str) -> Result<Snapshot> {
+    /// As [`Turn::snapshot`], what the pipeline's own log adds up to.
+    ///
+    /// # Errors
+    /// As [`Turn::snapshot`].
+    pub async fn state(&self, store: &Store, pipeline: &str) -> Result<State> {
+        let read = async || checkpoint::state(store, pipeline).await;
+        self.listed(&STALE_LISTING_PAUSES, pipeline, read, |state| state.seq).await
+    }
+
+    /// What `read` makes of a listing of the log that has its newest entry; it lists after each of these pauses.
+    pub(super) async fn listed<T>(
+        &self,
+        pauses: &[Duration],
+        pipeline: &str,
+        read: impl AsyncFn() -> Result<T>,
+        seq: impl Fn(&T) -> u64,
+    ) -> Result<T> {
         let last = self.next_seq() - 1;
         for &pause in pauses {
             tokio::time::sleep(pause).await;
-            let snapshot = Snapshot::load(store).await?;
-            if snapshot.state(pipeline).map_or(0, |state| state.seq) >= last {
-                return Ok(snapshot);
+            let found = read().await?;
+            if seq(&found) >= last {
+                return Ok(found);
             }
             tracing::warn!(pipeline, seq = last, "the publish log is listed without its newest entry: listed again");
         }
-        let path = Entry::path(pipeline, last);
-        Err(Error::new(Kind::Unavailable, format!("the lake is listed without `{path}`, which is there"))
-            .with_hint("start again later: the store shows late what was written"))
+        Err(unlisted(pipeline, last))
     }
 
     /// Publishes; see [`publish`].
@@ -166,8 +184,13 @@ impl<'l> Turn<'l> {
     /// Publishes an entry of no run: the same rows in other files, or days that are gone. `dt` is its day.
     ///
     /// # Errors
-    /// As [`Turn::publish`].
+    /// As [`Turn::publish`]; `Unavailable` when it does not know of the newest publication: what that one added would be
+    /// lost.
     pub async fn change(&self, store: &Store, upkeep: Upkeep) -> Result<Published> {
+        let last = self.next_seq() - 1;
+        if upkeep.after < last {
+            return Err(unlisted(&upkeep.pipeline, last));
+        }
         let mut entry = of_no_run(self.next_seq(), &upkeep.pipeline, upkeep.dt, upkeep.now)?;
         entry.change = upkeep.change;
         entry.tables = upkeep.files.into_iter().map(|(table, files)| (table.name().to_owned(), files)).collect();
@@ -199,6 +222,15 @@ impl<'l> Turn<'l> {
         }
         Ok(false)
     }
+}
+
+fn unlisted(pipeline: &str, seq: u64) -> Error {
+    let path = Entry::path(pipeline, seq);
+    Error::new(
+        Kind::Unavailable,
+        format!("the lake is listed without `{path}`, which was there or was written just now"),
+    )
+    .with_hint("start again later: the store shows late what was written; or restore it, if somebody has removed it")
 }
 
 /// Takes the next number for nothing, whoever else wants it: what a holder before is about to decide is lost.

@@ -147,7 +147,10 @@ impl<'a> Work<'a> {
         };
         let names = log::names_of(lake, &pipeline.name).await?;
         let log = match names.entries.first_key_value() {
-            Some((&first, _)) => log::read_span(lake, &pipeline.name, first..=names.last()).await?,
+            Some((&first, _)) => {
+                let last = snapshot.state(&pipeline.name).map_or(0, |state| state.seq);
+                log::read_span(lake, &pipeline.name, first..=last).await?
+            }
             None => Vec::new(),
         };
         Ok(Self { pipeline, around, lake, place, above, _folder: folder, snapshot, log, rebuilt: BTreeMap::new() })

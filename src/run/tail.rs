@@ -14,7 +14,7 @@ use crate::config::Pipeline;
 use crate::config::pipeline::Maintenance;
 use crate::load::upkeep::optimize::{Wanted, optimize};
 use crate::load::upkeep::sweep::{Bounds, Lake, delete, vacuum};
-use crate::load::{Turn, agree, checkpoint, delta};
+use crate::load::{Turn, agree, delta};
 use crate::store::Store;
 use crate::transform::contract::Table;
 
@@ -51,7 +51,7 @@ pub(super) async fn tidy(pipeline: &Pipeline, around: &Surroundings<'_>, store: 
 
 async fn upkeep(pipeline: &Pipeline, store: &Store, turn: &Turn<'_>, now: DateTime<Utc>) -> Result<()> {
     delta::keep_up(store).await?;
-    let state = checkpoint::state(store, &pipeline.name).await?;
+    let state = turn.state(store, &pipeline.name).await?;
     for found in agree::compare(store, &state, &Table::ALL).await? {
         // What would be taken out of a table is for somebody to decide.
         let files = found.unpublished + found.unknown;

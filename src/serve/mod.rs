@@ -1,12 +1,12 @@
 //! Serve: the lake's tables over PostgreSQL's protocol, for BI tools and drivers.
 //!
-//! * [`server`]: accepts clients and keeps them within bounds.
-//! * [`startup`]: TLS, the startup message, the password; [`users`], [`scram`], [`tls`], [`interrupt`].
-//! * [`connection`]: one client's messages and answers.
-//! * [`wire`], [`message`]: bytes → messages, within limits.
-//! * [`statement`], [`settings`], [`values`], [`rows`], [`failure`]: what is asked, set, bound, sent and refused (pure).
-//! * [`lake`], [`planned`]: sessions over what is published now; queries before they run.
-//! * [`catalog`], [`information`]: PostgreSQL's system catalog and functions, and `information_schema`.
+//! * `server`: accepts clients and keeps them within bounds.
+//! * `startup`: TLS, the startup message, the password; [`users`], [`scram`], `tls`, `interrupt`.
+//! * `connection`: one client's messages and answers.
+//! * `wire`, `message`: bytes → messages, within limits.
+//! * `statement`, `settings`, `values`, `rows`, `failure`: what is asked, set, bound, sent and refused (pure).
+//! * `lake`, `planned`: sessions over what is published now; queries before they run.
+//! * `catalog`, `information`: PostgreSQL's system catalog and functions, and `information_schema`.
 //!
 //! Invariant: read-only. No statement writes, reads a file that the publish log does not name, changes the engine's options,
 //! or touches another connection. No password and no text of a query is logged.

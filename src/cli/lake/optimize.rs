@@ -7,7 +7,7 @@ use clap::Args;
 use crate::base::{Clock, Kind, Result, SystemClock};
 use crate::load::agree::{self, Difference};
 use crate::load::upkeep::optimize::{Optimized, Wanted, optimize, plan};
-use crate::load::{Snapshot, Turn, checkpoint, delta};
+use crate::load::{Snapshot, Turn, delta};
 use crate::store::{Store, describe_holder};
 use crate::transform::contract::Table;
 
@@ -85,7 +85,7 @@ async fn merge(store: &Store, pipeline: &str, wanted: &Wanted) -> Result<(Vec<Di
     let lock = store.lock(pipeline, &describe_holder(now)).await?;
     let merged = async {
         let turn = Turn::take(store, pipeline, &lock, now).await?;
-        let state = checkpoint::state(store, pipeline).await?;
+        let state = turn.state(store, pipeline).await?;
         let mut differences = Vec::new();
         for found in agree::compare(store, &state, &wanted.tables).await? {
             turn.check()?;

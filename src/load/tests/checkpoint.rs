@@ -121,11 +121,15 @@ async fn days_before_one_leave_both_logs_and_nothing_else_does() {
     let before = Table::ALL.into_iter().filter(|table| *table != Table::Runs).map(before).collect();
     let upkeep = Upkeep {
         pipeline: "a".to_owned(),
+        after: 3,
         dt: day(20),
         now: at(10),
         change: Change::Expire(before),
         files: BTreeMap::new(),
     };
+    // Who does not know the newest publication would take away what that added.
+    let late = turn.change(&store, Upkeep { after: 2, ..upkeep.clone() }).await.unwrap_err();
+    assert_eq!(late.kind(), crate::base::Kind::Unavailable);
     let Published::Done(_) = turn.change(&store, upkeep).await.unwrap() else { panic!("lost") };
     let snapshot = Snapshot::load(&store).await.unwrap();
     for table in Table::ALL {

@@ -53,17 +53,18 @@ async fn a_listing_without_the_newest_entry_is_no_picture_of_the_lake() {
     let newest = store.root().join(Entry::path("a", 2));
     let aside = store.root().join("aside");
     std::fs::rename(&newest, &aside).unwrap();
-    let pauses = [Duration::ZERO; 3];
-    let error = turn.snapshot_after(&pauses, &store, "a").await.unwrap_err();
+    let read = async || Snapshot::load(&store).await;
+    let seq = |snapshot: &Snapshot| snapshot.state("a").map_or(0, |state| state.seq);
+    let snapshot = async || turn.listed(&[Duration::ZERO; 3], "a", read, seq).await;
+    let error = snapshot().await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable);
     assert!(error.to_string().contains("00002.json"), "{error}");
     std::fs::rename(&aside, &newest).unwrap();
-    let snapshot = turn.snapshot_after(&pauses, &store, "a").await.unwrap();
-    assert_eq!(snapshot.latest_dt("a"), Some(day(21)));
+    assert_eq!(snapshot().await.unwrap().latest_dt("a"), Some(day(21)));
     // What the turn decides itself is known to it, too.
     let Published::Done(_) = turn.publish(&store, draft(&store, "a", day(22), 3, 1)).await.unwrap() else { panic!() };
     std::fs::rename(store.root().join(Entry::path("a", 3)), &aside).unwrap();
-    assert!(turn.snapshot_after(&pauses, &store, "a").await.is_err());
+    assert!(snapshot().await.is_err());
     lock.release().await.unwrap();
 }
 

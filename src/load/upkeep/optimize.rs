@@ -15,7 +15,7 @@ use crate::base::{Error, Result};
 use crate::load::log::{Change, DataFile};
 use crate::load::parquet::OPTIMIZED;
 use crate::load::publish::{Published, Turn, Upkeep};
-use crate::load::{State, TableWriter, Target, WriterOptions, checkpoint};
+use crate::load::{State, TableWriter, Target, WriterOptions};
 use crate::store::Store;
 use crate::transform::contract::Table;
 
@@ -142,7 +142,7 @@ pub async fn optimize(
     now: DateTime<Utc>,
 ) -> Result<Optimized> {
     let mut done = Optimized::default();
-    let state = checkpoint::state(store, pipeline).await?;
+    let state = turn.state(store, pipeline).await?;
     for (dt, merges) in plan(&state, wanted) {
         let (store_, seq, file_bytes) = (store.clone(), turn.next_seq(), wanted.file_bytes);
         let (pipeline_, run_id) = (pipeline.to_owned(), String::new());
@@ -150,7 +150,9 @@ pub async fn optimize(
         let written = tokio::task::spawn_blocking(move || write_day(&store_, &target, &merges, file_bytes)).await;
         let (files, of_day) =
             written.map_err(|source| Error::internal("merging files ended early").caused_by(source))??;
-        let upkeep = Upkeep { pipeline: pipeline.to_owned(), dt, now, change: Change::Optimize, files };
+        // Each changes its own day alone.
+        let after = state.seq + done.publications;
+        let upkeep = Upkeep { pipeline: pipeline.to_owned(), after, dt, now, change: Change::Optimize, files };
         match turn.change(store, upkeep).await? {
             Published::Done(_) => tracing::info!(pipeline, %dt, files = of_day.files_before, "small files merged"),
             Published::Lost(other) => return Err(lost(pipeline, other.seq)),

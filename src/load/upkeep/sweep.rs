@@ -41,6 +41,8 @@ pub struct Lake {
 /// What of one pipeline goes, or went.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Swept {
+    /// The newest publication that was known.
+    pub log_seq: u64,
     /// Of each table, the first day that stays: files of earlier ones go once they are `history_days` old.
     pub expired: BTreeMap<String, NaiveDate>,
     /// Their files and bytes.
@@ -95,7 +97,7 @@ impl Lake {
     pub async fn look(&self, store: &Store, pipeline: &str, keep: Keep, now: DateTime<Utc>) -> Result<Swept> {
         let names = log::names_of(store, pipeline).await?;
         let state = checkpoint::state_of(store, pipeline, names.clone()).await?;
-        let mut swept = Swept { expired: vacuum::expired(&state, keep, now), ..Swept::default() };
+        let mut swept = Swept { log_seq: state.seq, expired: vacuum::expired(&state, keep, now), ..Swept::default() };
         for (name, first) in &swept.expired {
             let Ok(table) = name.parse::<Table>() else { continue };
             let leaving = state.files(table).filter(|(dt, _)| dt < first);
@@ -166,6 +168,7 @@ pub async fn vacuum(store: &Store, pipeline: &str, turn: &Turn<'_>, lake: &Lake,
     if !expired.expired.is_empty() {
         let upkeep = Upkeep {
             pipeline: pipeline.to_owned(),
+            after: expired.log_seq,
             dt: beijing_day(now),
             now,
             change: Change::Expire(expired.expired.clone()),
