@@ -222,7 +222,8 @@ def sqlalchemy_and_pandas(server):
                    "group by dt, pipeline order by dt, pipeline")
     check("pandas", [(str(row.dt), row.pipeline, row.n) for row in frame.itertuples()],
           [(row["day"], row["pipeline"], row["n"]) for row in expected])
-    check("pandas, decimals", [float(total) for total in frame["total"]], [float(row["total"]) for row in expected])
+    check("pandas, decimals", [None if pandas.isna(total) else float(total) for total in frame["total"]],
+          [row["total"] and float(row["total"]) for row in expected])
     frame = pandas.read_sql(sqlalchemy.text("select * from price_at(500) where price_per_piece < :most"), engine,
                             params={"most": Decimal("1000")})
     check("pandas, a function", len(frame), len(sql("select * from price_at(500) where price_per_piece < 1000")))
