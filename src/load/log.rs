@@ -137,6 +137,13 @@ impl Names {
         last(&self.entries).max(last(&self.checkpoints))
     }
 
+    /// Whether it shows every entry between its oldest and its newest one.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let (first, last) = (self.entries.first_key_value(), self.entries.last_key_value());
+        first.zip(last).is_none_or(|((first, _), (last, _))| last - first + 1 == self.entries.len() as u64)
+    }
+
     /// The number of the oldest checkpoint, if the entries up to it are not told one by one any more: `vacuum` has removed
     /// some of them, or all. `None`: the log goes back to its first entry, or to nothing that can be read.
     #[must_use]
@@ -294,6 +301,25 @@ pub(super) fn checkpoint_path(pipeline: &str, seq: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_listing_that_hides_an_entry_in_the_middle_is_not_whole() {
+        let meta = |seq: u64| Meta { path: Entry::path("a", seq), bytes: 1, modified_at: DateTime::UNIX_EPOCH };
+        let names = |entries: &[u64]| Names {
+            entries: entries.iter().map(|&seq| (seq, meta(seq))).collect(),
+            checkpoints: BTreeMap::from([(4, meta(4))]),
+        };
+        for (entries, expected) in [
+            (&[][..], true),
+            (&[7], true),
+            (&[1, 2, 3], true),
+            (&[4, 5, 6], true),
+            (&[4, 6], false),
+            (&[1, 4, 5], false),
+        ] {
+            assert_eq!(names(entries).is_whole(), expected, "{entries:?}");
+        }
+    }
 
     #[test]
     fn an_entry_of_which_any_figure_was_changed_is_told() {

@@ -18,7 +18,7 @@ use crate::transform::contract::{CONTRACT_VERSION, Table};
 use super::agree;
 use super::checkpoint;
 use super::delta;
-use super::log::{self, Appended, Change, DataFile, Entry};
+use super::log::{self, Appended, Change, DataFile, Entry, Names};
 use super::snapshot::Snapshot;
 use super::state::State;
 
@@ -151,6 +151,17 @@ impl<'l> Turn<'l> {
     pub async fn state(&self, store: &Store, pipeline: &str) -> Result<State> {
         let read = async || checkpoint::state(store, pipeline).await;
         self.listed(&STALE_LISTING_PAUSES, pipeline, read, |state| state.seq).await
+    }
+
+    /// As [`Turn::snapshot`], the log as it is listed, with every entry between its oldest and its newest one: what is
+    /// deleted follows from it.
+    ///
+    /// # Errors
+    /// As [`Turn::snapshot`].
+    pub async fn names(&self, store: &Store, pipeline: &str) -> Result<Names> {
+        let read = async || log::names_of(store, pipeline).await;
+        let seq = |names: &Names| if names.is_whole() { names.last() } else { 0 };
+        self.listed(&STALE_LISTING_PAUSES, pipeline, read, seq).await
     }
 
     /// What `read` makes of a listing of the log that has its newest entry; it lists after each of these pauses.

@@ -95,7 +95,18 @@ impl Lake {
     /// # Errors
     /// `Storage`, `Data` of its publish log or of a Delta table that has files which are nobody's.
     pub async fn look(&self, store: &Store, pipeline: &str, keep: Keep, now: DateTime<Utc>) -> Result<Swept> {
-        let names = log::names_of(store, pipeline).await?;
+        self.look_at(store, pipeline, &log::names_of(store, pipeline).await?, keep, now).await
+    }
+
+    /// As [`Lake::look`], of a log that has been listed.
+    async fn look_at(
+        &self,
+        store: &Store,
+        pipeline: &str,
+        names: &Names,
+        keep: Keep,
+        now: DateTime<Utc>,
+    ) -> Result<Swept> {
         let state = checkpoint::state_of(store, pipeline, names.clone()).await?;
         let mut swept = Swept { log_seq: state.seq, expired: vacuum::expired(&state, keep, now), ..Swept::default() };
         for (name, first) in &swept.expired {
@@ -105,12 +116,12 @@ impl Lake {
             swept.expired_files =
                 leaving.fold((files, bytes), |(files, bytes), (_, file)| (files + 1, bytes + file.bytes));
         }
-        let base = vacuum::base(&names, keep, now);
-        let (at_base, once) = self.around_base(store, pipeline, &names, base).await?;
+        let base = vacuum::base(names, keep, now);
+        let (at_base, once) = self.around_base(store, pipeline, names, base).await?;
         let after = log::read_span(store, pipeline, base + 1..=names.last()).await?;
         let named = vacuum::named(&at_base, &after);
         let once = once.iter().map(String::as_str).collect();
-        swept.goes = vacuum::of_log(&names, base);
+        swept.goes = vacuum::of_log(names, base);
         for (&table, files) in &self.tables {
             let mut going = vacuum::of_tables(files, pipeline, &named, &once, now);
             if !going.is_empty() {
@@ -164,7 +175,7 @@ pub struct Bounds {
 /// `Storage` when something cannot be read or deleted: the next one goes on; `Conflict` when the lock is lost.
 pub async fn vacuum(store: &Store, pipeline: &str, turn: &Turn<'_>, lake: &Lake, bounds: Bounds) -> Result<Swept> {
     let Bounds { keep, now, files_max } = bounds;
-    let expired = lake.look(store, pipeline, keep, now).await?;
+    let expired = lake.look_at(store, pipeline, &turn.names(store, pipeline).await?, keep, now).await?;
     if !expired.expired.is_empty() {
         let upkeep = Upkeep {
             pipeline: pipeline.to_owned(),
@@ -178,13 +189,15 @@ pub async fn vacuum(store: &Store, pipeline: &str, turn: &Turn<'_>, lake: &Lake,
             return Err(lost(pipeline, other.seq));
         }
     }
-    let names = log::names_of(store, pipeline).await?;
+    // One listing says from where the log is kept and what of it goes: two might say different things.
+    let mut names = turn.names(store, pipeline).await?;
     let base = vacuum::base(&names, keep, now);
-    if base > 0 && !names.checkpoints.contains_key(&base) {
+    if let (false, Some(entry)) = (names.checkpoints.contains_key(&base), names.entries.get(&base).cloned()) {
         let state = checkpoint::state_at(store, pipeline, &names, base).await?;
         let _ = checkpoint::write(store, &state).await?;
+        names.checkpoints.insert(base, entry);
     }
-    let mut swept = lake.look(store, pipeline, keep, now).await?;
+    let mut swept = lake.look_at(store, pipeline, &names, keep, now).await?;
     (swept.expired, swept.expired_files) = (expired.expired, expired.expired_files);
     swept.goes.truncate(files_max);
     turn.check()?;
