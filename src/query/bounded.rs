@@ -37,8 +37,8 @@ use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 use regex::Regex;
 
-/// What one call may give for one batch, in bytes, beyond what its arguments take already: rows that are in memory may
-/// be passed on.
+/// What one call may give for one batch, in bytes, where the session may use more, beyond what its arguments take already:
+/// rows that are in memory may be passed on.
 const RESULT_BYTES_MAX: u64 = 256 << 20;
 /// Lists are built by position: an element's place takes this while they are.
 const INDEX_BYTES: u64 = 16;
@@ -62,12 +62,16 @@ const BOUNDED: &[(&str, Size)] = &[
     ("rpad", pad),
 ];
 
-/// Puts the bounded functions in the place of those that a session has.
-pub(super) fn bound(context: &SessionContext) {
-    let state = context.state();
+/// Puts the bounded functions in the place of those that a session has, which may use so much memory.
+pub(super) fn bound(context: &SessionContext, memory_bytes_max: usize) {
+    let (state, bytes_max) = (context.state(), RESULT_BYTES_MAX.min(memory_bytes_max as u64));
     for (name, size) in BOUNDED {
         if let Some(inner) = state.scalar_functions().get(*name) {
-            context.register_udf(ScalarUDF::new_from_impl(Bounded { inner: Arc::clone(inner), size: *size }));
+            context.register_udf(ScalarUDF::new_from_impl(Bounded {
+                inner: Arc::clone(inner),
+                size: *size,
+                bytes_max,
+            }));
         }
     }
 }
@@ -77,6 +81,7 @@ pub(super) fn bound(context: &SessionContext) {
 struct Bounded {
     inner: Arc<ScalarUDF>,
     size: Size,
+    bytes_max: u64,
 }
 
 /// Which bound it has follows from the function.
@@ -98,7 +103,7 @@ impl Hash for Bounded {
 #[warn(clippy::missing_trait_methods)]
 impl ScalarUDFImpl for Bounded {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let call = Call::new(&args);
+        let call = Call::new(&args, self.bytes_max);
         if (self.size)(&call).is_some_and(|bytes| bytes > call.bytes_max) {
             let message = format!("`{}` would give more than {} bytes", self.name(), call.bytes_max);
             return Err(DataFusionError::ResourcesExhausted(message));
@@ -108,7 +113,7 @@ impl ScalarUDFImpl for Bounded {
 
     fn with_updated_config(&self, config: &ConfigOptions) -> Option<ScalarUDF> {
         let inner = Arc::new(self.inner.inner().with_updated_config(config)?);
-        Some(ScalarUDF::new_from_impl(Self { inner, size: self.size }))
+        Some(ScalarUDF::new_from_impl(Self { inner, size: self.size, bytes_max: self.bytes_max }))
     }
 
     fn name(&self) -> &str {
@@ -210,7 +215,7 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn new(args: &'a ScalarFunctionArgs) -> Self {
+    fn new(args: &'a ScalarFunctionArgs, bytes_max: u64) -> Self {
         let columns = args.args.iter().filter_map(|arg| match arg {
             ColumnarValue::Array(array) => Some(array.len()),
             ColumnarValue::Scalar(_) => None,
@@ -221,7 +226,7 @@ impl<'a> Call<'a> {
             ColumnarValue::Array(array) => array.get_array_memory_size() as u64,
             ColumnarValue::Scalar(value) => value.size() as u64,
         });
-        Self { args: &args.args, rows, bytes_max: held.fold(RESULT_BYTES_MAX, u64::saturating_add) }
+        Self { args: &args.args, rows, bytes_max: held.fold(bytes_max, u64::saturating_add) }
     }
 
     /// The bytes of all rows, or any number above the most allowed.

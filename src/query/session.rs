@@ -148,7 +148,7 @@ impl Session {
         let published = Arc::new(published);
         functions::register(&context, &published, &planner);
         scalars::register(&context, &Arc::new(Matcher::new(&groups.lines)?));
-        bounded::bound(&context);
+        bounded::bound(&context, options.memory_bytes_max);
         let catalog = LakeCatalog::new(published, store, planner, Arc::new(groups), options);
         context.register_catalog(CATALOG, Arc::new(catalog));
         Ok(Self { context })

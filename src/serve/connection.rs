@@ -50,6 +50,8 @@ pub(super) struct Connection {
     shared: Arc<Shared>,
     user: String,
     settings: Settings,
+    /// How often they were changed: what was planned before may say something else.
+    settings_version: u64,
     interrupt: Arc<Interrupt>,
     /// The server ends.
     stop: CancellationToken,
@@ -128,6 +130,7 @@ impl Connection {
             shared,
             user,
             settings,
+            settings_version: 0,
             interrupt,
             stop,
             tables: None,

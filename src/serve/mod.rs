@@ -5,6 +5,7 @@
 //! * `connection`: one client's messages and answers.
 //! * `wire`, `message`: bytes → messages, within limits.
 //! * `statement`, `settings`, `values`, `rows`, `failure`: what is asked, set, bound, sent and refused (pure).
+//! * `depth`, `rewrite`: how deep a query may nest; queries of PostgreSQL's catalog in the engine's form (pure).
 //! * `lake`, `planned`: sessions over what is published now; queries before they run.
 //! * `catalog`, `information`: PostgreSQL's system catalog and functions, and `information_schema`.
 //!
@@ -13,12 +14,14 @@
 
 mod catalog;
 mod connection;
+mod depth;
 mod failure;
 mod information;
 mod interrupt;
 mod lake;
 mod message;
 mod planned;
+mod rewrite;
 mod rows;
 pub mod scram;
 mod server;

@@ -17,19 +17,26 @@ pub(super) async fn plan(
     statement: &Statement,
     sql: &str,
 ) -> Result<LogicalPlan, Failure> {
-    let state = tables.session.context().state();
-    let planned = |statement: Statement| state.statement_to_plan(EngineStatement::Statement(Box::new(statement)));
-    let plan = match planned(statement.clone()).await {
+    let plan = match planned(tables, statement.clone()).await {
         Ok(plan) => plan,
-        Err(error) => match planned(reader.rewritten(statement)).await {
+        Err(error) => match planned(tables, reader.rewritten(statement)).await {
             Ok(plan) => plan,
             // What the writer wrote is what the error is about.
             Err(_) => return Err(Failure::of_engine(error, &tables.session, sql)),
         },
     };
     check_reads(&plan).map_err(|_| Failure::read_only("this"))?;
-    // With values of types that are not known yet it waits for these.
-    Ok(coerced(tables, &plan).unwrap_or(plan))
+    Ok(plan)
+}
+
+async fn planned(tables: &Tables, statement: Statement) -> Result<LogicalPlan, DataFusionError> {
+    let state = tables.session.context().state();
+    let plan = state.statement_to_plan(EngineStatement::Statement(Box::new(statement))).await?;
+    match coerced(tables, &plan) {
+        // Values whose types are not known yet keep the others waiting.
+        Err(_) if plan.get_parameter_types().is_ok_and(|values| !values.is_empty()) => Ok(plan),
+        done => done,
+    }
 }
 
 /// The plan with the types that its rows will have: before that, a union is said to have those of its first query.

@@ -122,8 +122,12 @@ impl Settings {
     pub(super) fn set(&mut self, name: &str, value: &str, scope: Scope) -> Result<Reported, Failure> {
         let known = find(name).ok_or_else(|| unknown(name))?;
         let value = (known.check)(value).ok_or_else(|| {
-            Failure::new(code::INVALID_VALUE, format!("`{}` cannot be `{value}` here", known.name))
-                .with_hint(format!("leave it at `{}`", known.default))
+            Failure::new(code::INVALID_VALUE, format!("`{}` cannot be `{value}` here", known.name)).with_hint(
+                match known.name {
+                    "search_path" => "name the schema in the query: `latest.offers`".to_owned(),
+                    _ => format!("leave it at `{}`", known.default),
+                },
+            )
         })?;
         let before = self.values.insert(known.name, value);
         if scope == Scope::Transaction {

@@ -158,6 +158,12 @@ async fn rows_have_the_types_that_were_told_and_subqueries_their_answers() {
     assert_eq!(refused(&client, "set search_path to latest").await, "22023");
     client.batch_execute("set search_path = public, \"$user\"; set timezone = 'GMT-08:00'").await.unwrap();
     assert_eq!(text(&client, "show timezone").await, "+08:00");
+    // What was prepared before a setting changed is planned anew.
+    let prepared = client.prepare("select current_setting('timezone')").await.unwrap();
+    for zone in ["UTC", "Asia/Shanghai"] {
+        client.batch_execute(&format!("set timezone = '{zone}'")).await.unwrap();
+        assert_eq!(client.query_one(&prepared, &[]).await.unwrap().get::<_, String>(0), zone);
+    }
     assert_eq!(refused(&client, "select * from offers where shop_id = 5").await, "22P02");
 }
 

@@ -105,6 +105,7 @@ impl Connection {
 
     fn settings_changed(&mut self, told: impl IntoIterator<Item = (&'static str, String)>) {
         told.into_iter().for_each(|setting| self.tell_setting(setting));
+        self.settings_version += 1;
         if let Some(tables) = &self.tables {
             catalog::set(tables.session.context(), &self.settings);
         }

@@ -32,12 +32,13 @@ pub(super) struct Prepared {
     parsed: Option<Parsed>,
     /// The types of values that the client named.
     stated: Vec<u32>,
-    /// Of a query, over the tables it was parsed for.
+    /// Of a query, over the tables and under the settings it was parsed for.
     planned: Option<Planned>,
 }
 
 struct Planned {
     tables: Arc<Tables>,
+    settings_version: u64,
     plan: LogicalPlan,
     wanted: Vec<Wanted>,
 }
@@ -81,13 +82,16 @@ impl Connection {
     async fn planned(&mut self, limits: &Limits, prepared: &Prepared) -> Result<Option<Planned>, Stop> {
         let Some(query) = prepared.parsed.as_ref().and_then(query_of) else { return Ok(None) };
         let tables = self.tables(limits).await?;
-        if let Some(planned) = prepared.planned.as_ref().filter(|planned| Arc::ptr_eq(&planned.tables, &tables)) {
-            let Planned { plan, wanted, .. } = planned;
-            return Ok(Some(Planned { tables, plan: plan.clone(), wanted: wanted.clone() }));
+        let settings_version = self.settings_version;
+        let holds =
+            |planned: &&Planned| Arc::ptr_eq(&planned.tables, &tables) && planned.settings_version == settings_version;
+        if let Some(Planned { plan, wanted, .. }) = prepared.planned.as_ref().filter(holds) {
+            let (plan, wanted) = (plan.clone(), wanted.clone());
+            return Ok(Some(Planned { tables, settings_version, plan, wanted }));
         }
         let plan = self.plan(limits, &tables, query, &prepared.sql).await?;
         let wanted = wanted(&plan, &prepared.stated)?;
-        Ok(Some(Planned { tables, plan, wanted }))
+        Ok(Some(Planned { tables, settings_version, plan, wanted }))
     }
 
     pub(super) async fn bind(
@@ -101,7 +105,7 @@ impl Connection {
         let prepared = self.prepared(statement)?;
         let limits = self.limits();
         let source = match self.planned(&limits, &prepared).await? {
-            Some(Planned { tables, plan, wanted }) => {
+            Some(Planned { tables, plan, wanted, .. }) => {
                 let values = bound(&wanted, formats, values)?;
                 let plan = with_values(&tables, plan, values.as_ref(), &prepared.sql)?;
                 Some(Source { tables, plan, sql: Arc::clone(&prepared.sql) })
