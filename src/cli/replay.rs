@@ -87,7 +87,7 @@ pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> 
     };
     let (Span { from, to }, dry_run) = (arguments.dt, arguments.dry_run);
     let asked = Asked { from, to, dry_run, stopped: arguments.stopped };
-    let replayed = replay(&pipeline, asked, &around).await;
+    let replayed = replay(&pipeline, None, asked, &around).await;
     bars.clear();
     let days = replayed?;
     let mut out = std::io::stdout().lock();

@@ -132,11 +132,12 @@ pub async fn advance(store: &Store, position: &Position, cursor: &Cursor, now: D
 /// `Storage` when it cannot be removed, `Config` when it is no name.
 pub async fn remove(store: &Store, name: &str) -> Result<bool> {
     check_name(name)?;
-    let files = store.list(&format!("{FOLDER}/{name}")).await?;
-    for meta in &files {
+    let Some(last) = last_number(store, name).await? else { return Ok(false) };
+    for meta in store.list(&format!("{FOLDER}/{name}")).await? {
         store.delete(&meta.path).await?;
     }
-    Ok(!files.is_empty())
+    store.delete(&path(name, last)).await?;
+    Ok(true)
 }
 
 fn path(name: &str, number: u64) -> String {
@@ -148,8 +149,43 @@ fn name_of(path: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
+/// The number of the newest move. Those that a listing does not show yet are asked for by their names.
 async fn last_number(store: &Store, name: &str) -> Result<Option<u64>> {
     let found = store.list(&format!("{FOLDER}/{name}")).await?;
     let number = |path: &str| path.rsplit('/').next()?.strip_suffix(".json")?.parse().ok();
-    Ok(found.iter().filter_map(|meta| number(&meta.path)).max())
+    let mut last: u64 = found.iter().filter_map(|meta| number(&meta.path)).max().unwrap_or(0);
+    while store.meta(&path(name, last + 1)).await?.is_some() {
+        last += 1;
+    }
+    Ok((last > 0).then_some(last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::late::Hidden;
+    use crate::transform::contract::Table;
+
+    #[tokio::test]
+    async fn a_late_listing_neither_turns_a_cursor_back_nor_leaves_it_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let hidden = Hidden::default();
+        let late = hidden.over(&store);
+        let scope = Scope { table: Table::Offers, sensitivity: Sensitivity::Content };
+        let at =
+            |number: u64| Position { name: "erp".to_owned(), number, scope, cursor: Cursor::default(), moved_at: None };
+        hidden.hide([path("erp", 1).as_str(), path("erp", 2).as_str()]);
+        for number in 0..2 {
+            let cursor: Cursor = format!("v1:a={}", number + 1).parse().unwrap();
+            advance(&late, &at(number), &cursor, DateTime::UNIX_EPOCH).await.unwrap();
+            let found = find(&late, "erp").await.unwrap().unwrap();
+            assert_eq!((found.number, found.cursor), (number + 1, cursor));
+        }
+        let again = advance(&late, &at(1), &Cursor::default(), DateTime::UNIX_EPOCH).await.unwrap_err();
+        assert_eq!(again.kind(), Kind::Conflict);
+        hidden.hide([path("erp", 2).as_str()]);
+        assert!(remove(&late, "erp").await.unwrap());
+        assert_eq!(find(&store, "erp").await.unwrap(), None);
+    }
 }

@@ -84,7 +84,13 @@ async fn is_any_missing(store: &Store, entries: &[&Entry]) -> Result<bool> {
     for folder in folders {
         there.extend(store.list(folder).await?.into_iter().map(|meta| (meta.path, meta.bytes)));
     }
-    Ok(files().any(|file| !there.contains(&(file.path.clone(), file.bytes))))
+    for file in files().filter(|file| !there.contains(&(file.path.clone(), file.bytes))) {
+        // A listing may be late.
+        if store.meta(&file.path).await?.is_none_or(|meta| meta.bytes != file.bytes) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The files that a step is told from: of the rows, and of the shops that say what is proven.

@@ -120,7 +120,7 @@ impl Entry {
     }
 }
 
-/// What a listing of a pipeline's log shows.
+/// What a pipeline's log consists of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names {
     /// The numbers of its entries, ascending, and when each was written.
@@ -137,13 +137,6 @@ impl Names {
         last(&self.entries).max(last(&self.checkpoints))
     }
 
-    /// Whether it shows every entry between its oldest and its newest one.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        let (first, last) = (self.entries.first_key_value(), self.entries.last_key_value());
-        first.zip(last).is_none_or(|((first, _), (last, _))| last - first + 1 == self.entries.len() as u64)
-    }
-
     /// The number of the oldest checkpoint, if the entries up to it are not told one by one any more: `vacuum` has removed
     /// some of them, or all. `None`: the log goes back to its first entry, or to nothing that can be read.
     #[must_use]
@@ -152,21 +145,61 @@ impl Names {
     }
 }
 
-/// The log of every pipeline as a listing shows it.
+/// The log of every pipeline, up to its newest entry.
 ///
 /// # Errors
 /// `Storage` when it cannot be listed.
 pub async fn names(store: &Store) -> Result<BTreeMap<String, Names>> {
-    list(store, FOLDER).await
+    let listed = list(store, FOLDER).await?.into_iter().map(|(pipeline, names)| async move {
+        let names = to_the_end(store, &pipeline, names).await?;
+        Ok::<_, Error>((pipeline, names))
+    });
+    stream::iter(listed).buffer_unordered(READS_IN_FLIGHT).try_collect().await
 }
 
-/// The log of one pipeline as a listing shows it.
+/// The log of one pipeline, up to its newest entry.
 ///
 /// # Errors
 /// `Storage` when it cannot be listed.
 pub async fn names_of(store: &Store, pipeline: &str) -> Result<Names> {
     let mut found = list(store, &format!("{FOLDER}/{pipeline}")).await?;
-    Ok(found.remove(pipeline).unwrap_or_default())
+    to_the_end(store, pipeline, found.remove(pipeline).unwrap_or_default()).await
+}
+
+/// The log of one pipeline, every entry and the checkpoint that it begins with in it.
+///
+/// # Errors
+/// `Storage` when it cannot be listed.
+pub async fn whole_of(store: &Store, pipeline: &str) -> Result<Names> {
+    let mut names = names_of(store, pipeline).await?;
+    for seq in (1..=names.last()).rev() {
+        if names.entries.contains_key(&seq) {
+            continue;
+        }
+        match store.meta(&Entry::path(pipeline, seq)).await? {
+            Some(meta) => drop(names.entries.insert(seq, meta)),
+            // They are removed from the oldest on.
+            None if names.entries.range(..seq).next().is_none() => break,
+            None => {}
+        }
+    }
+    if let Some(&first) = names.entries.keys().next()
+        && let Some(meta) = store.meta(&checkpoint_path(pipeline, first)).await?
+    {
+        names.checkpoints.insert(first, meta);
+    }
+    Ok(names)
+}
+
+/// Adds the entries that a listing does not show yet, which some stores take a while for: each is asked for by its name.
+async fn to_the_end(store: &Store, pipeline: &str, mut names: Names) -> Result<Names> {
+    loop {
+        let next = names.last() + 1;
+        match store.meta(&Entry::path(pipeline, next)).await? {
+            Some(meta) => names.entries.insert(next, meta),
+            None => return Ok(names),
+        };
+    }
 }
 
 async fn list(store: &Store, folder: &str) -> Result<BTreeMap<String, Names>> {
@@ -301,25 +334,6 @@ pub(super) fn checkpoint_path(pipeline: &str, seq: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_listing_that_hides_an_entry_in_the_middle_is_not_whole() {
-        let meta = |seq: u64| Meta { path: Entry::path("a", seq), bytes: 1, modified_at: DateTime::UNIX_EPOCH };
-        let names = |entries: &[u64]| Names {
-            entries: entries.iter().map(|&seq| (seq, meta(seq))).collect(),
-            checkpoints: BTreeMap::from([(4, meta(4))]),
-        };
-        for (entries, expected) in [
-            (&[][..], true),
-            (&[7], true),
-            (&[1, 2, 3], true),
-            (&[4, 5, 6], true),
-            (&[4, 6], false),
-            (&[1, 4, 5], false),
-        ] {
-            assert_eq!(names(entries).is_whole(), expected, "{entries:?}");
-        }
-    }
 
     #[test]
     fn an_entry_of_which_any_figure_was_changed_is_told() {

@@ -75,9 +75,7 @@ pub async fn of_pictures(store: &Store, entry: &Entry) -> Result<Option<String>>
 /// # Errors
 /// `Storage` or `Unavailable` when the store does not say.
 pub async fn is_as_published(store: &Store, file: &DataFile) -> Result<bool> {
-    let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let found = store.list(folder).await?;
-    if !found.iter().any(|meta| meta.path == file.path && meta.bytes == file.bytes) {
+    if store.meta(&file.path).await?.is_none_or(|meta| meta.bytes != file.bytes) {
         return Ok(false);
     }
     let Some(expected) = &file.digest else { return Ok(true) };

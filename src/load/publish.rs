@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use deltalake_core::DeltaTable;
@@ -21,10 +20,6 @@ use super::delta;
 use super::log::{self, Appended, Change, DataFile, Entry, Names};
 use super::snapshot::Snapshot;
 use super::state::State;
-
-/// How long a listing is waited for that does not show what is known to stand in the log.
-const STALE_LISTING_PAUSES: [Duration; 4] =
-    [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
 
 /// What is to be published. All files are durable already.
 #[derive(Debug, Clone, PartialEq)]
@@ -133,15 +128,15 @@ impl<'l> Turn<'l> {
         self.next_seq.load(Ordering::Relaxed)
     }
 
-    /// What is published, with all that this turn found in the log and has decided since: some stores list what was
-    /// written a moment ago only later, and a day must not be judged without the day before.
+    /// What is published, with all that this turn found in the log and has decided since: a day must not be judged without
+    /// the day before.
     ///
     /// # Errors
-    /// As [`Snapshot::load`]; `Unavailable` when the log's newest entry is not listed for long.
+    /// As [`Snapshot::load`]; `Unavailable` when the log ends before what the turn knows.
     pub async fn snapshot(&self, store: &Store, pipeline: &str) -> Result<Snapshot> {
-        let read = async || Snapshot::load(store).await;
-        let seq = |snapshot: &Snapshot| snapshot.state(pipeline).map_or(0, |state| state.seq);
-        self.listed(&STALE_LISTING_PAUSES, pipeline, read, seq).await
+        let snapshot = Snapshot::load(store).await?;
+        self.knows(pipeline, snapshot.state(pipeline).map_or(0, |state| state.seq))?;
+        Ok(snapshot)
     }
 
     /// As [`Turn::snapshot`], what the pipeline's own log adds up to.
@@ -149,39 +144,25 @@ impl<'l> Turn<'l> {
     /// # Errors
     /// As [`Turn::snapshot`].
     pub async fn state(&self, store: &Store, pipeline: &str) -> Result<State> {
-        let read = async || checkpoint::state(store, pipeline).await;
-        self.listed(&STALE_LISTING_PAUSES, pipeline, read, |state| state.seq).await
+        let state = checkpoint::state(store, pipeline).await?;
+        self.knows(pipeline, state.seq)?;
+        Ok(state)
     }
 
-    /// As [`Turn::snapshot`], the log as it is listed, with every entry between its oldest and its newest one: what is
-    /// deleted follows from it.
+    /// As [`Turn::snapshot`], all that the log consists of: what is deleted follows from it.
     ///
     /// # Errors
     /// As [`Turn::snapshot`].
     pub async fn names(&self, store: &Store, pipeline: &str) -> Result<Names> {
-        let read = async || log::names_of(store, pipeline).await;
-        let seq = |names: &Names| if names.is_whole() { names.last() } else { 0 };
-        self.listed(&STALE_LISTING_PAUSES, pipeline, read, seq).await
+        let names = log::whole_of(store, pipeline).await?;
+        self.knows(pipeline, names.last())?;
+        Ok(names)
     }
 
-    /// What `read` makes of a listing of the log that has its newest entry; it lists after each of these pauses.
-    pub(super) async fn listed<T>(
-        &self,
-        pauses: &[Duration],
-        pipeline: &str,
-        read: impl AsyncFn() -> Result<T>,
-        seq: impl Fn(&T) -> u64,
-    ) -> Result<T> {
+    /// Whether this is no earlier number than the newest one that the turn knows of.
+    fn knows(&self, pipeline: &str, seq: u64) -> Result<()> {
         let last = self.next_seq() - 1;
-        for &pause in pauses {
-            tokio::time::sleep(pause).await;
-            let found = read().await?;
-            if seq(&found) >= last {
-                return Ok(found);
-            }
-            tracing::warn!(pipeline, seq = last, "the publish log is listed without its newest entry: listed again");
-        }
-        Err(unlisted(pipeline, last))
+        if seq < last { Err(unseen(pipeline, last)) } else { Ok(()) }
     }
 
     /// Publishes; see [`publish`].
@@ -198,10 +179,7 @@ impl<'l> Turn<'l> {
     /// As [`Turn::publish`]; `Unavailable` when it does not know of the newest publication: what that one added would be
     /// lost.
     pub async fn change(&self, store: &Store, upkeep: Upkeep) -> Result<Published> {
-        let last = self.next_seq() - 1;
-        if upkeep.after < last {
-            return Err(unlisted(&upkeep.pipeline, last));
-        }
+        self.knows(&upkeep.pipeline, upkeep.after)?;
         let mut entry = of_no_run(self.next_seq(), &upkeep.pipeline, upkeep.dt, upkeep.now)?;
         entry.change = upkeep.change;
         entry.tables = upkeep.files.into_iter().map(|(table, files)| (table.name().to_owned(), files)).collect();
@@ -235,13 +213,11 @@ impl<'l> Turn<'l> {
     }
 }
 
-fn unlisted(pipeline: &str, seq: u64) -> Error {
+fn unseen(pipeline: &str, seq: u64) -> Error {
     let path = Entry::path(pipeline, seq);
-    Error::new(
-        Kind::Unavailable,
-        format!("the lake is listed without `{path}`, which was there or was written just now"),
+    Error::new(Kind::Unavailable, format!("`{path}` is not there any more: it was, or was written just now")).with_hint(
+        "start again later: the store shows late what was written; or restore it, if somebody has removed it",
     )
-    .with_hint("start again later: the store shows late what was written; or restore it, if somebody has removed it")
 }
 
 /// Takes the next number for nothing, whoever else wants it: what a holder before is about to decide is lost.

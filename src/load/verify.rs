@@ -121,6 +121,10 @@ pub async fn verify(store: &Store, depth: Depth) -> Result<Verified> {
         let files = store.list(table.name()).await?;
         found.extend(files.into_iter().filter(is_data).map(|meta| (meta.path.clone(), meta)));
     }
+    for path in named.files.keys().filter(|path| !found.contains_key(*path)).collect::<Vec<_>>() {
+        // A listing may be late.
+        found.extend(store.meta(path).await?.map(|meta| (meta.path.clone(), meta)));
+    }
     check_names(&named, &found, whole, &mut verified);
     if depth == Depth::Full {
         let there =

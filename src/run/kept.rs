@@ -52,10 +52,9 @@ pub(super) async fn unfold(
     };
     let named = snapshot.files(Table::RawPages).into_iter().filter(|file| file.dt == dt && file.pipeline == pipeline);
     let named: Vec<DataFile> = named.map(|file| file.file.clone()).collect();
-    let folders: HashSet<&str> = named.iter().filter_map(|file| Some(file.path.rsplit_once('/')?.0)).collect();
     let mut there = HashSet::new();
-    for folder in folders {
-        there.extend(lake.list(folder).await?.into_iter().map(|meta| meta.path));
+    for file in &named {
+        there.extend(lake.meta(&file.path).await?.map(|meta| meta.path));
     }
     let gone = |file: &DataFile| !there.contains(&file.path);
     // A file that upkeep has merged may hold answers of any run.

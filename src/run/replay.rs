@@ -77,17 +77,26 @@ pub enum Became {
     LeftAlone,
 }
 
-/// Rebuilds days.
+/// Rebuilds days of a pipeline; `lake` is its lake, where somebody has it open.
 ///
 /// # Errors
 /// `Config` where there is nothing to rebuild; everything that keeps a day from being read, transformed or published:
 /// the days before it are published then, and the same replay goes over them again.
-pub async fn replay(pipeline: &Pipeline, asked: Asked, around: &Surroundings<'_>) -> Result<Vec<ReplayedDay>> {
+pub async fn replay(
+    pipeline: &Pipeline,
+    lake: Option<&Store>,
+    asked: Asked,
+    around: &Surroundings<'_>,
+) -> Result<Vec<ReplayedDay>> {
+    let location = &pipeline.lake.location;
+    let lake = match lake {
+        Some(lake) => lake.clone(),
+        None if asked.dry_run => Store::readable(location).await?,
+        None => Store::writable(location).await?,
+    };
     if asked.dry_run {
-        let lake = Store::readable(&pipeline.lake.location).await?;
         return Work::new(pipeline, around, &lake, None).await?.run(asked).await;
     }
-    let lake = Store::writable(&pipeline.lake.location).await?;
     let lock = lake.lock(&pipeline.name, &describe_holder(around.clock.now())).await?;
     let replayed = async {
         let turn = Turn::take(&lake, &pipeline.name, &lock, around.clock.now()).await?;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
 use crate::base::{Error, Result};
@@ -60,6 +60,15 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
     async fn get_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Option<Vec<Bytes>>> {
         match self.object_store().get_ranges(&ObjectPath::from(path), ranges).await {
             Ok(parts) => Ok(Some(parts)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(Error::storage(format!("cannot read `{path}` of the lake")).caused_by(source)),
+        }
+    }
+
+    /// See [`Store::meta`](super::Store::meta).
+    async fn meta(&self, path: &str) -> Result<Option<Meta>> {
+        match self.object_store().head(&ObjectPath::from(path)).await {
+            Ok(found) => Ok(Some(Meta { path: path.to_owned(), bytes: found.size, modified_at: found.last_modified })),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(source) => Err(Error::storage(format!("cannot read `{path}` of the lake")).caused_by(source)),
         }

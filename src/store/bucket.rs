@@ -210,6 +210,14 @@ impl Backend for Bucket {
         }
     }
 
+    async fn meta(&self, path: &str) -> Result<Option<Meta>> {
+        match self.files.head(&Path::from(path)).await {
+            Ok(found) => Ok(Some(Meta { path: path.to_owned(), bytes: found.size, modified_at: found.last_modified })),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(source) => Err(self.failed("read", path, source)),
+        }
+    }
+
     async fn list(&self, folder: &str) -> Result<Vec<Meta>> {
         let prefix = (!folder.is_empty()).then(|| Path::from(folder));
         let found = self.files.list(prefix.as_ref()).map_ok(|meta| Meta {

@@ -34,6 +34,10 @@ async fn reads_what_was_put(store: &Store) {
     let below = store.list("c/a/").await.unwrap();
     assert_eq!(paths(&below), ["c/a/x/1", "c/a/y"], "a folder is no prefix of a name");
     assert_eq!(below[1].bytes, 5);
+    let meta = store.meta("c/a/y").await.unwrap().unwrap();
+    assert_eq!((&meta.path, meta.bytes), (&below[1].path, 5));
+    assert!((meta.modified_at - below[1].modified_at).num_milliseconds().abs() < 1000, "{meta:?}, {:?}", below[1]);
+    assert_eq!(store.meta("c/a/z").await.unwrap(), None);
     assert_eq!(store.list("nothing/here").await.unwrap(), []);
     store.delete("c/a/y").await.unwrap();
     store.delete("c/a/y").await.unwrap();

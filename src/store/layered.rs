@@ -55,6 +55,13 @@ impl Backend for Layered {
         }
     }
 
+    async fn meta(&self, path: &str) -> Result<Option<Meta>> {
+        match self.above.meta(path).await? {
+            Some(meta) => Ok(Some(meta)),
+            None => self.below.meta(path).await,
+        }
+    }
+
     async fn list(&self, folder: &str) -> Result<Vec<Meta>> {
         let mut files: BTreeMap<String, Meta> = BTreeMap::new();
         for layer in [&self.below, &self.above] {
@@ -68,8 +75,7 @@ impl Backend for Layered {
     }
 
     async fn create(&self, path: &str, bytes: Bytes) -> Result<Created> {
-        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        if self.below.list(folder).await?.iter().any(|meta| meta.path == path) {
+        if self.below.meta(path).await?.is_some() {
             return Ok(Created::Exists);
         }
         self.above.create(path, bytes).await
@@ -118,6 +124,8 @@ mod tests {
         });
         assert_eq!(written.await.unwrap(), [Created::Exists, Created::Done]);
         store.delete("a/one").await.unwrap();
+        assert_eq!(store.meta("a/one").await.unwrap().map(|meta| meta.bytes), Some(5));
+        assert_eq!(store.meta("a/two").await.unwrap().map(|meta| meta.path), Some("a/two".to_owned()));
         let names = |files: Vec<Meta>| files.into_iter().map(|meta| meta.path).collect::<Vec<_>>();
         assert_eq!(names(store.list("a").await.unwrap()), ["a/one", "a/three", "a/two"]);
         assert_eq!(names(below.list("").await.unwrap()), ["a/one"], "nothing reaches the lake");

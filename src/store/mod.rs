@@ -19,6 +19,8 @@ mod bucket;
 #[cfg(test)]
 mod conformance;
 mod credentials;
+#[cfg(test)]
+pub(crate) mod late;
 mod layered;
 mod lease;
 mod local;
@@ -190,6 +192,15 @@ impl Store {
     /// `Storage` when they cannot be read, or the file ends before one of them.
     pub async fn get_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Option<Vec<Bytes>>> {
         self.backend.get_ranges(checked(path)?, ranges).await
+    }
+
+    /// What a listing says of one file, its time to the second; `None` when there is no such file. It is asked for by its
+    /// name: some stores list what was written a moment ago only later.
+    ///
+    /// # Errors
+    /// `Storage` when it cannot be read.
+    pub async fn meta(&self, path: &str) -> Result<Option<Meta>> {
+        self.backend.meta(checked(path)?).await
     }
 
     /// All files below a folder (`""`: the whole lake), at any depth, sorted by path in byte order.

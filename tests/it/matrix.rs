@@ -1,6 +1,6 @@
-//! The crash matrix: a fault at every single operation of a night on its lake, one at a time; a clean start after it
-//! gives the tables of the undisturbed night, on disk and on a bucket; then `verify` finds nothing, and after a `vacuum`
-//! no file is left that nobody needs.
+//! The crash matrix: a fault at every single operation of a night on its lake, or of a command that changes the lake, one
+//! at a time; a clean start after it gives the tables of the undisturbed one, on disk and on a bucket; then `verify` finds
+//! nothing, and after a `vacuum` no file is left that nobody needs.
 //!
 //! All points take hours: `HUOPAN_MATRIX=whole cargo test --test it matrix:: -- --nocapture`; `HUOPAN_MATRIX=3/8` takes
 //! the fourth part of eight that are all of them together (they count from 0). Without it, each fault meets one operation
@@ -10,15 +10,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use chrono::TimeDelta;
-use huopan::base::{Clock, Kind, SystemClock};
+use chrono::{NaiveDate, TimeDelta};
+use huopan::base::{Clock, Kind, Result, SystemClock};
 use huopan::config::location::Location;
 use huopan::config::pipeline::Keep;
 use huopan::config::{Pipeline, load_pipeline};
 use huopan::extract::progress::Silent;
-use huopan::load::upkeep::sweep::{Bounds, Lake, delete, vacuum};
+use huopan::load::Snapshot;
+use huopan::load::upkeep::alone;
+use huopan::load::upkeep::optimize::Wanted;
+use huopan::load::upkeep::sweep::{Lake, delete};
 use huopan::load::verify::{Depth, verify};
-use huopan::load::{Snapshot, Turn};
+use huopan::run::replay::{Asked, replay};
 use huopan::run::{Options as RunOptions, Outcome, Surroundings, run_days};
 use huopan::sim::{Gateway, Sim};
 use huopan::store::{Bucket, Store};
@@ -64,13 +67,56 @@ struct Said {
     left: BTreeSet<String>,
 }
 
-/// What is disturbed: a start, and what has to follow it before the night is published.
+/// What is disturbed, and what has to follow it before the day is published.
 struct Night {
     title: &'static str,
     base: Base,
     text: String,
-    start: RunOptions,
+    /// The day whose tables are compared.
+    dt: NaiveDate,
+    work: Work,
     and_then: Option<RunOptions>,
+}
+
+/// What is done to a lake.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    /// A start of the pipeline.
+    Run(RunOptions),
+    /// `huopan lake optimize`
+    Optimize,
+    /// `huopan lake vacuum --yes`
+    Vacuum,
+    /// `huopan replay`
+    Replay(NaiveDate),
+}
+
+impl Work {
+    async fn on(self, pipeline: &Pipeline, lake: &Store) -> Result<()> {
+        let (now, name) = (SystemClock.now(), &pipeline.name);
+        match self {
+            Self::Run(options) => start(pipeline, lake, options).await.map(drop),
+            Self::Optimize => {
+                alone::optimize(lake, name, &Wanted::default(), now).await?;
+                huopan::load::delta::keep_up(lake).await.map(drop)
+            }
+            Self::Vacuum => {
+                let listed = Lake::list(lake).await?;
+                alone::vacuum(lake, name, pipeline.lake.keep, now).await?;
+                delete(lake, &listed.common(pipeline.lake.keep, now)).await
+            }
+            Self::Replay(dt) => {
+                let asked = Asked { from: dt, to: dt, dry_run: false, stopped: false };
+                replay(pipeline, Some(lake), asked, &around()).await.map(drop)
+            }
+        }
+    }
+}
+
+impl Night {
+    fn is_anyway(&self) -> bool {
+        matches!(self.work, Work::Run(options) if options.publish_anyway)
+    }
 }
 
 /// One kind of lake, with a night in it, to be copied for every point.
@@ -138,10 +184,12 @@ fn faulty(copy: &Copy, faults: &Arc<Faults>) -> Store {
     Store::over(Bucket::new(Arc::new(objects), "lake", copy.lake.url().clone()).unwrap())
 }
 
-async fn start(pipeline: &Pipeline, lake: &Store, options: RunOptions) -> huopan::base::Result<Outcome> {
-    let around =
-        Surroundings { clock: Arc::new(SystemClock), progress: &Silent, cancel: CancellationToken::new(), seed: 7 };
-    run_days(pipeline, Some(lake), options, &around, &mut Vec::new()).await
+fn around() -> Surroundings<'static> {
+    Surroundings { clock: Arc::new(SystemClock), progress: &Silent, cancel: CancellationToken::new(), seed: 7 }
+}
+
+async fn start(pipeline: &Pipeline, lake: &Store, options: RunOptions) -> Result<Outcome> {
+    run_days(pipeline, Some(lake), options, &around(), &mut Vec::new()).await
 }
 
 fn pipeline(copy: &Copy) -> Pipeline {
@@ -149,10 +197,10 @@ fn pipeline(copy: &Copy) -> Pipeline {
 }
 
 /// Asks a lake that a start has left to its readers, then keeps it up as two days later, and asks it again.
-async fn said(copy: &Copy) -> Result<Said, String> {
+async fn said(copy: &Copy, dt: NaiveDate) -> std::result::Result<Said, String> {
     let lake = &copy.lake;
-    let raw = "select request, http_status, digest from raw_pages where dt = '2026-11-21' order by request, digest";
-    let (content, raw) = (support::content(lake, day(21)).await, support::rows(lake, raw).await);
+    let raw = format!("select request, http_status, digest from raw_pages where dt = '{dt}' order by request, digest");
+    let (content, raw) = (support::content(lake, dt).await, support::rows(lake, &raw).await);
     let problems = support::problems(lake).await;
     if !problems.is_empty() {
         return Err(format!("the lake is not well: {problems:?}"));
@@ -162,7 +210,7 @@ async fn said(copy: &Copy) -> Result<Said, String> {
     if !problems.is_empty() {
         return Err(format!("after its upkeep the lake is not well: {problems:?}"));
     }
-    if support::content(lake, day(21)).await != content {
+    if support::content(lake, dt).await != content {
         return Err("the lake's upkeep has changed its tables".to_owned());
     }
     let mut rows = BTreeMap::new();
@@ -175,15 +223,12 @@ async fn said(copy: &Copy) -> Result<Said, String> {
 }
 
 /// What `huopan lake vacuum --yes` does, two days later and with no history kept.
-async fn keep_up(copy: &Copy) -> huopan::base::Result<()> {
+async fn keep_up(copy: &Copy) -> Result<()> {
     let (lake, pipeline, now) = (&copy.lake, pipeline(copy), SystemClock.now() + TimeDelta::days(2));
     let keep = Keep { history: 0, ..pipeline.lake.keep };
-    let lock = lake.lock("test", "the test").await?;
-    let turn = Turn::take(lake, "test", &lock, SystemClock.now()).await?;
     let found = Lake::list(lake).await?;
-    vacuum(lake, "test", &turn, &found, Bounds { keep, now, files_max: usize::MAX }).await?;
-    delete(lake, &found.common(keep, now)).await?;
-    lock.release().await
+    alone::vacuum(lake, &pipeline.name, keep, now).await?;
+    delete(lake, &found.common(keep, now)).await
 }
 
 /// The data files that no publication names and the half-written ones.
@@ -206,19 +251,19 @@ async fn left(copy: &Copy) -> BTreeSet<String> {
 }
 
 /// What came of a point, in the words of the table.
-async fn point(night: &Night, number: u64, fault: Fault, expected: &Said) -> Result<&'static str, String> {
+async fn point(night: &Night, number: u64, fault: Fault, expected: &Said) -> std::result::Result<&'static str, String> {
     let copy = night.base.copy(&night.text).await;
     let (faults, pipeline) = (Faults::at(number, fault), pipeline(&copy));
-    let disturbed = start(&pipeline, &faulty(&copy, &faults), night.start).await;
+    let disturbed = night.work.on(&pipeline, &faulty(&copy, &faults)).await;
     let operations = faults.operations();
     let what = operations.get(usize::try_from(number).unwrap()).cloned().unwrap_or_default();
     let at = format!("{fault:?} at {number} ({what})");
     copy.bury_holder();
-    let clean = start(&pipeline, &copy.lake, night.start).await;
+    let clean = night.work.on(&pipeline, &copy.lake).await;
     match &clean {
-        Ok(_) => {}
+        Ok(()) => {}
         // What was held is published already.
-        Err(error) if night.start.publish_anyway && error.kind() == Kind::Config => {}
+        Err(error) if night.is_anyway() && error.kind() == Kind::Config => {}
         Err(error) => return Err(format!("{at}: the clean start fails: {error}")),
     }
     if let Some(then) = night.and_then
@@ -226,7 +271,7 @@ async fn point(night: &Night, number: u64, fault: Fault, expected: &Said) -> Res
     {
         return Err(format!("{at}: the start after it fails: {error}"));
     }
-    let said = said(&copy).await.map_err(|why| format!("{at}: {why}"))?;
+    let said = said(&copy, night.dt).await.map_err(|why| format!("{at}: {why}"))?;
     if said != *expected {
         return Err(format!("{at}: other tables or files; disturbed start: {disturbed:?}; left: {:?}", said.left));
     }
@@ -238,11 +283,11 @@ async fn matrix(night: Night) {
     let (part, parts) = part();
     let undisturbed = night.base.copy(&night.text).await;
     let counting = Faults::none();
-    start(&pipeline(&undisturbed), &faulty(&undisturbed, &counting), night.start).await.unwrap();
+    night.work.on(&pipeline(&undisturbed), &faulty(&undisturbed, &counting)).await.unwrap();
     if let Some(then) = night.and_then {
         start(&pipeline(&undisturbed), &undisturbed.lake, then).await.unwrap();
     }
-    let expected = said(&undisturbed).await.unwrap();
+    let expected = said(&undisturbed, night.dt).await.unwrap();
     assert!(expected.left.is_empty(), "{:?}", expected.left);
     drop(undisturbed);
     let operations = counting.operations();
@@ -323,7 +368,7 @@ async fn published(base: impl AsyncFnOnce() -> (Base, Store), title: &'static st
     ripen(&sim, &place, &lake).await;
     let text = text(&sim, &place, "retain_days = 2\nhistory_days = 1");
     sim.set_day(day(21));
-    matrix(Night { title, base, text, start: of(21), and_then: None }).await;
+    matrix(Night { title, base, text, dt: day(21), work: Work::Run(of(21)), and_then: None }).await;
 }
 
 async fn folder() -> (Base, Store) {
@@ -363,7 +408,8 @@ async fn suspect() -> (Sim, Base, String) {
 async fn a_day_that_is_held_survives_a_fault_at_every_operation() {
     let (_sim, base, text) = suspect().await;
     let anyway = RunOptions { publish_anyway: true, ..of(21) };
-    matrix(Night { title: "a day that is held", base, text, start: of(21), and_then: Some(anyway) }).await;
+    let work = Work::Run(of(21));
+    matrix(Night { title: "a day that is held", base, text, dt: day(21), work, and_then: Some(anyway) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -373,6 +419,30 @@ async fn a_day_that_is_published_anyway_survives_a_fault_at_every_operation() {
     let outcome = start(&pipeline(&held), &held.lake, of(21)).await.unwrap();
     assert!(matches!(outcome, Outcome::Held(_)), "{outcome:?}");
     let base = Base::Folder(held.place);
-    let anyway = RunOptions { publish_anyway: true, ..of(21) };
-    matrix(Night { title: "a day that is published anyway", base, text, start: anyway, and_then: None }).await;
+    let work = Work::Run(RunOptions { publish_anyway: true, ..of(21) });
+    matrix(Night { title: "a day that is published anyway", base, text, dt: day(21), work, and_then: None }).await;
+}
+
+/// A command on the lake that the night finds: the day of its newest publication is the one with small files.
+async fn commanded(title: &'static str, work: Work) {
+    let (sim, place) = (huopan::sim::start(small()).await.unwrap(), Place::new());
+    let (base, lake) = folder().await;
+    ripen(&sim, &place, &lake).await;
+    let text = text(&sim, &place, "retain_days = 2\nhistory_days = 1");
+    matrix(Night { title, base, text, dt: day(20), work, and_then: None }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_optimize_survives_a_fault_at_every_operation() {
+    commanded("an optimize", Work::Optimize).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vacuum_survives_a_fault_at_every_operation() {
+    commanded("a vacuum", Work::Vacuum).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_survives_a_fault_at_every_operation() {
+    commanded("a replay", Work::Replay(day(20))).await;
 }

@@ -6,9 +6,9 @@ use clap::Args;
 
 use crate::base::{Clock, Kind, Result, SystemClock};
 use crate::load::agree::{self, Difference};
-use crate::load::upkeep::optimize::{Optimized, Wanted, optimize, plan};
-use crate::load::{Snapshot, Turn, delta};
-use crate::store::{Store, describe_holder};
+use crate::load::upkeep::alone;
+use crate::load::upkeep::optimize::{Optimized, Wanted, plan};
+use crate::load::{Snapshot, delta};
 use crate::transform::contract::Table;
 
 use super::super::table::thousands;
@@ -59,7 +59,7 @@ pub(super) async fn main(arguments: &Arguments, target: &Target) -> Result<Outco
             }
             continue;
         }
-        match merge(&store, pipeline, &wanted).await {
+        match alone::optimize(&store, pipeline, &wanted, SystemClock.now()).await {
             Ok((differences, done)) => {
                 differences.into_iter().try_for_each(|found| say(&mended(pipeline, found, "")))?;
                 say(&told(pipeline, &done))?;
@@ -77,25 +77,6 @@ pub(super) async fn main(arguments: &Arguments, target: &Target) -> Result<Outco
         }
     }
     Ok(outcome)
-}
-
-/// Mends the pipeline's Delta tables, then merges its files.
-async fn merge(store: &Store, pipeline: &str, wanted: &Wanted) -> Result<(Vec<Difference>, Optimized)> {
-    let now = SystemClock.now();
-    let lock = store.lock(pipeline, &describe_holder(now)).await?;
-    let merged = async {
-        let turn = Turn::take(store, pipeline, &lock, now).await?;
-        let state = turn.state(store, pipeline).await?;
-        let mut differences = Vec::new();
-        for found in agree::compare(store, &state, &wanted.tables).await? {
-            turn.check()?;
-            differences.push(agree::agree(store, &state, found.table, now).await?);
-        }
-        Ok((differences, optimize(store, pipeline, &turn, wanted, now).await?))
-    };
-    let merged = merged.await;
-    lock.release().await?;
-    merged
 }
 
 fn mended(pipeline: &str, found: Difference, would_be: &str) -> String {

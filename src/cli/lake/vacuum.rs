@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::base::{Clock, Kind, Result, SystemClock};
 use crate::config::pipeline::Keep;
-use crate::load::Turn;
-use crate::load::upkeep::sweep::{Bounds, Lake, Swept, delete, vacuum};
+use crate::load::upkeep::alone;
+use crate::load::upkeep::sweep::{Lake, Swept, delete};
 use crate::load::upkeep::vacuum::{Goes, Why};
-use crate::store::{Store, describe_holder};
 
 use super::super::table::{Align, Table, thousands};
 use super::super::target::Target;
@@ -84,7 +82,7 @@ pub(super) async fn main(arguments: &Arguments, target: &Target) -> Result<Outco
             continue;
         }
         let swept = match arguments.yes {
-            true => sweep(&store, &pipeline, keep, now).await,
+            true => alone::vacuum(&store, &pipeline, keep, now).await,
             false => lake.look(&store, &pipeline, keep, now).await,
         };
         match swept {
@@ -100,18 +98,6 @@ pub(super) async fn main(arguments: &Arguments, target: &Target) -> Result<Outco
     let text = if arguments.json { as_json(&found, arguments.yes) } else { as_text(&found, arguments) };
     written(std::io::stdout().lock().write_all(text.as_bytes()))?;
     Ok(if found.left_alone.is_empty() { Outcome::Done } else { Outcome::Code(EXIT_LATER) })
-}
-
-async fn sweep(store: &Store, pipeline: &str, keep: Keep, now: DateTime<Utc>) -> Result<Swept> {
-    let lock = store.lock(pipeline, &describe_holder(now)).await?;
-    let swept = async {
-        let turn = Turn::take(store, pipeline, &lock, now).await?;
-        let lake = Lake::list(store).await?;
-        vacuum(store, pipeline, &turn, &lake, Bounds { keep, now, files_max: usize::MAX }).await
-    };
-    let swept = swept.await;
-    lock.release().await?;
-    swept
 }
 
 /// Files and bytes by pipeline (`""`: none) and reason.

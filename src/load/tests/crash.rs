@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use chrono::TimeDelta;
 
 use super::super::log::{self, Appended, Entry};
@@ -44,7 +42,7 @@ async fn a_crash_between_the_decision_and_any_delta_commit_is_made_up_for() {
 }
 
 #[tokio::test]
-async fn a_listing_without_the_newest_entry_is_no_picture_of_the_lake() {
+async fn a_log_that_ends_before_what_a_turn_knows_is_no_picture_of_the_lake() {
     let (_folder, store) = lake();
     publish(&store, draft(&store, "a", day(20), 1, 2)).await;
     publish(&store, draft(&store, "a", day(21), 2, 5)).await;
@@ -53,9 +51,7 @@ async fn a_listing_without_the_newest_entry_is_no_picture_of_the_lake() {
     let newest = store.root().join(Entry::path("a", 2));
     let aside = store.root().join("aside");
     std::fs::rename(&newest, &aside).unwrap();
-    let read = async || Snapshot::load(&store).await;
-    let seq = |snapshot: &Snapshot| snapshot.state("a").map_or(0, |state| state.seq);
-    let snapshot = async || turn.listed(&[Duration::ZERO; 3], "a", read, seq).await;
+    let snapshot = async || turn.snapshot(&store, "a").await;
     let error = snapshot().await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable);
     assert!(error.to_string().contains("00002.json"), "{error}");
@@ -65,6 +61,7 @@ async fn a_listing_without_the_newest_entry_is_no_picture_of_the_lake() {
     let Published::Done(_) = turn.publish(&store, draft(&store, "a", day(22), 3, 1)).await.unwrap() else { panic!() };
     std::fs::rename(store.root().join(Entry::path("a", 3)), &aside).unwrap();
     assert!(snapshot().await.is_err());
+    assert!(turn.state(&store, "a").await.is_err() && turn.names(&store, "a").await.is_err());
     lock.release().await.unwrap();
 }
 

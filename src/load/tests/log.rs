@@ -1,7 +1,8 @@
 use super::super::log::{self, Appended, Change, Entry};
-use super::super::{Snapshot, publish};
+use super::super::{Snapshot, State, publish};
 use super::*;
 use crate::base::Kind;
+use crate::store::late::Hidden;
 
 fn entry(pipeline: &str, seq: u64, dt: NaiveDate, picture: bool) -> Entry {
     let file = |table: &str| DataFile {
@@ -54,6 +55,55 @@ async fn numbers_follow_each_other_by_pipeline() {
     }
     assert_eq!(publish::next_seq(&store, "a").await.unwrap(), 12);
     assert_eq!(publish::next_seq(&store, "b").await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_late_listing_hides_no_entry() {
+    let (_folder, store) = lake();
+    for seq in 1..=5 {
+        assert_eq!(log::append(&store, &entry("a", seq, day(20), true)).await.unwrap(), Appended::Done);
+    }
+    assert_eq!(log::append(&store, &entry("b", 1, day(20), true)).await.unwrap(), Appended::Done);
+    let hidden = Hidden::default();
+    let late = hidden.over(&store);
+    let whole = log::names(&store).await.unwrap();
+    let path = |seq| Entry::path("a", seq);
+    for seqs in [&[5][..], &[4, 5], &[2, 3, 4, 5], &[1, 2, 3, 4, 5]] {
+        let paths: Vec<String> = seqs.iter().map(|&seq| path(seq)).collect();
+        hidden.hide(paths.iter().map(String::as_str));
+        assert_eq!(log::names_of(&late, "a").await.unwrap(), whole["a"], "{seqs:?}");
+        assert_eq!(publish::next_seq(&late, "a").await.unwrap(), 6, "{seqs:?}");
+    }
+    hidden.hide([path(5).as_str()]);
+    assert_eq!(log::names(&late).await.unwrap(), whole);
+    for seqs in [[1, 3], [2, 4], [1, 5]] {
+        let paths = seqs.map(path);
+        hidden.hide(paths.iter().map(String::as_str));
+        assert_eq!(log::whole_of(&late, "a").await.unwrap(), whole["a"], "{seqs:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_late_listing_hides_no_checkpoint_that_the_log_begins_with() {
+    let (_folder, store) = lake();
+    let mut state = State::new("a");
+    for seq in 1..=8 {
+        assert_eq!(log::append(&store, &entry("a", seq, day(20), true)).await.unwrap(), Appended::Done);
+        state.apply(entry("a", seq, day(20), true));
+        if matches!(seq, 4 | 6) {
+            let _ = super::super::checkpoint::write(&store, &state).await.unwrap();
+        }
+    }
+    for seq in 1..4 {
+        store.delete(&Entry::path("a", seq)).await.unwrap();
+    }
+    let whole = log::names_of(&store, "a").await.unwrap();
+    assert_eq!((whole.base(), whole.entries.len()), (Some(4), 5));
+    assert_eq!(log::whole_of(&store, "a").await.unwrap(), whole, "what is gone stays gone");
+    let (hidden, checkpoint) = (Hidden::default(), log::checkpoint_path("a", 4));
+    hidden.hide([checkpoint.as_str()]);
+    assert_eq!(log::names_of(&hidden.over(&store), "a").await.unwrap().base(), Some(6));
+    assert_eq!(log::whole_of(&hidden.over(&store), "a").await.unwrap(), whole);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! * [`optimize`]: merges small files of a partition; one entry of the publish log per day, under the pipeline's lock.
 //! * [`vacuum`]: what goes, and why (pure).
 //! * [`sweep`]: takes old days out of the tables, writes checkpoints, and deletes what goes.
+//! * [`alone`]: both of one pipeline, outside any run.
 //!
 //! ```text
 //! the publish log:   1 … 57 │ 58 … 64        │ = the newest entry that is older than `history_days`
@@ -18,6 +19,7 @@
 //!
 //! Invariant: nothing that a retained publication names, or that a Delta table has active, is deleted.
 
+pub mod alone;
 pub mod optimize;
 pub mod sweep;
 pub mod vacuum;

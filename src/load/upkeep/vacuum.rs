@@ -207,7 +207,10 @@ pub fn of_delta_log(files: &[Meta], keep: Keep, now: DateTime<Utc>) -> Vec<Goes>
         files.iter().filter_map(|meta| version(meta).map(|(at, kind)| (at, kind, meta))).collect();
     let Some(last) = versions.iter().map(|(at, ..)| *at).max() else { return Vec::new() };
     let young = versions.iter().filter(|(.., meta)| meta.modified_at >= cutoff).map(|(at, ..)| *at).min();
-    let kept_from = young.unwrap_or(last);
+    // A listing may be late: what it does not show between the old versions and the young ones counts as young.
+    let old =
+        |young: u64| versions.iter().filter(|(at, kind, _)| *kind == "json" && *at < young).map(|(at, ..)| at).max();
+    let kept_from = young.map_or(last, |young| old(young).map_or(young, |old| old + 1));
     let checkpoints: BTreeSet<u64> = versions
         .iter()
         .filter(|(at, kind, _)| *kind == "checkpoint.parquet" && *at <= kept_from)
@@ -307,6 +310,8 @@ mod tests {
         let gone: Vec<String> = files(9)[..4].iter().map(|meta| meta.path.clone()).collect();
         assert_eq!(paths(of_delta_log(&files(9), KEEP, now())), gone);
         assert_eq!(of_delta_log(&[json(0, 90), json(1, 90)], KEEP, now()), [], "there is no checkpoint");
+        let late: Vec<Meta> = files(1).into_iter().filter(|meta| *meta != json(2, 1)).collect();
+        assert_eq!(paths(of_delta_log(&late, KEEP, now())), [json(0, 0).path], "version 2 is not listed yet");
     }
 
     #[test]
