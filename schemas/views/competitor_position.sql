@@ -13,8 +13,8 @@
 -- Example: SELECT group_name, position, shop_name, price_per_piece, gap_pct FROM competitor_position(500) WHERE position <= 3
 WITH needs AS (
   SELECT group_name, is_ours, coalesce({pieces}, quantity) AS pieces, pack_size, dt, pipeline, offer_id, shop_id, shop_name,
-         title, status, unit, currency, pieces_per_unit, pack_source, moq_quantity, moq_pieces, moq_status, stock_status,
-         ladder_status, detail_url
+         title, status, price, price_max, unit, currency, pieces_per_unit, pack_source, moq_quantity, moq_pieces, moq_status,
+         stock_status, ladder_status, detail_url
   FROM group_offers
 ),
 {priced},
@@ -24,7 +24,7 @@ priced AS (
          CASE WHEN pack IS NOT NULL THEN unit_price END AS unit_price, price_per_piece,
          CASE WHEN reason IS NULL AND pieces IS NOT NULL THEN CAST(units AS DECIMAL(20, 0)) * unit_price END AS total,
          currency, least_pieces AS moq_pieces, ladder_status, detail_url,
-         CASE WHEN reason IS NULL AND pieces IS NULL THEN 'no_quantity' ELSE reason END AS reason
+         CASE WHEN reason IS NULL AND pieces IS NULL THEN 'no_quantity' ELSE reason END AS reason, price_from, price_to
   FROM judged
 ),
 compared AS (
@@ -37,6 +37,6 @@ SELECT group_name, CASE WHEN reason IS NULL THEN place END AS position, is_ours,
        cheapest, CASE WHEN reason IS NULL THEN price_per_piece - cheapest END AS gap,
        CASE WHEN reason IS NULL
             THEN CAST((price_per_piece - cheapest) * 100 / nullif(cheapest, 0) AS DECIMAL(24, 2)) END AS gap_pct,
-       moq_pieces, CASE WHEN reason IN ('unknown_moq', 'no_quantity') THEN NULL ELSE reason IS NULL END AS buyable,
-       reason, ladder_status, detail_url
+       moq_pieces, CASE WHEN reason IN ('unknown_moq', 'price_spread', 'no_quantity') THEN NULL ELSE reason IS NULL END AS buyable,
+       reason, price_from, price_to, ladder_status, detail_url
 FROM compared

@@ -8,16 +8,19 @@
 --   price_per_piece       that step's piece price
 --   total                 units x unit_price; null where it cannot be bought so
 --   buyable               false below the minimum: then unit_price is the price at the minimum;
---                         null where a minimum is stated that cannot be read as pieces (`unknown_moq`)
+--                         null where a minimum is stated that cannot be read as pieces (`unknown_moq`), and for a
+--                         `price_spread`
 --   moq_pieces            the least that can be bought: the greater of the stated minimum and the first step
---   reason                null if buyable; else `below_moq`, `off_sale`, `delisted`, `no_price` (no step at all), `unknown_moq`, or why
+--   reason                null if buyable; else `below_moq`, `off_sale`, `delisted`, `unknown_moq`, `no_price` (no step at
+--                         all), `price_spread` (SKUs have prices of their own that are not known one by one), or why
 --                         pieces are not known (then all figures are null): `unknown_unit`, `unknown_pack`,
 --                         `not_countable`, `conflict`
+--   price_from, price_to  what is known of a `price_spread`, per piece
 -- Example: SELECT shop_name, title, price_per_piece, total FROM price_at(500) WHERE buyable ORDER BY price_per_piece
 WITH needs AS (
   SELECT '' AS group_name, {pieces} AS pieces, CAST(NULL AS INT) AS pack_size, dt, pipeline, offer_id, shop_id, shop_name,
-         title, status, unit, currency, pieces_per_unit, pack_source, moq_quantity, moq_pieces, moq_status, stock_status,
-         ladder_status, detail_url
+         title, status, price, price_max, unit, currency, pieces_per_unit, pack_source, moq_quantity, moq_pieces, moq_status,
+         stock_status, ladder_status, detail_url
   FROM {day}.offers
 ),
 {priced}
@@ -28,6 +31,6 @@ SELECT dt, pipeline, shop_id, shop_name, offer_id, sku_id, title, unit, CAST(pac
        price_per_piece,
        currency,
        CASE WHEN pack IS NOT NULL THEN tier_no END AS tier_no,
-       CASE WHEN reason = 'unknown_moq' THEN NULL ELSE reason IS NULL END AS buyable,
-       least_pieces AS moq_pieces, ladder_status, reason, detail_url
+       CASE WHEN reason IN ('unknown_moq', 'price_spread') THEN NULL ELSE reason IS NULL END AS buyable,
+       least_pieces AS moq_pieces, ladder_status, reason, price_from, price_to, detail_url
 FROM judged

@@ -59,11 +59,18 @@ judged AS (
                 THEN n.stock_status
               WHEN n.pack IS NULL AND n.unit IS NULL THEN 'unknown_unit'
               WHEN n.pack IS NULL THEN 'unknown_pack'
+              WHEN c.unit_price IS NULL AND n.ladder_status = 'sku_spread' AND n.status = 'on_sale' THEN 'price_spread'
               WHEN c.unit_price IS NULL THEN 'no_price'
               WHEN n.status <> 'on_sale' THEN n.status
               WHEN n.units * n.pack < greatest(n.moq_pieces, c.first_quantity * n.pack) THEN 'below_moq'
               WHEN n.moq_status NOT IN ('ok', 'missing') THEN 'unknown_moq'
-         END AS reason
+         END AS reason,
+         CASE WHEN c.unit_price IS NULL AND n.ladder_status = 'sku_spread'
+              THEN CAST(round(CAST(n.price AS DECIMAL(28, 8)) / CAST(n.pack AS DECIMAL(10, 0)), 6) AS DECIMAL(18, 6))
+         END AS price_from,
+         CASE WHEN c.unit_price IS NULL AND n.ladder_status = 'sku_spread'
+              THEN CAST(round(CAST(n.price_max AS DECIMAL(28, 8)) / CAST(n.pack AS DECIMAL(10, 0)), 6) AS DECIMAL(18, 6))
+         END AS price_to
   FROM packed AS n
   LEFT JOIN chosen AS c ON c.group_name = n.group_name AND c.pipeline = n.pipeline AND c.offer_id = n.offer_id
   LEFT ANTI JOIN {day}.superseded AS s ON s.pipeline = n.pipeline AND s.offer_id = n.offer_id

@@ -121,12 +121,14 @@ async fn compare(store: &Store, lake: &std::path::Path, talk: &Talk) -> Result<(
         "select position, shop_name, title, units, price_per_piece, gap_pct, moq_pieces from competitor_position({PIECES})
          where pipeline = 'demo' and group_name = '{GROUP}' and buyable order by position limit 5"
     );
-    let changes = "select shop_name, title, min_quantity, old_price, new_price, change_pct from price_changes
-         where pipeline = 'demo' and kind = 'changed' order by dt desc, change_pct limit 5";
+    let moves = format!(
+        "select kind, shop_name, title, old_price_per_piece, new_price_per_piece, change_pct from price_moves({PIECES})
+         where pipeline = 'demo' and change_pct is not null order by change_pct limit 5"
+    );
     say(&format!("\nWho is cheapest for {PIECES} pieces of {GROUP}?\n"))?;
     show(&session, &cheapest, talk).await?;
-    say("\nWho cut prices since the day before?\n")?;
-    show(&session, changes, talk).await?;
+    say(&format!("\nWhat costs less for {PIECES} pieces than the day before?\n"))?;
+    show(&session, &moves, talk).await?;
     say("\nWas every shop complete?\n")?;
     show(
         &session,

@@ -2,6 +2,7 @@
 //!
 //! * `price_at(pieces [, dt])`: what each offer costs when at least that many pieces are needed; with `dt`, as of that
 //!   day: the last day of each pipeline published for it or an earlier one.
+//! * `price_moves(pieces [, dt])`: what costs more or less so than the day before.
 //! * `price_history(offer_id)`: every published day of one offer, one row per step.
 //! * `competitor_position([pieces])`: who is cheapest in each group.
 //! * `title_matches(keywords)`: the offers whose title has one of many keywords.
@@ -29,7 +30,9 @@ pub use crate::config::groups::PIECES_MAX;
 pub(super) fn register(context: &SessionContext, published: &Arc<Published>, planner: &Planner) {
     let template = Template { planner: planner.clone() };
     let price_at = PriceAt { published: Arc::clone(published), template: template.clone() };
+    let price_moves = PriceMoves { published: Arc::clone(published), template: template.clone() };
     context.register_udtf("price_at", Arc::new(price_at));
+    context.register_udtf("price_moves", Arc::new(price_moves));
     context.register_udtf("price_history", Arc::new(PriceHistory { template: template.clone() }));
     context.register_udtf("competitor_position", Arc::new(CompetitorPosition { template: template.clone() }));
     context.register_udtf("title_matches", Arc::new(TitleMatches { template }));
@@ -44,30 +47,61 @@ struct PriceAt {
 impl TableFunctionImpl for PriceAt {
     fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
         const USAGE: &str = "price_at(pieces [, dt]), for example price_at(500) or price_at(500, '2026-11-20')";
-        let (pieces, day) = match args.exprs() {
-            [pieces] => (pieces, None),
-            [pieces, day] => (pieces, Some(day)),
-            _ => return plan_err!("`price_at` takes one or two arguments: {USAGE}"),
-        };
-        let pieces = checked_pieces("price_at", pieces, USAGE)?;
-        let selection = match day.map(date) {
-            None => Selection::Latest,
-            Some(Some(day)) => Selection::AsOf(self.published_by(day)?),
-            Some(None) => return plan_err!("the day of `price_at` must be a date: {USAGE}"),
-        };
+        let (pieces, day) = pieces_and_day("price_at", args.exprs(), &self.published, USAGE)?;
+        let selection = day.map_or(Selection::Latest, Selection::AsOf);
         self.template.plan("price_at", &[("{day}", selection.schema_sql()), ("{pieces}", pieces.to_string())])
     }
 }
 
-impl PriceAt {
-    /// A day before the first publication is a slip, not an empty answer.
-    fn published_by(&self, day: NaiveDate) -> Result<NaiveDate> {
-        match self.published.first_day() {
-            Some(first) if day < first => {
-                plan_err!("nothing is published for {day} or before: the first day is {first}")
-            }
-            _ => Ok(day),
+#[derive(Debug)]
+struct PriceMoves {
+    published: Arc<Published>,
+    template: Template,
+}
+
+impl TableFunctionImpl for PriceMoves {
+    fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
+        const USAGE: &str =
+            "price_moves(pieces [, dt]), for example price_moves(500) or price_moves(500, '2026-11-20')";
+        let (pieces, asked) = pieces_and_day("price_moves", args.exprs(), &self.published, USAGE)?;
+        let newest = || self.published.newest_day().unwrap_or_default();
+        let day = asked.unwrap_or_else(newest);
+        // One day alone is one pipeline's.
+        let now = match &self.published.focus {
+            Some(focus) if focus.dt == day => Selection::Latest,
+            _ => Selection::AsOf(day),
+        };
+        let earlier = Selection::AsOf(day.pred_opt().unwrap_or(day));
+        let values =
+            [("{day}", now.schema_sql()), ("{earlier}", earlier.schema_sql()), ("{pieces}", pieces.to_string())];
+        self.template.plan("price_moves", &values)
+    }
+}
+
+/// The arguments of a function of prices: a number of pieces and, where one is stated, a day. A day before the first
+/// publication is a slip, not an empty answer.
+fn pieces_and_day(
+    function: &str,
+    args: &[Expr],
+    published: &Published,
+    usage: &str,
+) -> Result<(i64, Option<NaiveDate>)> {
+    let (pieces, day) = match args {
+        [pieces] => (pieces, None),
+        [pieces, day] => (pieces, Some(day)),
+        _ => return plan_err!("`{function}` takes one or two arguments: {usage}"),
+    };
+    let pieces = checked_pieces(function, pieces, usage)?;
+    let day = match day.map(date) {
+        None => None,
+        Some(Some(day)) => Some(day),
+        Some(None) => return plan_err!("the day of `{function}` must be a date, not a query for one: {usage}"),
+    };
+    match (published.first_day(), day) {
+        (Some(first), Some(day)) if day < first => {
+            plan_err!("nothing is published for {day} or before: the first day is {first}")
         }
+        _ => Ok((pieces, day)),
     }
 }
 
@@ -145,7 +179,9 @@ impl Template {
     /// DataFusion asks for the plan without `await`; planning here does no I/O, so it is done at the first poll.
     fn plan(&self, function: &str, values: &[(&str, String)]) -> Result<Arc<dyn TableProvider>> {
         let template = views::function(function).map(|function| function.sql).unwrap_or_default();
-        let template = template.replace("{priced}", views::PRICED.trim_end());
+        let priced = views::PRICED.trim_end();
+        let template = template.replace("{priced}", priced);
+        let template = template.replace("{priced_earlier}", &priced.replace("{day}", "{earlier}"));
         let sql = values.iter().fold(template, |sql, (name, value)| sql.replace(name, value));
         let plan = self.planner.plan(&sql).now_or_never();
         let plan = plan.ok_or_else(|| DataFusionError::Internal("planning a function had to wait".into()))??;

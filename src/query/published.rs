@@ -116,6 +116,13 @@ impl Published {
         self.days.values().filter_map(|days| days.first()).min().copied()
     }
 
+    /// The day that is in focus, else the newest published day of the lake.
+    #[must_use]
+    pub fn newest_day(&self) -> Option<NaiveDate> {
+        let newest = || self.days.values().filter_map(|days| days.last()).max().copied();
+        self.focus.as_ref().map(|day| day.dt).or_else(newest)
+    }
+
     /// Whether the selection shows more than one pipeline, so that an offer may have several rows.
     #[must_use]
     pub fn shows_several_pipelines(&self, selection: Selection) -> bool {

@@ -33,6 +33,8 @@ use crate::store::Store;
 
 /// The catalog's name, as `SHOW TABLES` prints it.
 pub const CATALOG: &str = "huopan";
+/// Where the day ends that a run stands for.
+pub const TIME_ZONE: &str = "Asia/Shanghai";
 /// Under this address the lake's object store is known to DataFusion, whatever it really is.
 const STORE_URL: &str = "lake://lake/";
 
@@ -262,6 +264,10 @@ fn config(options: &Options) -> SessionConfig {
         config = config.with_target_partitions(partitions.max(1));
     }
     config.options_mut().sql_parser.collect_spans = true;
+    // Money times a rate stays exact.
+    config.options_mut().sql_parser.parse_float_as_decimal = true;
+    // The days of the tables are Beijing's: `current_date` is one of them.
+    config.options_mut().execution.time_zone = Some(TIME_ZONE.to_owned());
     let parquet = &mut config.options_mut().execution.parquet;
     parquet.pushdown_filters = true;
     parquet.reorder_filters = true;

@@ -1,4 +1,5 @@
 mod compete;
+mod moves;
 
 use serde_json::json;
 
@@ -269,6 +270,29 @@ mod price_at {
 10,,,,,,,,false,,ok,conflict
 13,,,,,,,,false,,ok,not_countable
 ",
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_price_that_depends_on_an_unknown_sku_is_given_by_its_ends() {
+        let mut lake = Lake::new();
+        let spread = |id: i64, more: serde_json::Value| {
+            let mut offer =
+                json!({"offer_id": id, "price": "24.00", "price_max": "31.00", "ladder_status": "sku_spread"});
+            offer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            offer
+        };
+        let dozen = json!({"unit": "打", "pieces_per_unit": 12});
+        let offers = [spread(1, json!({})), spread(2, dozen), spread(3, json!({"status": "delisted"}))];
+        lake.rows("offers", FRIDAY, "nightly", &offers);
+        check(
+            &lake.session(),
+            "SELECT offer_id, price_per_piece, price_from, price_to, buyable, reason FROM price_at(500) ORDER BY offer_id",
+            "offer_id,price_per_piece,price_from,price_to,buyable,reason\n\
+             1,,24.000000,31.000000,,price_spread\n\
+             2,,2.000000,2.583333,,price_spread\n\
+             3,,24.000000,31.000000,false,delisted\n",
         )
         .await;
     }
@@ -865,6 +889,7 @@ mod one_day {
             ("history.offers", format!("{MONDAY},6")),
             ("price_history(1)", format!("{MONDAY},3")),
             ("price_at(500, '2026-11-20')", format!("{FRIDAY},2")),
+            ("price_moves(500)", format!("{WEDNESDAY},1")),
         ] {
             let sql = format!("SELECT min(dt) AS dt, count(*) AS rows FROM {from}");
             check(&session, &sql, &format!("dt,rows\n{expected}\n")).await;

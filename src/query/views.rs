@@ -31,8 +31,13 @@ pub const VIEWS: &[View] = &[
 ];
 
 /// The table functions, by name: the bodies are templates, filled by [`functions`](super::functions).
-pub const FUNCTIONS: &[View] =
-    &[view!("competitor_position"), view!("price_at"), view!("price_history"), view!("title_matches")];
+pub const FUNCTIONS: &[View] = &[
+    view!("competitor_position"),
+    view!("price_at"),
+    view!("price_history"),
+    view!("price_moves"),
+    view!("title_matches"),
+];
 
 /// Rows that another pipeline fetched later; `{day}` is a schema of one day per pipeline.
 pub(super) const SUPERSEDED: &str = include_str!("../../schemas/views/superseded.sql");

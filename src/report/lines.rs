@@ -146,7 +146,8 @@ async fn prices(
         let sql = format!(
             "WITH needs AS (
                SELECT drawn.place AS group_name, drawn.pieces, drawn.pack_size, o.dt, o.pipeline, o.offer_id, o.status, o.unit,
-                      o.pieces_per_unit, o.pack_source, o.moq_quantity, o.moq_pieces, o.moq_status, o.stock_status
+                      o.price, o.price_max, o.pieces_per_unit, o.pack_source, o.moq_quantity, o.moq_pieces, o.moq_status,
+                      o.stock_status, o.ladder_status
                FROM {day}.offers AS o JOIN {listed} ON drawn.offer_id = o.offer_id
              ),
              {}

@@ -38,6 +38,7 @@ pub(super) fn reason(code: &str) -> Option<Words> {
         "off_sale" => ("已停售", "off sale"),
         "delisted" => ("已下架", "delisted"),
         "no_price" => ("没有价格", "no price"),
+        "price_spread" => ("各规格价格不同，未取到单个规格的价", "priced by SKU, and not known which costs what"),
         "unknown_moq" => ("起订量读不懂", "minimum not readable"),
         "unknown_unit" => ("单位未知", "unit not known"),
         "unknown_pack" => ("装箱数未知", "pieces per unit not known"),
