@@ -33,15 +33,16 @@ compared AS (
   SELECT n.dt, n.pipeline, e.dt AS previous_dt, n.shop_id, n.shop_name, n.offer_id, n.sku_id, n.title, n.unit,
          CAST(n.pack AS INT) AS pieces_per_unit,
          e.price_per_piece AS old_price_per_piece, n.price_per_piece AS new_price_per_piece,
-         CASE WHEN n.reason IS NULL AND e.reason IS NULL AND n.currency = e.currency THEN
+         CASE WHEN n.is_priced AND e.is_priced AND n.currency = e.currency THEN
                 CASE WHEN n.price_per_piece < e.price_per_piece THEN 'cut'
                      WHEN n.price_per_piece > e.price_per_piece THEN 'raise' END
-              WHEN n.reason IS NULL AND e.reason IS NULL THEN 'currency'
-              WHEN e.reason IS NULL THEN 'gone'
-              WHEN n.reason IS NULL THEN 'back' END AS kind,
+              WHEN n.is_priced AND e.is_priced THEN 'currency'
+              WHEN e.is_priced THEN 'gone'
+              WHEN n.is_priced THEN 'back' END AS kind,
          n.currency, e.reason AS old_reason, n.reason, n.detail_url
-  FROM now AS n
-  JOIN earlier AS e ON e.offer_id = n.offer_id AND coalesce(e.sku_id, -1) = coalesce(n.sku_id, -1)
+  FROM (SELECT *, coalesce(reason, 'unknown_moq') = 'unknown_moq' AS is_priced FROM now) AS n
+  JOIN (SELECT *, coalesce(reason, 'unknown_moq') = 'unknown_moq' AS is_priced FROM earlier) AS e
+    ON e.offer_id = n.offer_id AND coalesce(e.sku_id, -1) = coalesce(n.sku_id, -1)
   WHERE e.dt < n.dt
 )
 SELECT dt, pipeline, previous_dt, shop_id, shop_name, offer_id, sku_id, title, unit, pieces_per_unit, kind,

@@ -3,15 +3,16 @@
 //! Invariant: everything is counted, also what is not shown.
 
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::Result;
 use crate::query::Session;
 
-use super::limits;
 use super::model::{Day, Event, Group, Kind, Offer, Prices, Quantity, StepChange, Tally, What};
 use super::number::hundredths;
 use super::rows::{Row, each, quoted};
 use super::source::Source;
+use super::{limits, moves};
 
 /// Steps of a ladder that are listed.
 const STEPS_LISTED: usize = 4;
@@ -26,10 +27,12 @@ pub(super) async fn read(session: &Session, sources: &[Source], groups: &mut [Gr
     if compared.is_empty() || groups.is_empty() {
         return Ok(());
     }
-    let days = compared.join(" OR ");
+    groups.iter_mut().for_each(|group| group.changes.is_compared = true);
+    let compared = compared.join(" OR ");
     for source in sources {
-        let shown = Shown { groups: &mut *groups, kind: source.kind() };
-        of_source(session, &source.members(), &days, shown).await?;
+        let moves = moves::read(session, source, groups, days).await?;
+        let shown = Shown { groups: &mut *groups, kind: source.kind(), moves, told: BTreeSet::new() };
+        of_source(session, &source.members(), &compared, shown).await?;
     }
     groups.iter_mut().for_each(cut);
     Ok(())
@@ -39,19 +42,24 @@ fn is_day(day: &Day) -> String {
     format!("(c.pipeline = {} AND c.dt = DATE '{}')", quoted(&day.pipeline), day.dt)
 }
 
-/// A query of a view's rows that belong to the groups; columns of `c` are the view's.
+/// A query of a view's rows that belong to the groups; columns of `c` are the view's. Where several pipelines tell of an
+/// offer, the one that fetched it last comes first.
 fn sql(members: &str, days: &str, view: &str, columns: &str) -> String {
     format!(
         "WITH m AS ({members})
          SELECT m.group_name, m.is_ours, m.detail_url, c.pipeline, c.shop_id, c.shop_name, c.offer_id, c.title, {columns}
-         FROM {view} AS c JOIN m ON m.pipeline = c.pipeline AND m.offer_id = c.offer_id
-         WHERE ({days})"
+         FROM {view} AS c JOIN m ON m.offer_id = c.offer_id
+         WHERE ({days})
+         ORDER BY m.group_name, c.offer_id, c.pipeline <> m.pipeline, c.pipeline"
     )
 }
 
 async fn of_source(session: &Session, members: &str, days: &str, mut shown: Shown<'_>) -> Result<()> {
     let of_view = |view, columns| sql(members, days, view, columns);
     prices(session, &of_view("price_changes", PRICE_COLUMNS), &mut shown).await?;
+    for ((group, ..), event) in std::mem::take(&mut shown.moves) {
+        shown.push(&group, event);
+    }
     let new = of_view("new_offers", "c.price, c.currency, c.unit");
     each(session, &new, vec![], |row| shown.add(&row, What::New { price: row.text("price")? })).await?;
     let gone = of_view("delisted_offers", "c.last_price, c.currency, c.unit");
@@ -77,7 +85,7 @@ const PRICE_COLUMNS: &str =
 
 /// Steps come ladder by ladder; each ladder is one event.
 async fn prices(session: &Session, sql: &str, shown: &mut Shown<'_>) -> Result<()> {
-    let sql = format!("{sql} ORDER BY group_name, offer_id, sku_id, min_quantity");
+    let sql = format!("{sql}, c.sku_id, c.min_quantity");
     let mut ladder: Option<(String, Event)> = None;
     each(session, &sql, vec![], |row| {
         let group = row.word("group_name")?;
@@ -112,7 +120,8 @@ fn add_step(prices: &mut Prices, row: &Row<'_>) -> Result<()> {
     Ok(())
 }
 
-fn event(row: &Row<'_>, what: What) -> Result<Event> {
+/// What happened to the offer of a row.
+pub(super) fn event(row: &Row<'_>, what: What) -> Result<Event> {
     let optional = |column: &str| if row.has(column) { row.text(column) } else { Ok(None) };
     Ok(Event {
         offer: Offer {
@@ -135,6 +144,10 @@ fn event(row: &Row<'_>, what: What) -> Result<Event> {
 struct Shown<'a> {
     groups: &'a mut [Group],
     kind: Kind,
+    /// What costs another price at the quantity and was not told yet.
+    moves: BTreeMap<moves::Key, Event>,
+    /// What was told, by group, offer, SKU and sort: another pipeline may tell of it, too.
+    told: BTreeSet<(usize, String, Option<String>, u8)>,
 }
 
 impl Shown<'_> {
@@ -145,9 +158,21 @@ impl Shown<'_> {
     }
 
     /// Rows of groups that are left out go by.
-    fn push(&mut self, group: &str, event: Event) {
+    fn push(&mut self, group: &str, mut event: Event) {
         let kind = self.kind;
-        let Some(group) = self.groups.iter_mut().find(|known| known.kind == kind && known.key == group) else { return };
+        let place = self.groups.iter().position(|known| known.kind == kind && known.key == group);
+        let Some(place) = place else { return };
+        let offer = (event.offer.offer_id.clone(), event.offer.sku_id.clone());
+        if !self.told.insert((place, offer.0.clone(), offer.1.clone(), sort(&event.what))) {
+            return;
+        }
+        if let What::Prices(prices) = &mut event.what
+            && let Some(Event { what: What::Prices(moved), .. }) =
+                self.moves.remove(&(group.to_owned(), offer.0, offer.1))
+        {
+            prices.at_need = moved.at_need;
+        }
+        let group = &mut self.groups[place];
         count(&mut group.changes.tally, &event.what);
         group.changes.events.push(event);
         if group.changes.events.len() > EVENTS_HELD {
@@ -174,24 +199,32 @@ fn count(tally: &mut Tally, what: &What) {
     *counter += 1;
 }
 
-/// Which way the prices of a ladder went.
+/// Which way a price went, at the group's quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
-    /// No step is dearer, one is cheaper.
+    /// Down.
     Cut,
-    /// No step is cheaper, one is dearer.
+    /// Up.
     Raise,
-    /// Both, or only steps that came or went.
+    /// Nowhere: its ladder differs at other quantities alone.
     Other,
 }
 
-/// Which way the prices of a ladder went.
+/// Which way a price went.
 pub(super) fn direction(prices: &Prices) -> Direction {
-    match (prices.lowest, prices.highest) {
-        (Some(lowest), Some(highest)) if lowest < 0 && highest <= 0 => Direction::Cut,
-        (Some(lowest), Some(highest)) if highest > 0 && lowest >= 0 => Direction::Raise,
-        _ => Direction::Other,
+    // A change of less than a hundredth of a percent is one, too.
+    match prices.at_need.as_ref().map(|moved| (moved.change, &moved.old, &moved.new)) {
+        Some((..0, ..)) => Direction::Cut,
+        Some((1.., ..)) => Direction::Raise,
+        Some((0, old, new)) if is_less(new, old) => Direction::Cut,
+        Some(_) => Direction::Raise,
+        None => Direction::Other,
     }
+}
+
+/// Whether a decimal is less than another with as many places.
+fn is_less(one: &str, other: &str) -> bool {
+    (one.len(), one) < (other.len(), other)
 }
 
 /// Sorts the events and leaves the most telling of each sort: our own, then the largest changes.
@@ -210,11 +243,20 @@ fn cut(group: &mut Group) {
     });
 }
 
+/// The sort of an event, however its price went.
+fn sort(what: &What) -> u8 {
+    match what {
+        What::Prices(_) => 0,
+        what => rank(what).0,
+    }
+}
+
 /// Where an event stands on the page, and how large it is.
 fn rank(what: &What) -> (u8, i64) {
     match what {
         What::Prices(prices) => {
-            let size = [prices.lowest, prices.highest].into_iter().flatten().map(i64::abs).max().unwrap_or(0);
+            let of_steps = || [prices.lowest, prices.highest].into_iter().flatten().map(i64::abs).max().unwrap_or(0);
+            let size = prices.at_need.as_ref().map_or_else(of_steps, |moved| moved.change.abs());
             match direction(prices) {
                 Direction::Cut => (0, size),
                 Direction::Raise => (1, size),
@@ -231,19 +273,19 @@ fn rank(what: &What) -> (u8, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::model::Move;
 
     #[test]
-    fn a_ladder_goes_one_way_only_if_no_step_goes_the_other() {
-        let of = |lowest, highest| direction(&Prices { lowest, highest, ..Prices::default() });
-        for (lowest, highest, expected) in [
-            (Some(-500), Some(-100), Direction::Cut),
-            (Some(-500), Some(0), Direction::Cut),
-            (Some(0), Some(200), Direction::Raise),
-            (Some(-1), Some(1), Direction::Other),
-            (Some(0), Some(0), Direction::Other),
-            (None, None, Direction::Other),
+    fn a_price_goes_where_it_goes_at_the_quantity_whatever_its_steps_do() {
+        let of = |at_need| direction(&Prices { at_need, lowest: Some(-900), highest: Some(100), ..Prices::default() });
+        assert_eq!(of(None), Direction::Other);
+        for (old, new, change, expected) in [
+            ("14.170000", "12.040000", -1503, Direction::Cut),
+            ("9.000000", "12.040000", 3377, Direction::Raise),
+            ("999.990000", "1000.000000", 0, Direction::Raise),
+            ("1000.000000", "999.990000", 0, Direction::Cut),
         ] {
-            assert_eq!(of(lowest, highest), expected, "{lowest:?} {highest:?}");
+            assert_eq!(of(Some(Move { old: old.into(), new: new.into(), change })), expected, "{old} {new}");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! * `model`: what a report holds, as plain values.
 //! * `ranking`: who is cheapest at the quantity, and the offers that get a line in the charts.
 //! * `lines`: price ladders, and the price at the quantity over days.
+//! * `moves`: what a piece costs at the quantity, then and now.
 //! * `changes`: what happened since the day before.
 //! * `state`: days, shops and runs: whether the data is whole and fresh.
 //! * `number`: exact decimals for people.
@@ -19,6 +20,7 @@ mod changes;
 mod html;
 mod lines;
 mod model;
+mod moves;
 mod number;
 mod page;
 mod ranking;

@@ -1,5 +1,7 @@
 //! What a report holds. Amounts are the tables' digits, ids are text.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 
 /// Everything on the page.
@@ -76,6 +78,8 @@ pub(super) struct Counts {
     pub(super) buyable: usize,
     pub(super) shops: usize,
     pub(super) ours: usize,
+    /// Rows without a place by what is in the way.
+    pub(super) reasons: BTreeMap<String, usize>,
 }
 
 /// Which offer, and how it is called.
@@ -110,6 +114,8 @@ pub(super) struct Ranked {
     pub(super) moq_pieces: Option<i64>,
     pub(super) buyable: Option<bool>,
     pub(super) reason: Option<String>,
+    /// What is known of a price that depends on the SKU, per piece.
+    pub(super) spread: Option<(String, String)>,
     pub(super) ladder_status: Option<String>,
     pub(super) stock_pieces: Option<i64>,
     pub(super) stock_status: Option<String>,
@@ -156,6 +162,8 @@ pub(super) struct Changes {
     /// The most telling first, cut at the limit.
     pub(super) events: Vec<Event>,
     pub(super) tally: Tally,
+    /// `false`: nothing was published for an earlier day.
+    pub(super) is_compared: bool,
 }
 
 /// Offers (or SKUs) by what happened to them, before the cut.
@@ -203,17 +211,28 @@ pub(super) struct Quantity {
     pub(super) raw: Option<String>,
 }
 
-/// The steps of one ladder that differ.
+/// What a piece costs at the group's quantity, and the steps of one ladder that differ.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Prices {
+    /// `None`: what it did.
+    pub(super) at_need: Option<Move>,
     /// Some of them, from the first.
     pub(super) steps: Vec<StepChange>,
     /// All of them.
     pub(super) count: usize,
-    /// In hundredths of a percent: the largest cut and the largest raise.
+    /// In hundredths of a percent: the largest cut and the largest raise of a step.
     pub(super) lowest: Option<i64>,
     pub(super) highest: Option<i64>,
     pub(super) is_other_unit: bool,
+}
+
+/// A price per piece then and now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Move {
+    pub(super) old: String,
+    pub(super) new: String,
+    /// In hundredths of a percent.
+    pub(super) change: i64,
 }
 
 /// One step then and now, per sale unit.

@@ -74,6 +74,9 @@ impl Reading<'_> {
         group.counts.rows += 1;
         group.counts.buyable += usize::from(row.flag("buyable")? == Some(true));
         group.counts.ours += usize::from(is_ours);
+        if let Some(reason) = row.text("reason")? {
+            *group.counts.reasons.entry(reason).or_default() += 1;
+        }
         if self.shops.len() <= SHOPS_COUNTED_MAX && self.shops.insert(row.text("shop_id")?) {
             group.counts.shops += 1;
         }
@@ -139,6 +142,7 @@ fn ranked(row: &Row<'_>) -> Result<Ranked> {
         moq_pieces: row.integer("moq_pieces")?,
         buyable: row.flag("buyable")?,
         reason: row.text("reason")?,
+        spread: row.text("price_from")?.zip(row.text("price_to")?),
         ladder_status: row.text("ladder_status")?,
         ..Ranked::default()
     })

@@ -153,25 +153,28 @@ impl Source {
         }
     }
 
-    /// A query of `group_name, is_ours, pipeline, offer_id, detail_url` for every offer of the groups.
+    /// A query of `group_name, is_ours, pipeline, offer_id, pack_size, detail_url` for every offer of the groups.
     pub(super) fn members(&self) -> String {
         match self {
             Source::Named { names, .. } => {
                 let named = among("group_name", names);
-                format!("SELECT group_name, is_ours, pipeline, offer_id, detail_url FROM group_offers WHERE {named}")
+                let columns = "group_name, is_ours, pipeline, offer_id, pack_size, detail_url";
+                format!("SELECT {columns} FROM group_offers WHERE {named}")
             }
             Source::Titles(texts) => {
                 let group = |text: &String| {
                     let (name, holds) = (quoted(text), title_holds("title", text));
                     format!(
-                        "SELECT {name} AS group_name, false AS is_ours, pipeline, offer_id, detail_url
+                        "SELECT {name} AS group_name, false AS is_ours, pipeline, offer_id, CAST(NULL AS INT) AS pack_size,
+                                detail_url
                          FROM latest_offers WHERE {holds}"
                     )
                 };
                 texts.iter().map(group).collect::<Vec<_>>().join(" UNION ALL ")
             }
             Source::Shops { shops, .. } => format!(
-                "SELECT shop_id AS group_name, false AS is_ours, pipeline, offer_id, detail_url
+                "SELECT shop_id AS group_name, false AS is_ours, pipeline, offer_id, CAST(NULL AS INT) AS pack_size,
+                        detail_url
                  FROM latest_offers WHERE {}",
                 among("shop_id", shops)
             ),
@@ -192,7 +195,12 @@ impl Source {
                 }
                 let rows = asked.iter().map(|(pieces, names)| {
                     let pieces = pieces.map(|pieces| pieces.to_string()).unwrap_or_default();
-                    format!("SELECT * FROM competitor_position({pieces}) WHERE {}", among("group_name", names))
+                    // As `competitor_position` rounds it, it would be rounded twice.
+                    format!(
+                        "SELECT * EXCEPT (gap_pct), CAST(gap * 100 / nullif(cheapest, 0) AS DECIMAL(24, 4)) AS gap_pct \
+                         FROM competitor_position({pieces}) WHERE {}",
+                        among("group_name", names)
+                    )
                 });
                 format!("{} {order}", rows.collect::<Vec<_>>().join(" UNION ALL "))
             }
@@ -291,11 +299,13 @@ mod tests {
         assert_eq!(need("b", None), (PIECES_DEFAULT, NeedOf::Nobody));
         assert_eq!((need("a", Some(9)), need("b", Some(9))), ((9, NeedOf::Asker), (9, NeedOf::Asker)));
         let sql = |asked| named.ranking(asked, &[]).split(" ORDER BY").next().unwrap().to_owned();
-        assert_eq!(
-            sql(None),
-            "SELECT * FROM competitor_position() WHERE group_name IN ('a') UNION ALL \
-             SELECT * FROM competitor_position(100) WHERE group_name IN ('b', 'c')"
-        );
-        assert_eq!(sql(Some(9)), "SELECT * FROM competitor_position(9) WHERE group_name IN ('b', 'a', 'c')");
+        let of = |call: &str, groups: &str| {
+            let gap = "CAST(gap * 100 / nullif(cheapest, 0) AS DECIMAL(24, 4)) AS gap_pct";
+            format!("SELECT * EXCEPT (gap_pct), {gap} FROM {call} WHERE group_name IN ({groups})")
+        };
+        let by_need =
+            [of("competitor_position()", "'a'"), of("competitor_position(100)", "'b', 'c'")].join(" UNION ALL ");
+        assert_eq!(sql(None), by_need);
+        assert_eq!(sql(Some(9)), of("competitor_position(9)", "'b', 'a', 'c'"));
     }
 }

@@ -46,8 +46,10 @@ async fn days(session: &Session, now: DateTime<Utc>) -> Result<Vec<Day>> {
 }
 
 async fn shops(session: &Session, state: &mut State) -> Result<()> {
-    let counts = "SELECT count(*) AS shops, count(*) FILTER (WHERE NOT is_complete) AS incomplete,
-                         sum(offer_count) AS offers FROM latest.shops";
+    // Several pipelines may hold a shop or an offer.
+    let counts = "SELECT count(*) AS shops, count(*) FILTER (WHERE NOT is_whole) AS incomplete,
+                         (SELECT count(*) FROM latest_offers WHERE status <> 'delisted') AS offers
+                  FROM (SELECT shop_id, bool_or(is_complete) AS is_whole FROM latest.shops GROUP BY shop_id)";
     each(session, counts, vec![], |row| {
         let count = |name| Ok::<_, crate::base::Error>(usize::try_from(row.integer(name)?.unwrap_or(0)).unwrap_or(0));
         (state.shop_count, state.incomplete_count) = (count("shops")?, count("incomplete")?);

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::model::{
-    Changes, Counts, Day, DayPrice, Event, Group, Kind, Line, Need, NeedOf, Offer, PackSize, Prices, Quantity, Ranked,
-    Report, Run, Shop, StandsIn, State, Step, StepChange, Tally, What,
+    Changes, Counts, Day, DayPrice, Event, Group, Kind, Line, Move, Need, NeedOf, Offer, PackSize, Prices, Quantity,
+    Ranked, Report, Run, Shop, StandsIn, State, Step, StepChange, Tally, What,
 };
 use super::{Language, Options, limits, page};
 
@@ -56,6 +56,7 @@ fn nasty_row() -> Ranked {
         moq_pieces: Some(1000),
         buyable: Some(false),
         reason: nasty(),
+        spread: nasty().zip(nasty()),
         ladder_status: nasty(),
         stock_pieces: Some(3),
         stock_status: nasty(),
@@ -71,7 +72,9 @@ fn nasty_events() -> Vec<Event> {
     let nasty = || Some(NASTY.to_owned());
     let quantity = || Quantity { pieces: None, raw: nasty() };
     let step = StepChange { min_quantity: 1, old: nasty(), new: nasty() };
-    let prices = Prices { steps: vec![step], count: 2, lowest: Some(-100), highest: None, is_other_unit: true };
+    let at_need = Some(Move { old: NASTY.into(), new: NASTY.into(), change: -100 });
+    let prices =
+        Prices { at_need, steps: vec![step], count: 2, lowest: Some(-100), highest: None, is_other_unit: true };
     let whats = [
         What::Prices(prices),
         What::New { price: nasty() },
@@ -126,9 +129,13 @@ fn nasty_report() -> Report {
         name: NASTY.into(),
         kind,
         need: Need { pieces: 500, of: NeedOf::Nobody },
-        counts: Counts { rows: 3, buyable: 1, shops: 1, ours: 1 },
+        counts: Counts { rows: 3, buyable: 1, shops: 1, ours: 1, reasons: [(NASTY.to_owned(), 2)].into() },
         ranked: vec![Ranked { position: Some(1), is_ours: false, ..nasty_row() }, nasty_row()],
-        changes: Changes { events: nasty_events(), tally: Tally { cuts: 9, new: 1, ..Tally::default() } },
+        changes: Changes {
+            events: nasty_events(),
+            tally: Tally { cuts: 9, new: 1, ..Tally::default() },
+            is_compared: true,
+        },
     };
     Report {
         groups: vec![group(Kind::Named), group(Kind::Shop)],

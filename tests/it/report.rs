@@ -91,9 +91,10 @@ async fn a_group_by_title_shows_ranks_ladders_days_and_changes_as_the_tables_hav
 
     let cuts = place
         .value(&format!(
-            "select count(*) from (
-               select offer_id, sku_id from price_changes where dt = '2026-11-20' and {matching}
-               group by offer_id, sku_id having min(change_pct) < 0 and max(change_pct) <= 0)"
+            "select count(*) from (select * from price_at(500) where {matching}) as n
+             join price_at(500, '2026-11-19') as e on e.offer_id = n.offer_id and coalesce(e.sku_id, 0) = coalesce(n.sku_id, 0)
+             where n.price_per_piece < e.price_per_piece
+               and coalesce(n.reason, '') = coalesce(e.reason, '') and coalesce(n.reason, 'below_moq') = 'below_moq'"
         ))
         .await;
     let tile = format!("<span lang=\"en\">price cuts</span></dt><dd>{cuts}</dd>");

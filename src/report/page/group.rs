@@ -1,13 +1,15 @@
 //! One group: what stands out, two charts, the ranking, what changed, what to watch.
 
-use super::super::changes::{Direction, direction};
+use std::collections::BTreeSet;
+
 use super::super::html::Html;
 use super::super::limits;
-use super::super::model::{Event, Group, Kind, NeedOf, Prices, Quantity, Ranked, What};
+use super::super::model::{Group, Kind, NeedOf, Ranked};
 use super::super::number::{counted, hundredths, money, percent, whole};
 use super::super::words::{self, Words};
 use super::cells::{count, end_wide_table, gap, header, letter, mark, offer, price, stock, wide_table};
-use super::overview::{cheapest, our_best, tally};
+use super::changes::changes;
+use super::overview::{cheapest, our_best};
 
 /// The id of a group's section.
 pub(super) fn anchor(place: usize) -> String {
@@ -62,11 +64,23 @@ fn summary(html: &mut Html, group: &Group) {
     let price = best.piece_price.as_deref().map(|price| money(price, &best.currency)).unwrap_or_default();
     html.raw("<p class=\"answer\">").say("最低 ", "Cheapest: ").holds("b", "", &price);
     html.say(" / 件，", " a piece, ").text(shop);
+    match as_cheap(group, best) {
+        0 => {}
+        1 => _ = html.say(" 等 2 家", " and 1 more shop"),
+        more => _ = html.say(&format!(" 等 {} 家", more + 1), &format!(" and {more} more shops")),
+    }
     if let Some(own) = our_best(group) {
         html.raw("<br>");
         our_place(html, own);
     }
     html.raw("</p>\n");
+}
+
+/// Other shops that share the first place, among the rows that are listed.
+fn as_cheap(group: &Group, best: &Ranked) -> usize {
+    let first = group.ranked.iter().filter(|row| row.position == Some(1));
+    let shops: BTreeSet<_> = first.map(|row| &row.offer.shop_id).filter(|shop| **shop != best.offer.shop_id).collect();
+    shops.len()
 }
 
 /// A quantity that nobody chose is said to be so, and how to choose one.
@@ -234,6 +248,27 @@ fn ranking(html: &mut Html, group: &Group) {
         let hidden = counted(hidden);
         html.says("p", "dim", &format!("另有 {hidden} 行未列出。"), &format!("{hidden} more rows are not listed."));
     }
+    if !is_shop {
+        without_place(html, group);
+    }
+}
+
+/// What has no place, and why: a price that is not known is no high one.
+fn without_place(html: &mut Html, group: &Group) {
+    let all: usize = group.counts.reasons.values().sum();
+    if all == 0 {
+        return;
+    }
+    let said = |pick: fn(Words) -> &'static str| {
+        let reasons = group.counts.reasons.iter().map(|(code, rows)| {
+            let words = words::reason(code).unwrap_or(("不可买", "cannot be bought"));
+            format!("{} {}", counted(*rows), pick(words))
+        });
+        reasons.collect::<Vec<_>>()
+    };
+    let (zh, en) = (said(|words| words.0).join("、"), said(|words| words.1).join(", "));
+    let all = counted(all);
+    html.says("p", "dim", &format!("没有名次的 {all} 行：{zh}。"), &format!("Without a place: {all} ({en})."));
 }
 
 fn ranked_row(html: &mut Html, row: &Ranked) {
@@ -250,7 +285,13 @@ fn ranked_row(html: &mut Html, row: &Ranked) {
     html.raw("</td><th scope=\"row\">");
     offer(html, &row.offer, row.is_ours);
     html.raw("</th><td class=\"num strong\">");
-    price(html, row.piece_price.as_deref(), &row.currency);
+    match (&row.piece_price, &row.spread) {
+        (None, Some((from, to))) => {
+            let spread = format!("{} – {}", money(from, &row.currency), money(to, &row.currency));
+            html.holds("span", "dim", &spread);
+        }
+        _ => price(html, row.piece_price.as_deref(), &row.currency),
+    }
     html.raw("</td><td class=\"num\">");
     gap(html, row);
     html.raw("</td><td class=\"num\">");
@@ -294,132 +335,6 @@ fn remarks(html: &mut Html, row: &Ranked) {
     if row.pack_size.is_some_and(|pack| pack.is_used) {
         html.says("span", "badge", "装箱数来自分组文件", "pack size of the groups file");
     }
-}
-
-fn changes(html: &mut Html, group: &Group) {
-    html.raw("<h3>").say("与前一日相比", "Since the day before").raw("</h3>");
-    if group.changes.events.is_empty() {
-        html.says("p", "empty", "没有变化。", "Nothing changed.");
-        return;
-    }
-    html.raw("<p class=\"tally\">");
-    tally(html, &group.changes.tally);
-    html.raw("</p>");
-    wide_table(html, "changes", ("变化", "Changes"));
-    header(html, &[("", "变化", "Change"), ("", "商品", "Offer"), ("num", "幅度", "By"), ("", "从 → 到", "From → to")]);
-    html.raw("<tbody>");
-    for event in &group.changes.events {
-        event_row(html, event);
-    }
-    html.raw("</tbody>");
-    end_wide_table(html);
-    let hidden = group.changes.tally.total() - group.changes.events.len();
-    if hidden > 0 {
-        let hidden = counted(hidden);
-        html.says(
-            "p",
-            "dim",
-            &format!("另有 {hidden} 条未列出（每类最多 {} 条）。", limits::CHANGES),
-            &format!("{hidden} more are not listed ({} of a kind at most).", limits::CHANGES),
-        );
-    }
-}
-
-fn event_row(html: &mut Html, event: &Event) {
-    let (class, name): (&str, Words) = match &event.what {
-        What::Prices(prices) => match direction(prices) {
-            Direction::Cut => ("badge down", ("降价", "cut")),
-            Direction::Raise => ("badge up", ("涨价", "raised")),
-            Direction::Other => ("badge", ("阶梯变化", "ladder changed")),
-        },
-        What::New { .. } => ("badge", ("新品", "new")),
-        What::Delisted { .. } => ("badge", ("下架", "delisted")),
-        What::Moq { kind, .. } => (
-            "badge",
-            match kind.as_str() {
-                "raised" => ("起订量提高", "MOQ raised"),
-                "lowered" => ("起订量降低", "MOQ lowered"),
-                _ => ("起订量变化", "MOQ changed"),
-            },
-        ),
-        What::StockOut { .. } => ("badge bad", ("断货", "out of stock")),
-    };
-    html.begin("tr", if event.is_ours { "ours" } else { "" }).raw("<td>").says("span", class, name.0, name.1);
-    html.raw("</td><th scope=\"row\">");
-    offer(html, &event.offer, event.is_ours);
-    html.raw("</th><td class=\"num\">");
-    if let What::Prices(prices) = &event.what {
-        html.text(&extent(prices));
-    }
-    html.raw("</td><td>");
-    details(html, event);
-    html.raw("</td></tr>");
-}
-
-/// The largest change, or from the largest cut to the largest raise.
-fn extent(prices: &Prices) -> String {
-    match (prices.lowest, prices.highest, direction(prices)) {
-        (Some(lowest), _, Direction::Cut) => percent(lowest),
-        (_, Some(highest), Direction::Raise) => percent(highest),
-        (Some(lowest), Some(highest), _) => format!("{} … {}", percent(lowest), percent(highest)),
-        _ => String::new(),
-    }
-}
-
-fn details(html: &mut Html, event: &Event) {
-    let currency = &event.currency;
-    match &event.what {
-        What::Prices(prices) => steps(html, prices, currency, event.unit.as_deref().unwrap_or_default()),
-        What::New { price: new } => {
-            html.raw("→ ");
-            price(html, new.as_deref(), currency);
-        }
-        What::Delisted { last_price } => {
-            price(html, last_price.as_deref(), currency);
-            html.raw(" →");
-        }
-        What::Moq { old, new, .. } => {
-            quantity(html, old);
-            html.raw(" → ");
-            quantity(html, new);
-        }
-        What::StockOut { spec, old_pieces } => {
-            match old_pieces {
-                Some(pieces) => html.text(&whole(*pieces)),
-                None => html.say("充足", "plenty"),
-            };
-            html.raw(" → 0");
-            if let Some(spec) = spec {
-                html.raw("<div class=\"by\">").text(spec).raw("</div>");
-            }
-        }
-    }
-}
-
-fn steps(html: &mut Html, prices: &Prices, currency: &str, unit: &str) {
-    if prices.is_other_unit {
-        html.says("div", "by", "销售单位或币种变了", "sold in another unit or currency now");
-    }
-    for step in &prices.steps {
-        html.raw("<div class=\"step\"><span class=\"by\">").text(&format!("≥{} {unit}", whole(step.min_quantity)));
-        html.raw("</span> ");
-        price(html, step.old.as_deref(), currency);
-        html.raw(" → ");
-        price(html, step.new.as_deref(), currency);
-        html.raw("</div>");
-    }
-    let more = prices.count - prices.steps.len();
-    if more > 0 {
-        html.says("div", "by", &format!("另有 {more} 档"), &format!("and {more} more steps"));
-    }
-}
-
-fn quantity(html: &mut Html, quantity: &Quantity) {
-    match (quantity.pieces, &quantity.raw) {
-        (Some(pieces), _) => html.say(&format!("{} 件", whole(pieces)), &format!("{} pieces", whole(pieces))),
-        (None, Some(raw)) => html.text(raw),
-        (None, None) => html.say("未说明", "not stated"),
-    };
 }
 
 /// What keeps a buyer of the quantity from buying, among the rows that are listed.

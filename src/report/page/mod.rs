@@ -1,7 +1,7 @@
 //! The page: head, overview, one section per group, the state of the data, notes.
 //!
 //! * [`overview`]: what to see first.
-//! * [`group`]: charts, ranking, changes and alerts of one group.
+//! * [`group`]: charts, ranking and alerts of one group; [`changes`]: what happened in it.
 //! * [`cells`]: what several tables show in the same way.
 //! * [`chart`]: what the charts draw, as data for the page's script.
 //! * [`state`]: days, shops and runs.
@@ -9,6 +9,7 @@
 //! Invariant: the page is whole without its script, which draws the charts and switches the language.
 
 mod cells;
+mod changes;
 mod chart;
 mod group;
 mod overview;

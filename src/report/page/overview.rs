@@ -133,8 +133,8 @@ fn tiles(html: &mut Html, report: &Report) {
     html.says(
         "p",
         "fine",
-        "变化与前一日相比，按下列各组计；一件商品在几个组中就计几次。",
-        "Changes since the day before, counted in the groups below; an offer counts in each of its groups.",
+        "变化与前一日相比，按下列各组计；降价与涨价按各组的数量计。一件商品在几个组中就计几次。",
+        "Changes since the day before, counted in the groups below; cuts and raises at the group's quantity. An offer counts in each of its groups.",
     );
 }
 
@@ -176,7 +176,10 @@ fn group_row(html: &mut Html, group: &Group, place: usize) {
         prices(html, group);
     }
     html.raw("<td>");
-    tally(html, &group.changes.tally);
+    match group.changes.is_compared {
+        true => tally(html, &group.changes.tally),
+        false => _ = html.says("span", "dim", "尚无前一日", "no day before"),
+    }
     html.raw("</td></tr>");
 }
 
