@@ -16,7 +16,7 @@ use crate::serve::{self, Options, Server, Users};
 
 use super::output::Talk;
 use super::run::cancelled_by_signals;
-use super::target::Target;
+use super::target::{Target, View};
 use super::{Environment, Outcome};
 
 /// More users, in lines as the file has them.
@@ -60,6 +60,9 @@ pub(super) struct Arguments {
     /// Clients that are logged in at a time
     #[arg(long, value_name = "N", default_value = "100")]
     max_connections: NonZeroUsize,
+    /// Your own views: a folder of .sql files, one query each [default: `views` beside --pipeline, else pipelines/views]
+    #[arg(long, value_name = "DIR", help_heading = "Lake")]
+    views: Option<PathBuf>,
     #[command(flatten)]
     target: Target,
 }
@@ -95,7 +98,10 @@ async fn serve(arguments: Arguments, talk: &Talk) -> Result<Outcome> {
         tls,
         connections_max: arguments.max_connections,
         statement_timeout: Some(arguments.statement_timeout).filter(|limit| !limit.is_zero()),
-        query: query::Options { memory_bytes_max: arguments.memory, ..query::Options::default() },
+        query: query::Options {
+            memory_bytes_max: arguments.memory,
+            ..arguments.target.options(&View::with_views(arguments.views.clone()))?
+        },
     };
     let store = arguments.target.store().await?;
     let lake = store.url().to_string();

@@ -36,6 +36,13 @@ pub(super) struct View {
     views: Option<PathBuf>,
 }
 
+impl View {
+    /// What is published now, with the views of this folder, else the usual ones.
+    pub(super) fn with_views(views: Option<PathBuf>) -> Self {
+        Self { as_of: None, views }
+    }
+}
+
 fn as_of(text: &str) -> Result<AsOf, String> {
     text.parse()
 }

@@ -133,10 +133,12 @@ pub async fn advance(store: &Store, position: &Position, cursor: &Cursor, now: D
 pub async fn remove(store: &Store, name: &str) -> Result<bool> {
     check_name(name)?;
     let Some(last) = last_number(store, name).await? else { return Ok(false) };
-    for meta in store.list(&format!("{FOLDER}/{name}")).await? {
-        store.delete(&meta.path).await?;
+    let listed = store.list(&format!("{FOLDER}/{name}")).await?;
+    // A listing may be late.
+    let kept = (last.saturating_sub(MOVES_KEPT)..=last).map(|number| path(name, number));
+    for path in listed.into_iter().map(|meta| meta.path).chain(kept) {
+        store.delete(&path).await?;
     }
-    store.delete(&path(name, last)).await?;
     Ok(true)
 }
 
@@ -184,7 +186,7 @@ mod tests {
         }
         let again = advance(&late, &at(1), &Cursor::default(), DateTime::UNIX_EPOCH).await.unwrap_err();
         assert_eq!(again.kind(), Kind::Conflict);
-        hidden.hide([path("erp", 2).as_str()]);
+        hidden.hide([path("erp", 1).as_str(), path("erp", 2).as_str()]);
         assert!(remove(&late, "erp").await.unwrap());
         assert_eq!(find(&store, "erp").await.unwrap(), None);
     }

@@ -5,6 +5,7 @@
 //!
 //! Invariant: a run that is held is not unfinished: no start goes on with it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Error, Result, RunId};
 use crate::store::Store;
 
+use super::named;
 use super::zone::{Zone, pipeline_folder};
 
 pub(super) const FILE: &str = "held.json";
@@ -109,11 +111,14 @@ pub struct HeldRun {
 pub async fn held(store: &Store, pipeline: &str) -> Result<Vec<HeldRun>> {
     let folder = pipeline_folder(pipeline);
     let mut runs = Vec::new();
-    for file in store.list(&folder).await? {
-        let Some((dt, run_id)) = place(&folder, &file.path, FILE) else { continue };
-        let Some(json) = store.get(&file.path).await? else { continue };
+    let files = store.list(&folder).await?;
+    let mut held: BTreeSet<_> = files.iter().filter_map(|file| place(&folder, &file.path, FILE)).collect();
+    held.extend(named::newest(store, pipeline).await?.map(|newest| (newest.dt, newest.run_id)));
+    for (dt, run_id) in held {
+        let path = Zone::new(store.clone(), pipeline, dt).hold_path(&run_id);
+        let Some(json) = store.get(&path).await? else { continue };
         let hold = serde_json::from_slice(&json).map_err(|source| {
-            Error::data(format!("why a run is held, `{}`, cannot be read", file.path))
+            Error::data(format!("why a run is held, `{path}`, cannot be read"))
                 .with_hint("restore the file, or delete its folder to have the day fetched again")
                 .caused_by(source)
         })?;
@@ -154,7 +159,7 @@ impl Zone {
         self.store().delete(&self.hold_path(run)).await
     }
 
-    fn hold_path(&self, run: &RunId) -> String {
+    pub(super) fn hold_path(&self, run: &RunId) -> String {
         format!("{}/{FILE}", self.run_folder(run))
     }
 }

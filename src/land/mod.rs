@@ -7,6 +7,7 @@
 
 pub mod files;
 pub mod hold;
+mod named;
 mod resume;
 pub mod segment;
 pub mod start;

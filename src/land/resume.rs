@@ -87,7 +87,7 @@ impl Resumed {
     /// # Errors
     /// `Data`, with its path, when a segment is damaged; `Storage`.
     pub async fn read(zone: &Zone, run: &RunId, gateways: Gateways<'_>, again: Option<&AskedAgain>) -> Result<Self> {
-        let segments = zone.segments(run).await?;
+        let mut segments = zone.segments(run).await?;
         let mut settled = HashMap::new();
         let mut answered = price::Answered::new();
         let mut late_after: HashMap<CallKey, u32> = HashMap::new();
@@ -99,7 +99,15 @@ impl Resumed {
         let mut accepted = [false; 2];
         let mut asked_again = Vec::new();
         let judges = (Judge::new(gateways.own), gateways.details.map(Judge::new));
-        for (index, segment) in segments.iter().enumerate() {
+        let (mut index, mut next_number) = (0, 1);
+        loop {
+            // Numbers follow each other: what a late listing does not show is asked for by the number that comes next.
+            if segments.get(index).is_none_or(|segment| segment.first_number() > next_number)
+                && let Some(segment) = zone.segment(run, next_number).await?
+            {
+                segments.insert(index, segment);
+            }
+            let Some(segment) = segments.get(index) else { break };
             for attempt in zone.read_segment(segment).await? {
                 let record = &attempt.record;
                 last_number = last_number.max(record.number);
@@ -143,6 +151,7 @@ impl Resumed {
                     }
                 }
             }
+            (index, next_number) = (index + 1, last_number + 1);
         }
         let (batches, failed_after) = batches.done();
         Ok(Self {
@@ -162,6 +171,11 @@ impl Resumed {
             asked_again,
             used: Mutex::default(),
         })
+    }
+
+    /// The numbers that its segments begin with.
+    pub fn first_numbers(&self) -> impl Iterator<Item = i64> {
+        self.segments.iter().map(SegmentRef::first_number)
     }
 
     /// Calls that need not be made again.

@@ -5,7 +5,7 @@
 //!
 //! Invariant: what it froze is written once; deleted only when the run has published, is held, or ended in vain.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use crate::extract::Record;
 use crate::store::{Created, Store};
 
 use super::hold;
+use super::named::{self, Newest};
 use super::zone::{Zone, pipeline_folder};
 
 const FILE: &str = "start.json";
@@ -95,16 +96,23 @@ pub async fn unfinished(store: &Store, pipeline: &str) -> Result<Vec<Unfinished>
     let folder = pipeline_folder(pipeline);
     let mut runs = Vec::new();
     let files = store.list(&folder).await?;
-    let held: HashSet<_> = files.iter().filter_map(|file| hold::place(&folder, &file.path, hold::FILE)).collect();
-    for file in files {
-        let Some((dt, run_id)) = hold::place(&folder, &file.path, FILE) else { continue };
+    let places = |name| files.iter().filter_map(|file| hold::place(&folder, &file.path, name)).collect::<BTreeSet<_>>();
+    let (mut held, mut started) = (places(hold::FILE), places(FILE));
+    if let Some(Newest { dt, run_id }) = named::newest(store, pipeline).await? {
+        started.insert((dt, run_id));
+        if store.meta(&Zone::new(store.clone(), pipeline, dt).hold_path(&run_id)).await?.is_some() {
+            held.insert((dt, run_id));
+        }
+    }
+    for (dt, run_id) in started {
         // Its start was left behind by a crash.
         if held.contains(&(dt, run_id)) {
             continue;
         }
-        let Some(json) = store.get(&file.path).await? else { continue };
+        let path = Zone::new(store.clone(), pipeline, dt).start_path(&run_id);
+        let Some(json) = store.get(&path).await? else { continue };
         let frozen = serde_json::from_slice(&json).map_err(|source| {
-            Error::data(format!("the start of a run `{}` cannot be read", file.path))
+            Error::data(format!("the start of a run `{path}` cannot be read"))
                 .with_hint("restore the file, or delete its folder to have the calls made again")
                 .caused_by(source)
         })?;
@@ -123,6 +131,7 @@ impl Zone {
     pub async fn freeze(&self, run: &RunId, frozen: &Frozen) -> Result<()> {
         let json = serde_json::to_vec_pretty(frozen)
             .map_err(|source| Error::internal("the start of a run cannot be written").caused_by(source))?;
+        named::begins(self, run).await?;
         match self.store().create(&self.start_path(run), json.into()).await? {
             Created::Done => Ok(()),
             Created::Exists => Err(Error::new(Kind::Conflict, format!("run `{run}` has started already"))),

@@ -33,9 +33,11 @@ const WAITING_MAX: usize = GROUP_ATTEMPTS_MAX;
 /// Lands the attempts of one run. The only [`Sink`] of a real run.
 #[derive(Debug)]
 pub struct Writer {
+    zone: Zone,
+    run_id: RunId,
     /// `None` once closed.
     waiting: Mutex<Option<mpsc::Sender<Job>>>,
-    committer: tokio::sync::Mutex<Option<AbortOnDropHandle<Result<(), Failure>>>>,
+    committer: tokio::sync::Mutex<Option<AbortOnDropHandle<Result<Vec<i64>, Failure>>>>,
 }
 
 /// What a writer is for.
@@ -54,9 +56,12 @@ impl Writer {
     #[must_use]
     pub fn start(zone: Zone, options: WriterOptions) -> Self {
         let (sender, waiting) = mpsc::channel(WAITING_MAX);
-        let committer = Committer { zone, next_number: options.first_number, encoder: None, options };
+        let (zone_, run_id) = (zone.clone(), options.run_id);
+        let next_number = options.first_number;
+        let committer = Committer { zone, next_number, encoder: None, options, segments: Vec::new() };
         let committer = AbortOnDropHandle::new(tokio::spawn(committer.run(waiting)));
-        Self { waiting: Mutex::new(Some(sender)), committer: tokio::sync::Mutex::new(Some(committer)) }
+        let committer = tokio::sync::Mutex::new(Some(committer));
+        Self { zone: zone_, run_id, waiting: Mutex::new(Some(sender)), committer }
     }
 
     /// Hands an attempt over, in the order of the calls; the result is waited for with [`Landing::wait`], so that
@@ -72,10 +77,11 @@ impl Writer {
         Ok(Landing(answer))
     }
 
-    /// Waits until everything handed over is durable, and ends the committer. Later attempts are refused.
+    /// Waits until everything handed over is durable, ends the committer, and notes what has landed. Later attempts are
+    /// refused.
     ///
     /// # Errors
-    /// The failure that kept an attempt from becoming durable.
+    /// The failure that kept an attempt from becoming durable; `Storage`.
     pub async fn close(&self) -> Result<()> {
         drop(self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take());
         let mut running = self.committer.lock().await;
@@ -84,7 +90,10 @@ impl Writer {
         let outcome = committer.await;
         *running = None;
         match outcome {
-            Ok(outcome) => outcome.map_err(|failure| failure.error()),
+            Ok(outcome) => {
+                let segments = outcome.map_err(|failure| failure.error())?;
+                self.zone.note_segments(&self.run_id, segments).await
+            }
             Err(source) => Err(ended().caused_by(source)),
         }
     }
@@ -151,10 +160,12 @@ struct Committer {
     next_number: i64,
     /// Away while a segment is packed; made at the first one.
     encoder: Option<Encoder>,
+    /// The first numbers of those that it has made.
+    segments: Vec<i64>,
 }
 
 impl Committer {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Job>) -> Result<(), Failure> {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Job>) -> Result<Vec<i64>, Failure> {
         let mut outcome = Ok(());
         while let Some(first) = waiting.recv().await {
             let (attempts, waiters) = group(first, &mut waiting);
@@ -175,7 +186,7 @@ impl Committer {
                 }
             }
         }
-        outcome
+        outcome.map(|()| self.segments)
     }
 
     /// Makes one group durable and returns it as kept.
@@ -195,6 +206,7 @@ impl Committer {
                     .with_hint("start it again: what has landed is not asked for again"));
             }
         }
+        self.segments.push(first_number);
         self.next_number += i64::try_from(attempts.len()).unwrap_or(i64::MAX);
         Ok(attempts)
     }

@@ -1,6 +1,7 @@
 //! The landing zone of one pipeline and day: which runs landed what, and reading it back.
 //!
-//! `_huopan/landing/<pipeline>/<dt>/<run id>/<first number, 12 digits>.seg`, and `facts.json` beside them.
+//! `_huopan/landing/<pipeline>/<dt>/<run id>/<first number, 12 digits>.seg`, and `facts.json` beside them. What a late
+//! listing must not hide: [`super::named`].
 //!
 //! Invariant: nothing that landed is ever rewritten; it is read, or deleted as a whole.
 
@@ -16,6 +17,8 @@ use super::segment::{self, SegmentError};
 #[derive(Debug, Clone)]
 pub struct Zone {
     store: Store,
+    pipeline: String,
+    dt: NaiveDate,
     folder: String,
 }
 
@@ -32,7 +35,7 @@ impl Zone {
     /// The zone of a pipeline and day.
     #[must_use]
     pub fn new(store: Store, pipeline: &str, dt: NaiveDate) -> Self {
-        Self { store, folder: format!("{}/{dt}", pipeline_folder(pipeline)) }
+        Self { store, pipeline: pipeline.to_owned(), dt, folder: format!("{}/{dt}", pipeline_folder(pipeline)) }
     }
 
     /// The days for which a pipeline has landed something that is still there, the oldest first.
@@ -51,11 +54,8 @@ impl Zone {
         names_below(&self.store, &self.folder).await
     }
 
-    /// The segments of a run, in the order of their numbers.
-    ///
-    /// # Errors
-    /// `Storage`.
-    pub async fn segments(&self, run: &RunId) -> Result<Vec<SegmentRef>> {
+    /// The segments of a run that are listed, in the order of their numbers.
+    pub(super) async fn listed_segments(&self, run: &RunId) -> Result<Vec<SegmentRef>> {
         let files = self.store.list(&self.run_folder(run)).await?;
         let segments = files.into_iter().filter(|file| file.path.ends_with(".seg"));
         Ok(segments.map(|file| SegmentRef { path: file.path, bytes: file.bytes }).collect())
@@ -147,18 +147,6 @@ impl Zone {
         Ok(Some(facts))
     }
 
-    /// Deletes the segments of a run that has ended, whose attempts the caller has folded into `raw_pages`. Its facts
-    /// stay. The run cannot be continued after that: its numbers would start again.
-    ///
-    /// # Errors
-    /// `Storage`; what is left can be deleted by another call.
-    pub async fn delete_segments(&self, run: &RunId) -> Result<()> {
-        for segment in self.segments(run).await? {
-            self.store.delete(&segment.path).await?;
-        }
-        Ok(())
-    }
-
     pub(super) fn store(&self) -> &Store {
         &self.store
     }
@@ -195,6 +183,14 @@ impl Zone {
         unpacked.map(Some)
     }
 
+    pub(super) fn pipeline(&self) -> &str {
+        &self.pipeline
+    }
+
+    pub(super) fn dt(&self) -> NaiveDate {
+        self.dt
+    }
+
     pub(super) fn run_folder(&self, run: &RunId) -> String {
         format!("{}/{run}", self.folder)
     }
@@ -207,6 +203,13 @@ impl Zone {
 }
 
 impl SegmentRef {
+    /// The number of its first attempt, by its name; 0: it has none.
+    #[must_use]
+    pub fn first_number(&self) -> i64 {
+        let name = self.path.rsplit('/').next().and_then(|name| name.split('.').next());
+        name.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+    }
+
     /// The attempts in this segment's bytes: for callers with threads of their own.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ use crate::base::{Error, Kind, Result};
 use crate::store::{Meta, Store, is_outage};
 use crate::transform::contract::{PARTITION_COLUMNS, Table};
 
+use super::listing::WholeLogs;
 use super::log::{Change, DataFile, Entry};
 use super::snapshot::PartitionFile;
 
@@ -258,8 +259,8 @@ async fn load(store: &Store, table: Table) -> Result<DeltaTable> {
 fn log_store(store: &Store, table: Table) -> Result<LogStoreRef> {
     let url = store.url().join(&format!("{table}/"));
     let url = url.map_err(|source| Error::internal(format!("`{table}` has no address")).caused_by(source))?;
-    let files = Arc::new(PrefixStore::new(store.object_store(), table.name()));
-    Ok(default_logstore(files, store.root_object_store(), &url, &StorageConfig::default()))
+    let files = WholeLogs::over(Arc::new(PrefixStore::new(store.object_store(), table.name())));
+    Ok(default_logstore(files, WholeLogs::over(store.root_object_store()), &url, &StorageConfig::default()))
 }
 
 async fn create(delta: &DeltaTable, table: Table) -> Result<(), DeltaTableError> {

@@ -137,11 +137,14 @@ impl Names {
         last(&self.entries).max(last(&self.checkpoints))
     }
 
-    /// The number of the oldest checkpoint, if the entries up to it are not told one by one any more: `vacuum` has removed
-    /// some of them, or all. `None`: the log goes back to its first entry, or to nothing that can be read.
+    /// The number of the checkpoint that the log begins with, if the entries up to it are not told one by one any more:
+    /// `vacuum` has removed some of them, or all. `None`: the log goes back to its first entry, or to nothing that can be
+    /// read.
     #[must_use]
     pub fn base(&self) -> Option<u64> {
-        if self.entries.contains_key(&1) { None } else { self.checkpoints.keys().next().copied() }
+        let first = self.entries.keys().next().copied();
+        let at_first = first.filter(|first| self.checkpoints.contains_key(first));
+        if first == Some(1) { None } else { at_first.or_else(|| self.checkpoints.keys().next().copied()) }
     }
 }
 
@@ -183,23 +186,31 @@ pub async fn whole_of(store: &Store, pipeline: &str) -> Result<Names> {
             None => {}
         }
     }
-    if let Some(&first) = names.entries.keys().next()
-        && let Some(meta) = store.meta(&checkpoint_path(pipeline, first)).await?
-    {
-        names.checkpoints.insert(first, meta);
-    }
-    Ok(names)
+    from_its_base(store, pipeline, names).await
 }
 
-/// Adds the entries that a listing does not show yet, which some stores take a while for: each is asked for by its name.
+/// Adds what a listing does not show yet, which some stores take a while for: the entries that follow the newest one, and
+/// the checkpoint that the log begins with. Each is asked for by its name.
 async fn to_the_end(store: &Store, pipeline: &str, mut names: Names) -> Result<Names> {
     loop {
         let next = names.last() + 1;
         match store.meta(&Entry::path(pipeline, next)).await? {
             Some(meta) => names.entries.insert(next, meta),
-            None => return Ok(names),
+            None => return from_its_base(store, pipeline, names).await,
         };
     }
+}
+
+/// Adds the checkpoint at the first entry, behind which `vacuum` has removed the others.
+async fn from_its_base(store: &Store, pipeline: &str, mut names: Names) -> Result<Names> {
+    if let Some(first) = names.entries.keys().next().copied()
+        && first > 1
+        && !names.checkpoints.contains_key(&first)
+        && let Some(meta) = store.meta(&checkpoint_path(pipeline, first)).await?
+    {
+        names.checkpoints.insert(first, meta);
+    }
+    Ok(names)
 }
 
 async fn list(store: &Store, folder: &str) -> Result<BTreeMap<String, Names>> {

@@ -5,7 +5,7 @@
 //!
 //! * [`parquet`], [`stats`]: rows → files, with their statistics and digests; [`read`]: back again.
 //! * [`log`]: the publish log; [`state`]: what it adds up to; [`checkpoint`]: that, in one file now and then.
-//! * [`mod@publish`]: the decision and the commits that follow; [`delta`]: the commits.
+//! * [`mod@publish`]: the decision and the commits that follow; [`delta`]: the commits; `listing`: their logs, listed whole.
 //! * [`snapshot`]: what is published, for readers; [`history`]: how it came about; [`retained`]: entry by entry;
 //!   [`as_of`]: as it stood earlier.
 //! * [`upkeep`]: fewer files for the same rows, and nothing that nobody needs any more.
@@ -19,6 +19,7 @@ pub mod as_of;
 pub mod checkpoint;
 pub mod delta;
 pub mod history;
+mod listing;
 pub mod log;
 pub mod lost;
 pub mod parquet;

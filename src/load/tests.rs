@@ -26,13 +26,13 @@ use crate::store::Store;
 use crate::transform::contract::Table;
 
 /// A lake whose path has what paths have in real life.
-fn lake() -> (TempDir, Store) {
+pub(super) fn lake() -> (TempDir, Store) {
     let folder = TempDir::new().unwrap();
     let store = Store::open(&folder.path().join("货盘 lake 100% #1 [a]{b}'?&+")).unwrap();
     (folder, store)
 }
 
-fn day(day: u32) -> NaiveDate {
+pub(super) fn day(day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 11, day).unwrap()
 }
 
@@ -47,7 +47,7 @@ fn write(store: &Store, target: Target, options: WriterOptions, batches: &[Recor
 }
 
 /// A publication of `rows` rows in every table.
-fn draft(store: &Store, pipeline: &str, dt: NaiveDate, seq: u64, rows: usize) -> Draft {
+pub(super) fn draft(store: &Store, pipeline: &str, dt: NaiveDate, seq: u64, rows: usize) -> Draft {
     let run_id = format!("run-{seq}");
     let files: BTreeMap<Table, Vec<DataFile>> = Table::ALL
         .into_iter()
@@ -61,7 +61,7 @@ fn draft(store: &Store, pipeline: &str, dt: NaiveDate, seq: u64, rows: usize) ->
     Draft { seq, pipeline, dt, run_id, attempt: 1, pictures, published_at, calls_to: 0, files }
 }
 
-async fn publish(store: &Store, draft: Draft) -> super::Publication {
+pub(super) async fn publish(store: &Store, draft: Draft) -> super::Publication {
     match super::publish(store, draft).await.unwrap() {
         Published::Done(publication) => *publication,
         Published::Lost(entry) => panic!("lost to {entry:?}"),

@@ -494,6 +494,7 @@ impl Attempt<'_> {
         let start = &begun.start;
         let again = begun.frozen.asked_again.as_ref();
         let resumed = Arc::new(Resumed::read(zone, &start.run_id, survey::gateways(pipeline), again).await?);
+        zone.note_segments(&start.run_id, resumed.first_numbers()).await?;
         if resumed.settled() > 0 {
             let (dt, settled) = (start.dt, resumed.settled());
             around.progress.on(Event::Resumed { dt, answers: settled });

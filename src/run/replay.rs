@@ -154,7 +154,7 @@ impl<'a> Work<'a> {
             Some(place) => place.turn.snapshot(lake, &pipeline.name).await?,
             None => Snapshot::load(lake).await?,
         };
-        let names = log::names_of(lake, &pipeline.name).await?;
+        let names = log::whole_of(lake, &pipeline.name).await?;
         let log = match names.entries.first_key_value() {
             Some((&first, _)) => {
                 let last = snapshot.state(&pipeline.name).map_or(0, |state| state.seq);

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use huopan::base::{Error, Kind, Result};
+use huopan::base::{Clock, Error, Kind, Result, SystemClock};
 use huopan::store::{Backend, Created, Meta, NewFile, PipelineLock, Store};
 use object_store::path::Path;
 use object_store::{
@@ -36,8 +37,10 @@ pub(crate) enum Fault {
     CrashAfter,
     /// The process ends in the middle of it: a temporary file is left half written.
     Torn,
-    /// A listing misses what was written last.
+    /// A listing shows nothing that was written since the start.
     StaleList,
+    /// … and no listing after it does.
+    StaleLists,
 }
 
 /// Counts operations and fails one of them.
@@ -85,7 +88,8 @@ impl Faults {
         if self.crashed.load(Ordering::SeqCst) {
             return Turn::FailsBefore;
         }
-        let Some((_, fault)) = self.plan.filter(|(at, _)| *at == number) else { return Turn::Works };
+        let is_due = |(at, fault): &(u64, Fault)| *at == number || *at < number && *fault == Fault::StaleLists;
+        let Some((_, fault)) = self.plan.filter(is_due) else { return Turn::Works };
         if matches!(fault, Fault::CrashBefore | Fault::CrashAfter | Fault::Torn) {
             self.crashed.store(true, Ordering::SeqCst);
         }
@@ -93,7 +97,7 @@ impl Faults {
             Fault::ErrorBefore | Fault::CrashBefore => Turn::FailsBefore,
             Fault::ErrorAfter | Fault::CrashAfter => Turn::FailsAfter,
             Fault::Torn => Turn::IsTorn,
-            Fault::StaleList => Turn::IsStale,
+            Fault::StaleList | Fault::StaleLists => Turn::IsStale,
         }
     }
 }
@@ -195,11 +199,10 @@ impl Backend for FaultyFolder {
     }
 }
 
-/// All but the newest.
-fn stale<T, K: Ord>(mut found: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
-    if let Some(newest) = (0..found.len()).max_by_key(|&index| (key(&found[index]), index)) {
-        found.remove(newest);
-    }
+/// What was there before: a test makes that older than an hour.
+fn stale<T>(mut found: Vec<T>, written_at: impl Fn(&T) -> DateTime<Utc>) -> Vec<T> {
+    let young = SystemClock.now() - TimeDelta::hours(1);
+    found.retain(|file| written_at(file) < young);
     found
 }
 

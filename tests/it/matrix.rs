@@ -37,8 +37,15 @@ const AT_ONCE: usize = 4;
 /// How long ago the lake that is copied was written.
 const AGE_DAYS: u32 = 3;
 /// Every way to fail. A timeout is an [`Fault::ErrorAfter`], `503 SlowDown` an [`Fault::ErrorBefore`].
-const FAULTS: [Fault; 6] =
-    [Fault::ErrorBefore, Fault::ErrorAfter, Fault::CrashBefore, Fault::CrashAfter, Fault::Torn, Fault::StaleList];
+const FAULTS: [Fault; 7] = [
+    Fault::ErrorBefore,
+    Fault::ErrorAfter,
+    Fault::CrashBefore,
+    Fault::CrashAfter,
+    Fault::Torn,
+    Fault::StaleList,
+    Fault::StaleLists,
+];
 
 /// Of so many points one is taken, unless others are asked for.
 const PARTS: usize = 8;
@@ -296,7 +303,7 @@ async fn matrix(night: Night) {
     for (row, fault) in FAULTS.into_iter().enumerate() {
         let is = |number: &usize, verbs: &[&str]| verbs.iter().any(|verb| operations[*number].starts_with(verb));
         let fits = |number: &usize| match fault {
-            Fault::StaleList => is(number, &["list"]),
+            Fault::StaleList | Fault::StaleLists => is(number, &["list"]),
             Fault::Torn => is(number, &["put", "create"]),
             // A read changes nothing: whether it fails before or after is the same.
             Fault::ErrorAfter | Fault::CrashAfter => !is(number, &["get", "list"]),

@@ -130,6 +130,19 @@ async fn tables_views_and_functions_answer_as_they_do_in_the_shell() {
 }
 
 #[tokio::test]
+async fn views_of_the_user_are_served_with_the_others() {
+    let place = lake().await;
+    place.write("views/our_cheap.sql", "select offer_id, price_per_piece from price_at(500) where buyable");
+    let server = Served::start(&place, &["--views", "views"]).await;
+    let client = server.client().await;
+    let served = text(&client, "select count(*) from our_cheap").await;
+    assert_eq!(served, place.value("select count(*) from price_at(500) where buyable").await);
+    let listed = "select count(*) from information_schema.views where table_name = 'our_cheap'";
+    assert_eq!(text(&client, listed).await, "1");
+    server.end().await;
+}
+
+#[tokio::test]
 async fn rows_have_the_types_that_were_told_and_subqueries_their_answers() {
     let place = lake().await;
     let served = Served::start(&place, &[]).await;

@@ -7,6 +7,7 @@
 //!
 //! One export writes to a partition at a time. What a broken one left behind, the next one removes.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -81,6 +82,8 @@ impl Place {
     /// # Errors
     /// `Storage` when the target cannot be written.
     pub async fn finish(&self, target: &Store, manifest: &Manifest) -> Result<()> {
+        let before = target.get(&format!("{}/{MANIFEST}", self.at)).await?;
+        let before: Option<Manifest> = before.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let mut bytes = serde_json::to_vec_pretty(manifest)
             .map_err(|source| Error::internal("a manifest cannot be written as JSON").caused_by(source))?;
         bytes.push(b'\n');
@@ -91,8 +94,12 @@ impl Place {
                 let kept = |name: &str| name == MANIFEST || manifest.files.iter().any(|file| file.name == name);
                 name.is_some_and(|name| !kept(name))
             };
-            for meta in target.list(&self.at).await?.iter().filter(|meta| is_old(&meta.path)) {
-                target.delete(&meta.path).await?;
+            // A listing may be late: what the manifest before named goes by its name.
+            let named = before.into_iter().flat_map(|before| before.files);
+            let named = named.map(|file| format!("{}/{}", self.at, file.name));
+            let listed = target.list(&self.at).await?.into_iter().map(|meta| meta.path);
+            for path in listed.chain(named).filter(|path| is_old(path)).collect::<BTreeSet<_>>() {
+                target.delete(&path).await?;
             }
         }
         target.put_durable(&format!("{}/{SUCCESS}", self.folder), Bytes::new()).await?;
