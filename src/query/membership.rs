@@ -1,0 +1,335 @@
+//! `EXISTS (…)` and `x IN (…)` as values: in a list of columns or in an aggregate, where the engine plans them in conditions
+//! only.
+//!
+//! | value | becomes |
+//! |---|---|
+//! | `EXISTS (q)` | a join that keeps every row and marks those for which `q` has one |
+//! | `x IN (q)` | such a mark for `x = v`; where that is not true, null if `x` is null and `q` has rows, or if `q` has a null |
+//!
+//! Invariant: right or refused. A query that refers to the row outside of it is joined to it only where that gives the same.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
+use datafusion::common::{Column, JoinType, Result, ScalarValue, not_impl_err};
+use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{
+    Aggregate, Expr, ExprSchemable as _, Filter, LogicalPlan, LogicalPlanBuilder, Projection, SkipType, Subquery, lit,
+    not, when,
+};
+use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
+use datafusion::optimizer::{ApplyOrder, Optimizer, OptimizerConfig, OptimizerRule};
+
+/// The engine's rules, with ours before them.
+pub(super) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let ours: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(Membership::default());
+    std::iter::once(ours).chain(Optimizer::new().rules).collect()
+}
+
+/// The rule.
+#[derive(Debug, Default)]
+struct Membership {
+    of_conditions: DecorrelatePredicateSubquery,
+}
+
+impl OptimizerRule for Membership {
+    fn name(&self) -> &'static str {
+        "membership"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::TopDown)
+    }
+
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        if !plan.expressions().iter().any(asks) {
+            return Ok(Transformed::no(plan));
+        }
+        let names = NamePreserver::new(&plan);
+        match plan {
+            LogicalPlan::Projection(Projection { expr, input, .. }) => {
+                let mut values = Values { rule: self, config, input: Arc::unwrap_or_clone(input) };
+                let columns = values.of_all(expr, &names)?;
+                Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(values.input))?)))
+            }
+            LogicalPlan::Aggregate(Aggregate { input, group_expr, aggr_expr, .. }) => {
+                let mut values = Values { rule: self, config, input: Arc::unwrap_or_clone(input) };
+                let (groups, aggregates) = (values.of_all(group_expr, &names)?, values.of_all(aggr_expr, &names)?);
+                let aggregate = Aggregate::try_new(Arc::new(values.input), groups, aggregates)?;
+                Ok(Transformed::yes(LogicalPlan::Aggregate(aggregate)))
+            }
+            // The engine's own; of a query that gives a row whatever it finds, it would say otherwise.
+            plan => {
+                for expression in plan.expressions() {
+                    expression.apply(|inner| {
+                        if let Expr::Exists(Exists { subquery, .. }) = inner {
+                            check(subquery, Asked::Existence)?;
+                        }
+                        Ok(TreeNodeRecursion::Continue)
+                    })?;
+                }
+                Ok(Transformed::no(plan))
+            }
+        }
+    }
+}
+
+fn asks(expression: &Expr) -> bool {
+    // The closure does not fail.
+    expression.exists(|inner| Ok(matches!(inner, Expr::Exists(_) | Expr::InSubquery(_)))).unwrap_or(false)
+}
+
+/// The rows that values are computed from, which get a column for each mark.
+struct Values<'a> {
+    rule: &'a Membership,
+    config: &'a dyn OptimizerConfig,
+    input: LogicalPlan,
+}
+
+impl Values<'_> {
+    fn of_all(&mut self, expressions: Vec<Expr>, names: &NamePreserver) -> Result<Vec<Expr>> {
+        let of = |expression: Expr| {
+            let name = names.save(&expression);
+            let value = expression.transform_up(|inner| match inner {
+                Expr::Exists(Exists { subquery, negated }) => {
+                    let found = self.existence(subquery)?;
+                    Ok(Transformed::yes(if negated { not(found) } else { found }))
+                }
+                Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+                    let found = self.membership(*expr, subquery)?;
+                    Ok(Transformed::yes(if negated { not(found) } else { found }))
+                }
+                other => Ok(Transformed::no(other)),
+            })?;
+            Ok(name.restore(value.data))
+        };
+        expressions.into_iter().map(of).collect()
+    }
+
+    fn existence(&mut self, mut subquery: Subquery) -> Result<Expr> {
+        check(&subquery, Asked::Existence)?;
+        if subquery.outer_ref_columns.is_empty() {
+            // One row is enough to know.
+            let first = LogicalPlanBuilder::from(Arc::unwrap_or_clone(subquery.subquery)).limit(0, Some(1))?.build()?;
+            subquery.subquery = Arc::new(first);
+        }
+        self.mark(Expr::Exists(Exists { subquery, negated: false }))
+    }
+
+    fn membership(&mut self, value: Expr, subquery: Subquery) -> Result<Expr> {
+        check(&subquery, Asked::Values)?;
+        let schema = subquery.subquery.schema();
+        let Some(field) = schema.fields().first() else {
+            return not_impl_err!("IN wants a query with a column");
+        };
+        let mut unknown = Vec::new();
+        if field.is_nullable() {
+            let column = Expr::Column(Column::from(schema.qualified_field(0)));
+            let nulls =
+                LogicalPlanBuilder::from(subquery.subquery.as_ref().clone()).filter(column.is_null())?.build()?;
+            let nulls = Subquery { subquery: Arc::new(nulls), ..subquery.clone() };
+            unknown.push(self.existence(nulls)?);
+        }
+        if value.nullable(self.input.schema())? {
+            unknown.push(value.clone().is_null().and(self.existence(subquery.clone())?));
+        }
+        let found = self.mark(Expr::InSubquery(InSubquery { expr: Box::new(value), subquery, negated: false }))?;
+        let Some(unknown) = unknown.into_iter().reduce(Expr::or) else { return Ok(found) };
+        when(found, lit(true)).when(unknown, lit(ScalarValue::Boolean(None))).otherwise(lit(false))
+    }
+
+    /// Has the rows marked by the rule for conditions: within another expression it keeps them all.
+    fn mark(&mut self, condition: Expr) -> Result<Expr> {
+        let filter = Filter::try_new(condition.is_true(), Arc::new(self.input.clone()))?;
+        let mut plan = self.rule.of_conditions.rewrite(LogicalPlan::Filter(filter), self.config)?.data;
+        if let LogicalPlan::Projection(projection) = plan {
+            plan = Arc::unwrap_or_clone(projection.input);
+        }
+        match plan {
+            LogicalPlan::Filter(Filter { predicate, input, .. }) if !asks(&predicate) => {
+                self.input = Arc::unwrap_or_clone(input);
+                Ok(predicate)
+            }
+            _ => not_impl_err!("{NOT_JOINED}"),
+        }
+    }
+}
+
+const NOT_JOINED: &str =
+    "EXISTS or IN of a query that refers to the rows outside of it in this way: write it as a join";
+
+/// What is asked of a query.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Whether it has rows.
+    Existence,
+    /// Which values it has.
+    Values,
+}
+
+/// Refuses what means something else once its conditions on the outer row stand in a join around it.
+fn check(subquery: &Subquery, asked: Asked) -> Result<()> {
+    let refers = |plan: &LogicalPlan| plan.exists(|node| Ok(node.contains_outer_reference()));
+    let is_changed = subquery.subquery.exists(|node| {
+        let may_pass = match node {
+            LogicalPlan::Projection(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::Filter(_)
+            | LogicalPlan::Distinct(_) => true,
+            LogicalPlan::Join(join) => join.join_type == JoinType::Inner,
+            // Without groups it has a row even of nothing.
+            LogicalPlan::Aggregate(aggregate) => !aggregate.group_expr.is_empty(),
+            LogicalPlan::Sort(sort) => sort.fetch.is_none(),
+            LogicalPlan::Window(_) => asked == Asked::Existence,
+            LogicalPlan::Limit(limit) => {
+                asked == Asked::Existence && matches!(limit.get_skip_type()?, SkipType::Literal(0))
+            }
+            _ => false,
+        };
+        let inputs = || node.inputs().into_iter().map(refers).collect::<Result<Vec<bool>>>();
+        Ok(!may_pass && inputs()?.contains(&true))
+    })?;
+    if is_changed { not_impl_err!("{NOT_JOINED}") } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::query::fixture::Lake;
+    use crate::query::session::Session;
+
+    async fn rows(session: &Session, sql: &str) -> Result<String, String> {
+        let answer = session.sql(sql).await.map_err(|error| error.to_string())?;
+        let batches = answer.collect().await.map_err(|error| error.to_string())?;
+        let table =
+            arrow::util::pretty::pretty_format_batches(&batches).map_err(|error| error.to_string())?.to_string();
+        let lines = table.lines().skip(3).filter(|line| line.starts_with('|'));
+        let cells =
+            |line: &str| line.split('|').map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join(" ");
+        Ok(lines.map(cells).collect::<Vec<_>>().join(", "))
+    }
+
+    fn lake() -> Lake {
+        let mut lake = Lake::new();
+        let offers =
+            [json!({"offer_id": 1, "price": "1.00"}), json!({"offer_id": 2, "price": "9.00"}), json!({"offer_id": 3})];
+        lake.rows("offers", "2026-11-20", "p", &offers);
+        lake
+    }
+
+    #[tokio::test]
+    async fn existence_is_a_value_wherever_a_value_can_stand() {
+        let lake = lake();
+        let session = lake.session();
+        const T: &str = "(values (1, 10), (1, 11), (3, null)) as t(id, n)";
+        for (sql, expected) in [
+            (
+                "select exists(select 1 from offers), not exists(select 1 from offers where false)".to_owned(),
+                "true true",
+            ),
+            (
+                format!("select offer_id, exists(select 1 from {T} where id = offer_id) as e from offers order by 1"),
+                "1 true, 2 false, 3 true",
+            ),
+            (
+                format!(
+                    "select offer_id, exists(select 1 from {T} where id > offer_id limit 1) as e from offers order by 1"
+                ),
+                "1 true, 2 true, 3 false",
+            ),
+            (
+                format!(
+                    "select sum(case when exists(select n from {T} where id = offer_id) then 1 else 0 end) from offers"
+                ),
+                "2",
+            ),
+            (
+                format!("select count(*) filter (where not exists(select n from {T} where id = offer_id)) from offers"),
+                "1",
+            ),
+            (
+                format!(
+                    "select exists(select n from {T} where id = offer_id) as e, count(*) from offers group by 1 order by 1"
+                ),
+                "false 1, true 2",
+            ),
+            (
+                format!(
+                    "select exists(select id from {T} where id = offer_id group by id having count(*) > 1) as e from offers \
+                      order by offer_id"
+                ),
+                "true, false, false",
+            ),
+            (
+                format!(
+                    "select coalesce(exists(select 1 from {T} where id = 7), true), exists(select 1 from {T} where n > 10)"
+                ),
+                "false true",
+            ),
+            // Within a query within.
+            (
+                format!(
+                    "select * from (select offer_id, exists(select 1 from {T} where id = offer_id) as e from offers) x where e \
+                      order by 1"
+                ),
+                "1 true, 3 true",
+            ),
+        ] {
+            assert_eq!(rows(&session, &sql).await.as_deref(), Ok(expected), "{sql}");
+        }
+    }
+
+    #[tokio::test]
+    async fn membership_knows_what_is_true_false_and_not_known() {
+        let lake = lake();
+        let session = lake.session();
+        for (sql, expected) in [
+            ("select 5 in (select 5), 5 in (select 6), 5 not in (select 6)", "true false true"),
+            ("select (5 in (select null)) is null, (5 in (select * from (values (5), (null)) as t(v)))", "true true"),
+            ("select (6 not in (select * from (values (5), (null)) as t(v))) is null", "true"),
+            (
+                "select (null in (select 5)) is null, null in (select 5 where false), 5 in (select 5 where false)",
+                "true false false",
+            ),
+            (
+                "select offer_id, price in (select 9), (price not in (select 9)) is null from offers order by 1",
+                "1 false false, 2 true false, 3 true",
+            ),
+            (
+                "select offer_id in (select v from (values (1, 1), (2, 3)) as t(k, v) where k = offer_id) as i from offers \
+              order by offer_id",
+                "true, false, false",
+            ),
+        ] {
+            assert_eq!(rows(&session, sql).await.as_deref(), Ok(expected), "{sql}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_join_would_change_is_refused() {
+        let lake = lake();
+        let session = lake.session();
+        const T: &str = "(values (1, 10), (1, 11)) as t(id, n)";
+        for query in [
+            // It has a row of nothing, too.
+            format!("exists(select count(*) from {T} where id = offer_id)"),
+            format!("exists(select 1 from {T} where id = offer_id limit 1 offset 1)"),
+            format!(
+                "exists(select 1 from (values (7)) as s(v) left join (select * from {T} where id = offer_id) x on true)"
+            ),
+        ] {
+            for sql in [format!("select {query} from offers"), format!("select 1 from offers where {query}")] {
+                let refused = rows(&session, &sql).await;
+                assert!(refused.as_ref().is_err_and(|error| error.contains("not supported")), "{sql}: {refused:?}");
+            }
+        }
+        let sql = format!("select offer_id in (select max(n) from {T} where id = offer_id) from offers");
+        assert!(rows(&session, &sql).await.is_err());
+    }
+}
