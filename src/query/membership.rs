@@ -47,7 +47,12 @@ impl OptimizerRule for Membership {
     }
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        if !plan.expressions().iter().any(asks) {
+        let mut has_any = false;
+        plan.apply_expressions(|expression| {
+            has_any = has_any || asks(expression);
+            Ok(if has_any { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
+        if !has_any {
             return Ok(Transformed::no(plan));
         }
         let names = NamePreserver::new(&plan);
@@ -65,14 +70,14 @@ impl OptimizerRule for Membership {
             }
             // The engine's own; of a query that gives a row whatever it finds, it would say otherwise.
             plan => {
-                for expression in plan.expressions() {
+                plan.apply_expressions(|expression| {
                     expression.apply(|inner| {
                         if let Expr::Exists(Exists { subquery, .. }) = inner {
                             check(subquery, Asked::Existence)?;
                         }
                         Ok(TreeNodeRecursion::Continue)
-                    })?;
-                }
+                    })
+                })?;
                 Ok(Transformed::no(plan))
             }
         }

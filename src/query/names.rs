@@ -54,7 +54,8 @@ pub(super) fn is_refused(error: &DataFusionError) -> bool {
     }
 }
 
-/// Gives columns that are called the same names of their own, and those that have none the text they are written as.
+/// Gives columns that are called the same names of their own, and those of the answer that have none the text they are written
+/// as.
 pub fn tell_apart(statement: &mut Statement) {
     let _ = statement.visit(&mut Namer::default());
 }
@@ -110,11 +111,11 @@ fn name(items: &mut [SelectItem], place: Place) {
         match item {
             SelectItem::UnnamedExpr(value) => {
                 let is_in_star = stars.iter().any(|star| star.has(value));
-                let name = match is_column(value) {
-                    _ if is_double || is_in_star => own,
-                    true => continue,
+                let name = match is_double || is_in_star {
+                    true => own,
                     // The engine calls what it casts as what is cast.
-                    false => name,
+                    false if !is_column(value) && place != Place::Within => name,
+                    false => continue,
                 };
                 *item = SelectItem::ExprWithAlias { expr: value.clone(), alias: Ident::with_quote('"', name) };
             }
