@@ -3,6 +3,7 @@
 mod bounds;
 mod hostile;
 mod login;
+mod values;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
