@@ -82,6 +82,19 @@ const FIXED: &[(&str, &str)] = &[
     ("server_version_num", SERVER_VERSION_NUM),
 ];
 
+/// A setting as `pg_settings` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Described {
+    pub(super) name: &'static str,
+    pub(super) value: String,
+    pub(super) default: &'static str,
+    /// What `RESET` puts it back to.
+    pub(super) at_start: String,
+    pub(super) is_set: bool,
+    /// Nobody can change it.
+    pub(super) is_fixed: bool,
+}
+
 /// The settings of one connection.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -181,6 +194,25 @@ impl Settings {
         all.extend(FIXED.iter().map(|(name, value)| (*name, (*value).to_owned())));
         all.sort_unstable_by_key(|(name, _)| name.to_ascii_lowercase());
         all
+    }
+
+    /// All of them, by name, with what else is known of each.
+    pub(super) fn described(&self) -> Vec<Described> {
+        let described = |(name, value): (&'static str, String)| match find(name) {
+            Some(known) => Described {
+                name,
+                default: known.default,
+                at_start: self.at_start.get(name).cloned().unwrap_or_else(|| known.default.to_owned()),
+                is_set: self.values.contains_key(name),
+                is_fixed: false,
+                value,
+            },
+            None => {
+                let default = FIXED.iter().find(|(fixed, _)| *fixed == name).map_or("", |(_, value)| value);
+                Described { name, default, at_start: value.clone(), is_set: false, is_fixed: true, value }
+            }
+        };
+        self.all().into_iter().map(described).collect()
     }
 
     /// What a client is told when it has connected.
