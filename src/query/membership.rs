@@ -1,5 +1,5 @@
 //! `EXISTS (…)` and `x IN (…)` as values: in a list of columns or in an aggregate, where the engine plans them in conditions
-//! only.
+//! only; and within other expressions of a condition, where it takes what is not known for false.
 //!
 //! | value | becomes |
 //! |---|---|
@@ -14,9 +14,10 @@ use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursio
 use datafusion::common::{Column, JoinType, Result, ScalarValue, not_impl_err};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable as _, Filter, LogicalPlan, LogicalPlanBuilder, Projection, SkipType, Subquery, lit,
-    not, when,
+    Aggregate, BinaryExpr, Expr, ExprSchemable as _, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
+    SkipType, Subquery, lit, not, when,
 };
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::{ApplyOrder, Optimizer, OptimizerConfig, OptimizerRule};
@@ -68,6 +69,20 @@ impl OptimizerRule for Membership {
                 let aggregate = Aggregate::try_new(Arc::new(values.input), groups, aggregates)?;
                 Ok(Transformed::yes(LogicalPlan::Aggregate(aggregate)))
             }
+            LogicalPlan::Filter(Filter { predicate, input, .. })
+                if split_conjunction(&predicate).iter().any(is_value) =>
+            {
+                let columns = input.schema().columns().into_iter().map(Expr::from);
+                let mut values = Values { rule: self, config, input: Arc::unwrap_or_clone(input) };
+                let (of_values, conditions): (Vec<_>, Vec<_>) =
+                    split_conjunction_owned(predicate).into_iter().partition(|condition| is_value(&condition));
+                let of_values = values.of_all(of_values, &names)?;
+                let mut plan = LogicalPlanBuilder::from(values.input);
+                if let Some(condition) = conjunction(conditions.into_iter().chain(of_values)) {
+                    plan = plan.filter(condition)?;
+                }
+                Ok(Transformed::yes(plan.project(columns)?.build()?))
+            }
             // The engine's own; of a query that gives a row whatever it finds, it would say otherwise.
             plan => {
                 plan.apply_expressions(|expression| {
@@ -87,6 +102,31 @@ impl OptimizerRule for Membership {
 fn asks(expression: &Expr) -> bool {
     // The closure does not fail.
     expression.exists(|inner| Ok(matches!(inner, Expr::Exists(_) | Expr::InSubquery(_)))).unwrap_or(false)
+}
+
+/// Whether a condition is none that the engine answers rightly by itself: it takes what is not known for false, and knows
+/// nulls of `NOT IN` only where the query stands for itself.
+fn is_value(condition: &&Expr) -> bool {
+    // Nor does it see that a constant is null.
+    fn is_plain(InSubquery { expr, subquery, .. }: &InSubquery) -> bool {
+        subquery.outer_ref_columns.is_empty() && !expr.column_refs().is_empty()
+    }
+    fn is_engines(condition: &Expr, is_whole: bool) -> bool {
+        match condition {
+            Expr::Exists(_) | Expr::InSubquery(InSubquery { negated: false, .. }) => true,
+            Expr::InSubquery(asked) => is_whole && is_plain(asked),
+            Expr::Not(inner) => match inner.as_ref() {
+                Expr::Exists(_) => true,
+                Expr::InSubquery(asked @ InSubquery { negated: false, .. }) => is_whole && is_plain(asked),
+                other => !asks(other),
+            },
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And | Operator::Or, right }) => {
+                is_engines(left, false) && is_engines(right, false)
+            }
+            other => !asks(other),
+        }
+    }
+    !is_engines(condition, true)
 }
 
 /// The rows that values are computed from, which get a column for each mark.
@@ -203,138 +243,4 @@ fn check(subquery: &Subquery, asked: Asked) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use crate::query::fixture::Lake;
-    use crate::query::session::Session;
-
-    async fn rows(session: &Session, sql: &str) -> Result<String, String> {
-        let answer = session.sql(sql).await.map_err(|error| error.to_string())?;
-        let batches = answer.collect().await.map_err(|error| error.to_string())?;
-        let table =
-            arrow::util::pretty::pretty_format_batches(&batches).map_err(|error| error.to_string())?.to_string();
-        let lines = table.lines().skip(3).filter(|line| line.starts_with('|'));
-        let cells =
-            |line: &str| line.split('|').map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join(" ");
-        Ok(lines.map(cells).collect::<Vec<_>>().join(", "))
-    }
-
-    fn lake() -> Lake {
-        let mut lake = Lake::new();
-        let offers =
-            [json!({"offer_id": 1, "price": "1.00"}), json!({"offer_id": 2, "price": "9.00"}), json!({"offer_id": 3})];
-        lake.rows("offers", "2026-11-20", "p", &offers);
-        lake
-    }
-
-    #[tokio::test]
-    async fn existence_is_a_value_wherever_a_value_can_stand() {
-        let lake = lake();
-        let session = lake.session();
-        const T: &str = "(values (1, 10), (1, 11), (3, null)) as t(id, n)";
-        for (sql, expected) in [
-            (
-                "select exists(select 1 from offers), not exists(select 1 from offers where false)".to_owned(),
-                "true true",
-            ),
-            (
-                format!("select offer_id, exists(select 1 from {T} where id = offer_id) as e from offers order by 1"),
-                "1 true, 2 false, 3 true",
-            ),
-            (
-                format!(
-                    "select offer_id, exists(select 1 from {T} where id > offer_id limit 1) as e from offers order by 1"
-                ),
-                "1 true, 2 true, 3 false",
-            ),
-            (
-                format!(
-                    "select sum(case when exists(select n from {T} where id = offer_id) then 1 else 0 end) from offers"
-                ),
-                "2",
-            ),
-            (
-                format!("select count(*) filter (where not exists(select n from {T} where id = offer_id)) from offers"),
-                "1",
-            ),
-            (
-                format!(
-                    "select exists(select n from {T} where id = offer_id) as e, count(*) from offers group by 1 order by 1"
-                ),
-                "false 1, true 2",
-            ),
-            (
-                format!(
-                    "select exists(select id from {T} where id = offer_id group by id having count(*) > 1) as e from offers \
-                      order by offer_id"
-                ),
-                "true, false, false",
-            ),
-            (
-                format!(
-                    "select coalesce(exists(select 1 from {T} where id = 7), true), exists(select 1 from {T} where n > 10)"
-                ),
-                "false true",
-            ),
-            // Within a query within.
-            (
-                format!(
-                    "select * from (select offer_id, exists(select 1 from {T} where id = offer_id) as e from offers) x where e \
-                      order by 1"
-                ),
-                "1 true, 3 true",
-            ),
-        ] {
-            assert_eq!(rows(&session, &sql).await.as_deref(), Ok(expected), "{sql}");
-        }
-    }
-
-    #[tokio::test]
-    async fn membership_knows_what_is_true_false_and_not_known() {
-        let lake = lake();
-        let session = lake.session();
-        for (sql, expected) in [
-            ("select 5 in (select 5), 5 in (select 6), 5 not in (select 6)", "true false true"),
-            ("select (5 in (select null)) is null, (5 in (select * from (values (5), (null)) as t(v)))", "true true"),
-            ("select (6 not in (select * from (values (5), (null)) as t(v))) is null", "true"),
-            (
-                "select (null in (select 5)) is null, null in (select 5 where false), 5 in (select 5 where false)",
-                "true false false",
-            ),
-            (
-                "select offer_id, price in (select 9), (price not in (select 9)) is null from offers order by 1",
-                "1 false false, 2 true false, 3 true",
-            ),
-            (
-                "select offer_id in (select v from (values (1, 1), (2, 3)) as t(k, v) where k = offer_id) as i from offers \
-              order by offer_id",
-                "true, false, false",
-            ),
-        ] {
-            assert_eq!(rows(&session, sql).await.as_deref(), Ok(expected), "{sql}");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_a_join_would_change_is_refused() {
-        let lake = lake();
-        let session = lake.session();
-        const T: &str = "(values (1, 10), (1, 11)) as t(id, n)";
-        for query in [
-            // It has a row of nothing, too.
-            format!("exists(select count(*) from {T} where id = offer_id)"),
-            format!("exists(select 1 from {T} where id = offer_id limit 1 offset 1)"),
-            format!(
-                "exists(select 1 from (values (7)) as s(v) left join (select * from {T} where id = offer_id) x on true)"
-            ),
-        ] {
-            for sql in [format!("select {query} from offers"), format!("select 1 from offers where {query}")] {
-                let refused = rows(&session, &sql).await;
-                assert!(refused.as_ref().is_err_and(|error| error.contains("not supported")), "{sql}: {refused:?}");
-            }
-        }
-        let sql = format!("select offer_id in (select max(n) from {T} where id = offer_id) from offers");
-        assert!(rows(&session, &sql).await.is_err());
-    }
-}
+mod tests;
