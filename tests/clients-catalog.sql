@@ -121,6 +121,32 @@ SELECT db.oid,db.* FROM pg_catalog.pg_database db WHERE datname='huopan'
 
 -- DBeaver: settings
 SELECT * FROM pg_catalog.pg_settings where name='standard_conforming_strings'
+-- rows: 1
+
+-- DBeaver: settings
+SELECT * FROM pg_catalog.pg_settings
+-- rows: 30
+
+-- DBeaver: what tables mean
+SELECT c.relname, d.description FROM pg_catalog.pg_class c
+INNER JOIN pg_catalog.pg_description d ON d.objoid=c.oid AND d.objsubid=0 AND d.classoid='pg_class'::regclass
+-- rows: 16
+
+-- DBeaver: what columns mean
+SELECT c.relname, a.attname, d.description FROM pg_catalog.pg_attribute a
+INNER JOIN pg_catalog.pg_class c ON (a.attrelid=c.oid)
+INNER JOIN pg_catalog.pg_description d ON (c.oid=d.objoid AND a.attnum = d.objsubid)
+WHERE c.relname = 'offers'
+-- rows: 20
+
+-- DBeaver: a view's query
+SELECT definition FROM pg_catalog.pg_views WHERE viewname = 'latest_offers'
+-- rows: 1
+
+-- DBeaver: functions
+SELECT p.oid, p.proname, pg_catalog.pg_get_function_result(p.oid) FROM pg_catalog.pg_proc p
+INNER JOIN pg_catalog.pg_namespace n ON p.pronamespace = n.oid WHERE n.nspname = 'public'
+-- rows: 10
 
 -- DBeaver: schemas
 SELECT n.oid,n.*,d.description FROM pg_catalog.pg_namespace n

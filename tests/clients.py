@@ -99,12 +99,18 @@ def psql(server):
         r"\dv": ["latest_offers", "price_changes"],
         r"\d offers": ["offer_id", "bigint", "title", "numeric", "date"],
         r"\d latest_offers": ["offer_id"],
-        r"\d+ offers": ["offer_id"],
-        r"\d+ latest_offers": ["offer_id"],
-        r"\dt+": ["price_tiers"],
-        r"\dv+": ["latest_offers"],
-        r"\df": [],
+        r"\d+ offers": ["offer_id", "商品编号 · Item id"],
+        r"\d+ latest_offers": ["offer_id", "商品编号 · Item id", "FROM latest.offers AS t"],
+        r"\dt+": ["price_tiers", "商品 · One row per offer per day"],
+        r"\dv+": ["latest_offers", "one row per offer"],
+        r"\sv latest_offers": ["CREATE OR REPLACE VIEW public.latest_offers AS", "FROM latest.offers AS t"],
+        r"\df": ["price_at", "title_fits"],
+        r"\df price_at": ["SETOF record", "pieces bigint, dt date DEFAULT NULL"],
+        r"\df+ price_history": ["every published day of one offer"],
+        r"\sf price_at": ["CREATE OR REPLACE FUNCTION public.price_at(pieces bigint"],
         r"\dT": [],
+        r"\dT+": [],
+        r"\dconfig": ["application_name"],
         r"\dp": ["offers"],
         r"\l": ["huopan"],
         r"\l+": ["huopan"],
@@ -146,6 +152,22 @@ def psycopg_3(server):
             "select title from offers where offer_id = %s and dt = %s and price = %s and title = %s and pipeline = any(%s)",
             (offer, dt, price, title, [row["pipeline"] for row in sql("select distinct pipeline from offers")]))
         check("psycopg, values", found.fetchall()[0], (title,))
+        some = [price, price + Decimal("0.000000001"), None]
+        for binary in (False, True):
+            with connection.cursor(binary=binary) as cursor:
+                check(f"psycopg, decimals in a list, binary={binary}", cursor.execute(
+                    "select distinct price from offers where price = any(%s)", (some,)).fetchall(), [(price,)])
+                check(f"psycopg, texts and dates in lists, binary={binary}", cursor.execute(
+                    "select %s::text[], %s::date[]", (["a", None, "", "NULL", 'q",'], [dt, None])).fetchone(),
+                      (["a", None, "", "NULL", 'q",'], [dt, None]))
+                check(f"psycopg, a limit, binary={binary}", cursor.execute(
+                    "select offer_id from offers where price is not null order by dt, offer_id limit %s offset %s",
+                    (2, 1)).fetchall(), [(row[0],) for row in expected[1:3]])
+                check(f"psycopg, arguments, binary={binary}", cursor.execute(
+                    "select count(*) from price_at(%s, %s) where price_per_piece < %s", (500, dt, 1000)).fetchone(),
+                      (sql(f"select count(*) as n from price_at(500, '{dt}') where price_per_piece < 1000")[0]["n"],))
+        twice = connection.execute("select o.dt, o.*, exists(select 1 from skus) from offers o limit 1")
+        check("psycopg, a column twice", [column.name for column in twice.description].count("dt"), 2)
         check("psycopg, a number of another kind", connection.execute(
             "select count(*) from offers where price > %s and price < %s", (price - 1, 10**9)).fetchone()[0] > 0, True)
         more = price + Decimal("0.000000001")
@@ -209,6 +231,10 @@ def sqlalchemy_and_pandas(server):
     for name, kind in {"offer_id": sqlalchemy.BigInteger, "title": sqlalchemy.Text, "price": sqlalchemy.Numeric,
                        "dt": sqlalchemy.Date, "fetched_at": sqlalchemy.DateTime}.items():
         check(f"reflection, {name}", isinstance(columns[name], kind), True)
+    comments = {column["name"]: column["comment"] for column in inspector.get_columns("offers")}
+    check("reflection, comments", (inspector.get_table_comment("offers")["text"], comments["title"].split(" · ")[0]),
+          ("商品 · One row per offer per day.", "标题"))
+    check("reflection, a view's query", "FROM latest.offers" in inspector.get_view_definition("latest_offers"), True)
     for ask in (inspector.get_pk_constraint, inspector.get_foreign_keys, inspector.get_indexes):
         ask("offers")
     offers = sqlalchemy.Table("offers", sqlalchemy.MetaData(), autoload_with=engine)

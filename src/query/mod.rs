@@ -9,6 +9,7 @@
 //! * [`session`]: SQL in, rows out, read-only.
 //! * [`engine`]: the threads that queries take; [`running`]: a query that runs; `give_way`: joins that let it be stopped.
 //! * [`ledger`]: calls by day and account, from the state store.
+//! * `names`: columns that are called the same; `membership`: `EXISTS` and `IN` as values.
 //! * [`place`]: where in a query an error is.
 //! * [`runs`]: the funnel of each run.
 //! * [`verify`]: whether the tables agree with each other and with `runs`.
@@ -25,6 +26,8 @@ pub mod functions;
 mod give_way;
 pub mod inspect;
 pub mod ledger;
+mod membership;
+pub(crate) mod names;
 pub mod output;
 pub mod place;
 pub mod published;

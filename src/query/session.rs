@@ -16,6 +16,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
+use datafusion::sql::parser::Statement;
 
 use super::catalog::{LakeCatalog, Planner};
 use super::give_way::{self, Stop};
@@ -24,7 +25,7 @@ use super::ledger::LedgerSource;
 use super::published::{Focus, Published};
 use super::running::Running;
 use super::user_views::UserView;
-use super::{bounded, engine, error, functions, scalars};
+use super::{bounded, engine, error, functions, membership, names, scalars};
 use crate::base::{Error, Result};
 use crate::groups::{self, Groups, Matcher};
 use crate::load::as_of::AsOf;
@@ -142,6 +143,7 @@ impl Session {
         let state = SessionStateBuilder::new_with_default_features()
             .with_config(config(options))
             .with_runtime_env(runtime)
+            .with_optimizer_rules(membership::rules())
             .build();
         let context = SessionContext::new_with_state(state);
         let weak = context.state_weak_ref();
@@ -179,7 +181,7 @@ impl Session {
         let planned = engine::spawn({
             let stop = stop.clone();
             async move {
-                let plan = context.state().create_logical_plan(&text).await?;
+                let plan = planned(&context, &text).await?;
                 check_reads(&plan).map_err(|error| DataFusionError::External(Box::new(error)))?;
                 prepared(&context, plan, values, &stop).await
             }
@@ -223,6 +225,20 @@ impl Session {
     pub fn context(&self) -> &SessionContext {
         &self.context
     }
+}
+
+/// The plan of a query; columns of it may be called the same.
+async fn planned(context: &SessionContext, sql: &str) -> Result<LogicalPlan, DataFusionError> {
+    let state = context.state();
+    let statement = state.sql_to_statement(sql, &state.config().options().sql_parser.dialect)?;
+    let error = match state.statement_to_plan(statement.clone()).await {
+        Err(error) if names::is_refused(&error) => error,
+        done => return done,
+    };
+    let Statement::Statement(mut statement) = statement else { return Err(error) };
+    names::tell_apart(&mut statement);
+    // What the writer wrote is what the error is about.
+    state.statement_to_plan(Statement::Statement(statement)).await.map_err(|_| error)
 }
 
 /// Checks that a plan is a query's: nothing that writes or changes an option.

@@ -14,7 +14,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::Statement;
 use pgwire::api::results::FieldInfo;
 use pgwire::messages::PgWireBackendMessage;
@@ -30,7 +29,7 @@ use super::failure::{Failure, code};
 use super::interrupt::Interrupt;
 use super::lake::{Lake, Tables};
 use super::message::Message;
-use super::planned::plan;
+use super::planned::{Query, plan};
 use super::rows::Rows;
 use super::settings::Settings;
 use super::statement::Reader;
@@ -317,7 +316,7 @@ impl Connection {
         tables: &Arc<Tables>,
         statement: &Statement,
         sql: &Arc<str>,
-    ) -> Result<LogicalPlan, Stop> {
+    ) -> Result<Query, Stop> {
         let (shared, tables) = (Arc::clone(&self.shared), Arc::clone(tables));
         let (statement, sql) = (statement.clone(), Arc::clone(sql));
         let planned = self.on_engine(limits, async move { plan(&tables, &shared.reader, &statement, &sql).await });

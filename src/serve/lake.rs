@@ -3,12 +3,12 @@
 //! Invariant: a session shows one snapshot for as long as it lives.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use super::catalog::PgCatalog;
+use super::catalog::{self, PgCatalog};
 use super::settings::Settings;
 use super::users::Users;
 use crate::base::{Error, Result};
@@ -49,6 +49,16 @@ pub(super) struct Tables {
     pub(super) session: Session,
     /// Which state of the lake it shows.
     pub(super) generation: u64,
+    /// What the connection has set.
+    settings: Arc<RwLock<Settings>>,
+}
+
+impl Tables {
+    /// Makes the session know its connection's settings.
+    pub(super) fn set(&self, settings: &Settings) {
+        self.settings.write().unwrap_or_else(PoisonError::into_inner).clone_from(settings);
+        catalog::set(self.session.context(), settings);
+    }
 }
 
 impl Lake {
@@ -65,7 +75,7 @@ impl Lake {
     async fn listed(store: &Store, options: &Options, catalog: &PgCatalog) -> Result<Session> {
         let session = Session::over(store, options).await?;
         catalog.install(session.context(), "", &Settings::new(None));
-        catalog.list(session.context());
+        catalog.list(&session).await?;
         Ok(session)
     }
 
@@ -88,7 +98,7 @@ impl Lake {
     /// A session for a connection, over what is published now; `generation` was asked just before.
     pub(super) async fn tables(&self, generation: u64, user: &str, settings: &Settings) -> Result<Tables> {
         let session = Session::over(&self.store, &self.options).await?;
-        self.catalog.install(session.context(), user, settings);
-        Ok(Tables { session, generation })
+        let settings = self.catalog.install(session.context(), user, settings);
+        Ok(Tables { session, generation, settings })
     }
 }

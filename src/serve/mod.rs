@@ -4,25 +4,30 @@
 //! * `startup`: TLS, the startup message, the password; [`users`], [`scram`], `tls`, `interrupt`.
 //! * `connection`: one client's messages and answers.
 //! * `wire`, `message`: bytes → messages, within limits.
-//! * `statement`, `settings`, `values`, `rows`, `failure`: what is asked, set, bound, sent and refused (pure).
-//! * `depth`, `rewrite`: how deep a query may nest; queries of PostgreSQL's catalog in the engine's form (pure).
-//! * `lake`, `planned`: sessions over what is published now; queries before they run.
+//! * `statement`, `settings`, `values`, `scalars`, `rows`, `failure`: what is asked, set, bound, sent and refused (pure).
+//! * `depth`, `dialect`, `rewrite`: how deep a query may nest; what PostgreSQL writes otherwise, and queries of its catalog, in
+//!   the engine's form (pure); `lists`: its lists as text.
+//! * `lake`, `planned`, `arguments`: sessions over what is published now; queries before they run; values of functions.
 //! * `catalog`, `information`: PostgreSQL's system catalog and functions, and `information_schema`.
 //!
 //! Invariant: read-only. No statement writes, reads a file that the publish log does not name, changes the engine's options,
 //! or touches another connection. No password and no text of a query is logged.
 
+mod arguments;
 mod catalog;
 mod connection;
 mod depth;
+mod dialect;
 mod failure;
 mod information;
 mod interrupt;
 mod lake;
+mod lists;
 mod message;
 mod planned;
 mod rewrite;
 mod rows;
+mod scalars;
 pub mod scram;
 mod server;
 mod settings;

@@ -7,15 +7,17 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArguments, Ident, Query, SelectItem, SetExpr, Statement, TableFactor, Value, ValueWithSpan,
-    Visit as _, Visitor, visit_expressions, visit_expressions_mut,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SelectItem, SetExpr, Statement, TableFactor, Value,
+    ValueWithSpan, Visit as _, Visitor, visit_expressions, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 
+use super::dialect;
+use super::failure::Failure;
 use super::statement::plain;
-use crate::query::views;
+use crate::query::{names, views};
 
 /// Rewrites.
 #[derive(Debug, Default)]
@@ -25,43 +27,48 @@ pub(super) struct Rewriter {
 
 impl Rewriter {
     /// The statements of a text as they are to be taken.
-    pub(super) fn taken(&self, own: Vec<Statement>, sql: &str) -> Vec<Statement> {
+    ///
+    /// # Errors
+    /// A form that the engine has no counterpart of.
+    pub(super) fn taken(&self, own: Vec<Statement>, sql: &str) -> Result<Vec<Statement>, Failure> {
         let taken = |statement: Statement| match is_users(&statement) {
-            true => self.with_lists(statement),
-            false => self.compatible.rewrite(statement),
+            true => dialect::read(statement),
+            false => Ok(self.compatibly(statement)),
         };
         match own.as_slice() {
-            // What tools ask is known to the library as whole texts, too.
-            [only] if !is_users(only) => self.known(sql).unwrap_or(own),
+            [only] if !is_users(only) => {
+                let read = dialect::read(only.clone())?;
+                match about(only) {
+                    About::Nothing if read != *only => Ok(vec![self.compatibly(read)]),
+                    // What tools ask is known to the library as whole texts, too.
+                    _ => Ok(self.known(sql).unwrap_or(own)),
+                }
+            }
             _ => own.into_iter().map(taken).collect(),
         }
     }
 
     /// The statements of a text that is no SQL by itself.
     pub(super) fn known(&self, sql: &str) -> Option<Vec<Statement>> {
-        self.compatible.parse(sql).ok()
-    }
-
-    /// `x = any('{a,b}')` in the form the engine knows.
-    fn with_lists(&self, statement: Statement) -> Statement {
-        let has_list = visit_expressions(&statement, |expression| match expression {
-            Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if is_text(right) => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        });
-        if has_list.is_break() && !has_subquery(&statement) { self.compatible.rewrite(statement) } else { statement }
+        let known = self.compatible.parse(sql).ok()?;
+        Some(known.into_iter().map(with_catalog_first).collect())
     }
 
     /// The same query in the form the engine knows, for one that it does not take as it is.
     pub(super) fn rewritten(&self, statement: &Statement) -> Statement {
         let mut statement = statement.clone();
-        with_names(&mut statement);
+        names::tell_apart(&mut statement);
         if is_users(&statement) && has_subquery(&statement) {
             return statement;
         }
         if about(&statement) == About::Catalog {
             without_what_lacks(&mut statement);
         }
-        self.compatible.rewrite(statement)
+        self.compatibly(statement)
+    }
+
+    fn compatibly(&self, statement: Statement) -> Statement {
+        with_catalog_first(self.compatible.rewrite(statement))
     }
 }
 
@@ -74,26 +81,27 @@ fn is_users(statement: &Statement) -> bool {
     }
 }
 
-/// Names columns that have none by what they are: two of them may not be called the same (`null::int`, `null::text`).
-fn with_names(statement: &mut Statement) {
-    let Statement::Query(query) = statement else { return };
-    let SetExpr::Select(select) = query.body.as_mut() else { return };
-    let mut names = BTreeSet::new();
-    for (place, item) in select.projection.iter_mut().enumerate() {
-        if let SelectItem::UnnamedExpr(value) = item
-            && !matches!(value, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+/// `'pg_class'::regclass` is a table of the catalog, which PostgreSQL searches first: the library looks in `public` alone for
+/// names that `parse_ident` finds no schema in.
+fn with_catalog_first(mut statement: Statement) -> Statement {
+    let _ = visit_expressions_mut(&mut statement, |expression| {
+        if let Expr::Function(function) = expression
+            && function.name.to_string() == "parse_ident"
+            && let FunctionArguments::List(list) = &mut function.args
+            && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Cast { expr, .. }))] = list.args.as_mut_slice()
+            && let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(name), .. }) = expr.as_mut()
+            && name.starts_with("pg_")
+            && !name.contains('.')
         {
-            let mut name = value.to_string();
-            if !names.insert(name.clone()) {
-                name = format!("{name} {}", place + 1);
-            }
-            *item = SelectItem::ExprWithAlias { expr: value.clone(), alias: Ident::with_quote('"', name) };
+            *name = format!("pg_catalog.{name}");
         }
-    }
+        ControlFlow::<()>::Continue(())
+    });
+    statement
 }
 
 /// Columns of the catalog that list what there is not: options of storage, privileges that were granted.
-const LISTS_OF_NOTHING: [&str; 6] = ["reloptions", "relacl", "nspacl", "datacl", "spcacl", "proacl"];
+const LISTS_OF_NOTHING: [&str; 7] = ["reloptions", "relacl", "nspacl", "datacl", "spcacl", "proacl", "typacl"];
 
 /// Columns of the catalog that number the columns of keys and indexes, of which there are none.
 const KEYS: [&str; 6] = ["conkey", "confkey", "indkey", "indclass", "indcollation", "indoption"];
@@ -199,10 +207,6 @@ impl Visitor for Relations {
     }
 }
 
-fn is_text(expression: &Expr) -> bool {
-    matches!(expression, Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(_), .. }))
-}
-
 fn has_subquery(statement: &Statement) -> bool {
     let is_one = |expression: &Expr| match expression {
         Expr::Subquery(_) => ControlFlow::Break(()),
@@ -231,12 +235,6 @@ mod tests {
         assert!(reader.rewritten(&own).to_string().to_lowercase().contains("array(select title"));
         let unchanged = reader.rewritten(&query("select array(select 1)"));
         assert!(unchanged.to_string().to_lowercase().contains("array(select"));
-        let twice =
-            reader.rewritten(&query("select null::int, null::text, count(*), count(*) from offers")).to_string();
-        assert!(
-            twice.contains(r#""NULL::INT", NULL::TEXT AS "NULL::TEXT""#) && twice.contains(r#""count(*) 4""#),
-            "{twice}"
-        );
         for (sql, expected) in [
             ("select * from price_at(500) p join pg_class c on true", About::Tables),
             (
@@ -253,9 +251,10 @@ mod tests {
             matches!(&beside[2].action, Action::Query(statement) if statement.to_string().contains("SELECT x FROM unknown"))
         );
         // What drivers send for a list of values has another form here.
-        assert!(
-            query("select 1 from offers where pipeline = any('{a,b}')").to_string().to_lowercase().contains("array")
-        );
+        let list = query("select (select 1), 1 from offers where pipeline = any('{a,b}')").to_string();
+        assert!(list.contains("IN ('a', 'b')"), "{list}");
+        let class = query("select description from pg_description where classoid = 'pg_class'::regclass").to_string();
+        assert!(class.contains("parse_ident('pg_catalog.pg_class'::TEXT)"), "{class}");
         // As psql's `\d+` asks.
         let options = "SELECT c.relchecks, pg_catalog.array_to_string(c.reloptions || array(select 'toast.' || x from \
                        pg_catalog.unnest(tc.reloptions) x), ', '), c.reloftype::pg_catalog.regtype::pg_catalog.text \

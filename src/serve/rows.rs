@@ -23,6 +23,7 @@ use pgwire::api::results::{DataRowEncoder, FieldFormat, FieldInfo};
 use pgwire::types::format::FormatOptions;
 
 use super::failure::{Failure, code};
+use crate::query::names::shown;
 
 /// How a client wants columns: none is text, one stands for all, else one for each.
 pub(super) type Formats = [i16];
@@ -36,7 +37,8 @@ pub(super) fn columns(
     check_formats(formats, schema.fields().len())?;
     let column = |(index, field): (usize, &Arc<Field>)| {
         let (pg_type, modifier) = wire_type(field);
-        let info = FieldInfo::new(field.name().clone(), None, None, pg_type.clone(), format_of(formats, index));
+        let info =
+            FieldInfo::new(shown(field.name()).to_owned(), None, None, pg_type.clone(), format_of(formats, index));
         let info = info.with_format_options(Arc::clone(options)).with_type_size(size_of(&pg_type));
         info.with_type_modifier(modifier)
     };
@@ -70,6 +72,11 @@ fn wire_type(field: &Arc<Field>) -> (Type, i32) {
         DataType::Null => (Type::TEXT, -1),
         _ => (field_into_pg_type(field).unwrap_or(Type::TEXT), -1),
     }
+}
+
+/// Whether two columns are of the same type for a client.
+pub(super) fn has_type_of(one: &Arc<Field>, other: &Arc<Field>) -> bool {
+    wire_type(one).0 == wire_type(other).0
 }
 
 /// What PostgreSQL has no width for is sent in the next one.

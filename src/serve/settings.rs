@@ -5,14 +5,17 @@
 //!
 //! Invariant: pure. A client can shorten the server's statement timeout, never lengthen it.
 
+mod checks;
+
 use std::collections::BTreeMap;
-use std::str::FromStr as _;
 use std::time::Duration;
 
-use arrow::array::timezone::Tz;
 use pgwire::types::format::FormatOptions;
 
+use self::checks::{any, bytea, digits, interval, iso_dates, on, search_path, timeout, utf8, zone};
 use super::failure::{Failure, code};
+
+pub(super) use self::checks::duration;
 
 /// The version that clients see: of PostgreSQL, whose catalog and protocol they expect.
 pub(super) const SERVER_VERSION: &str = concat!("16.6 (huopan ", env!("CARGO_PKG_VERSION"), ")");
@@ -81,6 +84,19 @@ const FIXED: &[(&str, &str)] = &[
     ("server_version", SERVER_VERSION),
     ("server_version_num", SERVER_VERSION_NUM),
 ];
+
+/// A setting as `pg_settings` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Described {
+    pub(super) name: &'static str,
+    pub(super) value: String,
+    pub(super) default: &'static str,
+    /// What `RESET` puts it back to.
+    pub(super) at_start: String,
+    pub(super) is_set: bool,
+    /// Nobody can change it.
+    pub(super) is_fixed: bool,
+}
 
 /// The settings of one connection.
 #[derive(Debug, Clone)]
@@ -183,6 +199,25 @@ impl Settings {
         all
     }
 
+    /// All of them, by name, with what else is known of each.
+    pub(super) fn described(&self) -> Vec<Described> {
+        let described = |(name, value): (&'static str, String)| match find(name) {
+            Some(known) => Described {
+                name,
+                default: known.default,
+                at_start: self.at_start.get(name).cloned().unwrap_or_else(|| known.default.to_owned()),
+                is_set: self.values.contains_key(name),
+                is_fixed: false,
+                value,
+            },
+            None => {
+                let default = FIXED.iter().find(|(fixed, _)| *fixed == name).map_or("", |(_, value)| value);
+                Described { name, default, at_start: value.clone(), is_set: false, is_fixed: true, value }
+            }
+        };
+        self.all().into_iter().map(described).collect()
+    }
+
     /// What a client is told when it has connected.
     pub(super) fn told_at_start(&self) -> Vec<(&'static str, String)> {
         let fixed = FIXED.iter().filter(|(name, _)| !name.starts_with("lc_") && !name.starts_with("max_"));
@@ -272,92 +307,6 @@ fn command_line(options: &str) -> Vec<(String, String)> {
         Some((name.replace('-', "_"), value.to_owned()))
     });
     pairs.collect()
-}
-
-fn any(value: &str) -> Option<String> {
-    const VALUE_BYTES_MAX: usize = 1_000;
-    (value.len() <= VALUE_BYTES_MAX).then(|| value.to_owned())
-}
-
-fn utf8(value: &str) -> Option<String> {
-    let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
-    ["utf8", "unicode"].contains(&plain.to_ascii_lowercase().as_str()).then(|| "UTF8".to_owned())
-}
-
-/// Dates are written as ISO says; in which order they would be read otherwise is a matter of taste.
-fn iso_dates(value: &str) -> Option<String> {
-    let words: Vec<String> = value.split([',', ' ']).filter(|word| !word.is_empty()).map(str::to_uppercase).collect();
-    let order = |word: &str| matches!(word, "MDY" | "DMY" | "YMD" | "US" | "EURO" | "EUROPEAN" | "NONEUROPEAN");
-    let is_known = words.iter().all(|word| word == "ISO" || order(word));
-    let order = words.iter().find(|word| matches!(word.as_str(), "MDY" | "DMY" | "YMD"));
-    (is_known && !words.is_empty()).then(|| format!("ISO, {}", order.map_or("MDY", String::as_str)))
-}
-
-fn interval(value: &str) -> Option<String> {
-    let value = value.to_ascii_lowercase();
-    ["postgres", "postgres_verbose", "sql_standard", "iso_8601"].contains(&value.as_str()).then_some(value)
-}
-
-fn bytea(value: &str) -> Option<String> {
-    let value = value.to_ascii_lowercase();
-    ["hex", "escape"].contains(&value.as_str()).then_some(value)
-}
-
-fn on(value: &str) -> Option<String> {
-    ["on", "true", "yes", "1"].contains(&value.to_ascii_lowercase().as_str()).then(|| "on".to_owned())
-}
-
-fn digits(value: &str) -> Option<String> {
-    let digits: i8 = value.trim().parse().ok()?;
-    (-15..=3).contains(&digits).then(|| digits.to_string())
-}
-
-/// The tables stand in `public`; other schemas are named in the query.
-fn search_path(value: &str) -> Option<String> {
-    let is_here = |schema: &str| {
-        let schema = schema.trim().trim_matches(['"', '\'']);
-        ["", "$user", "public", "pg_catalog"].contains(&schema)
-    };
-    value.split(',').all(is_here).then(|| value.to_owned())
-}
-
-/// `GMT-08:00` and `UTC-8`, which POSIX counts from there to Greenwich: `+08:00`.
-fn posix_zone(value: &str) -> Option<String> {
-    let rest = value.strip_prefix("GMT").or_else(|| value.strip_prefix("UTC"))?;
-    let sign = if rest.starts_with('-') { '+' } else { '-' };
-    let (hours, minutes) = rest.get(1..)?.split_once(':').unwrap_or((rest.get(1..)?, "0"));
-    let (hours, minutes): (u8, u8) = (hours.parse().ok()?, minutes.parse().ok()?);
-    (rest.starts_with(['+', '-']) && hours <= 14 && minutes < 60).then(|| format!("{sign}{hours:02}:{minutes:02}"))
-}
-
-/// A name of the time-zone database or an offset.
-fn zone(value: &str) -> Option<String> {
-    let value = match value {
-        value if ["local", "default", "etc/utc", "gmt", "z"].contains(&value.to_ascii_lowercase().as_str()) => "UTC",
-        value => value,
-    };
-    Tz::from_str(value).ok().map(|_| value.to_owned()).or_else(|| posix_zone(value))
-}
-
-fn timeout(value: &str) -> Option<String> {
-    duration(value).map(|limit| format!("{}ms", limit.as_millis()))
-}
-
-/// A number of milliseconds, or with a unit: `us`, `ms`, `s`, `min`, `h`, `d`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let (number, unit) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len()));
-    let number: u64 = number.parse().ok()?;
-    let micros = match unit.trim() {
-        "us" => 1,
-        "" | "ms" => 1_000,
-        "s" => 1_000_000,
-        "min" => 60_000_000,
-        "h" => 3_600_000_000,
-        "d" => 86_400_000_000,
-        _ => return None,
-    };
-    number.checked_mul(micros).map(Duration::from_micros)
 }
 
 #[cfg(test)]

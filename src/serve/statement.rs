@@ -78,7 +78,7 @@ impl Reader {
             Ok(own) => {
                 // Rewriting takes its time with what nests, too.
                 own.iter().try_for_each(depth::check)?;
-                self.rewriter.taken(own, sql)
+                self.rewriter.taken(own, sql)?
             }
             Err(error) => {
                 let known = self.rewriter.known(sql).ok_or_else(|| Failure::syntax(sql, &error.to_string()))?;

@@ -1,8 +1,10 @@
 //! `huopan serve` as clients meet it: the built binary over a lake, asked with tokio-postgres and with bare sockets.
 
 mod bounds;
+mod catalog;
 mod hostile;
 mod login;
+mod values;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

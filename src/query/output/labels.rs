@@ -3,12 +3,13 @@
 //! Rule: of the tables that have a column of that name, the one that shares most columns with the rows says what it is
 //! called; what only views and functions have is named here.
 //!
-//! Invariant: columns with different names have different labels.
+//! Invariant: columns with different names have different labels; several of one name keep it, if the query gives them.
 
 use std::collections::HashMap;
 
 use arrow::datatypes::SchemaRef;
 
+use crate::query::names::shown;
 use crate::transform::contract::Table;
 
 /// What columns are called.
@@ -51,7 +52,7 @@ const PREFIXES: &[(&str, &str)] = &[("old_", "原"), ("new_", "现"), ("last_", 
 impl Labels {
     /// The labels of these columns.
     pub(in crate::query) fn of(self, schema: &SchemaRef) -> Vec<String> {
-        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let names: Vec<&str> = schema.fields().iter().map(|field| shown(field.name())).collect();
         if self == Labels::Names {
             return names.into_iter().map(str::to_owned).collect();
         }

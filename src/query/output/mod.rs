@@ -13,6 +13,8 @@
 //! | xlsx | an empty cell | as it is, never a formula; see `xlsx.rs` |
 //! | parquet, arrow, arrows | null | as it is; columns have the types of the query |
 //!
+//! Columns that are called the same stay so for people; for programs the second `price` is `price_2`.
+//!
 //! Invariant: only the table ever leaves rows or letters out, and it says so.
 
 mod cells;
@@ -24,10 +26,12 @@ mod xlsx;
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 
+use super::names::unique;
 use super::session::Answer;
 use crate::base::{Error, Result};
 use encoder::Encoder;
@@ -202,12 +206,13 @@ pub async fn write<W: io::Write + Send>(
 /// # Errors
 /// As [`write()`]; [`Kind::Data`](crate::base::Kind::Data) for a value that a workbook cannot hold.
 pub async fn write_as<W: io::Write + Send>(mut answer: Answer, style: Style, out: &mut W) -> Result<Written> {
-    let mut encoder = Encoder::new(style, answer.schema())?;
+    let schema = if style.format.has_labels() { Arc::clone(answer.schema()) } else { unique(answer.schema()) };
+    let mut encoder = Encoder::new(style, &schema)?;
     let mut rows = 0;
     let mut end = End::Complete;
     while let Some(batch) = answer.next().await? {
         let taken = encoder.rows_left(rows).min(batch.num_rows());
-        encoder.add(&batch.slice(0, taken))?;
+        encoder.add(&named(batch.slice(0, taken), &schema)?)?;
         rows += taken;
         if !flush(&mut encoder, out)? {
             return Ok(Written { rows, end: End::ReaderGone });
@@ -220,6 +225,22 @@ pub async fn write_as<W: io::Write + Send>(mut answer: Answer, style: Style, out
     encoder.finish(end)?;
     let end = if flush(&mut encoder, out)? { end } else { End::ReaderGone };
     Ok(Written { rows, end })
+}
+
+/// The rows under these names.
+fn named(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    if batch.schema().fields().iter().zip(schema.fields()).all(|(found, field)| found.name() == field.name()) {
+        return Ok(batch);
+    }
+    let fields = batch
+        .schema()
+        .fields()
+        .iter()
+        .zip(schema.fields())
+        .map(|(found, field)| found.as_ref().clone().with_name(field.name()))
+        .collect::<Vec<_>>();
+    let columns = batch.columns().to_vec();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(encoder::unprintable)
 }
 
 /// Rows that are no answer of a query, in a format that streams.

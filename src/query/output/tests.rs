@@ -223,3 +223,21 @@ fn a_files_name_says_its_format() {
         assert!(Format::NAMES.contains(&(format.name(), *format)));
     }
 }
+
+#[tokio::test]
+async fn columns_of_the_same_name_keep_it_for_people_and_are_numbered_for_programs() {
+    const TWICE: &str = "SELECT offer_id, o.offer_id, count(*), count(*), 1 AS n, 2 AS n \
+                         FROM (VALUES (7)) AS o(offer_id) GROUP BY 1, 2";
+    for (format, expected) in [
+        (Format::Csv, "offer_id,offer_id,count(*),count(*),n,n\n7,7,1,1,1,2\n"),
+        (Format::Jsonl, "{\"offer_id\":7,\"offer_id_2\":7,\"count(*)\":1,\"count(*)_2\":1,\"n\":1,\"n_2\":2}\n"),
+    ] {
+        assert_eq!(written(TWICE, format, Layout::default()).await.0, expected, "{format:?}");
+    }
+    // Around a query that somebody else wrote.
+    let around = "SELECT * FROM (SELECT offer_id, o.* FROM (VALUES (7)) AS o(offer_id)) AS source LIMIT 5";
+    assert_eq!(written(around, Format::Csv, Layout::default()).await.0, "offer_id,offer_id\n7,7\n");
+    let session = Lake::new().session();
+    let refused = session.sql("SELECT x.n FROM (SELECT 1 AS n, 2 AS n) AS x").await;
+    assert!(refused.is_err(), "which of the two is not said");
+}

@@ -9,7 +9,6 @@ use pgwire::api::results::FieldInfo;
 use super::portal::{Answer, Open, Portal, Source, What};
 use super::simple::tag;
 use super::{Connection, Limits, Stop, Transaction};
-use crate::serve::catalog;
 use crate::serve::failure::{Failure, code};
 use crate::serve::rows;
 use crate::serve::settings::Scope;
@@ -107,7 +106,7 @@ impl Connection {
         told.into_iter().for_each(|setting| self.tell_setting(setting));
         self.settings_version += 1;
         if let Some(tables) = &self.tables {
-            catalog::set(tables.session.context(), &self.settings);
+            tables.set(&self.settings);
         }
     }
 

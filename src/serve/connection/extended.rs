@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::ParamValues;
 use datafusion::sql::sqlparser::ast::Statement;
 use pgwire::api::results::FieldInfo;
 use pgwire::messages::PgWireBackendMessage;
@@ -14,10 +15,11 @@ use pgwire::messages::response::EmptyQueryResponse;
 use super::portal::{Portal, Source, What};
 use super::simple::tag;
 use super::{Connection, Limits, Stop};
+use crate::serve::arguments::{filled, sampled};
 use crate::serve::failure::{Failure, code};
 use crate::serve::lake::Tables;
 use crate::serve::message::Target;
-use crate::serve::planned::with_values;
+use crate::serve::planned::Query as PlannedQuery;
 use crate::serve::rows;
 use crate::serve::statement::{Action, Parsed};
 use crate::serve::values::{Wanted, bound, wanted};
@@ -36,11 +38,16 @@ pub(super) struct Prepared {
     planned: Option<Planned>,
 }
 
+#[derive(Clone)]
 struct Planned {
     tables: Arc<Tables>,
     settings_version: u64,
-    plan: LogicalPlan,
+    query: PlannedQuery,
     wanted: Vec<Wanted>,
+    /// The columns that the client was told.
+    described: SchemaRef,
+    /// Functions take some of its values: it is planned again with them.
+    has_arguments: bool,
 }
 
 /// What a statement would plan.
@@ -85,13 +92,33 @@ impl Connection {
         let settings_version = self.settings_version;
         let holds =
             |planned: &&Planned| Arc::ptr_eq(&planned.tables, &tables) && planned.settings_version == settings_version;
-        if let Some(Planned { plan, wanted, .. }) = prepared.planned.as_ref().filter(holds) {
-            let (plan, wanted) = (plan.clone(), wanted.clone());
-            return Ok(Some(Planned { tables, settings_version, plan, wanted }));
+        if let Some(planned) = prepared.planned.as_ref().filter(holds) {
+            return Ok(Some(planned.clone()));
         }
-        let plan = self.plan(limits, &tables, query, &prepared.sql).await?;
-        let wanted = wanted(&plan, &prepared.stated)?;
-        Ok(Some(Planned { tables, settings_version, plan, wanted }))
+        let (arguments, sample) = sampled(query);
+        let query = self.plan(limits, &tables, &sample, &prepared.sql).await?;
+        let wanted = wanted(&query.typed, &prepared.stated, &arguments)?;
+        let (described, has_arguments) = (query.described(&tables, &wanted), !arguments.is_empty());
+        Ok(Some(Planned { tables, settings_version, query, wanted, described, has_arguments }))
+    }
+
+    /// A prepared query with its values.
+    async fn with_values(
+        &mut self,
+        limits: &Limits,
+        prepared: &Prepared,
+        planned: Planned,
+        values: Option<&ParamValues>,
+    ) -> Result<Source, Stop> {
+        let Planned { tables, mut query, described, has_arguments, .. } = planned;
+        let sql = Arc::clone(&prepared.sql);
+        if let (true, Some(values), Some(statement)) =
+            (has_arguments, values, prepared.parsed.as_ref().and_then(query_of))
+        {
+            query = self.plan(limits, &tables, &filled(statement, values), &sql).await?;
+        }
+        let plan = query.with_values(&tables, values, &described, &sql)?;
+        Ok(Source { tables, plan, sql })
     }
 
     pub(super) async fn bind(
@@ -105,10 +132,9 @@ impl Connection {
         let prepared = self.prepared(statement)?;
         let limits = self.limits();
         let source = match self.planned(&limits, &prepared).await? {
-            Some(Planned { tables, plan, wanted, .. }) => {
-                let values = bound(&wanted, formats, values)?;
-                let plan = with_values(&tables, plan, values.as_ref(), &prepared.sql)?;
-                Some(Source { tables, plan, sql: Arc::clone(&prepared.sql) })
+            Some(planned) => {
+                let values = bound(&planned.wanted, formats, values)?;
+                Some(self.with_values(&limits, &prepared, planned, values.as_ref()).await?)
             }
             None => {
                 bound(&[], formats, values)?;
@@ -150,7 +176,7 @@ impl Connection {
         match (&parsed.action, &prepared.planned) {
             (Action::Query(_), Some(planned)) => {
                 let options = Arc::new(self.settings.formats());
-                rows::columns(planned.plan.schema().as_arrow(), &[], &options).map(Some)
+                rows::columns(&planned.described, &[], &options).map(Some)
             }
             (action, _) => self.command_columns(action, &[]),
         }

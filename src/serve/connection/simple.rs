@@ -63,7 +63,7 @@ impl Connection {
         sql: &Arc<str>,
     ) -> Result<Source, Stop> {
         let tables = self.tables(limits).await?;
-        let plan = self.plan(limits, &tables, statement, sql).await?;
+        let plan = self.plan(limits, &tables, statement, sql).await?.typed;
         Ok(Source { tables, plan, sql: Arc::clone(sql) })
     }
 }
