@@ -87,6 +87,7 @@ const FUNCTIONS: [(&str, FunctionKind, &str, Gives); 10] = [
     ("competitor_position", FunctionKind::Table, "pieces bigint DEFAULT NULL", ROWS),
     ("price_at", FunctionKind::Table, "pieces bigint, dt date DEFAULT NULL", ROWS),
     ("price_history", FunctionKind::Table, "offer_id bigint", ROWS),
+    ("price_moves", FunctionKind::Table, "pieces bigint, dt date DEFAULT NULL", ROWS),
     ("title_matches", FunctionKind::Table, "keywords text", ROWS),
     ("moq_pieces", FunctionKind::Scalar, "text text", NUMBER),
     ("offer_groups", FunctionKind::Scalar, "shop_id text, offer_id bigint, title text", TEXTS),
