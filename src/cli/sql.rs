@@ -46,9 +46,9 @@ const EXIT_INTERRUPTED: u8 = 130;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   huopan sql                                         a shell: `\\?` for help, `\\views` for questions that have names
-  huopan sql -c \"select * from price_at(500) where buyable order by price_per_piece limit 10\"
-  huopan sql -c 'select * from price_at($n) where title like $t' --param n=500 --param t=%马克杯%
-  huopan sql -c \"select * from price_changes where change_pct <= -5\" -o cuts.xlsx
+  huopan sql -c \"select * from price_at(500) where buyable order by total\"
+  huopan sql -c 'select * from title_matches($words)' --param words=保温杯,剪刀
+  huopan sql -c \"select * from price_changes where change_pct < 0\" -o cuts.xlsx
   huopan sql -c \"select * from latest_offers\" -o offers.csv --bom --labels zh
   huopan sql -f question.sql --format json
   huopan sql < questions.sql
