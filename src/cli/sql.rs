@@ -54,9 +54,11 @@ const EXIT_INTERRUPTED: u8 = 130;
   huopan sql < questions.sql
   huopan sql -c '\\d offers'
 
-Tables: offers, price_tiers, skus, shops, quarantine, runs, calls, raw_pages, days, groups, ledger. Views: latest_offers,
-latest_price_tiers, latest_skus, group_offers, price_changes, new_offers, delisted_offers, moq_changes, stock_outs.
+Tables: offers, price_tiers, skus, shops, quarantine, runs, calls, raw_pages, days, groups, ledger.
+Views: latest_offers, latest_price_tiers, latest_skus, group_offers, price_changes, new_offers, delisted_offers,
+moq_changes, stock_outs.
 Functions: price_at(pieces [, dt]), price_history(offer_id), competitor_position([pieces]), title_matches(keywords).
+
 `\\d NAME` and `huopan schema` explain the columns, `\\views` what each view and function answers.
 
 Without -c and -f: the shell on a terminal, else statements from standard input. Several statements are separated by `;`;
