@@ -196,7 +196,7 @@ impl Arguments {
     fn settings(&self) -> Result<Settings> {
         let format = match (self.format, &self.output) {
             (Some(format), _) => format,
-            (None, Some(file)) => Format::of_file(file).ok_or_else(|| shell::no_ending(file))?,
+            (None, Some(file)) => Format::of_file(file).ok_or_else(|| shell::no_ending(file, "`--format`"))?,
             (None, None) => Format::Table,
         };
         if self.bom && format != Format::Csv {

@@ -13,14 +13,21 @@ const WIDEST: u16 = 120;
 
 /// Tables, views, or both, each with what it is.
 pub(super) async fn relations(session: &Session, kind: Option<RelationKind>) -> Result<String> {
-    let mut table = Table::new(&[("name", Align::Left), ("kind", Align::Left), ("rows are", Align::Left)]);
-    for Relation { name, kind: found, about } in inspect::relations(session).await? {
-        if kind.is_none_or(|kind| kind == found) {
-            let kind = if found == RelationKind::View { "view" } else { "table" };
-            table.row([name, kind.to_owned(), about.summary]);
+    let mut text = String::new();
+    let known = inspect::relations(session).await?;
+    for (title, of) in [("Tables", RelationKind::Table), ("Views", RelationKind::View)] {
+        if kind.is_none_or(|kind| kind == of) {
+            text.push_str(&format!("{title}:\n"));
+            let rows = known.iter().filter(|relation| relation.kind == of);
+            rows.for_each(|Relation { name, about, .. }| text.push_str(&format!("  {name}  {}\n", about.summary)));
         }
     }
-    Ok(table.render(""))
+    if kind.is_none() {
+        text.push_str(
+            "\nFunctions stand after FROM, too: `price_at(500)`. `\\views` says what each answers, `\\df` lists all.\n",
+        );
+    }
+    Ok(fitted(&text, 0, wrap::width(WIDEST)) + "\n")
 }
 
 /// Functions whose names hold a word: those of SQL's usual kinds too.

@@ -96,6 +96,9 @@ impl<'t> Shell<'t> {
             Item::Command(text) => return self.command(command::parse(text)?).await,
             Item::Statement(sql) => sql,
         };
+        if let Some(command) = command::bare(sql) {
+            return self.command(command).await;
+        }
         let asked = match self.once.take() {
             None => ask(&self.session, sql, &self.settings, self.talk).await,
             Some((file, format)) => {
@@ -275,15 +278,15 @@ fn format_of(file: &Path, otherwise: Format) -> Result<Format> {
     match Format::of_file(file) {
         Some(format) => Ok(format),
         None if otherwise != Format::Table => Ok(otherwise),
-        None => Err(no_ending(file)),
+        None => Err(no_ending(file, "`\\format NAME` before it")),
     }
 }
 
-/// A file's name says no format.
-pub(super) fn no_ending(file: &Path) -> Error {
+/// A file's name says no format; `instead` is what does.
+pub(super) fn no_ending(file: &Path, instead: &str) -> Error {
     let endings: Vec<&str> = Format::ENDINGS.iter().map(|(ending, _)| *ending).collect();
     Error::config(format!("the name `{}` says no format", file.display()))
-        .with_hint(format!("say `--format`, or end it with one of: {}", endings.join(", ")))
+        .with_hint(format!("say {instead}, or end it with one of: {}", endings.join(", ")))
 }
 
 fn labels(name: &str) -> Result<Labels> {
