@@ -20,7 +20,7 @@ mod repl;
 mod shell;
 mod split;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _};
@@ -263,6 +263,20 @@ fn only_one_for_a_file(texts: &[Text], settings: &Settings) -> Result<()> {
         ))
         .with_hint("ask one at a time, or put `\\o FILE` before each")),
     }
+}
+
+/// Writes text to stdout, through a pager where it does not fit the terminal.
+pub(super) fn page_out(text: &str) -> Result<()> {
+    paged(text, UsePager::WhereNeeded)
+}
+
+fn paged(text: &str, use_pager: UsePager) -> Result<()> {
+    if !std::io::stdout().is_terminal() {
+        return super::written(std::io::stdout().write_all(text.as_bytes()));
+    }
+    let mut out = pager::Paged::new(use_pager, || {});
+    super::written(out.write_all(text.as_bytes()))?;
+    super::written(tokio::task::block_in_place(|| out.finish()))
 }
 
 /// Writes an answer to stdout; a table that is cut says so on stderr.

@@ -28,7 +28,8 @@ pub(super) struct Target {
 /// What of the lake a query sees.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct View {
-    /// Read the lake as it stood after this run, or before a later day than this was published
+    /// Read the lake as it stood after this run (the beginning of its id, or `latest`), or before a later day than this
+    /// was published
     #[arg(long, value_name = "RUN|DATE", help_heading = "Lake", value_parser = as_of)]
     as_of: Option<AsOf>,
     /// Your own views: a folder of .sql files, one query each [default: `views` beside --pipeline, else pipelines/views]

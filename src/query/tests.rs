@@ -807,7 +807,19 @@ SELECT table_name, table_type FROM information_schema.tables WHERE table_schema 
         let shown = runs::show(&session, "0b").await.unwrap();
         assert_eq!(shown.run.collect().await.unwrap()[0].num_rows(), 1);
         assert_eq!(shown.shops.collect().await.unwrap()[0].num_rows(), 1);
-        assert_eq!(runs::show(&session, "0' OR '1").await.unwrap_err().kind(), Kind::Config);
+        assert_eq!(
+            runs::show(&session, "0").await.unwrap().run.collect().await.unwrap().len(),
+            0,
+            "an id, no beginning"
+        );
+        let found = async |name: &str| runs::find(&session, &name.parse().unwrap()).await;
+        assert_eq!((found("latest").await.unwrap(), found("0A").await.unwrap()), ("0b".to_owned(), "0a".to_owned()));
+        let several = found("0").await.unwrap_err();
+        assert_eq!(
+            (several.kind(), several.hint()),
+            (Kind::Config, Some("say which: `0b` of 2026-11-20, `0a` of 2026-11-18"))
+        );
+        assert!(found("ff").await.unwrap_err().to_string().contains("no run's id begins with `ff`"));
     }
 }
 

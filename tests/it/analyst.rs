@@ -93,10 +93,30 @@ async fn an_earlier_publication_is_read_as_it_was() {
     assert_eq!(answered(&place, &["--as-of", &run, "-c", sum]).await, before);
     assert_eq!(answered(&place, &["--as-of", &run, "-c", days]).await, first);
 
+    // A run is named as everywhere: by the beginning of its id, or as the latest.
+    assert_eq!(answered(&place, &["--as-of", "latest", "-c", sum]).await, answered(&place, &["-c", sum]).await);
+    let begins = place.value("select min(run_id) from runs").await;
+    let ends = place.value("select max(run_id) from runs").await;
+    let common: String =
+        ends.chars().zip(begins.chars()).take_while(|(one, other)| one == other).map(|(one, _)| one).collect();
+    for words in [&["sql", "--as-of", &common, "-c", "select 1"][..], &["runs", "show", &common]] {
+        let ended = huopan(place.path(), &[words, &["--lake", "lake"]].concat()).await;
+        assert!(ended.code == 1 && ended.stdout.is_empty(), "{ended:?}");
+        assert!(
+            ended.stderr.contains(&format!("the ids of 3 runs begin with `{common}`\nhint: say which: `")),
+            "{ended:?}"
+        );
+        assert!(ended.stderr.contains(" of 2026-11-21"), "{ended:?}");
+    }
+    let latest = huopan(place.path(), &["runs", "show", "latest", "--lake", "lake"]).await;
+    let newest = ends;
+    assert!(latest.stdout.starts_with(&format!("run {newest}: pipeline `test`, 2026-11-20")), "{latest:?}");
+    assert_eq!(huopan(place.path(), &["runs", "show", &newest[..20], "--lake", "lake"]).await.stdout, latest.stdout);
+
     let cases = [
-        (2, "yesterday", "neither a day like 2026-11-20 nor the id of a run"),
+        (2, "yesterday", "neither a day like 2026-11-20 nor the beginning of a run's id"),
         (1, "2026-11-01", "nothing was published for 2026-11-01 or an earlier day"),
-        (1, "00000000-0000-7000-8000-000000000000", "no run is called 00000000-0000-7000-8000-000000000000"),
+        (1, "00000000-0000-7000-8000-000000000000", "no run's id begins with `00000000-0000-7000-8000-000000000000`"),
     ];
     for (code, as_of, expected) in cases {
         let ended = sql(&place, &["--as-of", as_of, "-c", "select 1"]).await;

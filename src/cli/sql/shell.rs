@@ -1,6 +1,5 @@
 //! What runs statements and commands, typed or read from files.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use super::super::target::{Target, View};
 use super::ask::{Asked, Settings, Timing, ask};
 use super::command::{self, Command, Switch};
 use super::describe;
-use super::pager::{Paged, UsePager};
+use super::pager::UsePager;
 use super::params::Param;
 use super::split::{Item, Piece, pieces};
 
@@ -218,12 +217,7 @@ impl<'t> Shell<'t> {
 
     /// Text of ours, on standard output.
     fn show(&self, text: &str) -> Result<()> {
-        if !std::io::stdout().is_terminal() {
-            return super::super::written(std::io::stdout().write_all(text.as_bytes()));
-        }
-        let mut out = Paged::new(self.settings.pager, || {});
-        super::super::written(out.write_all(text.as_bytes()))?;
-        super::super::written(tokio::task::block_in_place(|| out.finish()))
+        super::paged(text, self.settings.pager)
     }
 }
 
