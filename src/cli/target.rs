@@ -75,9 +75,11 @@ impl Target {
                 return Err(Error::config(format!("`{}` is no folder", folder.display()))
                     .with_hint("`--views` names a folder of .sql files"));
             }
-            (Some(folder), _) => user_views::load(folder)?,
-            (None, Some(pipeline)) => user_views::load(&pipeline.parent().unwrap_or(Path::new("")).join("views"))?,
-            (None, None) => user_views::load(Path::new(DEFAULT_VIEWS))?,
+            (Some(folder), _) => user_views::load(folder)?.views_or_warned(),
+            (None, Some(pipeline)) => {
+                user_views::load(&pipeline.parent().unwrap_or(Path::new("")).join("views"))?.views_or_warned()
+            }
+            (None, None) => user_views::load(Path::new(DEFAULT_VIEWS))?.views_or_warned(),
         };
         let ledger = match self.pipeline()? {
             Some(pipeline) => Some(LedgerSource::of_pipeline(&pipeline)),

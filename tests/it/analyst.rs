@@ -153,9 +153,20 @@ async fn users_views_stand_beside_their_pipeline() {
     let nowhere = sql(&place, &["--views", "nowhere", "-c", "select 1"]).await;
     assert!(nowhere.stderr.contains("`nowhere` is no folder"), "{nowhere:?}");
     place.write("views/offers.sql", "select 1");
-    let taken = sql(&place, &["--views", "views", "-c", "select 1"]).await;
-    assert_eq!(taken.code, 1);
-    assert!(taken.stderr.contains("offers.sql` has the name of a table"), "{taken:?}");
+    place.write("views/Bad Name.sql", "select 1");
+    place.write("views/broken.sql", "-- broken: cups\nselect shop_nam\nfrom cups");
+    let stray = sql(&place, &["--views", "views", "-c", "select count(*) as n from cups"]).await;
+    assert_eq!((stray.code, &stray.stdout), (0, &ended.stdout), "a stray file takes nothing from anybody: {stray:?}");
+    for part in ["offers.sql` has the name of a table", "Bad Name.sql` gives no name that SQL takes"] {
+        assert_eq!(stray.stderr.matches(part).count(), 1, "{stray:?}");
+    }
+    let broken = sql(&place, &["--views", "views", "-c", "select * from broken"]).await;
+    assert_eq!(broken.code, 1);
+    for part in
+        ["view `broken` (`views/broken.sql`): there is no column `shop_nam`", "2 | select shop_nam", "`shop_name`"]
+    {
+        assert!(broken.stderr.contains(part), "no {part}: {broken:?}");
+    }
 }
 
 #[tokio::test]

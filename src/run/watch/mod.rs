@@ -185,7 +185,7 @@ async fn session(pipeline: &Pipeline, store: &Store, snapshot: Snapshot, dt: Nai
 }
 
 fn options(pipeline: &Pipeline, focus: Option<Focus>) -> Result<Options> {
-    let views = user_views::load(&pipeline.path.with_file_name("views"))?;
+    let views = user_views::load(&pipeline.path.with_file_name("views"))?.views_or_warned();
     Ok(Options { memory_bytes_max: pipeline.lake.memory_bytes_max, focus, views, ..Options::default() })
 }
 
