@@ -110,7 +110,7 @@ impl Target {
             return parse(lake);
         }
         if let Some(pipeline) = &self.pipeline {
-            return Ok(check::load(pipeline)?.lake.location);
+            return Ok(check::load_without_secrets(pipeline)?.lake.location);
         }
         if let Some(lake) = Environment::get("HUOPAN_LAKE") {
             return parse(&lake);
