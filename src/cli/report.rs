@@ -68,6 +68,10 @@ pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> 
         lake: arguments.target.name()?,
     };
     let page = report::build(&session, &options).await?;
+    for name in &page.empty {
+        let why = if arguments.title.contains(name) { "has all these words in its title" } else { "is in this group" };
+        talk.say(&format!("warning: `{name}`: no offer of the last published day {why}"));
+    }
     if arguments.output == Path::new("-") {
         written(std::io::stdout().write_all(page.html.as_bytes()))?;
         return Ok(Outcome::Done);
