@@ -28,6 +28,7 @@ use super::sql::{FormatName, page_out, print};
 use super::target::Target;
 use super::{Outcome, check, wrap, written};
 use page::Page;
+pub(super) use page::moment;
 
 /// `huopan runs`
 #[derive(Debug, Args)]
