@@ -3,7 +3,7 @@
 -- Columns: `last_*` = as last published. Gone is what a complete listing of the whole shop lacks, or what the gateway
 -- says is delisted: its row says `delisted`. An incomplete shop never loses an offer, nor does one that is no longer
 -- watched or only searched; what left a search may be in the shop.
--- Example: SELECT dt, shop_name, offer_id, title, last_price FROM delisted_offers WHERE dt = '2026-11-20'
+-- Example: SELECT dt, shop_name, offer_id, title, last_price FROM delisted_offers WHERE dt = (SELECT max(dt) FROM shops)
 SELECT o.dt, o.pipeline, o.previous_dt, o.shop_id, o.shop_name, o.offer_id, o.title,
        o.price AS last_price, o.currency, o.unit, o.min_piece_price AS last_min_piece_price,
        o.moq_pieces AS last_moq_pieces, o.stock_pieces AS last_stock_pieces, o.observed_dt AS last_observed_dt,

@@ -5,7 +5,7 @@
 -- per piece; of several steps with one start the dearest counts. `change_pct` is of the price per sale unit, and of the
 -- piece price where the unit changed.
 -- Only offers on sale on both days; an incomplete shop gives no `new_tier` and no `gone_tier`.
--- Example: SELECT * FROM price_changes WHERE dt = '2026-11-20' AND change_pct < -5 ORDER BY change_pct
+-- Example: SELECT * FROM price_changes WHERE dt = (SELECT max(dt) FROM shops) AND change_pct < -5 ORDER BY change_pct
 WITH sides AS (
   SELECT dt, pipeline, offer_id, sku_id, min_quantity,
          CAST(NULL AS DECIMAL(18, 4)) AS old_price, unit_price AS new_price,

@@ -1,7 +1,7 @@
 -- stock_outs: offers and SKUs that ran out: nothing in stock, but some on the day before (the previous published day of
 -- that pipeline).
 -- Columns: `sku_id` null = the whole offer; `old_stock_pieces` null = "plenty" was stated the day before.
--- Example: SELECT shop_name, title, sku_id, spec FROM stock_outs WHERE dt = '2026-11-20'
+-- Example: SELECT shop_name, title, sku_id, spec FROM stock_outs WHERE dt = (SELECT max(dt) FROM shops)
 SELECT n.dt, n.pipeline, o.previous_dt, n.shop_id, n.shop_name, n.offer_id, CAST(NULL AS BIGINT) AS sku_id, n.title,
        CAST(NULL AS VARCHAR) AS spec, o.stock_pieces AS old_stock_pieces, n.stock_pieces AS new_stock_pieces
 FROM offers AS n

@@ -14,7 +14,7 @@ pub mod text;
 pub mod time;
 
 pub use error::{Error, Kind, Result};
-pub use ids::RunId;
+pub use ids::{RunId, RunName};
 pub use memory::Budget;
 pub use money::Money;
 pub use secret::Secret;

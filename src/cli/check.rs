@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::base::Result;
 use crate::config::pipeline::{Account, SharedKey};
-use crate::config::{Gateway, Pipeline, load_pipeline};
+use crate::config::{Gateway, Pipeline, load_pipeline, watches_of};
 use crate::run::watch;
 
 use super::output::Talk;
@@ -23,12 +23,17 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> {
-    let pipeline = load(&arguments.pipeline)?;
-    let wrong = watch::check(&pipeline).await?;
-    if !wrong.is_empty() {
-        wrong.iter().for_each(|error| talk.error(error));
-        return Ok(Outcome::Code(EXIT_CHANGE));
-    }
+    let file = &arguments.pipeline;
+    // What is wrong elsewhere in the file does not hide what is wrong with its watches.
+    let wrong = watch::check(file, &watches_of(file)).await?;
+    let pipeline = match load(file) {
+        Ok(pipeline) if wrong.is_empty() => pipeline,
+        Err(error) if wrong.is_empty() => return Err(error),
+        loaded => {
+            loaded.err().iter().chain(&wrong).for_each(|error| talk.error(error));
+            return Ok(Outcome::Code(EXIT_CHANGE));
+        }
+    };
     pipeline.cautions().iter().for_each(|caution| talk.say(&format!("warning: {caution}")));
     let mut out = std::io::stdout().lock();
     written(writeln!(out, "{}", summary(&pipeline)))?;
@@ -61,6 +66,14 @@ fn notes(pipeline: &Pipeline) -> Vec<String> {
 /// All problems of the file, as one error.
 pub(super) fn load(path: &Path) -> Result<Pipeline> {
     Ok(load_pipeline(path, &|name| Environment::get(name))?)
+}
+
+/// Loads a pipeline for a command that calls and tells nobody: secrets that are not set are not needed.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn load_without_secrets(path: &Path) -> Result<Pipeline> {
+    Ok(crate::config::load_without_secrets(path, &|name| Environment::get(name))?)
 }
 
 fn summary(pipeline: &Pipeline) -> String {

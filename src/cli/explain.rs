@@ -23,9 +23,9 @@ use super::{Outcome, check, written};
 /// `huopan explain`
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  huopan explain 628000000017
-  huopan explain 628000000017 --dt 2026-11-20
-  huopan explain 628000000017 --rules pipelines/nightly.toml    with that pipeline's gateway and units")]
+  huopan explain 661423517640
+  huopan explain 661423517640 --dt 2026-11-20
+  huopan explain 661423517640 --rules pipelines/nightly.toml    with that pipeline's gateway and units")]
 pub(super) struct Arguments {
     /// The offer's id
     offer: i64,

@@ -33,7 +33,7 @@ use super::{Outcome, written};
   huopan feed --since v1:nightly=12 --format csv -o changes.csv
                                                      what came after a cursor; the new cursor is printed
   huopan feed --consumer erp -o changes.jsonl        what `erp` has not taken yet; its cursor is kept in the lake
-  huopan feed --consumer erp --table price_tiers --keep -o tiers.parquet --format parquet
+  huopan feed --consumer erp --table skus --keep -o s.parquet --format parquet
   huopan feed consumers                              who takes what, and how far each has come
   huopan feed consumers reset erp --to now           skip what is there; `--to start`: take everything once more
 

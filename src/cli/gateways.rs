@@ -25,7 +25,7 @@ use super::{Environment, Outcome, written};
   huopan gateways list
   huopan gateways show portals > mine.toml
   huopan gateways check mine.toml --sample answer.json
-  huopan gateways sign portals app_key=1 method=alibaba.shop.get timestamp=1700000000000 app_secret=env:S")]
+  huopan gateways sign portals method=alibaba.shop.get app_secret=env:S")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -1,8 +1,8 @@
 //! `huopan groups`: which offers compete.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{Read as _, Write};
+use std::path::{Path, PathBuf};
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::base::{Clock, Error, Result, SystemClock};
-use crate::config::groups::load_groups;
+use crate::config::groups::{GroupLine, load_groups, read_groups};
 use crate::groups::{self, Groups};
 use crate::query::Session;
 use crate::store::Store;
@@ -19,6 +19,9 @@ use super::output::Talk;
 use super::target::Target;
 use super::{Outcome, written};
 
+/// A groups file is far smaller.
+const STDIN_BYTES_MAX: u64 = 64 << 20;
+
 /// A groups file to begin with.
 pub(super) const EXAMPLE: &str = include_str!("../../data/sample/groups.csv");
 
@@ -26,12 +29,12 @@ pub(super) const EXAMPLE: &str = include_str!("../../data/sample/groups.csv");
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   huopan groups example > groups.csv               a file to begin with; edit it in any spreadsheet
-  huopan groups load groups.csv                    from now on these offers compete
+  huopan groups load groups.csv                    from now on these offers compete; `-`: from standard input
   huopan groups show                               the groups, and how many offers are in each
   huopan sql -c \"select * from competitor_position(500) where position <= 3\"
 
 The file is CSV (UTF-8, or GBK as Excel saves it) with the columns group, shop_id, offer_id, title, ours, quantity,
-pack_size; a line names one offer, the offers of a shop, or those whose title has the words of `title`
+pack_size (or their Chinese headings, as `--labels zh` and xlsx write them); a line names one offer, the offers of a shop, or those whose title has the words of `title`
 (`马克杯 陶瓷|骨瓷 -盖`: 马克杯, and 陶瓷 or 骨瓷, and no 盖), and only those that fit all that it says.")]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -50,7 +53,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Load {
-    /// The groups file
+    /// The groups file; `-`: standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Print the groups as JSON
@@ -83,9 +86,9 @@ impl Arguments {
 pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> {
     match &arguments.command {
         Command::Load(load) => {
-            let lines = load_groups(&load.file)?;
+            let (name, lines) = read(&load.file)?;
             let store = load.target.store().await?;
-            let loaded = Groups::new(load.file.display().to_string(), SystemClock.now(), lines);
+            let loaded = Groups::new(name, SystemClock.now(), lines);
             groups::write(&store, &loaded).await?;
             show(&load.target, &store, load.json, talk).await
         }
@@ -98,6 +101,18 @@ pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> 
             Ok(Outcome::Done)
         }
     }
+}
+
+/// The lines of a groups file, and what it is called.
+fn read(file: &Path) -> Result<(String, Vec<GroupLine>)> {
+    if file != Path::new("-") {
+        return Ok((file.display().to_string(), load_groups(file)?));
+    }
+    let (name, mut bytes) = ("standard input".to_owned(), Vec::new());
+    let piped = std::io::stdin().lock().take(STDIN_BYTES_MAX).read_to_end(&mut bytes);
+    piped.map_err(|cause| Error::config("cannot read standard input").caused_by(cause))?;
+    let lines = read_groups(&name, &bytes)?;
+    Ok((name, lines))
 }
 
 /// The groups with how many offers, shops and own offers are in each.

@@ -33,8 +33,8 @@ use super::{Outcome, written};
   huopan lake optimize               merge small files; the rows stay the same
   huopan lake vacuum                 what nobody needs any more, and how much it is; `--yes` deletes it
 
-In DuckDB:
-  select * from read_parquet([…the lines of `huopan lake files offers`…], hive_partitioning = true)")]
+In DuckDB, over the lines of `huopan lake files offers`:
+  select * from read_parquet(['…', '…'], hive_partitioning = true)")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,

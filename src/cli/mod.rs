@@ -26,6 +26,7 @@ mod sql;
 mod table;
 mod target;
 mod watches;
+mod wrap;
 
 use std::any::Any;
 use std::ffi::OsString;
@@ -33,7 +34,7 @@ use std::io::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use futures::FutureExt as _;
 
 use crate::base::{Error, Kind, Result};
@@ -144,7 +145,7 @@ impl Environment {
 /// Runs the command in `arguments` and says how it ended.
 pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = arguments.into_iter().collect();
-    let arguments = match Arguments::try_parse_from(&words) {
+    let arguments = match parse(&words) {
         Ok(arguments) => arguments,
         Err(error) => {
             output::usage(&error, LogFormat::among(&words));
@@ -166,6 +167,21 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(error.kind().exit_code())
         }
     }
+}
+
+/// Reads a command line; help is as wide as the terminal, and no wider than reads well.
+fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
+    let width = wrap::width(100);
+    let matches = with_fitted_help(Arguments::command().term_width(width), width).try_get_matches_from(words)?;
+    Arguments::from_arg_matches(&matches)
+}
+
+/// What follows the options is written in lines of the source's width.
+fn with_fitted_help(mut command: clap::Command, width: usize) -> clap::Command {
+    if let Some(text) = command.get_after_help().map(ToString::to_string) {
+        command = command.after_help(wrap::fitted(&text, 0, width));
+    }
+    command.mut_subcommands(|command| with_fitted_help(command, width))
 }
 
 async fn command(command: Command, talk: &output::Talk) -> Result<Outcome> {
@@ -273,5 +289,37 @@ fn written(result: std::io::Result<()>) -> Result<()> {
             Err(Error::new(Kind::Storage, "cannot write to standard output").caused_by(error))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use unicode_width::UnicodeWidthStr as _;
+
+    use super::*;
+
+    fn check(command: &clap::Command, width: usize) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let fitted = wrap::fitted(&help, 0, width);
+        for line in fitted.lines() {
+            assert!(line.width() <= width, "{} at {width}: {line}", command.get_name());
+        }
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(&fitted), words(&help), "{}", command.get_name());
+        command.get_subcommands().for_each(|command| check(command, width));
+    }
+
+    #[test]
+    fn no_example_and_no_line_of_help_is_wider_than_a_small_terminal() {
+        for width in [80, 100] {
+            check(&Arguments::command(), width);
+        }
+    }
+
+    #[test]
+    fn help_of_every_command_is_fitted() {
+        let command = with_fitted_help(Arguments::command().term_width(80), 80);
+        let sql = command.find_subcommand("sql").and_then(|sql| sql.get_after_help()).map(ToString::to_string);
+        assert!(sql.is_some_and(|help| help.lines().all(|line| line.width() <= 80)));
     }
 }

@@ -7,6 +7,7 @@ use chrono::NaiveDate;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use crate::base::time::BEIJING;
 use crate::base::{Error, Result};
 use crate::load::Snapshot;
 use crate::load::snapshot::PartitionFile;
@@ -16,7 +17,7 @@ use crate::store::Store;
 use crate::transform::contract::Table;
 
 use super::output::Talk;
-use super::runs::rows;
+use super::runs::{moment, rows};
 use super::sql::{FormatName, print};
 use super::target::Target;
 use super::{Outcome, written};
@@ -196,14 +197,18 @@ fn text(row: &Value, lake: &str) -> String {
     match (&files[..], raw_ref.split_once('/')) {
         ([_, ..], Some((run_id, number))) => {
             let one_of = if files.len() > 1 { "in one of " } else { "" };
+            let from = match captured_in(row) {
+                Some(place) => format!("{place}, read as an answer"),
+                None => format!("HTTP {}", row["http_status"]),
+            };
             _ = writeln!(
                 text,
-                "  answer {raw_ref}: endpoint {}, HTTP {}, {}\n  its bytes: {one_of}{}\n    \
-                 huopan sql{lake} -c \"select body from raw_pages where run_id = '{run_id}' and number = {number}\"",
+                "  answer {raw_ref}: endpoint {}, {from}, {}\n  its bytes: {one_of}{}\n    \
+                 huopan sql{lake} -x -c \"select {} from raw_pages where run_id = '{run_id}' and number = {number}\"",
                 word("endpoint"),
-                row["http_status"],
-                word("received_at"),
-                files.join(", ")
+                beijing(row),
+                files.join(", "),
+                body(&word("content_type")),
             );
         }
         _ => _ = writeln!(text, "  answer {raw_ref}: its bytes are no longer kept"),
@@ -219,9 +224,42 @@ fn text(row: &Value, lake: &str) -> String {
     text.chars().map(plain).collect()
 }
 
+/// When the answer was received.
+fn beijing(row: &Value) -> String {
+    let at = moment(row, "received_at").map(|at| at.with_timezone(&BEIJING));
+    at.map_or_else(|| "?".to_owned(), |at| at.format("%Y-%m-%d %H:%M:%S (Beijing)").to_string())
+}
+
+/// File and line of an answer that was captured.
+fn captured_in(row: &Value) -> Option<String> {
+    let request: Value = serde_json::from_str(row["request"].as_str()?).ok()?;
+    Some(format!("{}:{}", request["file"].as_str()?, request["line"].as_str()?))
+}
+
+/// What shows an answer's bytes: its text, unless they are said to be something else than UTF-8.
+fn body(content_type: &str) -> &'static str {
+    let charset = content_type.to_ascii_lowercase();
+    let charset = charset.split_once("charset=").map_or("", |(_, charset)| charset);
+    match charset.is_empty() || charset.starts_with("utf-8") || charset.starts_with("utf8") {
+        true => "arrow_cast(body, 'Utf8') as body",
+        false => "body",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_of_another_charset_are_not_asked_for_as_text() {
+        for (content_type, expected) in [
+            ("?", "arrow_cast(body, 'Utf8') as body"),
+            ("application/json; charset=UTF-8", "arrow_cast(body, 'Utf8') as body"),
+            ("application/json;charset=GBK", "body"),
+        ] {
+            assert_eq!(body(content_type), expected, "{content_type}");
+        }
+    }
 
     #[test]
     fn rows_answers_and_offers_are_told_apart() {

@@ -17,8 +17,8 @@ use super::{Environment, Outcome, written};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   huopan report                                    every group of the lake → report.html
-  huopan report --group 马克杯 --pieces 500        one group, at another quantity than its own
-  huopan report --title \"保温杯 500ml\" --pieces 500
+  huopan report --group 保温杯500ml --pieces 50    one group, at another quantity than its own
+  huopan report --title \"剪刀 加厚\" --pieces 500
                                                    the offers with these words in their titles
   huopan report -o - | ssh web 'cat > /srv/www/prices.html'
 
@@ -68,6 +68,10 @@ pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> 
         lake: arguments.target.name()?,
     };
     let page = report::build(&session, &options).await?;
+    for name in &page.empty {
+        let why = if arguments.title.contains(name) { "has all these words in its title" } else { "is in this group" };
+        talk.say(&format!("warning: `{name}`: no offer of the last published day {why}"));
+    }
     if arguments.output == Path::new("-") {
         written(std::io::stdout().write_all(page.html.as_bytes()))?;
         return Ok(Outcome::Done);

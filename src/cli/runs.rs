@@ -1,19 +1,22 @@
 //! `huopan runs`: the funnel of each run, and the proof of what it covered; giving up one that has not published.
 //!
+//! * `list`: the last runs, a line each.
 //! * `page`: one run as a page for people, and as JSON.
 //! * `coverage`: the proof, from the facts that the run left.
 
 mod coverage;
+mod list;
 mod page;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::{Error, Result, SystemClock};
+use crate::base::ids::short_id_length;
+use crate::base::{Error, Result, RunName, SystemClock};
 use crate::extract::progress::Silent;
 use crate::query::output::{Format, Layout};
 use crate::query::{self, Answer, runs};
@@ -21,20 +24,25 @@ use crate::run::Surroundings;
 use crate::run::abandon::{Abandoned, abandon};
 
 use super::output::Talk;
-use super::sql::{FormatName, print};
+use super::sql::{FormatName, page_out, print};
 use super::target::Target;
-use super::{Outcome, check, written};
+use super::{Outcome, check, wrap, written};
 use page::Page;
+pub(super) use page::moment;
 
 /// `huopan runs`
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   huopan runs                    the last runs: received → loaded, duplicates, quarantined; calls
-  huopan runs show 0198c2        one run: funnel, calls, completeness of its shops
+  huopan runs show latest        the last one: funnel, calls, completeness of its shops
+  huopan runs show 0198c2        one run, by the beginning of its id
   huopan runs show 0198c2 --coverage
                                  … and the proof: every span and category asked for
   huopan runs abandon 0198c2 --pipeline pipelines/portals.toml
-                                 give an unfinished run up: the next start begins anew")]
+                                 give an unfinished run up: the next start begins anew
+
+The table's times are Beijing's; what does not fit the terminal is left out, least needed first. csv and json have all
+columns, with times in UTC.")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -69,8 +77,8 @@ struct List {
 
 #[derive(Debug, Args)]
 struct Show {
-    /// The run's id, or the beginning of it
-    run: String,
+    /// The run's id, the beginning of it, or `latest`
+    run: RunName,
     /// Show which spans of time and categories each shop was listed by, and what came of each
     #[arg(long)]
     coverage: bool,
@@ -90,8 +98,8 @@ Its calls stay counted and stand in `calls`, and what it has landed stays where 
 uses it: whatever it was answered is asked again. A run that is at work holds its pipeline's lock and
 is not given up: stop it first. `huopan plan PIPELINE` says which run the next start would go on with.")]
 struct Abandon {
-    /// The run's id, or the beginning of it
-    run: String,
+    /// The run's id, the beginning of it, or `latest`
+    run: RunName,
     /// Print what was given up as JSON
     #[arg(long)]
     json: bool,
@@ -148,12 +156,7 @@ async fn give_up(asked: &Abandon, target: &Target) -> Result<Outcome> {
 
 async fn show(asked: &Show, target: &Target, talk: &Talk) -> Result<Outcome> {
     let session = target.session().await?;
-    if runs::count(&session, &asked.run).await? == 0 {
-        return Err(
-            Error::config(format!("no run's id begins with `{}`", asked.run)).with_hint("`huopan runs` lists them")
-        );
-    }
-    let shown = runs::show(&session, &asked.run).await?;
+    let shown = runs::show(&session, &runs::find(&session, &asked.run).await?).await?;
     if let Some(format) = asked.format {
         print(shown.run, format.format(), Layout::default(), talk).await?;
         print(shown.shops, format.format(), Layout::default(), talk).await?;
@@ -179,6 +182,17 @@ pub(super) async fn rows(answer: Answer) -> Result<Vec<Value>> {
 async fn list(arguments: &List, target: &Target, talk: &Talk) -> Result<Outcome> {
     let session = target.session().await?;
     let format = if arguments.json { FormatName::Json } else { arguments.format };
-    print(runs::list(&session, arguments.last).await?, format.format(), Layout::default(), talk).await?;
+    let answer = runs::list(&session, arguments.last).await?;
+    if format != FormatName::Table {
+        print(answer, format.format(), Layout::default(), talk).await?;
+        return Ok(Outcome::Done);
+    }
+    let known = runs::ids(&session).await?;
+    let width = std::io::stdout().is_terminal().then(|| wrap::width(u16::MAX));
+    let table = list::table(&rows(answer).await?, short_id_length(known.keys().map(String::as_str)), width);
+    page_out(&table.text)?;
+    if !table.left_out.is_empty() {
+        talk.say(&format!("left out for the width: {}", table.left_out.join(", ")));
+    }
     Ok(Outcome::Done)
 }

@@ -31,7 +31,7 @@ const USERS_VARIABLE: &str = "HUOPAN_SERVE_USERS";
   psql -h 127.0.0.1 -p 5433 -d huopan -c 'select * from price_at(500) limit 10'
   huopan serve adduser ann --users users           asks for a password; only its verifier is kept
   huopan serve --users users                       this machine only, with passwords
-  huopan serve --listen 0.0.0.0:5433 --users users --tls-cert cert.pem --tls-key key.pem
+  huopan serve --listen 0.0.0.0:5433 --users u --tls-cert c.pem --tls-key k.pem
 
 Users are also read from HUOPAN_SERVE_USERS, in lines as the file has them. Who logs in may read every table and write
 none. What is published while it runs is seen by the next statement, or by the next transaction."

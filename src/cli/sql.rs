@@ -20,7 +20,7 @@ mod repl;
 mod shell;
 mod split;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _};
@@ -46,18 +46,20 @@ const EXIT_INTERRUPTED: u8 = 130;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   huopan sql                                         a shell: `\\?` for help, `\\views` for questions that have names
-  huopan sql -c \"select * from price_at(500) where buyable order by price_per_piece limit 10\"
-  huopan sql -c 'select * from price_at($n) where title like $t' --param n=500 --param t=%马克杯%
-  huopan sql -c \"select * from price_changes where change_pct <= -5\" -o cuts.xlsx
+  huopan sql -c \"select * from price_at(500) where buyable order by total\"
+  huopan sql -c 'select * from title_matches($words)' --param words=保温杯,剪刀
+  huopan sql -c \"select * from price_changes where change_pct < 0\" -o cuts.xlsx
   huopan sql -c \"select * from latest_offers\" -o offers.csv --bom --labels zh
   huopan sql -f question.sql --format json
   huopan sql < questions.sql
   huopan sql -c '\\d offers'
 
-Tables: offers, price_tiers, skus, shops, quarantine, runs, calls, raw_pages, days, groups, ledger. Views: latest_offers,
-latest_price_tiers, latest_skus, group_offers, price_changes, new_offers, delisted_offers, moq_changes, stock_outs.
-Functions: price_at(pieces [, dt]), price_moves(pieces [, dt]), price_history(offer_id), competitor_position([pieces]),
-title_matches(keywords).
+Tables: offers, price_tiers, skus, shops, quarantine, runs, calls, raw_pages, days, groups, ledger.
+Views: latest_offers, latest_price_tiers, latest_skus, group_offers, price_changes, new_offers, delisted_offers,
+moq_changes, stock_outs.
+Functions: price_at(pieces [, dt]), price_moves(pieces [, dt]), price_history(offer_id), title_matches(keywords),
+competitor_position([pieces]).
+
 `\\d NAME` and `huopan schema` explain the columns, `\\views` what each view and function answers.
 
 Without -c and -f: the shell on a terminal, else statements from standard input. Several statements are separated by `;`;
@@ -195,7 +197,7 @@ impl Arguments {
     fn settings(&self) -> Result<Settings> {
         let format = match (self.format, &self.output) {
             (Some(format), _) => format,
-            (None, Some(file)) => Format::of_file(file).ok_or_else(|| shell::no_ending(file))?,
+            (None, Some(file)) => Format::of_file(file).ok_or_else(|| shell::no_ending(file, "`--format`"))?,
             (None, None) => Format::Table,
         };
         if self.bom && format != Format::Csv {
@@ -262,6 +264,20 @@ fn only_one_for_a_file(texts: &[Text], settings: &Settings) -> Result<()> {
         ))
         .with_hint("ask one at a time, or put `\\o FILE` before each")),
     }
+}
+
+/// Writes text to stdout, through a pager where it does not fit the terminal.
+pub(super) fn page_out(text: &str) -> Result<()> {
+    paged(text, UsePager::WhereNeeded)
+}
+
+fn paged(text: &str, use_pager: UsePager) -> Result<()> {
+    if !std::io::stdout().is_terminal() {
+        return super::written(std::io::stdout().write_all(text.as_bytes()));
+    }
+    let mut out = pager::Paged::new(use_pager, || {});
+    super::written(out.write_all(text.as_bytes()))?;
+    super::written(tokio::task::block_in_place(|| out.finish()))
 }
 
 /// Writes an answer to stdout; a table that is cut says so on stderr.

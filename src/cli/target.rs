@@ -28,7 +28,8 @@ pub(super) struct Target {
 /// What of the lake a query sees.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct View {
-    /// Read the lake as it stood after this run, or before a later day than this was published
+    /// Read the lake as it stood after this run (the beginning of its id, or `latest`), or before a later day than this
+    /// was published
     #[arg(long, value_name = "RUN|DATE", help_heading = "Lake", value_parser = as_of)]
     as_of: Option<AsOf>,
     /// Your own views: a folder of .sql files, one query each [default: `views` beside --pipeline, else pipelines/views]
@@ -81,9 +82,11 @@ impl Target {
                 return Err(Error::config(format!("`{}` is no folder", folder.display()))
                     .with_hint("`--views` names a folder of .sql files"));
             }
-            (Some(folder), _) => user_views::load(folder)?,
-            (None, Some(pipeline)) => user_views::load(&pipeline.parent().unwrap_or(Path::new("")).join("views"))?,
-            (None, None) => user_views::load(Path::new(DEFAULT_VIEWS))?,
+            (Some(folder), _) => user_views::load(folder)?.views_or_warned(),
+            (None, Some(pipeline)) => {
+                user_views::load(&pipeline.parent().unwrap_or(Path::new("")).join("views"))?.views_or_warned()
+            }
+            (None, None) => user_views::load(Path::new(DEFAULT_VIEWS))?.views_or_warned(),
         };
         let ledger = match self.pipeline()? {
             Some(pipeline) => Some(LedgerSource::of_pipeline(&pipeline)),
@@ -114,7 +117,7 @@ impl Target {
             return parse(lake);
         }
         if let Some(pipeline) = &self.pipeline {
-            return Ok(check::load(pipeline)?.lake.location);
+            return Ok(check::load_without_secrets(pipeline)?.lake.location);
         }
         if let Some(lake) = Environment::get("HUOPAN_LAKE") {
             return parse(&lake);

@@ -23,7 +23,8 @@ use super::{EXIT_CHANGE, Outcome, check, failure, written};
   huopan watches pipelines/portals.toml --dt 2026-11-20
 
 Each watch is asked as after the publication of that day: `public` and `latest` are
-that day, `before` is the day before it, `history` is every day. No message is sent.
+that day, `before` is the day before it, `history` is every day. No message is sent:
+the secrets of accounts and alerts are not needed.
 
 Exit codes: 0 all could be asked · 1 something must change")]
 pub(super) struct Arguments {
@@ -39,7 +40,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn main(arguments: &Arguments) -> Result<Outcome> {
-    let pipeline = check::load(&arguments.pipeline)?;
+    let pipeline = check::load_without_secrets(&arguments.pipeline)?;
     let lake = Store::readable(&pipeline.lake.location).await?;
     let (dt, previews) = preview((&pipeline, &lake), arguments.dt, SystemClock.now()).await?;
     let mut out = std::io::stdout().lock();

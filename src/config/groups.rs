@@ -32,14 +32,38 @@ const COLUMNS: Columns = Columns {
         ("组", "group"),
         ("分组", "group"),
         ("店铺", "shop_id"),
+        ("店铺编号", "shop_id"),
         ("商品", "offer_id"),
+        ("商品编号", "offer_id"),
         ("标题", "title"),
+        ("标题匹配", "title"),
         ("自家", "ours"),
+        ("是否本店", "ours"),
         ("数量", "quantity"),
         ("装箱数", "pack_size"),
+        ("装箱件数", "pack_size"),
         ("group_name", "group"),
         ("title_pattern", "title"),
         ("is_ours", "ours"),
+    ],
+    // People begin with a list of offers, and keep what helps them to know one.
+    unread: &[
+        "dt",
+        "日期",
+        "pipeline",
+        "管道",
+        "shop_name",
+        "店铺名称",
+        "price",
+        "报价",
+        "unit",
+        "销售单位",
+        "price_per_piece",
+        "单件价",
+        "detail_url",
+        "商品链接",
+        "image_url",
+        "主图",
     ],
 };
 
@@ -67,9 +91,20 @@ pub struct GroupLine {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load_groups(path: &Path) -> Result<Vec<GroupLine>, Diagnostics> {
+    lines(path.display().to_string(), tables::load(path))
+}
+
+/// Reads what a groups file holds; `name` is what messages call it.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read_groups(name: impl Into<String>, bytes: &[u8]) -> Result<Vec<GroupLine>, Diagnostics> {
+    lines(name.into(), tables::text_of(bytes))
+}
+
+fn lines(name: String, text: Result<String, NotRead>) -> Result<Vec<GroupLine>, Diagnostics> {
     let report = Report::default();
-    let name = path.display().to_string();
-    let text = match tables::load(path) {
+    let text = match text {
         Ok(text) => text,
         Err(error) => {
             report.add(match error {
@@ -85,7 +120,7 @@ pub fn load_groups(path: &Path) -> Result<Vec<GroupLine>, Diagnostics> {
     let rows = tables::rows(&report, (source, &text), Text { value: &name, place: &whole }, &COLUMNS);
     let mut seen = Seen::default();
     let lines: Vec<GroupLine> = rows.iter().filter_map(|row| line(&report, row, &mut seen)).collect();
-    if lines.is_empty() && !report.any_since(&whole) {
+    if lines.is_empty() && report.count() == 0 {
         report.add(Problem::at(&whole, "there is no group in here").help("one line an offer, a shop or a title"));
     }
     report.finish(Some(lines))
@@ -231,6 +266,33 @@ mod tests {
     }
 
     #[test]
+    fn headings_are_those_that_huopan_writes_in_either_language_and_cells_may_stand_between_semicolons() {
+        let own = GroupLine {
+            group: "马克杯".into(),
+            shop_id: Some("b2b-2200733087881719de".into()),
+            offer_id: Some(610_947_572_360),
+            title: Some("马克杯".into()),
+            ours: true,
+            quantity: Some(500),
+            pack_size: Some(24),
+        };
+        for header in [
+            "分组,店铺名称,店铺编号,商品编号,标题,是否本店,数量,装箱件数",
+            "group_name,shop_name,shop_id,offer_id,title_pattern,is_ours,quantity,pack_size",
+            "分组,报价,店铺编号,商品编号,标题匹配,是否本店,数量,装箱件数",
+        ] {
+            let text = format!("{header}\n马克杯,晨光,b2b-2200733087881719de,610947572360,马克杯,是,500,24\n");
+            for separator in [",", ";", "\t"] {
+                assert_eq!(
+                    read(text.replace(',', separator).as_bytes()),
+                    Ok(vec![own.clone()]),
+                    "{header} {separator:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_its_line() {
         let cases = [
             ("group,offer\nA,1\n", "unknown column `offer`"),
@@ -252,6 +314,8 @@ mod tests {
         for (text, expected) in cases {
             let problems = read(text.as_bytes()).unwrap_err();
             assert!(problems.contains(expected), "{text}: {problems}");
+            let is_alone = expected.starts_with("there is no group");
+            assert_eq!(problems.contains("there is no group"), is_alone, "{text}: {problems}");
         }
         let place = read(b"group,title,quantity\nA,cup,5\nA,mug,6\n").unwrap_err();
         assert!(place.contains("groups.csv:3:1"), "{place}");

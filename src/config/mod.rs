@@ -24,5 +24,5 @@ pub use listing::{GatewayLine, list_gateways};
 pub use pipeline::Pipeline;
 pub use pointer::Pointer;
 pub use read_gateway::{builtin, builtins, load_gateway};
-pub use read_pipeline::{Environment, load_pipeline};
+pub use read_pipeline::{Environment, load_pipeline, load_without_secrets, watches_of};
 pub use template::Template;

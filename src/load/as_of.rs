@@ -2,11 +2,12 @@
 //!
 //! | as of | each pipeline stands |
 //! |---|---|
-//! | a run | as after that run's last publication; the others as at that moment |
+//! | a run | as after that run's last publication (`latest`: of the run that published last); the others as at that moment |
 //! | a day | as before the first publication of a later day, whenever that was |
 //!
 //! Invariant: what is older than the log reaches is an error, never the oldest that is left.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -16,7 +17,8 @@ use super::log::{Change, Entry};
 use super::retained::Retained;
 use super::snapshot::Snapshot;
 use super::state::State;
-use crate::base::{Error, Result};
+use crate::base::time::BEIJING;
+use crate::base::{Error, Result, RunName};
 
 /// An earlier publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,20 +26,21 @@ pub enum AsOf {
     /// What was published before a later day was.
     Day(NaiveDate),
     /// What this run had just published.
-    Run(String),
+    Run(RunName),
 }
 
 impl FromStr for AsOf {
     type Err = String;
 
-    /// A day (`2026-11-20`) or a run's id.
+    /// A day (`2026-11-20`), or what names a run.
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         if let Ok(day) = text.parse() {
             return Ok(Self::Day(day));
         }
-        match text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
-            true => Ok(Self::Run(text.to_ascii_lowercase())),
-            false => Err("neither a day like 2026-11-20 nor the id of a run (`huopan runs` lists them)".into()),
+        let looks_like_a_day = text.len() == 10 && text.split('-').count() == 3;
+        match text.parse() {
+            Ok(run) if !looks_like_a_day => Ok(Self::Run(run)),
+            _ => Err("neither a day like 2026-11-20 nor the beginning of a run's id (`huopan runs` lists them)".into()),
         }
     }
 }
@@ -46,7 +49,7 @@ impl fmt::Display for AsOf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Day(day) => day.fmt(f),
-            Self::Run(run) => f.write_str(run),
+            Self::Run(run) => run.fmt(f),
         }
     }
 }
@@ -80,10 +83,18 @@ fn of_day(retained: &Retained, day: NaiveDate) -> Result<Snapshot> {
     Ok(Snapshot::of_states(states))
 }
 
-fn of_run(retained: &Retained, run: &str) -> Result<Snapshot> {
-    let entries = retained.pipelines().flat_map(|pipeline| retained.entries(pipeline));
-    let published = entries.filter(|entry| entry.run_id == run && entry.picture).max_by_key(|entry| entry.seq);
-    let Some(published) = published else { return Err(unknown_run(retained, run)) };
+fn of_run(retained: &Retained, name: &RunName) -> Result<Snapshot> {
+    let entries = || retained.pipelines().flat_map(|pipeline| retained.entries(pipeline));
+    let published = match name {
+        RunName::Latest => entries()
+            .filter(|entry| entry.change == Change::Run && entry.picture)
+            .max_by_key(|entry| entry.published_at),
+        RunName::Beginning(_) => {
+            let run = run_meant(retained, name)?;
+            entries().filter(|entry| entry.run_id == run && entry.picture).max_by_key(|entry| entry.seq)
+        }
+    };
+    let Some(published) = published else { return Err(unknown_run(retained, name)) };
     let mut states = Vec::new();
     for pipeline in retained.pipelines() {
         let base = base(retained, pipeline);
@@ -92,7 +103,7 @@ fn of_run(retained: &Retained, run: &str) -> Result<Snapshot> {
         } else if newest(&base).is_none_or(|newest| newest <= published.published_at) {
             states.push(fold(base, retained, |entry| entry.published_at <= published.published_at));
         } else {
-            return Err(too_old(pipeline, retained, &AsOf::Run(run.to_owned())));
+            return Err(too_old(pipeline, retained, &AsOf::Run(name.clone())));
         }
     }
     Ok(Snapshot::of_states(states))
@@ -113,15 +124,28 @@ fn newest(state: &State) -> Option<DateTime<Utc>> {
     state.pictures.values().map(|entry| entry.published_at).max()
 }
 
-fn unknown_run(retained: &Retained, run: &str) -> Error {
-    let known = |pipeline| retained.base(pipeline).is_some_and(|base| base.runs.contains_key(run));
+/// The id of the run that is meant, published or not, of those that the log tells of.
+fn run_meant(retained: &Retained, name: &RunName) -> Result<String> {
+    let mut known = BTreeMap::new();
+    for pipeline in retained.pipelines() {
+        let older = retained.base(pipeline).into_iter().flat_map(|base| base.runs.keys());
+        known.extend(older.map(|run| (run.clone(), String::new())));
+        let told = retained.entries(pipeline).filter(|entry| !entry.run_id.is_empty());
+        known.extend(told.map(|entry| (entry.run_id.clone(), format!("of {}", entry.dt))));
+    }
+    name.one_of(&known)?.map(str::to_owned).ok_or_else(|| unknown_run(retained, name))
+}
+
+fn unknown_run(retained: &Retained, run: &RunName) -> Error {
+    let known = |pipeline| retained.base(pipeline).is_some_and(|base| base.runs.keys().any(|id| run.fits(id)));
     let is_older = retained.pipelines().any(known);
     let has_failed =
-        retained.pipelines().flat_map(|pipeline| retained.entries(pipeline)).any(|entry| entry.run_id == run);
-    let message = match (is_older, has_failed) {
-        (true, _) => format!("the publish log no longer tells of the run {run} by itself"),
-        (false, true) => format!("the run {run} published nothing"),
-        (false, false) => format!("no run is called {run}"),
+        retained.pipelines().flat_map(|pipeline| retained.entries(pipeline)).any(|entry| run.fits(&entry.run_id));
+    let message = match (run, is_older, has_failed) {
+        (RunName::Latest, ..) => "the publish log tells of no run that published".to_owned(),
+        (_, true, _) => format!("the publish log no longer tells of the run {run} by itself"),
+        (_, false, true) => format!("the run {run} published nothing"),
+        (_, false, false) => format!("no run's id begins with `{run}`"),
     };
     Error::config(message).with_hint("`huopan lake history` lists the publications that can be read")
 }
@@ -142,7 +166,7 @@ fn too_old(pipeline: &str, retained: &Retained, as_of: &AsOf) -> Error {
 }
 
 fn moment(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M UTC").to_string()
+    at.with_timezone(&BEIJING).format("%Y-%m-%d %H:%M (Beijing)").to_string()
 }
 
 #[cfg(test)]
@@ -180,12 +204,12 @@ mod tests {
 
     fn log() -> Vec<Entry> {
         vec![
-            entry("a", 1, "2026-11-20", 10, "r1"),
-            entry("a", 2, "2026-11-21", 20, "r2"),
-            entry("a", 3, "2026-11-20", 30, "r3"),
-            entry("a", 4, "2026-11-22", 40, "r4"),
-            entry("b", 1, "2026-11-21", 25, "s1"),
-            entry("b", 2, "2026-11-22", 45, "s2"),
+            entry("a", 1, "2026-11-20", 10, "a1"),
+            entry("a", 2, "2026-11-21", 20, "a2"),
+            entry("a", 3, "2026-11-20", 30, "a3"),
+            entry("a", 4, "2026-11-22", 40, "a4"),
+            entry("b", 1, "2026-11-21", 25, "b1"),
+            entry("b", 2, "2026-11-22", 45, "b2"),
         ]
     }
 
@@ -202,14 +226,22 @@ mod tests {
             assert_eq!(shown(&found), expected, "{day}");
         }
         for (run, expected) in [
-            ("r1", "a 20:1 · b "),
-            ("r2", "a 20:1,21:2 · b "),
-            ("s1", "a 20:1,21:2 · b 21:1"),
-            ("r3", "a 20:3,21:2 · b 21:1"),
-            ("s2", "a 20:3,21:2,22:4 · b 21:1,22:2"),
+            ("a1", "a 20:1 · b "),
+            ("a2", "a 20:1,21:2 · b "),
+            ("b1", "a 20:1,21:2 · b 21:1"),
+            ("a3", "a 20:3,21:2 · b 21:1"),
+            ("b2", "a 20:3,21:2,22:4 · b 21:1,22:2"),
+            ("latest", "a 20:3,21:2,22:4 · b 21:1,22:2"),
         ] {
-            assert_eq!(shown(&snapshot(&retained, &AsOf::Run(run.into())).unwrap()), expected, "{run}");
+            assert_eq!(shown(&snapshot(&retained, &AsOf::Run(run.parse().unwrap())).unwrap()), expected, "{run}");
         }
+    }
+
+    #[test]
+    fn a_name_that_fits_several_runs_is_refused() {
+        let error = snapshot(&Retained::of([], log()), &AsOf::Run("a".parse().unwrap())).unwrap_err();
+        assert_eq!(error.to_string(), "the ids of 4 runs begin with `a`");
+        assert!(error.hint().is_some_and(|hint| hint.contains("`a4` of 2026-11-22")), "{error:?}");
     }
 
     #[test]
@@ -220,8 +252,8 @@ mod tests {
         let error = |as_of: &AsOf| snapshot(&retained, as_of).unwrap_err();
         let day = |day: &str| AsOf::Day(day.parse().unwrap());
         assert!(error(&day("2026-11-20")).to_string().contains("no longer tells how the lake stood as of 2026-11-20"));
-        assert!(error(&AsOf::Run("r2".into())).to_string().contains("no longer tells of the run r2"));
-        assert!(error(&AsOf::Run("x".into())).to_string().contains("no run is called x"));
+        assert!(error(&AsOf::Run("a2".parse().unwrap())).to_string().contains("no longer tells of the run a2"));
+        assert!(error(&AsOf::Run("f".parse().unwrap())).to_string().contains("no run's id begins with `f`"));
         assert_eq!(shown(&snapshot(&retained, &day("2026-11-21")).unwrap()), "a 20:3,21:2 · b 21:1");
         let early = Retained::of([], log());
         assert!(snapshot(&early, &day("2026-11-19")).unwrap_err().to_string().contains("nothing was published"));
@@ -231,7 +263,9 @@ mod tests {
     fn a_day_or_a_run_is_said() {
         assert_eq!("2026-11-20".parse(), Ok(AsOf::Day("2026-11-20".parse().unwrap())));
         let run = "019ABCDE-0000-7000-8000-000000000000";
-        assert_eq!(run.parse(), Ok(AsOf::Run(run.to_lowercase())));
+        assert_eq!(run.parse(), Ok(AsOf::Run(run.parse().unwrap())));
+        assert_eq!("019abcde-00".parse(), Ok(AsOf::Run(RunName::Beginning("019abcde-00".into()))));
+        assert_eq!("latest".parse(), Ok(AsOf::Run(RunName::Latest)));
         assert!("yesterday".parse::<AsOf>().is_err() && "2026-13-40".parse::<AsOf>().is_err());
     }
 }

@@ -23,7 +23,8 @@ use super::published::{Published, Selection};
 use super::session::Options;
 use super::table::PublishedTable;
 use super::user_views::UserView;
-use super::views;
+use super::{error, views};
+use crate::base::Error;
 use crate::groups::Groups;
 use crate::transform::contract::Table;
 
@@ -121,8 +122,24 @@ impl LakeSchema {
         if self.selection != Selection::All {
             return None;
         }
-        let own = || self.source.user_views.iter().find(|view| view.name == name).map(|view| view.sql.as_str());
-        views::find(name).map(|view| view.sql).or_else(own)
+        views::find(name).map(|view| view.sql).or_else(|| self.users(name).map(|view| view.sql.as_str()))
+    }
+
+    /// A view of the user's.
+    fn users(&self, name: &str) -> Option<&UserView> {
+        self.source.user_views.iter().find(|view| view.name == name)
+    }
+
+    /// A day before all others would show nothing, as if nobody had sold anything.
+    fn check_day(&self) -> Result<()> {
+        let (Selection::AsOf(day), Some(first)) = (self.selection, self.source.published.first_day()) else {
+            return Ok(());
+        };
+        if first <= day {
+            return Ok(());
+        }
+        let error = Error::config(format!("nothing was published for {day} or an earlier day"));
+        Err(DataFusionError::External(Box::new(error.with_hint(format!("the first published day is {first}")))))
     }
 
     fn is_own(&self, name: &str) -> bool {
@@ -136,11 +153,17 @@ impl LakeSchema {
     async fn build(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let Source { published, store, planner, groups, ledger, .. } = &self.source;
         if let Some(table) = contract(name) {
+            self.check_day()?;
             let table = PublishedTable::new(published, table, self.selection, store.clone())?;
             return Ok(Some(Arc::new(table)));
         }
         if let Some(sql) = self.view(name) {
-            let plan = planner.plan(sql).await.map_err(|error| error.context(format!("view `{name}`")))?;
+            let plan = planner.plan(sql).await.map_err(|cause| match self.users(name) {
+                Some(view) => {
+                    DataFusionError::External(Box::new(error::explain_view(cause, view, &self.table_names())))
+                }
+                None => cause.context(format!("view `{name}`")),
+            })?;
             return Ok(Some(Arc::new(ViewTable::new(plan, Some(sql.to_owned())))));
         }
         if self.is_own(name) {

@@ -10,12 +10,28 @@ use crate::load::lost;
 
 use super::place::SqlPlace;
 use super::published::Selection;
+use super::user_views::UserView;
 use super::views;
 
 /// The public error for `cause`, with its place in `sql`; `tables` are the names a misspelt table is compared with.
 pub(super) fn explain_in(cause: DataFusionError, tables: &[String], sql: &str) -> Error {
     let place = SqlPlace::find(&cause, sql);
     let error = explain(cause, tables);
+    match place {
+        Some(place) => error.caused_by(place),
+        None => error,
+    }
+}
+
+/// What is wrong with a view of the user's, with its place in the file.
+pub(super) fn explain_view(cause: DataFusionError, view: &UserView, tables: &[String]) -> Error {
+    let place = SqlPlace::find(&cause, &view.sql);
+    let inner = explain(cause, tables);
+    let error = Error::new(inner.kind(), format!("view `{}` (`{}`): {inner}", view.name, view.file));
+    let error = match inner.hint() {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    };
     match place {
         Some(place) => error.caused_by(place),
         None => error,
@@ -143,6 +159,11 @@ fn plan(message: &str, tables: &[String]) -> Error {
         if let Some(schema) = names.next().filter(|schema| !is_schema(schema)) {
             return Error::config(format!("there is no schema `{schema}`"))
                 .with_hint("known are: public, latest, before, history, and each day as in `\"as_of_2026-11-20\"`");
+        }
+        let schema = full.rsplit('.').nth(1).filter(|schema| *schema != "public");
+        if let Some(schema) = schema.filter(|_| tables.iter().any(|table| table == name)) {
+            return Error::config(format!("there is no `{name}` in the schema `{schema}`"))
+                .with_hint(format!("`{name}` stands without a schema, over all days: `where dt = …` chooses one"));
         }
         let error = Error::config(format!("there is no table `{name}`"));
         return suggest(error, name, tables.iter().map(String::as_str));

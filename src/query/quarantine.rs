@@ -49,7 +49,7 @@ FROM numbered ORDER BY row LIMIT $5";
 
 const SHOW: &str = "
 SELECT n.row, n.dt, n.pipeline, n.run_id, n.gateway, n.shop_id, n.offer_id, n.stage, n.reason, n.field, n.value,
-       n.raw_ref, n.record, r.dt AS answer_dt, r.endpoint, r.http_status, r.content_type, r.received_at
+       n.raw_ref, n.record, r.dt AS answer_dt, r.endpoint, r.request, r.http_status, r.content_type, r.received_at
 FROM numbered n
 LEFT JOIN raw_pages r
   ON r.pipeline = n.pipeline AND r.run_id = split_part(n.raw_ref, '/', 1)

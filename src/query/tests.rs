@@ -739,6 +739,11 @@ SELECT table_name, table_type FROM information_schema.tables WHERE table_schema 
             ("SELECT * FROM ofers", "there is no table `ofers`", "did you mean `offers`?"),
             ("SELECT * FROM latest.ofers", "there is no table `ofers`", "did you mean `offers`?"),
             ("SELECT * FROM \"as_of_2026-13-01\".offers", "there is no schema `as_of_2026-13-01`", "as_of_2026-11-20"),
+            (
+                "SELECT * FROM latest.price_changes",
+                "there is no `price_changes` in the schema `latest`",
+                "`price_changes` stands without a schema",
+            ),
             ("SELECT titel FROM offers", "there is no column `titel`", "did you mean `title`?"),
             ("SELECT o.pricee FROM offers o", "`o` has no column `pricee`", "did you mean `price`?"),
             (
@@ -752,6 +757,18 @@ SELECT table_name, table_type FROM information_schema.tables WHERE table_schema 
             assert_eq!(error.to_string(), message);
             assert!(error.hint().unwrap().contains(hint), "{:?}", error.hint());
         }
+    }
+
+    #[tokio::test]
+    async fn a_day_before_all_publications_is_told() {
+        let mut lake = Lake::new();
+        check(&lake.session(), "SELECT count(*) AS n FROM \"as_of_2020-01-01\".offers", "n\n0\n").await;
+        lake.rows("offers", FRIDAY, "nightly", &[json!({"offer_id": 1})]);
+        let session = lake.session();
+        let error = error(&session, "SELECT * FROM \"as_of_2026-11-19\".offers").await;
+        assert_eq!(error.to_string(), "nothing was published for 2026-11-19 or an earlier day");
+        assert_eq!(error.hint(), Some("the first published day is 2026-11-20"));
+        check(&session, "SELECT count(*) AS n FROM \"as_of_2026-11-21\".offers", "n\n1\n").await;
     }
 
     #[tokio::test]
@@ -831,7 +848,19 @@ SELECT table_name, table_type FROM information_schema.tables WHERE table_schema 
         let shown = runs::show(&session, "0b").await.unwrap();
         assert_eq!(shown.run.collect().await.unwrap()[0].num_rows(), 1);
         assert_eq!(shown.shops.collect().await.unwrap()[0].num_rows(), 1);
-        assert_eq!(runs::show(&session, "0' OR '1").await.unwrap_err().kind(), Kind::Config);
+        assert_eq!(
+            runs::show(&session, "0").await.unwrap().run.collect().await.unwrap().len(),
+            0,
+            "an id, no beginning"
+        );
+        let found = async |name: &str| runs::find(&session, &name.parse().unwrap()).await;
+        assert_eq!((found("latest").await.unwrap(), found("0A").await.unwrap()), ("0b".to_owned(), "0a".to_owned()));
+        let several = found("0").await.unwrap_err();
+        assert_eq!(
+            (several.kind(), several.hint()),
+            (Kind::Config, Some("say which: `0b` of 2026-11-20, `0a` of 2026-11-18"))
+        );
+        assert!(found("ff").await.unwrap_err().to_string().contains("no run's id begins with `ff`"));
     }
 }
 

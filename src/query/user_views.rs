@@ -2,7 +2,9 @@
 //!
 //! A comment at the head of a file is what `\views` says of it, as for the views that are shipped.
 //!
-//! Invariant: a view that is wrong is told when a session opens, with its file; none hides a table, and none asks itself.
+//! A file that cannot be a view is left out and told: a stray one must not keep the others, and the tables, from being asked.
+//!
+//! Invariant: no view hides a table, and none asks itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -29,16 +31,36 @@ pub struct UserView {
 /// A query that somebody calls a view is not longer.
 const BYTES_MAX: u64 = 1 << 20;
 
-/// The views in a folder, by name; none if there is no such folder.
+/// What a folder holds.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The views, by name.
+    pub views: Vec<UserView>,
+    /// Why each other file is none: it cannot be read, is no single query, has a name that is taken or is no name, or asks
+    /// itself.
+    pub left_out: Vec<Error>,
+}
+
+impl Found {
+    /// The views; files that are none are logged.
+    #[must_use]
+    pub fn views_or_warned(self) -> Vec<UserView> {
+        for error in &self.left_out {
+            tracing::warn!(hint = error.hint(), "left out of the views: {error}");
+        }
+        self.views
+    }
+}
+
+/// The views in a folder; none if there is no such folder.
 ///
 /// # Errors
-/// [`Kind::Config`](crate::base::Kind::Config) for a file that cannot be read, is no single query, has a name that is taken
-/// or is no name, and for views that ask each other in a circle.
-pub fn load(folder: &Path) -> Result<Vec<UserView>> {
+/// [`Kind::Config`](crate::base::Kind::Config) for a folder that cannot be read.
+pub fn load(folder: &Path) -> Result<Found> {
     let unreadable = |path: &Path, error| Error::config(format!("cannot read `{}`", path.display())).caused_by(error);
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::default()),
         Err(error) => return Err(unreadable(folder, error)),
     };
     let mut files = BTreeMap::new();
@@ -50,22 +72,36 @@ pub fn load(folder: &Path) -> Result<Vec<UserView>> {
             files.insert(name, path);
         }
     }
-    let mut found = Vec::with_capacity(files.len());
+    let mut found = Found::default();
     let mut asked = BTreeMap::new();
     for (name, path) in files {
-        let file = path.display().to_string();
-        let size = std::fs::metadata(&path).map_err(|error| unreadable(&path, error))?.len();
-        if size > BYTES_MAX {
-            return Err(Error::config(format!("`{file}` is too large for a view: {size} bytes"))
-                .with_hint("a view is one query of at most 1 MiB"));
+        match view(name, &path) {
+            Ok((view, tables)) => {
+                asked.insert(view.name.clone(), tables);
+                found.views.push(view);
+            }
+            Err(error) => found.left_out.push(error),
         }
-        let sql = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
-        check_name(&name, &file)?;
-        asked.insert(name.clone(), tables_of(&sql, &file)?);
-        found.push(UserView { name, sql, file });
     }
-    check_circles(&asked, &found)?;
+    let in_circles: Vec<Error> = found.views.iter().filter_map(|view| circle(&asked, view)).collect();
+    found.views.retain(|view| circle(&asked, view).is_none());
+    found.left_out.extend(in_circles);
     Ok(found)
+}
+
+/// The view in a file, and the names that it reads from.
+fn view(name: String, path: &Path) -> Result<(UserView, BTreeSet<String>)> {
+    let file = path.display().to_string();
+    check_name(&name, &file)?;
+    let unreadable = |error| Error::config(format!("cannot read `{file}`")).caused_by(error);
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size > BYTES_MAX {
+        return Err(Error::config(format!("`{file}` is too large for a view: {size} bytes"))
+            .with_hint("a view is one query of at most 1 MiB"));
+    }
+    let sql = std::fs::read_to_string(path).map_err(unreadable)?;
+    let tables = tables_of(&sql, &file)?;
+    Ok((UserView { name, sql, file }, tables))
 }
 
 fn check_name(name: &str, file: &str) -> Result<()> {
@@ -99,35 +135,35 @@ fn tables_of(sql: &str, file: &str) -> Result<BTreeSet<String>> {
     Ok(tables.into_iter().map(|table| table.table().to_owned()).collect())
 }
 
-/// No view may lead to itself.
-fn check_circles(asked: &BTreeMap<String, BTreeSet<String>>, found: &[UserView]) -> Result<()> {
-    for view in found {
-        let (mut seen, mut open) = (BTreeSet::new(), vec![view.name.as_str()]);
-        while let Some(name) = open.pop() {
-            for next in asked.get(name).into_iter().flatten() {
-                if *next == view.name {
-                    return Err(Error::config(format!("the view in `{}` asks itself", view.file))
-                        .with_hint(format!("it does so through `{name}`: read from a table there")));
-                }
-                if seen.insert(next.as_str()) {
-                    open.push(next);
-                }
+/// That a view leads to itself, where it does.
+fn circle(asked: &BTreeMap<String, BTreeSet<String>>, view: &UserView) -> Option<Error> {
+    let (mut seen, mut open) = (BTreeSet::new(), vec![view.name.as_str()]);
+    while let Some(name) = open.pop() {
+        for next in asked.get(name).into_iter().flatten() {
+            if *next == view.name {
+                let error = Error::config(format!("the view in `{}` asks itself", view.file));
+                return Some(error.with_hint(format!("it does so through `{name}`: read from a table there")));
+            }
+            if seen.insert(next.as_str()) {
+                open.push(next);
             }
         }
     }
-    Ok(())
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn loaded(files: &[(&str, &str)]) -> Result<Vec<String>> {
+    /// The names of the views, and why other files are none.
+    fn loaded(files: &[(&str, &str)]) -> (Vec<String>, Vec<Error>) {
         let folder = tempfile::tempdir().unwrap();
         for (name, sql) in files {
             std::fs::write(folder.path().join(name), sql).unwrap();
         }
-        Ok(load(folder.path())?.into_iter().map(|view| view.name).collect())
+        let Found { views, left_out } = load(folder.path()).unwrap();
+        (views.into_iter().map(|view| view.name).collect(), left_out)
     }
 
     #[test]
@@ -138,12 +174,13 @@ mod tests {
             ("notes.txt", "no view"),
             (".hidden.sql", "no view"),
         ];
-        assert_eq!(loaded(&files).unwrap(), ["cheap_mugs", "mugs"]);
-        assert_eq!(load(Path::new("/nowhere/at/all")).unwrap(), []);
+        let (views, left_out) = loaded(&files);
+        assert_eq!((views, left_out.len()), (vec!["cheap_mugs".to_owned(), "mugs".to_owned()], 0));
+        assert_eq!(load(Path::new("/nowhere/at/all")).unwrap().views, []);
     }
 
     #[test]
-    fn what_is_wrong_with_a_view_is_said_with_its_file() {
+    fn a_file_that_is_no_view_is_left_out_and_told_and_others_stay() {
         let cases = [
             ("Mugs.sql", "select 1", "gives no name that SQL takes"),
             ("my mugs.sql", "select 1", "gives no name that SQL takes"),
@@ -159,11 +196,15 @@ mod tests {
             ("mugs.sql", "select * from mugs", "asks itself"),
         ];
         for (name, sql, expected) in cases {
-            let error = loaded(&[(name, sql)]).unwrap_err().to_string();
+            let (views, left_out) = loaded(&[(name, sql), ("sound.sql", "select 1")]);
+            let error = left_out[0].to_string();
             assert!(error.contains(expected) && error.contains(name), "{name} {sql}: {error}");
+            assert_eq!((views, left_out.len()), (vec!["sound".to_owned()], 1), "{name} {sql}");
         }
         let circle = [("a.sql", "select * from b"), ("b.sql", "select * from c"), ("c.sql", "select * from a")];
-        let error = loaded(&circle).unwrap_err();
+        let (views, left_out) = loaded(&circle);
+        assert_eq!((views.len(), left_out.len()), (0, 3));
+        let error = &left_out[0];
         assert!(error.to_string().contains("a.sql` asks itself") && error.hint().unwrap().contains("`c`"), "{error}");
     }
 }

@@ -103,6 +103,8 @@ pub struct Page {
     pub sections: usize,
     /// Whether groups of the lake or of `titles` are shown; `false`: shops stand in for them.
     pub has_groups: bool,
+    /// Names of groups that no offer of the last published day is in.
+    pub empty: Vec<String>,
 }
 
 /// Asks the tables and makes the page.
@@ -112,7 +114,9 @@ pub struct Page {
 pub async fn build(session: &Session, options: &Options) -> Result<Page> {
     let report = read(session, options).await?;
     let has_groups = report.stands_in.is_none();
-    Ok(Page { html: page::render(&report, options), sections: report.groups.len(), has_groups })
+    let without = report.groups.iter().filter(|group| group.counts.rows == 0);
+    let empty = without.map(|group| group.name.clone()).collect();
+    Ok(Page { html: page::render(&report, options), sections: report.groups.len(), has_groups, empty })
 }
 
 async fn read(session: &Session, options: &Options) -> Result<Report> {

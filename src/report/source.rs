@@ -65,7 +65,7 @@ fn is_known(name: &str, known: &[String]) -> Result<()> {
     Err(match nearest(name, known.iter().map(String::as_str)) {
         Some(near) => error.with_hint(format!("did you mean `{near}`?")),
         None if known.is_empty() => error.with_hint("no groups are loaded: `huopan groups load FILE` does that"),
-        None => error.with_hint("`huopan groups` lists them"),
+        None => error.with_hint("`huopan groups show` lists them"),
     })
 }
 

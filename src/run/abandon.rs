@@ -1,12 +1,12 @@
 //! Giving up an unfinished run: the next start begins anew instead of going on with it.
 //!
-//! Takes the beginning of a run's id; gives what was given up.
+//! Takes the name of a run; gives what was given up.
 //!
 //! Invariant: what was called stays counted and is journalled in `calls`; what has landed stays where it is.
 
 use chrono::NaiveDate;
 
-use crate::base::{Error, Kind, Result, RunId};
+use crate::base::{Error, Kind, Result, RunId, RunName};
 use crate::config::Pipeline;
 use crate::land::{Unfinished, Zone, unfinished};
 use crate::load::Turn;
@@ -28,31 +28,31 @@ pub struct Abandoned {
     pub stands: bool,
 }
 
-/// Gives up the unfinished run whose id begins with `run_id`, under the pipeline's lock. It leaves a row in `runs`:
+/// Gives up the unfinished run that is meant, under the pipeline's lock. It leaves a row in `runs`:
 /// `stopped`, `abandoned`.
 ///
 /// # Errors
 /// `Config`: no unfinished run of the pipeline is meant, or several are · `Conflict`: the pipeline is running ·
 /// `Storage`: the lake cannot be read or written.
-pub async fn abandon(pipeline: &Pipeline, run_id: &str, around: &Surroundings<'_>) -> Result<Abandoned> {
+pub async fn abandon(pipeline: &Pipeline, run: &RunName, around: &Surroundings<'_>) -> Result<Abandoned> {
     Store::readable(&pipeline.lake.location).await?;
     let store = Store::writable(&pipeline.lake.location).await?;
     let lock = store.lock(&pipeline.name, &describe_holder(around.clock.now())).await?;
     let abandoned = async {
         let turn = Turn::take(&store, &pipeline.name, &lock, around.clock.now()).await?;
-        under_lock(Place { pipeline, around, store: &store, turn: &turn }, run_id).await
+        under_lock(Place { pipeline, around, store: &store, turn: &turn }, run).await
     }
     .await;
     lock.release().await?;
     abandoned
 }
 
-async fn under_lock(place: Place<'_>, run_id: &str) -> Result<Abandoned> {
+async fn under_lock(place: Place<'_>, run: &RunName) -> Result<Abandoned> {
     let Place { pipeline, around, store, turn } = place;
     day::forget_landing(store, &pipeline.name).await?;
     let snapshot = turn.snapshot(store, &pipeline.name).await?;
     begin::clear_published(pipeline, &snapshot, store).await?;
-    let Unfinished { dt, run_id, .. } = find(&pipeline.name, unfinished(store, &pipeline.name).await?, run_id)?;
+    let Unfinished { dt, run_id, .. } = find(&pipeline.name, unfinished(store, &pipeline.name).await?, run)?;
     let zone = Zone::new(store.clone(), &pipeline.name, dt);
     let landed = match zone.records(&run_id).await {
         Ok(records) => Some(records.len()),
@@ -67,21 +67,15 @@ async fn under_lock(place: Place<'_>, run_id: &str) -> Result<Abandoned> {
     Ok(Abandoned { dt, run_id, landed, stands: snapshot.picture(&pipeline.name, dt).is_some() })
 }
 
-fn find(pipeline: &str, runs: Vec<Unfinished>, beginning: &str) -> Result<Unfinished> {
-    let beginning = beginning.to_ascii_lowercase();
-    let is_meant = |run: &Unfinished| !beginning.is_empty() && run.run_id.to_string().starts_with(&beginning);
-    let (mut meant, others): (Vec<_>, Vec<_>) = runs.into_iter().partition(is_meant);
-    let (message, shown) = match (meant.len(), meant.pop()) {
-        (1, Some(run)) => return Ok(run),
-        (0, _) => {
-            (format!("no unfinished run of pipeline `{pipeline}` has an id that begins with `{beginning}`"), others)
-        }
-        (_, last) => {
-            meant.extend(last);
-            (format!("several unfinished runs of pipeline `{pipeline}` have ids that begin with `{beginning}`"), meant)
-        }
-    };
-    let shown: Vec<String> = shown.iter().map(|run| format!("`{}` of {}", run.run_id, run.dt)).collect();
+fn find(pipeline: &str, runs: Vec<Unfinished>, name: &RunName) -> Result<Unfinished> {
+    let known = runs.iter().map(|run| (run.run_id.to_string(), format!("of {}", run.dt))).collect();
+    let meant = name.one_of(&known)?.map(str::to_owned);
+    let (mut meant, others): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| Some(run.run_id.to_string()) == meant);
+    if let Some(run) = meant.pop() {
+        return Ok(run);
+    }
+    let shown: Vec<String> = others.iter().map(|run| format!("`{}` of {}", run.run_id, run.dt)).collect();
     let hint = if shown.is_empty() { "it has none".to_owned() } else { format!("unfinished: {}", shown.join(", ")) };
-    Err(Error::config(message).with_hint(hint))
+    Err(Error::config(format!("no unfinished run of pipeline `{pipeline}` has an id that begins with `{name}`"))
+        .with_hint(hint))
 }

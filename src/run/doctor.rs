@@ -298,7 +298,7 @@ impl Visit<'_> {
 
     /// Whether any lake could answer them.
     async fn watches(&mut self) {
-        match watch::check(self.pipeline).await {
+        match watch::check(&self.pipeline.path, &self.pipeline.watches).await {
             Ok(wrong) if wrong.is_empty() && !self.pipeline.watches.is_empty() => {
                 let says = format!(
                     "{} can be asked",

@@ -62,6 +62,7 @@ pub(super) async fn rebuild(
     let mut standing = Standing::default();
     // Keys of which the state lacked calls.
     let mut lost: BTreeSet<String> = BTreeSet::new();
+    let mut recounted = Recounted::default();
     for run in &runs {
         let landed = match Landed::of(run, store, pipeline, (state, now)).await {
             Err(error) if is_known && error.kind() == Kind::Data => {
@@ -74,13 +75,14 @@ pub(super) async fn rebuild(
         let concerns = |line: &Counted| since.get(&*line.account).is_some_and(|since| line.day >= *since);
         for line in landed.lines().into_iter().filter(concerns) {
             if state.raise(&line, &run.run_id.to_string()).await? {
-                tell(&line, run, today);
+                recounted.add(&line, today);
                 lacking.insert(line.account);
             }
         }
         standing.add(&landed.rests.into_iter().filter(|shown| lacking.contains(&shown.account)).collect::<Vec<_>>());
         lost.append(&mut lacking);
     }
+    recounted.tell();
     if !lost.is_empty() {
         for run in runs.iter().filter(|run| run.pipeline == pipeline.name && run.last_segment.is_some()) {
             read_answers(store, pipeline, run, &mut standing).await?;
@@ -102,11 +104,30 @@ fn accounts(pipeline: &Pipeline) -> impl Iterator<Item = (&Gateway, &Account)> {
     own.chain(details.flat_map(|details| details.accounts.iter().map(|account| (&details.gateway, account))))
 }
 
-/// A state that was not lost has counted every call before it left: it lacks nothing.
-fn tell(line: &Counted, run: &LandedRun, today: NaiveDate) {
-    if line.day == today {
-        let (account, calls, run_id) = (&line.account, line.calls, run.run_id.to_string());
-        tracing::warn!(account, calls, run_id, "the ledger of today is rebuilt from landed answers");
+/// Calls of today that the state lacked, by account and scope, and the runs that made them. A state that was not lost has
+/// counted every call before it left: it lacks nothing.
+#[derive(Debug, Default)]
+struct Recounted(BTreeMap<(String, String), (u64, usize)>);
+
+impl Recounted {
+    fn add(&mut self, line: &Counted, today: NaiveDate) {
+        if line.day == today {
+            let (calls, runs) = self.0.entry((line.account.clone(), line.scope.clone())).or_default();
+            *calls += line.calls;
+            *runs += 1;
+        }
+    }
+
+    fn tell(&self) {
+        for ((account, scope), (calls, runs)) in &self.0 {
+            tracing::warn!(
+                account,
+                scope,
+                calls,
+                runs,
+                "this state store is new, or was lost: today's calls of earlier runs are counted from what they landed"
+            );
+        }
     }
 }
 

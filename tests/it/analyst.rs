@@ -93,10 +93,30 @@ async fn an_earlier_publication_is_read_as_it_was() {
     assert_eq!(answered(&place, &["--as-of", &run, "-c", sum]).await, before);
     assert_eq!(answered(&place, &["--as-of", &run, "-c", days]).await, first);
 
+    // A run is named as everywhere: by the beginning of its id, or as the latest.
+    assert_eq!(answered(&place, &["--as-of", "latest", "-c", sum]).await, answered(&place, &["-c", sum]).await);
+    let begins = place.value("select min(run_id) from runs").await;
+    let ends = place.value("select max(run_id) from runs").await;
+    let common: String =
+        ends.chars().zip(begins.chars()).take_while(|(one, other)| one == other).map(|(one, _)| one).collect();
+    for words in [&["sql", "--as-of", &common, "-c", "select 1"][..], &["runs", "show", &common]] {
+        let ended = huopan(place.path(), &[words, &["--lake", "lake"]].concat()).await;
+        assert!(ended.code == 1 && ended.stdout.is_empty(), "{ended:?}");
+        assert!(
+            ended.stderr.contains(&format!("the ids of 3 runs begin with `{common}`\nhint: say which: `")),
+            "{ended:?}"
+        );
+        assert!(ended.stderr.contains(" of 2026-11-21"), "{ended:?}");
+    }
+    let latest = huopan(place.path(), &["runs", "show", "latest", "--lake", "lake"]).await;
+    let newest = ends;
+    assert!(latest.stdout.starts_with(&format!("run {newest}: pipeline `test`, 2026-11-20")), "{latest:?}");
+    assert_eq!(huopan(place.path(), &["runs", "show", &newest[..20], "--lake", "lake"]).await.stdout, latest.stdout);
+
     let cases = [
-        (2, "yesterday", "neither a day like 2026-11-20 nor the id of a run"),
+        (2, "yesterday", "neither a day like 2026-11-20 nor the beginning of a run's id"),
         (1, "2026-11-01", "nothing was published for 2026-11-01 or an earlier day"),
-        (1, "00000000-0000-7000-8000-000000000000", "no run is called 00000000-0000-7000-8000-000000000000"),
+        (1, "00000000-0000-7000-8000-000000000000", "no run's id begins with `00000000-0000-7000-8000-000000000000`"),
     ];
     for (code, as_of, expected) in cases {
         let ended = sql(&place, &["--as-of", as_of, "-c", "select 1"]).await;
@@ -133,9 +153,20 @@ async fn users_views_stand_beside_their_pipeline() {
     let nowhere = sql(&place, &["--views", "nowhere", "-c", "select 1"]).await;
     assert!(nowhere.stderr.contains("`nowhere` is no folder"), "{nowhere:?}");
     place.write("views/offers.sql", "select 1");
-    let taken = sql(&place, &["--views", "views", "-c", "select 1"]).await;
-    assert_eq!(taken.code, 1);
-    assert!(taken.stderr.contains("offers.sql` has the name of a table"), "{taken:?}");
+    place.write("views/Bad Name.sql", "select 1");
+    place.write("views/broken.sql", "-- broken: cups\nselect shop_nam\nfrom cups");
+    let stray = sql(&place, &["--views", "views", "-c", "select count(*) as n from cups"]).await;
+    assert_eq!((stray.code, &stray.stdout), (0, &ended.stdout), "a stray file takes nothing from anybody: {stray:?}");
+    for part in ["offers.sql` has the name of a table", "Bad Name.sql` gives no name that SQL takes"] {
+        assert_eq!(stray.stderr.matches(part).count(), 1, "{stray:?}");
+    }
+    let broken = sql(&place, &["--views", "views", "-c", "select * from broken"]).await;
+    assert_eq!(broken.code, 1);
+    for part in
+        ["view `broken` (`views/broken.sql`): there is no column `shop_nam`", "2 | select shop_nam", "`shop_name`"]
+    {
+        assert!(broken.stderr.contains(part), "no {part}: {broken:?}");
+    }
 }
 
 #[tokio::test]

@@ -99,6 +99,10 @@ async fn a_folder_of_captures_over_three_days_becomes_three_publications() {
     assert_eq!(reasons.len(), 3);
     assert!(reasons.iter().any(|row| row["record"] == "<html>502</html>"), "{reasons:?}");
     assert!(reasons.iter().any(|row| row["reason"].contains("5002")), "{reasons:?}");
+    let from = |row: &Row| row["reason"].starts_with("exports/deeper/b.jsonl.zst:") && !row["reason"].contains("HTTP");
+    assert!(reasons.iter().all(from), "each says its file and line: {reasons:?}");
+    let shown = huopan(place.path(), &["quarantine", "show", "1", "--dt", "2026-11-19", "--lake", "lake"]).await;
+    assert!(shown.stdout.contains(": endpoint listing, exports/deeper/b.jsonl.zst:"), "{shown:?}");
     let funnel = "select count(*) from runs where received <> loaded + duplicates + quarantined or received = 0";
     assert_eq!(place.value(funnel).await, "0");
     assert_eq!(place.delta_counts().await, place.counts().await);

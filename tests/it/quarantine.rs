@@ -102,7 +102,7 @@ async fn rows_are_listed_filtered_and_shown_with_the_place_of_their_bytes() {
         "  transform: ",
         "  its bytes: ",
         "  record:\n{",
-        "huopan sql --lake lake -c \"select body from raw_pages",
+        "huopan sql --lake lake -x -c \"select arrow_cast(body, 'Utf8') as body from raw_pages",
     ] {
         assert!(text.stdout.contains(part), "no `{part}` in {}", text.stdout);
     }

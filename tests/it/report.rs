@@ -113,6 +113,19 @@ async fn load_groups(place: &Place, lines: &str) {
 }
 
 #[tokio::test]
+async fn words_that_no_title_has_are_told_beside_the_page() {
+    let place = two_nights().await;
+    let words = ["report", "--title", "不锈钢 保温杯", "--title", "nosuchthing", "--lake", "lake"];
+    let ended = huopan(place.path(), &words).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let warning = "warning: `nosuchthing`: no offer of the last published day has all these words in its title\n";
+    assert!(ended.stderr.starts_with(warning) && ended.stderr.matches("warning").count() == 1, "{ended:?}");
+    load_groups(&place, "cups,,不锈钢 保温杯,500,\n").await;
+    let ended = huopan(place.path(), &["report", "--group", "nosuch", "--lake", "lake"]).await;
+    assert!(ended.code == 1 && ended.stderr.contains("`huopan groups show` lists them"), "{ended:?}");
+}
+
+#[tokio::test]
 async fn a_group_without_a_quantity_is_shown_at_the_default_and_the_page_says_so() {
     let place = two_nights().await;
     load_groups(&place, "a stated,,不锈钢 保温杯,500,\nb unstated,,不锈钢 保温杯,,\n").await;

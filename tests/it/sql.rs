@@ -143,6 +143,12 @@ async fn commands_work_without_a_terminal_too() {
     let (place, _sim) = one_night().await;
     let ended = sql(&place, &["-c", "\\d offers"]).await;
     assert!(ended.stdout.contains("商品编号") && ended.stdout.contains("long"), "{ended:?}");
+    let ended = sql(&place, &["-c", "\\d"]).await;
+    for part in ["Tables:\n  calls ", "Views:\n  delisted_offers ", "Functions stand after FROM, too", "`\\df`"] {
+        assert!(ended.stdout.contains(part), "{part}: {ended:?}");
+    }
+    let tables = sql(&place, &["-c", "\\dt"]).await.stdout;
+    assert!(tables.contains("  offers ") && !tables.contains("delisted_offers"), "{tables}");
     let ended = sql(&place, &["-c", "\\views"]).await;
     for part in ["price_changes\n", "price_at(pieces [, dt])\n", "SELECT shop_name, title"] {
         assert!(ended.stdout.contains(part), "{part}: {ended:?}");
@@ -158,7 +164,7 @@ async fn commands_work_without_a_terminal_too() {
 
 /// The shell on a terminal.
 struct Terminal {
-    _child: Child,
+    child: Child,
     keys: ChildStdin,
     screen: ChildStdout,
     /// What was seen and not asked for yet.
@@ -186,7 +192,7 @@ impl Terminal {
             return None;
         };
         let (keys, screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut terminal = Self { _child: child, keys, screen, seen: String::new() };
+        let mut terminal = Self { child, keys, screen, seen: String::new() };
         terminal.until("\\q to leave").await;
         terminal.until("huopan> ").await;
         Some(terminal)
@@ -195,6 +201,12 @@ impl Terminal {
     async fn keys(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).await.unwrap();
         self.keys.flush().await.unwrap();
+    }
+
+    /// The shell leaves by itself.
+    async fn ends(&mut self) {
+        let ended = tokio::time::timeout(Duration::from_secs(120), self.child.wait()).await;
+        assert!(ended.is_ok_and(|status| status.unwrap().success()), "{:?}", self.seen);
     }
 
     /// What is shown up to and with a text.
@@ -234,6 +246,14 @@ async fn the_shell_edits_completes_and_remembers() {
     terminal.until("a string is open").await;
     terminal.keys("' as t;\r").await;
     terminal.until("│ 马克杯  │").await;
+    // A command may stand between the lines of a statement, which goes on after it.
+    terminal.keys("select 41 +\r\\rows\r").await;
+    terminal.until("rows: 1000").await;
+    terminal.keys("2 as n;\r").await;
+    terminal.until("│ 43 │").await;
+    terminal.keys("help\r").await;
+    terminal.until("leave (so do `exit`, `quit` and Ctrl-D)").await;
+    terminal.until("huopan> ").await;
     terminal.keys(" select 'secret' as s;\r").await;
     terminal.until("│ secret │").await;
     terminal.keys("selec 1;\r").await;
@@ -257,7 +277,11 @@ async fn the_shell_edits_completes_and_remembers() {
     let Some(mut terminal) = Terminal::start(&place).await else { return };
     terminal.keys("\x1b[A\r").await;
     terminal.until("│     7 │").await;
-    terminal.keys("\\q\r").await;
+    terminal.keys("select\r\\q\r").await;
+    terminal.ends().await;
+    let Some(mut terminal) = Terminal::start(&place).await else { return };
+    terminal.keys("exit\r").await;
+    terminal.ends().await;
 }
 
 #[cfg(unix)]

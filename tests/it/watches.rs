@@ -260,6 +260,12 @@ async fn check_and_doctor_find_a_slip_before_the_night_without_a_lake() {
             assert!(said.contains(part), "`{part}` is not in: {said}");
         }
     }
+    // Whatever else is wrong with the file does not hide it.
+    let bare = crate::support::huopan_with(bench.place.path(), &["check", "pipeline.toml"], &[]).await;
+    assert_eq!(bare.code, 1, "{bare:?}");
+    for part in ["variable `SECRET` is not set", "variable `ROBOT` is not set", "watch `cuts` (", "watch `b` ("] {
+        assert_eq!(bare.stderr.matches(part).count(), 1, "`{part}` in {bare:?}");
+    }
     bench.change("price_chnages", "price_changes");
     bench.change("select chnge_pct from price_changes", "delete from offers");
     let ended = bench.huopan(&["check", "pipeline.toml"]).await;
@@ -289,6 +295,8 @@ async fn a_user_sees_what_would_be_sent_and_nobody_hears_it() {
     );
     assert!(ended.stdout.contains(&format!("  **共 {changes} 行**")), "{ended:?}");
     assert!(ended.stdout.ends_with("none → robot, hook: no rows, no message\n"), "{ended:?}");
+    let bare = crate::support::huopan_with(bench.place.path(), &["watches", "pipeline.toml"], &[]).await;
+    assert_eq!((bare.code, bare.stdout), (0, ended.stdout), "nobody is told, and no secret is needed");
     let ended = bench.huopan(&["watches", "pipeline.toml", "--dt", "2026-11-19", "--json"]).await;
     let document: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(

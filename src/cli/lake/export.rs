@@ -19,7 +19,7 @@ use crate::transform::contract::Table;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   huopan lake export --dt 2026-11-20 /srv/exports
-  huopan lake export --dt 2026-11-01..2026-11-20 s3://bucket/exports --table offers,price_tiers
+  huopan lake export --dt 2026-11-01..2026-11-20 s3://bucket/x --table skus
   huopan lake export --dt 2026-11-20 --profile hive /srv/hive
 
 Writes URL/TABLE/dt=…/pipeline=…/part-….parquet, `_manifest.json` (each file with rows, bytes and SHA-256) and, last,

@@ -23,7 +23,7 @@ use super::size;
   huopan lake vacuum                               what would go, and how much; nothing is changed
   huopan lake vacuum --list                        … with every path
   huopan lake vacuum --yes                         delete it
-  huopan lake vacuum --pipeline nightly.toml --yes by that pipeline's [lake] retain_days, raw_days, history_days
+  huopan lake vacuum --pipeline nightly.toml --yes  by that pipeline's [lake] retain_days, raw_days, history_days
 
 What goes:
   replaced      files that a later publication replaced more than history_days ago

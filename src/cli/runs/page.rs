@@ -33,12 +33,12 @@ pub(super) fn text(page: &Page, proofs: Option<&[Proof]>) -> String {
     parts.join("\n")
 }
 
-fn word<'r>(row: &'r Value, name: &str) -> &'r str {
+pub(super) fn word<'r>(row: &'r Value, name: &str) -> &'r str {
     row[name].as_str().unwrap_or_default()
 }
 
 /// A number, or `?` where it is not known.
-fn number(row: &Value, name: &str) -> String {
+pub(super) fn number(row: &Value, name: &str) -> String {
     row[name].as_u64().map_or_else(|| "?".to_owned(), thousands)
 }
 
@@ -82,7 +82,7 @@ fn run(row: &Value) -> String {
     text
 }
 
-fn moment(row: &Value, name: &str) -> Option<DateTime<Utc>> {
+pub(in crate::cli) fn moment(row: &Value, name: &str) -> Option<DateTime<Utc>> {
     let text = word(row, name);
     let zoned = || Some(DateTime::parse_from_rfc3339(text).ok()?.to_utc());
     // Arrow writes an instant without a zone where its type has none.

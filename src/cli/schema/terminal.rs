@@ -2,17 +2,15 @@
 
 use std::fmt::Write as _;
 
-use unicode_width::UnicodeWidthChar;
-
+use crate::cli::wrap::{self, fitted, wrap};
 use crate::query::views::View;
 use crate::transform::contract::{CONTRACT_VERSION, Column, TableContract};
 
 use super::{Dictionary, notes, one_line};
 
-/// Columns of the terminal; 100 where nobody says.
+/// Columns of the terminal.
 pub(super) fn width() -> usize {
-    const WIDEST: u16 = 140;
-    terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0.clamp(40, WIDEST)))
+    wrap::width(140)
 }
 
 pub(super) fn page(dictionary: &Dictionary, width: usize) -> String {
@@ -64,27 +62,6 @@ fn column(page: &mut String, column: &Column, width: usize) {
 
 fn view(page: &mut String, view: &View, width: usize) {
     page.push('\n');
-    for line in view.documentation().lines() {
-        let indent = 2 + line.len() - line.trim_start().len();
-        wrap(page, line.trim_start(), indent, width);
-    }
-}
-
-/// Adds text as lines of at most `width` columns; a word that is wider stands alone.
-fn wrap(page: &mut String, text: &str, indent: usize, width: usize) {
-    let mut used = 0;
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let wide: usize = word.chars().filter_map(UnicodeWidthChar::width).sum();
-        if used > 0 && used + 1 + wide > width {
-            page.push('\n');
-            used = 0;
-        }
-        match used {
-            0 => page.extend(std::iter::repeat_n(' ', indent)),
-            _ => page.push(' '),
-        }
-        used = if used == 0 { indent + wide } else { used + 1 + wide };
-        page.push_str(word);
-    }
+    page.push_str(&fitted(&view.documentation(), 2, width));
     page.push('\n');
 }

@@ -1,10 +1,13 @@
 //! One query: from its text to its rows on a terminal, in a pipe or in a file.
 
+use std::borrow::Cow;
 use std::io::{BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::Token;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -16,6 +19,7 @@ use crate::query::{Answer, Session};
 use super::super::file::Output;
 use super::super::output::Talk;
 use super::super::table::thousands;
+use super::lex::lex;
 use super::pager::{Paged, UsePager};
 use super::params::Params;
 
@@ -61,7 +65,7 @@ pub(super) async fn ask(session: &Session, sql: &str, settings: &Settings, talk:
             Error::config("this format is not for a terminal").with_hint("say `-o FILE`, or `\\o FILE` in the shell")
         );
     }
-    let sql = settings.params.fill(sql)?;
+    let sql = with_select(settings.params.fill(sql)?);
     let work = async {
         let answer = session.sql(&sql).await?;
         let progress = Arc::new(Progress::start(&answer, talk));
@@ -77,6 +81,18 @@ pub(super) async fn ask(session: &Session, sql: &str, settings: &Settings, talk:
     };
     report(written, begun.elapsed(), settings, talk);
     Ok(if written.end == End::ReaderGone && !to_terminal { Asked::ReaderGone } else { Asked::Done })
+}
+
+/// `FROM offers LIMIT 1` asks for all columns, as in DuckDB; the engine would give none.
+fn with_select(sql: Cow<'_, str>) -> Cow<'_, str> {
+    let lexed = lex(&sql);
+    let mut words = lexed.lexemes.iter().filter_map(|lexeme| match &lexeme.token {
+        Token::Word(word) => Some(word.keyword),
+        Token::LParen => Some(Keyword::NoKeyword),
+        _ => None,
+    });
+    let is_from = words.next() == Some(Keyword::FROM) && !words.any(|word| word == Keyword::SELECT);
+    if is_from { Cow::Owned(format!("SELECT * {}", sql.trim_start())) } else { sql }
 }
 
 /// The next Ctrl-C; never, where it cannot be heard.
@@ -105,7 +121,8 @@ async fn to_screen(answer: Answer, settings: &Settings, progress: Arc<Progress>)
 fn report(written: Written, elapsed: Duration, settings: &Settings, talk: &Talk) {
     if let Some(path) = &settings.file {
         let rows = u64::try_from(written.rows).unwrap_or(u64::MAX);
-        talk.say(&format!("{} rows in {}", thousands(rows), path.display()));
+        let rows = if rows == 1 { "1 row".to_owned() } else { format!("{} rows", thousands(rows)) };
+        talk.say(&format!("{rows} in {}", path.display()));
     }
     if written.end == End::RowLimit && (settings.file.is_some() || !std::io::stdout().is_terminal()) {
         talk.say(&format!("only the first {} rows are shown (`--rows`)", written.rows));
@@ -159,5 +176,24 @@ async fn watch(bar: ProgressBar, scan: Scan, talk: Talk) {
         bar.set_message(format!("{rows} rows and {bytes} read · Ctrl-C stops it ·"));
         bar.tick();
         tokio::time::sleep(TICK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_that_begins_with_from_asks_for_all_columns() {
+        for (sql, expected) in [
+            ("from offers limit 1", "SELECT * from offers limit 1"),
+            ("-- why\nFROM offers", "SELECT * -- why\nFROM offers"),
+            ("from offers select title", "from offers select title"),
+            ("select 1 from offers", "select 1 from offers"),
+            ("(from offers)", "(from offers)"),
+            ("", ""),
+        ] {
+            assert_eq!(with_select(sql.into()), expected);
+        }
     }
 }

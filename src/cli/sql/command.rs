@@ -40,8 +40,8 @@ pub(super) enum Switch {
 
 /// The commands as help lists them: the word, what follows it, what it does.
 pub(super) const COMMANDS: &[(&str, &str, &str)] = &[
-    ("\\?", "", "this list"),
-    ("\\q", "", "leave (so does Ctrl-D)"),
+    ("\\?", "", "this list (so does `help`)"),
+    ("\\q", "", "leave (so do `exit`, `quit` and Ctrl-D)"),
     ("\\d", "[NAME]", "tables and views, or the columns of one, or what a function does"),
     ("\\dt", "", "tables"),
     ("\\dv", "", "views"),
@@ -67,6 +67,22 @@ pub(super) const COMMANDS: &[(&str, &str, &str)] = &[
     ("\\i", "FILE", "run the statements of a file"),
     ("\\refresh", "", "read what is published now; until then a shell sees one state of the lake"),
 ];
+
+/// Whether a statement is a command that people type without its backslash.
+pub(super) fn is_bare(statement: &str) -> bool {
+    bare(statement).is_some()
+}
+
+/// The command that a statement is, where it is one without its backslash.
+pub(super) fn bare(statement: &str) -> Option<Command<'_>> {
+    let word = statement.trim().trim_end_matches(';').trim_end();
+    let is = |known: &str| word.eq_ignore_ascii_case(known);
+    match () {
+        () if is("exit") || is("quit") => Some(Command::Quit),
+        () if is("help") => Some(Command::Help),
+        () => None,
+    }
+}
 
 /// Reads a command, with its backslash.
 pub(super) fn parse(text: &str) -> Result<Command<'_>> {
@@ -136,6 +152,16 @@ mod tests {
         assert_eq!(parse("\\set n:text 马克 杯").unwrap(), Command::Set(Some(("n:text", "马克 杯"))));
         assert_eq!(parse("\\set n=5").unwrap(), Command::Set(Some(("n", "5"))));
         assert_eq!(parse("\\o my file.csv").unwrap(), Command::Output(Some("my file.csv")));
+    }
+
+    #[test]
+    fn words_that_everybody_tries_need_no_backslash() {
+        for (text, expected) in
+            [("exit", Some(Command::Quit)), ("QUIT ;", Some(Command::Quit)), ("help", Some(Command::Help))]
+        {
+            assert_eq!(bare(text), expected, "{text}");
+        }
+        assert_eq!((bare("help me"), bare("exits"), bare("")), (None, None, None));
     }
 
     #[test]

@@ -5,18 +5,29 @@ use crate::query::Session;
 use crate::query::inspect::{self, About, Column, Function, FunctionKind, Relation, RelationKind};
 
 use super::super::table::{Align, Table};
+use super::super::wrap::{self, fitted};
 use super::command::COMMANDS;
+
+/// Wider lines read badly.
+const WIDEST: u16 = 120;
 
 /// Tables, views, or both, each with what it is.
 pub(super) async fn relations(session: &Session, kind: Option<RelationKind>) -> Result<String> {
-    let mut table = Table::new(&[("name", Align::Left), ("kind", Align::Left), ("rows are", Align::Left)]);
-    for Relation { name, kind: found, about } in inspect::relations(session).await? {
-        if kind.is_none_or(|kind| kind == found) {
-            let kind = if found == RelationKind::View { "view" } else { "table" };
-            table.row([name, kind.to_owned(), about.summary]);
+    let mut text = String::new();
+    let known = inspect::relations(session).await?;
+    for (title, of) in [("Tables", RelationKind::Table), ("Views", RelationKind::View)] {
+        if kind.is_none_or(|kind| kind == of) {
+            text.push_str(&format!("{title}:\n"));
+            let rows = known.iter().filter(|relation| relation.kind == of);
+            rows.for_each(|Relation { name, about, .. }| text.push_str(&format!("  {name}  {}\n", about.summary)));
         }
     }
-    Ok(table.render(""))
+    if kind.is_none() {
+        text.push_str(
+            "\nFunctions stand after FROM, too: `price_at(500)`. `\\views` says what each answers, `\\df` lists all.\n",
+        );
+    }
+    Ok(fitted(&text, 0, wrap::width(WIDEST)) + "\n")
 }
 
 /// Functions whose names hold a word: those of SQL's usual kinds too.
@@ -65,14 +76,19 @@ pub(super) async fn one(session: &Session, name: &str) -> Result<String> {
 }
 
 fn function_page(function: &Function) -> String {
-    match function.usage.is_empty() || function.kind == FunctionKind::Table {
-        true => format!("{} ({} function)\n{}", function.name, function.kind.name(), paragraph(&function.about.text)),
-        false => format!("{} ({} function)\n{}", function.usage, function.kind.name(), paragraph(&function.about.text)),
+    let (name, kind, text) = (&function.name, function.kind.name(), &function.about.text);
+    match function.kind {
+        FunctionKind::Table => format!("{name} ({kind} function)\n{}", paragraph(text)),
+        // What the engine says has tables in it.
+        _ => {
+            let usage = if function.usage.is_empty() { name } else { &function.usage };
+            format!("{usage} ({kind} function)\n{}\n", text.trim_end())
+        }
     }
 }
 
 fn paragraph(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("{}\n", text.trim_end()) }
+    if text.is_empty() { String::new() } else { format!("{}\n", fitted(text, 0, wrap::width(WIDEST))) }
 }
 
 fn columns(columns: &[Column]) -> String {
@@ -92,13 +108,13 @@ fn columns(columns: &[Column]) -> String {
 
 /// The commands.
 pub(super) fn help() -> String {
-    let mut table = Table::new(&[("command", Align::Left), ("", Align::Left)]);
-    for (word, follows, meaning) in COMMANDS {
-        table.row([format!("{word} {follows}"), (*meaning).to_owned()]);
-    }
-    format!(
-        "{}\nA statement ends with `;` and may take several lines. TAB completes, Ctrl-R searches the history, Ctrl-C stops \
-         a query or clears the line.\n",
-        table.render("")
-    )
+    let line = |(word, follows, meaning): &(&str, &str, &str)| {
+        format!("  {}  {meaning}\n", format!("{word} {follows}").trim())
+    };
+    let commands: String = COMMANDS.iter().map(line).collect();
+    let text = format!(
+        "Commands:\n{commands}\nA statement ends with `;` and may take several lines; a command may stand between them. TAB \
+         completes, Ctrl-R searches the history, Ctrl-C stops a query or discards what is typed.\n"
+    );
+    fitted(&text, 0, wrap::width(WIDEST)) + "\n"
 }

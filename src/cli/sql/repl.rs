@@ -29,7 +29,7 @@ use super::complete::{Names, complete};
 use super::lex::Open;
 use super::paint::paint;
 use super::shell::{Flow, Shell};
-use super::split::{Missing, missing};
+use super::split::{Missing, interrupting, missing};
 
 const PROMPT: &str = "huopan> ";
 const PROMPT_PAINTED: &str = "\x1b[1mhuopan>\x1b[0m ";
@@ -45,16 +45,27 @@ pub(super) async fn main(mut shell: Shell<'_>, talk: &Talk) -> Result<Outcome> {
         // There is none yet, the first time.
         let _ = editor.load_history(file);
     }
+    // A statement that a command interrupted.
+    let mut typed = String::new();
     loop {
-        let line = tokio::task::block_in_place(|| editor.readline(&(PROMPT, PROMPT_PAINTED)));
+        let prompt = (PROMPT, PROMPT_PAINTED);
+        let line = tokio::task::block_in_place(|| editor.readline_with_initial(&prompt, (&typed, "")));
+        typed.clear();
         let text = match line {
             Ok(text) => text,
             Err(ReadlineError::Interrupted) => continue,
             Err(ReadlineError::Eof) => return Ok(Outcome::Done),
             Err(error) => return Err(Error::storage("the terminal cannot be read").caused_by(error)),
         };
+        let text = match interrupting(&text) {
+            Some((statement, command)) => {
+                typed = format!("{statement}\n");
+                command
+            }
+            None => &text,
+        };
         keep(&mut editor, text.trim_end(), history.as_deref());
-        match shell.run(&text, None).await {
+        match shell.run(text, None).await {
             Ok(Flow::Stop) => return Ok(Outcome::Done),
             Ok(Flow::GoOn | Flow::Interrupted) => {}
             Err(error) => talk.error(&error),
@@ -210,10 +221,10 @@ impl Hinter for Typist {
 fn missing_said(missing: Missing) -> Option<&'static str> {
     match missing {
         Missing::Nothing => None,
-        Missing::Semicolon => Some("   … `;` runs it"),
-        Missing::End(Open::String) => Some("   … a string is open: `'`"),
-        Missing::End(Open::QuotedName) => Some("   … a quoted name is open: `\"`"),
-        Missing::End(Open::Comment) => Some("   … a comment is open: `*/`"),
+        Missing::Semicolon => Some("   … `;` runs it, Ctrl-C discards it"),
+        Missing::End(Open::String) => Some("   … a string is open: `'` ends it, Ctrl-C discards all"),
+        Missing::End(Open::QuotedName) => Some("   … a quoted name is open: `\"` ends it, Ctrl-C discards all"),
+        Missing::End(Open::Comment) => Some("   … a comment is open: `*/` ends it, Ctrl-C discards all"),
         Missing::End(Open::Nothing) => None,
     }
 }
@@ -236,6 +247,7 @@ impl Validator for Typist {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         Ok(match missing(context.input()) {
             Missing::Nothing => ValidationResult::Valid(None),
+            Missing::Semicolon if interrupting(context.input()).is_some() => ValidationResult::Valid(None),
             Missing::Semicolon | Missing::End(_) => ValidationResult::Incomplete,
         })
     }

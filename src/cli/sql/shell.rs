@@ -1,6 +1,5 @@
 //! What runs statements and commands, typed or read from files.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use super::super::target::{Target, View};
 use super::ask::{Asked, Settings, Timing, ask};
 use super::command::{self, Command, Switch};
 use super::describe;
-use super::pager::{Paged, UsePager};
+use super::pager::UsePager;
 use super::params::Param;
 use super::split::{Item, Piece, pieces};
 
@@ -96,6 +95,9 @@ impl<'t> Shell<'t> {
             Item::Command(text) => return self.command(command::parse(text)?).await,
             Item::Statement(sql) => sql,
         };
+        if let Some(command) = command::bare(sql) {
+            return self.command(command).await;
+        }
         let asked = match self.once.take() {
             None => ask(&self.session, sql, &self.settings, self.talk).await,
             Some((file, format)) => {
@@ -215,12 +217,7 @@ impl<'t> Shell<'t> {
 
     /// Text of ours, on standard output.
     fn show(&self, text: &str) -> Result<()> {
-        if !std::io::stdout().is_terminal() {
-            return super::super::written(std::io::stdout().write_all(text.as_bytes()));
-        }
-        let mut out = Paged::new(self.settings.pager, || {});
-        super::super::written(out.write_all(text.as_bytes()))?;
-        super::super::written(tokio::task::block_in_place(|| out.finish()))
+        super::paged(text, self.settings.pager)
     }
 }
 
@@ -275,15 +272,15 @@ fn format_of(file: &Path, otherwise: Format) -> Result<Format> {
     match Format::of_file(file) {
         Some(format) => Ok(format),
         None if otherwise != Format::Table => Ok(otherwise),
-        None => Err(no_ending(file)),
+        None => Err(no_ending(file, "`\\format NAME` before it")),
     }
 }
 
-/// A file's name says no format.
-pub(super) fn no_ending(file: &Path) -> Error {
+/// A file's name says no format; `instead` is what does.
+pub(super) fn no_ending(file: &Path, instead: &str) -> Error {
     let endings: Vec<&str> = Format::ENDINGS.iter().map(|(ending, _)| *ending).collect();
     Error::config(format!("the name `{}` says no format", file.display()))
-        .with_hint(format!("say `--format`, or end it with one of: {}", endings.join(", ")))
+        .with_hint(format!("say {instead}, or end it with one of: {}", endings.join(", ")))
 }
 
 fn labels(name: &str) -> Result<Labels> {

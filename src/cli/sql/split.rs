@@ -1,9 +1,11 @@
 //! Text into statements and backslash commands.
 //!
 //! A statement ends with `;` or with the text. A command starts with `\` where a statement could, and ends with its line.
+//! `exit`, `quit` and `help` are commands without it: no SQL begins so, and who types them is at a loss.
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::command;
 use super::lex::{Open, lex};
 
 /// One thing to do.
@@ -77,7 +79,7 @@ pub(super) enum Missing {
 /// Whether what was typed can run.
 pub(super) fn missing(text: &str) -> Missing {
     let last = match pieces(text).last() {
-        Some(Piece { item: Item::Statement(_), at, .. }) => &text[*at..],
+        Some(Piece { item: Item::Statement(sql), at, .. }) if !command::is_bare(sql) => &text[*at..],
         _ => return Missing::Nothing,
     };
     let lexed = lex(last);
@@ -90,6 +92,14 @@ pub(super) fn missing(text: &str) -> Missing {
         Some(last) if last.token == Token::SemiColon => Missing::Nothing,
         _ => Missing::Semicolon,
     }
+}
+
+/// A statement that has no end yet, and the command on the line after it: it is typed to be run now, and the statement is
+/// typed on afterwards. In an open string, name or comment a line is what it is.
+pub(super) fn interrupting(text: &str) -> Option<(&str, &str)> {
+    let (statement, line) = text.trim_end().rsplit_once('\n')?;
+    let command = line.trim_start();
+    (command.starts_with('\\') && missing(statement) == Missing::Semicolon).then_some((statement, command))
 }
 
 #[cfg(test)]
@@ -153,9 +163,22 @@ mod tests {
             ("select \";", Missing::End(Open::QuotedName)),
             ("select 1 /* ;", Missing::End(Open::Comment)),
             ("select 1 -- ;", Missing::Semicolon),
+            ("exit", Missing::Nothing),
+            (" Help ;", Missing::Nothing),
+            ("select 1;\nquit", Missing::Nothing),
+            ("exit now", Missing::Semicolon),
+            ("select\nexit", Missing::Semicolon),
         ];
         for (text, expected) in cases {
             assert_eq!(missing(text), expected, "{text}");
+        }
+    }
+    #[test]
+    fn a_command_on_its_own_line_interrupts_what_is_typed() {
+        assert_eq!(interrupting("select 1\nfrom x\n  \\d offers "), Some(("select 1\nfrom x", "\\d offers")));
+        assert_eq!(interrupting("select 1;\nselect 2\n\\q\n"), Some(("select 1;\nselect 2", "\\q")));
+        for text in ["\\q", "select 1;\n\\q", "select 'a\n\\q", "select /* a\n\\q", "select 1\n- \\q", "select 1\n"] {
+            assert_eq!(interrupting(text), None, "{text}");
         }
     }
 }

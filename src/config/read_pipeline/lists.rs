@@ -236,7 +236,18 @@ fn shops_of_file(scope: &Scope<'_>, file: Text<'_>, seen: &mut Seen) -> Vec<Shop
     for row in tables::read(
         scope,
         file,
-        &tables::Columns { all: &["url", "shop_id", "name", "paused"], one_of: &["url", "shop_id"], also: &[] },
+        &tables::Columns {
+            all: &["url", "shop_id", "name", "paused"],
+            one_of: &["url", "shop_id"],
+            also: &[
+                ("店铺链接", "url"),
+                ("shop_url", "url"),
+                ("店铺编号", "shop_id"),
+                ("店铺名称", "name"),
+                ("shop_name", "name"),
+            ],
+            unread: &[],
+        },
     ) {
         let Some(paused) = paused(scope, &row) else { continue };
         let value =

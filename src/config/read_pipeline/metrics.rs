@@ -11,7 +11,7 @@ use crate::config::pipeline::{Metrics, Otlp};
 use crate::config::reader::{Section, Text};
 
 use super::Scope;
-use super::secrets::{self, reference, resolve};
+use super::secrets::{self, is_made_up, reference, resolve};
 
 /// Where OTLP over HTTP takes metrics, below a collector's address.
 const OTLP_PATH: &str = "v1/metrics";
@@ -48,6 +48,7 @@ fn textfile(scope: &Scope<'_>, text: Text<'_>) -> Option<PathBuf> {
 /// A collector's address, as such or by reference, with the path for metrics.
 fn collector(section: &Section<'_>, scope: &Scope<'_>, text: Text<'_>) -> Option<Secret> {
     let value = match reference(text.value) {
+        Some(reference) if is_made_up(scope, reference) => return None,
         Some(reference) => resolve(section, scope, text, reference)?,
         None => text.value.to_owned(),
     };
@@ -81,6 +82,9 @@ fn headers(section: &mut Section<'_>, scope: &Scope<'_>) -> Vec<(String, Secret)
         secrets::refuse_inline(section, entry);
         return Vec::new();
     };
+    if is_made_up(scope, reference) {
+        return Vec::new();
+    }
     let Some(value) = resolve(section, scope, text, reference) else { return Vec::new() };
     let pairs: Option<Vec<_>> = value.split(',').filter(|pair| !pair.is_empty()).map(header).collect();
     pairs.unwrap_or_else(|| {

@@ -23,17 +23,26 @@ use std::path::{Path, PathBuf};
 use super::diagnostics::{Diagnostics, Place, Problem, Report};
 use super::document::{self, Table};
 use super::gateway::Gateway;
-use super::pipeline::{AccountChoice, DetailSource, OnIncomplete, OnQuota, Pipeline};
+use super::pipeline::{AccountChoice, DetailSource, OnIncomplete, OnQuota, Pipeline, Watch};
 use super::read_gateway;
 use super::reader::{Section, Text};
 
 /// Looks up an environment variable. Injected: this stage never reads the process's own.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
+/// Whether what secrets refer to must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Secrets {
+    Needed,
+    /// Nobody is called, signed for or told: what is not there is made up.
+    Spared,
+}
+
 /// What the parts of a pipeline are read with.
 struct Scope<'a> {
     report: &'a Report,
     env: &'a Environment<'a>,
+    secrets: Secrets,
     /// The pipeline file's folder: relative paths start here.
     folder: PathBuf,
     /// What the pipeline calls its gateway.
@@ -77,6 +86,29 @@ impl Scope<'_> {
 /// # Errors
 /// Everything that is wrong with the file and with what it names.
 pub fn load_pipeline(path: &Path, env: &Environment<'_>) -> Result<Pipeline, Diagnostics> {
+    load(path, env, Secrets::Needed)
+}
+
+/// As [`load_pipeline`], for what calls and tells nobody: secrets that are not there are made up.
+///
+/// # Errors
+/// As [`load_pipeline`].
+pub fn load_without_secrets(path: &Path, env: &Environment<'_>) -> Result<Pipeline, Diagnostics> {
+    load(path, env, Secrets::Spared)
+}
+
+/// The watches of a pipeline, as far as they can be read, whatever else is wrong with the file.
+#[must_use]
+pub fn watches_of(path: &Path) -> Vec<Watch> {
+    let report = Report::default();
+    let Ok(text) = std::fs::read_to_string(path) else { return Vec::new() };
+    let source = report.source(path.display().to_string(), text.clone());
+    let Some(document) = document::parse(&report, source, &text) else { return Vec::new() };
+    let place = Place { source, span: 0..0 };
+    watches::watches(&mut Section::new(&report, &document, &place))
+}
+
+fn load(path: &Path, env: &Environment<'_>, secrets: Secrets) -> Result<Pipeline, Diagnostics> {
     let report = Report::default();
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -90,11 +122,11 @@ pub fn load_pipeline(path: &Path, env: &Environment<'_>) -> Result<Pipeline, Dia
     report.private(source);
     let Some(document) = document::parse(&report, source, &text) else { return report.finish(None) };
     let place = Place { source, span: 0..0 };
-    let pipeline = whole(Section::new(&report, &document, &place), path, env);
+    let pipeline = whole(Section::new(&report, &document, &place), path, (env, secrets));
     report.finish(pipeline)
 }
 
-fn whole(mut root: Section<'_>, path: &Path, env: &Environment<'_>) -> Option<Pipeline> {
+fn whole(mut root: Section<'_>, path: &Path, (env, secrets): (&Environment<'_>, Secrets)) -> Option<Pipeline> {
     let report = root.report;
     root.require("name", "the partition of every table: `name = \"nightly\"`");
     root.require("gateway", "one of `huopan gateways list`, or a definition file: `gateway = \"portals\"`");
@@ -110,6 +142,7 @@ fn whole(mut root: Section<'_>, path: &Path, env: &Environment<'_>) -> Option<Pi
     let mut scope = Scope {
         report,
         env,
+        secrets,
         folder,
         named,
         is_guess: read.as_ref().is_some_and(|read| read.is_guess),
@@ -135,7 +168,7 @@ fn whole(mut root: Section<'_>, path: &Path, env: &Environment<'_>) -> Option<Pi
     let lake = lake::lake(&mut root, &scope);
     let state = sections::state(&mut root, &scope);
     let alerts = alerts::alerts(&mut root, &scope);
-    let watches = watches::watches(&mut root, &alerts);
+    let watches = watches::watches(&mut root);
     alerts::check_told(&root, &watches);
     let metrics = metrics::metrics(&mut root, &scope);
     let own = canonical(root.table);

@@ -7,7 +7,7 @@ use crate::config::diagnostics::Problem;
 use crate::config::document::{Entry, Value};
 use crate::config::reader::{Section, Text};
 
-use super::Scope;
+use super::{Scope, Secrets};
 
 /// Where a secret is.
 #[derive(Clone, Copy)]
@@ -42,6 +42,9 @@ pub(super) fn resolve(
     text: Text<'_>,
     reference: Reference<'_>,
 ) -> Option<String> {
+    if is_made_up(scope, reference) {
+        return Some(made_up(text.value));
+    }
     let report = |message: String, help: String| section.report.add(Problem::at(text.place, message).help(help));
     let value = match reference {
         Reference::Variable(name) => {
@@ -76,6 +79,23 @@ pub(super) fn resolve(
         Reference::File(path) => format!("the secret file `{path}`"),
     };
     unbroken(section, text, value, &what)
+}
+
+/// Whether nothing stands where a reference leads, and nobody needs it.
+pub(super) fn is_made_up(scope: &Scope<'_>, reference: Reference<'_>) -> bool {
+    if scope.secrets == Secrets::Needed {
+        return false;
+    }
+    match reference {
+        Reference::Variable(name) => (scope.env)(name).is_none_or(|value| trimmed(&value).is_empty()),
+        Reference::File(path) => !scope.folder.join(path).exists(),
+    }
+}
+
+/// A value in the place of one that is not there: one for each reference, as two accounts may not share a key.
+fn made_up(reference: &str) -> String {
+    let letters = reference.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' });
+    format!("absent-{}", letters.collect::<String>())
 }
 
 /// A credential holds no white space: what was copied with it is refused by every gateway as a wrong signature.
@@ -133,7 +153,10 @@ pub(super) fn address(
         refuse_inline(section, entry);
         return None;
     };
-    let value = resolve(section, scope, text, reference)?;
+    let mut value = resolve(section, scope, text, reference)?;
+    if is_made_up(scope, reference) {
+        value = format!("{}://{value}.invalid/", schemes.first().copied().unwrap_or_default());
+    }
     let fits = |url: url::Url| schemes.contains(&url.scheme()) && url.host_str().is_some_and(|host| !host.is_empty());
     if !url::Url::parse(&value).is_ok_and(fits) {
         let schemes: Vec<_> = schemes.iter().map(|scheme| format!("`{scheme}://`")).collect();

@@ -89,7 +89,12 @@ fn pieces(section: &Section<'_>) -> BTreeMap<String, Option<u32>> {
 
 /// The most specific first: those of one offer, then those of a shop.
 fn packs(scope: &Scope<'_>, file: Text<'_>) -> Vec<Pack> {
-    let columns = Columns { all: &["shop_id", "offer_id", "unit", "pieces"], one_of: &["pieces"], also: &[] };
+    let columns = Columns {
+        all: &["shop_id", "offer_id", "unit", "pieces"],
+        one_of: &["pieces"],
+        also: &[("店铺编号", "shop_id"), ("商品编号", "offer_id"), ("销售单位", "unit"), ("每单位件数", "pieces")],
+        unread: &[],
+    };
     let mut packs: Vec<Pack> = tables::read(scope, file, &columns).iter().filter_map(|row| pack(scope, row)).collect();
     packs.sort_by_key(|pack| pack.offer_id.is_none());
     packs

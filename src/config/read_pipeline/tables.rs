@@ -35,8 +35,10 @@ impl Row {
 pub(in crate::config) struct Columns {
     pub all: &'static [&'static str],
     pub one_of: &'static [&'static str],
-    /// Other names of columns, and the column meant.
+    /// Other names of columns, and the column meant: those that huopan writes over columns for people, too.
     pub also: &'static [(&'static str, &'static str)],
+    /// Columns that may stand there and say nothing.
+    pub unread: &'static [&'static str],
 }
 
 /// A file's text, decoded, and its source number.
@@ -68,8 +70,12 @@ pub(in crate::config) fn load(path: &Path) -> Result<String, NotRead> {
     if size > FILE_BYTES_MAX {
         return Err(NotRead::Not("larger than 64 MiB", "is this the right file?"));
     }
-    let bytes = std::fs::read(path).map_err(NotRead::Failed)?;
-    decode(&bytes).ok_or(NotRead::Not("neither UTF-8 nor GBK text", "save it as \"CSV UTF-8\""))
+    text_of(&std::fs::read(path).map_err(NotRead::Failed)?)
+}
+
+/// The text that bytes are.
+pub(in crate::config) fn text_of(bytes: &[u8]) -> Result<String, NotRead> {
+    decode(bytes).ok_or(NotRead::Not("neither UTF-8 nor GBK text", "save it as \"CSV UTF-8\""))
 }
 
 /// UTF-8 (a byte-order mark is dropped), else GBK.
@@ -97,7 +103,8 @@ pub(in crate::config) fn rows(
     file: Text<'_>,
     columns: &Columns,
 ) -> Vec<Row> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+    let mut builder = csv::ReaderBuilder::new();
+    let mut reader = builder.has_headers(false).flexible(true).delimiter(separator(text)).from_reader(text.as_bytes());
     let mut records = Vec::new();
     for record in reader.records() {
         match record {
@@ -115,6 +122,12 @@ pub(in crate::config) fn rows(
     records.iter().filter_map(|record| row(report, &lines, &header, record)).collect()
 }
 
+/// What stands between the cells: a spreadsheet writes semicolons or tabs where commas are for decimals, or when it is told to.
+fn separator(text: &str) -> u8 {
+    let header = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    [b',', b';', b'\t'].into_iter().find(|separator| header.as_bytes().contains(separator)).unwrap_or(b',')
+}
+
 fn needed(columns: &Columns) -> String {
     format!("the first line names the columns: `{}`", columns.all.join(","))
 }
@@ -129,6 +142,10 @@ fn header_columns(
     let mut found = Vec::with_capacity(header.len());
     for name in header {
         let name = name.trim();
+        if columns.unread.contains(&name) {
+            found.push("");
+            continue;
+        }
         let meant = columns.also.iter().find(|(also, _)| *also == name).map_or(name, |(_, column)| column);
         match columns.all.iter().find(|column| column.eq_ignore_ascii_case(meant)) {
             Some(column) if found.contains(column) => {

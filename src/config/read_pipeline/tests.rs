@@ -254,6 +254,13 @@ fn the_reference_of_the_format_is_right_where_it_is_commented_too() {
     assert_eq!((pipeline.fetch.details, pipeline.fetch.options.len()), (FetchDetails::Missing, 1));
     assert!(pipeline.accounts[0].proxy.is_some() && pipeline.alerts.len() == 1);
     assert!(pipeline.watches.len() == 1 && pipeline.metrics.textfile.is_some());
+
+    // Who calls and tells nobody needs none of its secrets; whoever calls needs them all.
+    let path = folder.path().join("portals.toml");
+    let bare = load_without_secrets(&path, &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!((bare.watches, bare.lake.location), (pipeline.watches, pipeline.lake.location));
+    assert!(load_pipeline(&path, &|_| None).is_err());
+    assert_eq!(watches_of(&path), load_without_secrets(&path, &|_| None).unwrap().watches);
 }
 
 #[test]

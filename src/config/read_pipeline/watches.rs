@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use crate::config::diagnostics::Problem;
-use crate::config::document::Value;
-use crate::config::pipeline::{Alert, Watch};
+use crate::config::document::{Node, Table, Value};
+use crate::config::pipeline::Watch;
 use crate::config::reader::{Section, Text, suggestion};
 
 /// Rows that a message lists, unless it says.
@@ -16,9 +16,9 @@ const ROWS_MAX: i64 = 100;
 /// Letters of a name: it heads a message.
 const NAME_LENGTH_MAX: usize = 60;
 
-/// `[[watches]]`; `alerts` are those that may hear of one.
-pub(super) fn watches(root: &mut Section<'_>, alerts: &[Alert]) -> Vec<Watch> {
-    let names_unread = alert_names_unread(root, alerts);
+/// `[[watches]]`.
+pub(super) fn watches(root: &mut Section<'_>) -> Vec<Watch> {
+    let alerts = alert_names(root.table);
     let mut names = BTreeSet::new();
     let mut watches = Vec::new();
     for mut section in root.sections("watches") {
@@ -27,7 +27,7 @@ pub(super) fn watches(root: &mut Section<'_>, alerts: &[Alert]) -> Vec<Watch> {
         section.require("alert", "the alert that hears of it: `alert = \"ops\"`");
         let name = section.text("name").and_then(|text| name(&section, text, &mut names));
         let sql = section.text("sql").and_then(|text| sql(&section, text));
-        let heard = heard_by(&mut section, alerts, names_unread);
+        let heard = heard_by(&mut section, alerts.as_deref());
         let rows_max = section.integer("rows", 1..=ROWS_MAX).and_then(|rows| usize::try_from(rows).ok());
         section.finish();
         if let (Some(name), Some((sql, line))) = (name, sql) {
@@ -37,13 +37,20 @@ pub(super) fn watches(root: &mut Section<'_>, alerts: &[Alert]) -> Vec<Watch> {
     watches
 }
 
-/// Whether a block of `[[alerts]]` could not be read: then nobody knows which names there are.
-fn alert_names_unread(root: &Section<'_>, alerts: &[Alert]) -> bool {
-    let blocks = root.table.get("alerts").map(|entry| match &entry.node.value {
-        Value::List(blocks) => blocks.len(),
-        _ => 1,
-    });
-    blocks.unwrap_or(0) != alerts.len()
+/// The names of the blocks of `[[alerts]]`, whatever else is wrong with them; `None`: one has none that can be read, and
+/// nobody knows which there are.
+fn alert_names(root: &Table) -> Option<Vec<&str>> {
+    let Some(entry) = root.get("alerts") else { return Some(Vec::new()) };
+    let Value::List(blocks) = &entry.node.value else { return None };
+    blocks.iter().map(name_of).collect()
+}
+
+fn name_of(block: &Node) -> Option<&str> {
+    let Value::Table(table) = &block.value else { return None };
+    match &table.get("name")?.node.value {
+        Value::Text(name) => Some(name),
+        _ => None,
+    }
 }
 
 fn name(section: &Section<'_>, text: Text<'_>, names: &mut BTreeSet<String>) -> Option<String> {
@@ -71,8 +78,8 @@ fn sql(section: &Section<'_>, text: Text<'_>) -> Option<(String, usize)> {
     Some((value.to_owned(), section.report.line(text.place)))
 }
 
-/// The alerts it names, without repeats.
-fn heard_by(section: &mut Section<'_>, alerts: &[Alert], names_unread: bool) -> Vec<String> {
+/// The alerts it names, without repeats; `known` are those that there are.
+fn heard_by(section: &mut Section<'_>, known: Option<&[&str]>) -> Vec<String> {
     let texts = section.texts("alert");
     if let Some(entry) = section.table.get("alert")
         && matches!(&entry.node.value, Value::List(list) if list.is_empty())
@@ -82,13 +89,11 @@ fn heard_by(section: &mut Section<'_>, alerts: &[Alert], names_unread: bool) -> 
     }
     let mut heard: Vec<String> = Vec::new();
     for text in texts {
-        let known = alerts.iter().any(|alert| alert.name == text.value);
-        if !known && !names_unread {
+        if let Some(known) = known.filter(|known| !known.contains(&text.value)) {
             let problem = Problem::at(text.place, format!("no alert is called `{}`", text.value));
-            let names = alerts.iter().map(|alert| alert.name.as_str());
-            section.report.add(problem.help(match alerts {
+            section.report.add(problem.help(match known {
                 [] => format!("add one: `[[alerts]]` with `name = \"{}\"`, `kind` and `url`", text.value),
-                _ => suggestion(text.value, names),
+                _ => suggestion(text.value, known.iter().copied()),
             }));
         }
         if !heard.iter().any(|name| name == text.value) {

@@ -210,8 +210,13 @@ async fn users_views_are_tables_like_any_other() {
     check(&session, "SELECT n FROM cup_count", "n\n5\n").await;
     assert!(session.table_names().contains(&"cups".to_owned()));
     let error = error(&session, "SELECT * FROM broken").await;
-    assert!(error.to_string().contains("no column `nothing`"), "{error}");
-    assert!(std::error::Error::source(&error).is_none(), "the place is in the view, not in the query");
+    assert_eq!(error.to_string(), "view `broken` (`broken.sql`): there is no column `nothing`");
+    let place = std::error::Error::source(&error).map(ToString::to_string);
+    assert_eq!(
+        place.as_deref(),
+        Some("1 | SELECT nothing FROM cups\n  |        ^^^^^^^"),
+        "in the view, not in the query"
+    );
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@
 mod ask;
 mod told;
 
+use std::path::Path;
 use std::time::Duration;
 
 use chrono::NaiveDate;
@@ -181,29 +182,30 @@ fn failure_text(watch: &Watch, error: &Error) -> String {
 async fn session(pipeline: &Pipeline, store: &Store, snapshot: Snapshot, dt: NaiveDate) -> Result<Session> {
     let focus = Focus { pipeline: pipeline.name.clone(), dt };
     let groups = groups::read(store).await?;
-    Session::with_groups(store, snapshot, groups, &options(pipeline, Some(focus))?)
+    let views = user_views::load(&pipeline.path.with_file_name("views"))?.views_or_warned();
+    let options =
+        Options { memory_bytes_max: pipeline.lake.memory_bytes_max, focus: Some(focus), views, ..Options::default() };
+    Session::with_groups(store, snapshot, groups, &options)
 }
 
-fn options(pipeline: &Pipeline, focus: Option<Focus>) -> Result<Options> {
-    let views = user_views::load(&pipeline.path.with_file_name("views"))?;
-    Ok(Options { memory_bytes_max: pipeline.lake.memory_bytes_max, focus, views, ..Options::default() })
-}
-
-/// The watches of a pipeline that no lake could answer: an unknown name, no SQL, no query. Without a lake and the network.
+/// Those watches of a pipeline's file that no lake could answer: an unknown name, no SQL, no query. Without a lake and the
+/// network.
 ///
 /// # Errors
 /// `Internal` if no session can be set up.
-pub async fn check(pipeline: &Pipeline) -> Result<Vec<Error>> {
-    if pipeline.watches.is_empty() {
+pub async fn check(file: &Path, watches: &[Watch]) -> Result<Vec<Error>> {
+    if watches.is_empty() {
         return Ok(Vec::new());
     }
     // An empty snapshot names no file: nothing of the folder is read.
-    let folder = pipeline.path.parent().unwrap_or(&pipeline.path);
-    let session = Session::open(&Store::open_existing(folder)?, Snapshot::default(), &options(pipeline, None)?)?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let views = user_views::load(&folder.join("views"))?.views_or_warned();
+    let options = Options { views, ..Options::default() };
+    let session = Session::open(&Store::open_existing(folder)?, Snapshot::default(), &options)?;
     let mut wrong = Vec::new();
-    for watch in &pipeline.watches {
+    for watch in watches {
         if let Err(cause) = session.sql(&watch.sql).await {
-            let place = format!("{}:{}", pipeline.path.display(), watch.line);
+            let place = format!("{}:{}", file.display(), watch.line);
             let error = Error::new(cause.kind(), format!("watch `{}` ({place}): {cause}", watch.name));
             wrong.push(match cause.hint() {
                 Some(hint) => error.with_hint(hint),

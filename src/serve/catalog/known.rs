@@ -83,7 +83,7 @@ const TEXT: Gives = ("text", Type::TEXT);
 const TEXTS: Gives = ("text[]", Type::TEXT_ARRAY);
 
 /// Functions with their arguments and what they give.
-const FUNCTIONS: [(&str, FunctionKind, &str, Gives); 10] = [
+const FUNCTIONS: [(&str, FunctionKind, &str, Gives); 11] = [
     ("competitor_position", FunctionKind::Table, "pieces bigint DEFAULT NULL", ROWS),
     ("price_at", FunctionKind::Table, "pieces bigint, dt date DEFAULT NULL", ROWS),
     ("price_history", FunctionKind::Table, "offer_id bigint", ROWS),

@@ -347,7 +347,7 @@ impl<'c> Worker<'c> {
             }
             _ if self.collector.from_files => {
                 self.collected.received += 1;
-                self.set_aside(answer, record.offer_id, Reason::new(reason(fault)), &text());
+                self.set_aside(answer, record.offer_id, Reason::new(captured_reason(record, reason(fault))), &text());
             }
             _ => {}
         }
@@ -491,4 +491,10 @@ pub(super) fn call_row(record: &Record, judgement: &Judgement) -> Option<CallRow
         bytes: i64::try_from(record.body_bytes).unwrap_or(i64::MAX),
         sent_at: record.sent_at,
     })
+}
+
+/// Of a captured answer: its file and line. No gateway is asked again, and none said that status.
+fn captured_reason(record: &Record, reason: String) -> String {
+    let (Some(file), Some(line)) = (record.request.get("file"), record.request.get("line")) else { return reason };
+    format!("{file}:{line}: {}", reason.strip_prefix("retry: HTTP 200: ").unwrap_or(&reason))
 }
