@@ -37,8 +37,11 @@ pub struct Writer {
     run_id: RunId,
     /// `None` once closed.
     waiting: Mutex<Option<mpsc::Sender<Job>>>,
-    committer: tokio::sync::Mutex<Option<AbortOnDropHandle<Result<Vec<i64>, Failure>>>>,
+    committer: tokio::sync::Mutex<Option<AbortOnDropHandle<Committed>>>,
 }
+
+/// The numbers that the segments begin with which a committer has made.
+type Committed = Result<Vec<i64>, Failure>;
 
 /// What a writer is for.
 #[derive(Debug, Clone)]
@@ -165,7 +168,7 @@ struct Committer {
 }
 
 impl Committer {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Job>) -> Result<Vec<i64>, Failure> {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Job>) -> Committed {
         let mut outcome = Ok(());
         while let Some(first) = waiting.recv().await {
             let (attempts, waiters) = group(first, &mut waiting);

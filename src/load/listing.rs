@@ -45,16 +45,17 @@ fn version(path: &Path) -> Option<u64> {
     path.filename()?.get(..DIGITS)?.parse().ok()
 }
 
-fn commit(log: &Path, version: u64) -> Path {
-    log.clone().join(format!("{version:020}.json"))
-}
-
-async fn find(store: &dyn ObjectStore, path: Path) -> Result<Option<ObjectMeta>> {
-    match store.head(&path).await {
-        Ok(meta) => Ok(Some(meta)),
-        Err(Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error),
+/// Adds a file to those that are listed, if it is there; whether it is.
+async fn add(store: &dyn ObjectStore, files: &mut BTreeMap<Path, ObjectMeta>, path: Path) -> Result<bool> {
+    if files.contains_key(&path) {
+        return Ok(true);
     }
+    match store.head(&path).await {
+        Ok(meta) => files.insert(path, meta),
+        Err(Error::NotFound { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    Ok(true)
 }
 
 /// Adds to what is listed of a log, from a version on, what is there and not listed.
@@ -67,26 +68,13 @@ async fn whole(
     let mut files: BTreeMap<Path, ObjectMeta> = listed.into_iter().map(|meta| (meta.location.clone(), meta)).collect();
     // Readers begin at the version that they know a checkpoint of.
     if let Some(from) = from.filter(|from| *from > 0) {
-        let checkpoint = log.clone().join(format!("{from:020}.checkpoint.parquet"));
-        if !files.contains_key(&checkpoint)
-            && let Some(meta) = find(&*store, checkpoint.clone()).await?
-        {
-            files.insert(checkpoint, meta);
-        }
+        add(&*store, &mut files, log.clone().join(format!("{from:020}.checkpoint.parquet"))).await?;
     }
     let listed = files.keys().filter_map(version);
     let (first, last) = (listed.clone().min().or(from).unwrap_or(0), listed.max());
+    // One in the middle that is not there was cleared away, or is lost.
     let mut next = first;
-    loop {
-        let path = commit(&log, next);
-        if !files.contains_key(&path) {
-            match find(&*store, path.clone()).await? {
-                Some(meta) => drop(files.insert(path, meta)),
-                None if last.is_none_or(|last| next > last) => break,
-                // It was cleared away, or is lost.
-                None => {}
-            }
-        }
+    while add(&*store, &mut files, log.clone().join(format!("{next:020}.json"))).await? || last > Some(next) {
         next += 1;
     }
     Ok(files.into_values().collect())
