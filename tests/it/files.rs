@@ -99,7 +99,7 @@ async fn a_folder_of_captures_over_three_days_becomes_three_publications() {
     assert_eq!(reasons.len(), 3);
     assert!(reasons.iter().any(|row| row["record"] == "<html>502</html>"), "{reasons:?}");
     assert!(reasons.iter().any(|row| row["reason"].contains("5002")), "{reasons:?}");
-    let from = |row: &Row| row["reason"].starts_with("exports/deeper/b.jsonl.zst:") && !row["reason"].contains("HTTP");
+    let from = |row: &Row| row["reason"].contains(" (exports/deeper/b.jsonl.zst:") && !row["reason"].contains("HTTP");
     assert!(reasons.iter().all(from), "each says its file and line: {reasons:?}");
     let shown = huopan(place.path(), &["quarantine", "show", "1", "--dt", "2026-11-19", "--lake", "lake"]).await;
     assert!(shown.stdout.contains(": endpoint listing, exports/deeper/b.jsonl.zst:"), "{shown:?}");

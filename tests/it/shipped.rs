@@ -112,7 +112,7 @@ async fn the_demo_works_twice_and_the_second_publishes_the_same_days_anew() {
         said("SIMULATED");
         said("Who is cheapest for 500 pieces of");
         said("price_per_piece");
-        said("Who cut prices since the day before?");
+        said("What costs less for 500 pieces than the day before?");
         said("change_pct");
         said("Was every shop complete?");
         said("is_complete");

@@ -493,8 +493,12 @@ pub(super) fn call_row(record: &Record, judgement: &Judgement) -> Option<CallRow
     })
 }
 
-/// Of a captured answer: its file and line. No gateway is asked again, and none said that status.
+/// Of a captured answer: with its file and line. No gateway is asked again, and none said that status.
 fn captured_reason(record: &Record, reason: String) -> String {
     let (Some(file), Some(line)) = (record.request.get("file"), record.request.get("line")) else { return reason };
-    format!("{file}:{line}: {}", reason.strip_prefix("retry: HTTP 200: ").unwrap_or(&reason))
+    let reason = match reason.strip_prefix("retry: HTTP 200: ") {
+        Some(what) => format!("unreadable: {what}"),
+        None => reason,
+    };
+    format!("{reason} ({file}:{line})")
 }
