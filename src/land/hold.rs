@@ -24,6 +24,10 @@ pub(super) const FILE: &str = "held.json";
 pub struct Hold {
     /// Since when.
     pub held_at: DateTime<Utc>,
+    /// The number in the publish log that it would have had: a picture with it or a later one came after. `None`: an early
+    /// version held it, or nobody did yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
     /// What looks wrong.
     pub findings: Vec<Finding>,
 }
@@ -193,11 +197,13 @@ mod tests {
             refresh: false,
             retry: None,
             asked_again: None,
+            after: None,
             config_hash: "0".into(),
             huopan_version: "0".into(),
         };
         zone.freeze(&run_id, &frozen).await.unwrap();
-        let hold = Hold { held_at: at, findings: vec![finding(Suspect::Prices { factor: 10 }, 7, 9)] };
+        let findings = vec![finding(Suspect::Prices { factor: 10 }, 7, 9)];
+        let hold = Hold { held_at: at, number: None, findings };
         zone.hold(&run_id, &hold).await.unwrap();
         // A crash between the two writes leaves both.
         zone.freeze(&run_id, &frozen).await.unwrap();

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Error, Result, RunId};
+use crate::base::{Error, Kind, Result, RunId};
 use crate::store::Store;
 
 use super::zone::{SegmentRef, Zone, pipeline_folder};
@@ -104,6 +104,32 @@ impl Zone {
         Ok(segments.into_values().collect())
     }
 
+    /// Notes all segments of a run that died: numbers follow each other, so that each is found by the one before it.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn note_all_segments(&self, run: &RunId) -> Result<()> {
+        let mut segments = self.segments(run).await?;
+        let (mut index, mut next_number) = (0, Some(1));
+        loop {
+            if let Some(next) =
+                next_number.filter(|next| segments.get(index).is_none_or(|at| at.first_number() > *next))
+                && let Some(segment) = self.segment(run, next).await?
+            {
+                segments.insert(index, segment);
+            }
+            let Some(segment) = segments.get(index) else { break };
+            next_number = match self.read_records_if_there(segment).await {
+                Ok(records) => records.into_iter().flatten().map(|record| record.number + 1).max(),
+                // What follows a damaged one is not known.
+                Err(error) if error.kind() == Kind::Data => None,
+                Err(error) => return Err(error),
+            };
+            index += 1;
+        }
+        self.note_segments(run, segments.iter().map(SegmentRef::first_number)).await
+    }
+
     /// The segment that begins with a number; `None`: there is none.
     ///
     /// # Errors
@@ -188,6 +214,7 @@ mod tests {
             refresh: false,
             retry: None,
             asked_again: None,
+            after: None,
             config_hash: "0".into(),
             huopan_version: "0".into(),
         };
@@ -198,7 +225,7 @@ mod tests {
         hidden.hide([of(run(2), "start.json").as_str()]);
         let found = unfinished(&store, "nightly").await.unwrap();
         assert_eq!(found.iter().map(|run| run.run_id).collect::<Vec<_>>(), [run(1), run(2)]);
-        let hold = Hold { held_at: at, findings: Vec::new() };
+        let hold = Hold { held_at: at, number: None, findings: Vec::new() };
         zone.hold(&run(2), &hold).await.unwrap();
         // A crash between the two writes leaves both.
         store.put_durable(&of(run(2), "start.json"), serde_json::to_vec(&frozen).unwrap().into()).await.unwrap();

@@ -34,6 +34,9 @@ pub struct Frozen {
     /// What it must ask once more, though it was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_again: Option<AskedAgain>,
+    /// The newest number of the publish log when it started. `None`: an early version did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
     /// Of the configuration it started with.
     pub config_hash: String,
     /// Of the program that started it.
@@ -171,6 +174,7 @@ mod tests {
             refresh: false,
             retry: None,
             asked_again: None,
+            after: None,
             config_hash: "0".into(),
             huopan_version: "0".into(),
         }

@@ -48,6 +48,10 @@ pub(super) const LOG: &str = "_delta_log";
 const COMMIT: &str = ".json";
 /// How the name of a checkpoint ends.
 const CHECKPOINT: &str = ".checkpoint.parquet";
+/// The commit that created the table.
+const FIRST_COMMIT: &str = "00000000000000000000.json";
+/// Says which checkpoint is the newest.
+const LAST_CHECKPOINT: &str = "_last_checkpoint";
 /// How long removed files and log entries are kept for readers that opened a table before, unless `lake vacuum` is told
 /// otherwise; other programs that clean up go by it, too.
 const HISTORY: &str = "interval 7 days";
@@ -131,11 +135,24 @@ pub async fn active_files(store: &Store, table: Table) -> Result<Option<(DeltaTa
 /// # Errors
 /// `Storage` when it cannot be read.
 pub(super) async fn existing(store: &Store, table: Table) -> Result<Option<DeltaTable>> {
-    if store.list(&format!("{table}/{LOG}")).await?.is_empty() {
+    if !has_log(store, table).await? {
         return Ok(None);
     }
     let delta = load(store, table).await?;
     Ok(delta.version().is_some().then_some(delta))
+}
+
+/// Whether a table has a log, also where no listing shows it yet.
+///
+/// # Errors
+/// `Storage` when it cannot be read.
+pub(super) async fn has_log(store: &Store, table: Table) -> Result<bool> {
+    for name in [FIRST_COMMIT, LAST_CHECKPOINT] {
+        if store.meta(&format!("{table}/{LOG}/{name}")).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(!store.list(&format!("{table}/{LOG}")).await?.is_empty())
 }
 
 /// The commits of a table's log that a reader needs and that are missing or no commits, each with what is wrong.

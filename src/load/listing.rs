@@ -71,7 +71,14 @@ async fn whole(
         add(&*store, &mut files, log.clone().join(format!("{from:020}.checkpoint.parquet"))).await?;
     }
     let listed = files.keys().filter_map(version);
-    let (first, last) = (listed.clone().min().or(from).unwrap_or(0), listed.max());
+    let (mut first, last) = (listed.clone().min().or(from).unwrap_or(0), listed.max());
+    // A log begins with its first commit or with a checkpoint: below the lowest that is listed others may follow.
+    while first > from.unwrap_or(0)
+        && !files.contains_key(&log.clone().join(format!("{first:020}.checkpoint.parquet")))
+        && add(&*store, &mut files, log.clone().join(format!("{:020}.json", first - 1))).await?
+    {
+        first -= 1;
+    }
     // One in the middle that is not there was cleared away, or is lost.
     let mut next = first;
     while add(&*store, &mut files, log.clone().join(format!("{next:020}.json"))).await? || last > Some(next) {
@@ -179,6 +186,7 @@ mod tests {
             &["00000000000000000011.json"][..],
             &["00000000000000000010.json", "00000000000000000011.json"],
             &["00000000000000000010.checkpoint.parquet"],
+            &["00000000000000000000.json", "00000000000000000001.json"],
             &["00000000000000000010.checkpoint.parquet", "00000000000000000010.json", "00000000000000000011.json"],
         ] {
             let paths: Vec<String> = hide.iter().map(|name| log(name)).collect();

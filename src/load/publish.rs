@@ -134,7 +134,11 @@ impl<'l> Turn<'l> {
     /// # Errors
     /// As [`Snapshot::load`]; `Unavailable` when the log ends before what the turn knows.
     pub async fn snapshot(&self, store: &Store, pipeline: &str) -> Result<Snapshot> {
-        let snapshot = Snapshot::load(store).await?;
+        let mut snapshot = Snapshot::load(store).await?;
+        // A listing of all logs may be late where that of one is not.
+        if snapshot.state(pipeline).is_none() && self.next_seq() > 1 {
+            snapshot = snapshot.with(checkpoint::state(store, pipeline).await?);
+        }
         self.knows(pipeline, snapshot.state(pipeline).map_or(0, |state| state.seq))?;
         Ok(snapshot)
     }
@@ -271,7 +275,15 @@ async fn decide(store: &Store, entry: Entry) -> Result<Published> {
     // What keeps a table from being written should be known before the decision.
     let mut opened = BTreeMap::new();
     for table in Table::ALL {
-        opened.insert(table, delta::open(store, table).await?);
+        let delta = delta::open(store, table).await?;
+        let committed = delta::committed_seq(&delta, table, &entry.pipeline).await?;
+        // This very entry may be there, when it is asked for again.
+        let is_lost = committed > entry.seq
+            || committed == entry.seq && log::read(store, &entry.pipeline, entry.seq).await?.is_none();
+        if is_lost {
+            return Err(ends_before(store, &entry.pipeline, table, committed, entry.seq - 1).await?);
+        }
+        opened.insert(table, delta);
     }
     match log::append(store, &entry).await? {
         Appended::Lost(decided) => return Ok(Published::Lost(decided)),
@@ -322,16 +334,26 @@ pub async fn roll_forward(store: &Store, pipeline: &str) -> Result<Option<Public
 /// `Data` where the publish log ends before it: whoever published under a number that was given before would hide that
 /// publication from huopan's readers for ever.
 async fn committed(store: &Store, pipeline: &str, last: u64) -> Result<u64> {
-    if last == 0 && store.list(&format!("{}/{}", Table::Runs, delta::LOG)).await?.is_empty() {
+    if last == 0 && !delta::has_log(store, Table::Runs).await? {
         return Ok(0);
     }
     let runs = delta::open(store, Table::Runs).await?;
     let committed = delta::committed_seq(&runs, Table::Runs, pipeline).await?;
     // Somebody may have published since.
     if committed > last && committed > log::last_seq(store, pipeline).await? {
-        return Err(agree::cut_short(Table::Runs, pipeline, committed, last));
+        return Err(ends_before(store, pipeline, Table::Runs, committed, last).await?);
     }
     Ok(committed)
+}
+
+/// The error of a log that is listed up to `last`, where a table has the publication `committed` of it.
+async fn ends_before(store: &Store, pipeline: &str, table: Table, committed: u64, last: u64) -> Result<Error> {
+    let path = Entry::path(pipeline, committed);
+    Ok(match store.meta(&path).await? {
+        None => agree::cut_short(table, pipeline, committed, last),
+        Some(_) => Error::new(Kind::Unavailable, format!("the publish log is listed without `{path}`, which is there"))
+            .with_hint("start again later: the store shows late what was written"),
+    })
 }
 
 /// Makes the commits of an entry that are missing. `opened`: tables as they were when it was not decided yet.

@@ -65,6 +65,13 @@ impl Snapshot {
         Self { pipelines: states.into_iter().map(|state| (state.pipeline.clone(), state)).collect() }
     }
 
+    /// With this state of its pipeline.
+    #[must_use]
+    pub fn with(mut self, state: State) -> Self {
+        self.pipelines.insert(state.pipeline.clone(), state);
+        self
+    }
+
     /// The state after these entries, of each pipeline in their order.
     #[must_use]
     pub fn of(entries: impl IntoIterator<Item = Entry>) -> Self {

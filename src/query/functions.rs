@@ -64,14 +64,17 @@ impl TableFunctionImpl for PriceMoves {
         const USAGE: &str =
             "price_moves(pieces [, dt]), for example price_moves(500) or price_moves(500, '2026-11-20')";
         let (pieces, asked) = pieces_and_day("price_moves", args.exprs(), &self.published, USAGE)?;
-        let newest = || self.published.newest_day().unwrap_or_default();
-        let day = asked.unwrap_or_else(newest);
+        let newest = self.published.newest_day();
+        let day = asked.or(newest).unwrap_or_default();
         // One day alone is one pipeline's.
         let now = match &self.published.focus {
             Some(focus) if focus.dt == day => Selection::Latest,
+            None if newest.is_none() => Selection::Latest,
             _ => Selection::AsOf(day),
         };
-        let earlier = Selection::AsOf(day.pred_opt().unwrap_or(day));
+        // Without an earlier day there is nothing to compare with: rows of one day are never compared with each other.
+        let is_first = self.published.first_day().is_none_or(|first| first >= day);
+        let earlier = day.pred_opt().filter(|_| !is_first).map_or(now, Selection::AsOf);
         let values =
             [("{day}", now.schema_sql()), ("{earlier}", earlier.schema_sql()), ("{pieces}", pieces.to_string())];
         self.template.plan("price_moves", &values)

@@ -9,7 +9,7 @@
 //! * [`session`]: SQL in, rows out, read-only.
 //! * [`engine`]: the threads that queries take; [`running`]: a query that runs; `give_way`: joins that let it be stopped.
 //! * [`ledger`]: calls by day and account, from the state store.
-//! * `names`: columns that are called the same; `membership`: `EXISTS` and `IN` as values.
+//! * `names`: columns that are called the same; `membership`: `EXISTS` and `IN` as values; `templates`: formats of times.
 //! * [`place`]: where in a query an error is.
 //! * [`runs`]: the funnel of each run.
 //! * [`verify`]: whether the tables agree with each other and with `runs`.
@@ -38,6 +38,7 @@ pub mod scalars;
 pub mod session;
 mod stats;
 pub mod table;
+mod templates;
 pub mod user_views;
 pub mod verify;
 pub mod views;

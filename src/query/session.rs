@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{DataFusionError, ParamValues};
+use datafusion::execution::FunctionRegistry as _;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -24,6 +25,7 @@ use super::inspect::Scan;
 use super::ledger::LedgerSource;
 use super::published::{Focus, Published};
 use super::running::Running;
+use super::templates::Templates;
 use super::user_views::UserView;
 use super::{bounded, engine, error, functions, membership, names, scalars};
 use crate::base::{Error, Result};
@@ -140,11 +142,12 @@ impl Session {
             .build_arc()
             .map_err(|cause| error::explain(cause, &[]))?;
         runtime.register_object_store(store.as_ref(), lake.object_store());
-        let state = SessionStateBuilder::new_with_default_features()
+        let mut state = SessionStateBuilder::new_with_default_features()
             .with_config(config(options))
             .with_runtime_env(runtime)
             .with_optimizer_rules(membership::rules())
             .build();
+        state.register_function_rewrite(Arc::new(Templates)).map_err(|cause| error::explain(cause, &[]))?;
         let context = SessionContext::new_with_state(state);
         let weak = context.state_weak_ref();
         let planner = Planner::new(move || weak.upgrade().map(|state| state.read().clone()));

@@ -789,6 +789,27 @@ SELECT table_name, table_type FROM information_schema.tables WHERE table_schema 
     }
 
     #[tokio::test]
+    async fn days_and_money_are_what_they_say() {
+        let mut lake = Lake::new();
+        lake.rows("offers", FRIDAY, "nightly", &[json!({"offer_id": 1, "price": "2.96"})]);
+        let session = lake.session();
+        for (sql, expected) in [
+            ("SELECT price * 1.13 AS p FROM offers", "p\n3.344800\n"),
+            ("SELECT to_char(dt, 'YYYY-MM') AS m, count(*) AS n FROM offers GROUP BY 1", "m,n\n2026-11,1\n"),
+            ("SELECT to_char(dt, '%Y/%m') AS m FROM offers", "m\n2026/11\n"),
+            ("SELECT to_date('20/11/2026', 'DD/MM/YYYY') = dt AS same FROM offers", "same\ntrue\n"),
+        ] {
+            check(&session, sql, expected).await;
+        }
+        let today = || crate::base::time::beijing_day(crate::base::Clock::now(&crate::base::SystemClock)).to_string();
+        let (before, said) = (today(), csv(&session, "SELECT current_date AS today").await);
+        assert!([before, today()].iter().any(|today| said == format!("today\n{today}\n")), "{said}");
+        let error = error(&session, "SELECT to_char(dt, 'Q of YYYY') FROM offers").await;
+        assert_eq!(error.kind(), Kind::Config);
+        assert!(error.to_string().contains("does not know `Q` of the format"), "{error}");
+    }
+
+    #[tokio::test]
     async fn a_missing_lake_is_said_and_an_empty_folder_is_an_empty_lake() {
         let folder = tempfile::TempDir::new().unwrap();
         let options = Options::default();

@@ -35,7 +35,8 @@ pub(super) async fn read(
         return Ok(moves);
     }
     let last_days: BTreeSet<NaiveDate> = days.iter().map(|day| day.dt).collect();
-    for dt in last_days {
+    let first = days.iter().flat_map(|day| &day.published).min();
+    for dt in last_days.into_iter().filter(|dt| first.is_some_and(|first| first < dt)) {
         each(session, &sql(&source.members(), &needs.join(", "), dt), vec![], |row| {
             let (Some(old), Some(new)) = (row.text("old_price")?, row.text("new_price")?) else { return Ok(()) };
             let Some(change) = row.text("change_pct")?.and_then(|text| hundredths(&text)) else { return Ok(()) };

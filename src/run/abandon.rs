@@ -54,6 +54,7 @@ async fn under_lock(place: Place<'_>, run: &RunName) -> Result<Abandoned> {
     begin::clear_published(pipeline, &snapshot, store).await?;
     let Unfinished { dt, run_id, .. } = find(&pipeline.name, unfinished(store, &pipeline.name).await?, run)?;
     let zone = Zone::new(store.clone(), &pipeline.name, dt);
+    zone.note_all_segments(&run_id).await?;
     let landed = match zone.records(&run_id).await {
         Ok(records) => Some(records.len()),
         // A run that cannot go on is a good reason to give it up.

@@ -89,12 +89,18 @@ impl Untouched {
 
 pub(super) async fn begin(place: Place<'_>, options: Options) -> Result<Begin> {
     let Place { pipeline, around, store, turn } = place;
-    let snapshot = turn.snapshot(store, &pipeline.name).await?;
+    let mut snapshot = turn.snapshot(store, &pipeline.name).await?;
     let now = around.clock.now();
+    clear_published(pipeline, &snapshot, store).await?;
+    for run in unfinished(store, &pipeline.name).await? {
+        if is_superseded(&run, pipeline, &snapshot) {
+            give_up(place, &snapshot, &run).await?;
+            snapshot = turn.snapshot(store, &pipeline.name).await?;
+        }
+    }
     let start =
         |dt, run_id| day::Start { dt, run_id, attempt: snapshot.attempts(&pipeline.name, dt) + 1, started_at: now };
     let stands = |dt| snapshot.picture(&pipeline.name, dt).is_some();
-    clear_published(pipeline, &snapshot, store).await?;
     for run in unfinished(store, &pipeline.name).await? {
         if options.dt != Some(run.dt) && is_vain(&run, pipeline, beijing_day(now), store).await {
             Zone::new(store.clone(), &pipeline.name, run.dt).forget_start(&run.run_id).await?;
@@ -114,6 +120,7 @@ pub(super) async fn begin(place: Place<'_>, options: Options) -> Result<Begin> {
         refresh: options.refresh,
         retry: part.retry.clone(),
         asked_again: None,
+        after: Some(turn.next_seq() - 1),
         config_hash: pipeline.config_hash.clone(),
         huopan_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
@@ -131,7 +138,8 @@ pub(super) async fn next(
     snapshot: &Snapshot,
 ) -> Result<Next> {
     let mut open = unfinished(store, &pipeline.name).await?;
-    open.retain(|run| options.dt.is_none_or(|dt| dt == run.dt) && !is_published(run, pipeline, snapshot));
+    let is_over = |run: &Unfinished| is_published(run, pipeline, snapshot) || is_superseded(run, pipeline, snapshot);
+    open.retain(|run| options.dt.is_none_or(|dt| dt == run.dt) && !is_over(run));
     let mut goes_on = None;
     for run in open.into_iter().rev() {
         if options.dt == Some(run.dt) || !is_vain(&run, pipeline, today, store).await {
@@ -172,7 +180,14 @@ pub(super) async fn held(pipeline: &Pipeline, store: &Store, snapshot: &Snapshot
     let mut held = land::held(store, &pipeline.name).await?;
     held.retain(|run| {
         let picture = snapshot.picture(&pipeline.name, run.dt);
-        picture.is_none_or(|entry| entry.published_at <= run.hold.held_at && entry.run_id != run.run_id.to_string())
+        picture.is_none_or(|entry| {
+            // Clocks may be set back; numbers only grow.
+            let is_before = match run.hold.number {
+                Some(number) => entry.seq < number,
+                None => entry.published_at <= run.hold.held_at,
+            };
+            is_before && entry.run_id != run.run_id.to_string()
+        })
     });
     Ok(held)
 }
@@ -180,6 +195,26 @@ pub(super) async fn held(pipeline: &Pipeline, store: &Store, snapshot: &Snapshot
 /// Whether a run has died after its publication was decided: nothing of it is to be asked again.
 fn is_published(run: &Unfinished, pipeline: &Pipeline, snapshot: &Snapshot) -> bool {
     snapshot.has_published(&pipeline.name, &run.run_id.to_string())
+}
+
+/// Whether a run that began after it has published its day since: a start did not see it. A replay has the id of the run
+/// that it rebuilds.
+fn is_superseded(run: &Unfinished, pipeline: &Pipeline, snapshot: &Snapshot) -> bool {
+    let picture = snapshot.picture(&pipeline.name, run.dt);
+    let since = run.frozen.after.zip(picture).filter(|(after, entry)| entry.seq > *after);
+    since.is_some_and(|(_, entry)| entry.run_id > run.run_id.to_string())
+}
+
+/// Journals the calls of a run that nobody goes on with.
+async fn give_up(place: Place<'_>, snapshot: &Snapshot, run: &Unfinished) -> Result<()> {
+    let Place { pipeline, around, store, .. } = place;
+    let (dt, run_id) = (run.dt, run.run_id);
+    tracing::warn!(pipeline = pipeline.name, %dt, %run_id, "a later run has published the day: this one is given up");
+    let zone = Zone::new(store.clone(), &pipeline.name, dt);
+    zone.note_all_segments(&run_id).await?;
+    let attempt = snapshot.attempts(&pipeline.name, dt) + 1;
+    day::publish_abandoned(place, &day::Start { dt, run_id, attempt, started_at: around.clock.now() }).await?;
+    zone.forget_start(&run_id).await
 }
 
 /// Whether a run of an earlier day has nothing but counts: its pages repeated. Its day would be filled with what is there now.

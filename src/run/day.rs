@@ -90,7 +90,7 @@ pub(super) async fn publish_if_sound(place: Place<'_>, zone: &Zone, start: &Star
     for file in written.files.values().flatten() {
         place.store.delete(&file.path).await?;
     }
-    let hold = Hold { held_at: place.around.clock.now(), findings };
+    let hold = Hold { held_at: place.around.clock.now(), number: Some(place.turn.next_seq()), findings };
     zone.hold(&start.run_id, &hold).await?;
     let error = Some(format!("held back: {}", hold.summary()));
     publish_ended(place, start, Ended { status: RunStatus::Held, error, facts: Some(&known) }).await?;

@@ -120,7 +120,11 @@ impl Unfolding {
         }
         self.bytes = 0;
         let attempts = std::mem::take(&mut self.waiting);
-        Handle::current().block_on(self.zone.land_again(&self.run_id, &attempts))
+        Handle::current().block_on(async {
+            self.zone.land_again(&self.run_id, &attempts).await?;
+            let first = attempts.first().map(|attempt| attempt.record.number);
+            self.zone.note_segments(&self.run_id, first).await
+        })
     }
 }
 

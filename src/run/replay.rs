@@ -320,7 +320,8 @@ impl<'a> Work<'a> {
                 match rebuilt.findings.is_empty() {
                     true => (Became::Rebuilt(Box::new(rebuilt.report)), Some(rebuilt.entry)),
                     false => {
-                        let hold = Hold { held_at: self.around.clock.now(), findings: rebuilt.findings };
+                        let held_at = self.around.clock.now();
+                        let hold = Hold { held_at, number: None, findings: rebuilt.findings };
                         (Became::Held(hold), None)
                     }
                 }

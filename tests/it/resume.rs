@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use huopan::base::time::beijing_day;
-use huopan::base::{Clock, Kind, SystemClock};
+use huopan::base::{Clock, Kind, RunId, SystemClock};
 use huopan::config::Pipeline;
 use huopan::config::pipeline::OnQuota;
 use huopan::extract::Progress;
@@ -488,6 +488,32 @@ async fn what_took_too_long_is_not_asked_again_but_its_halves_are() {
 }
 
 #[tokio::test]
+async fn a_run_whose_day_a_later_one_has_published_is_given_up() {
+    let (place, sim, pipeline) = one_by_one(options()).await;
+    let report = published(&pipeline, on(20)).await;
+    let calls = sim.stats().calls;
+    // As if a start had not seen it: it began before the run that published.
+    let zone = Zone::new(place.store(), "test", day(20));
+    let earlier = RunId::new(report.run_id.began_at().unwrap() - TimeDelta::minutes(5), [7; 10]);
+    let frozen = Frozen {
+        started_at: SystemClock.now(),
+        refresh: false,
+        retry: None,
+        asked_again: None,
+        after: Some(0),
+        config_hash: pipeline.config_hash.clone(),
+        huopan_version: "0".into(),
+    };
+    zone.freeze(&earlier, &frozen).await.unwrap();
+    let outcome = attempt(&pipeline, on(20)).await.unwrap();
+    assert_eq!(outcome, Outcome::AlreadyPublished { dt: day(20) });
+    assert_eq!(sim.stats().calls, calls);
+    assert_eq!(unfinished(&place.store(), "test").await.unwrap(), []);
+    let told = place.rows("select status, error from runs order by publish_seq desc limit 1").await;
+    assert_eq!((told[0]["status"].as_str(), told[0]["error"].as_str()), ("stopped", "abandoned"));
+}
+
+#[tokio::test]
 async fn a_run_that_died_after_its_publication_is_over() {
     let (place, sim, pipeline) = one_by_one(options()).await;
     let report = published(&pipeline, on(20)).await;
@@ -499,6 +525,7 @@ async fn a_run_that_died_after_its_publication_is_over() {
         refresh: false,
         retry: None,
         asked_again: None,
+        after: Some(0),
         config_hash: pipeline.config_hash.clone(),
         huopan_version: "0".into(),
     };

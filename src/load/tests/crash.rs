@@ -8,6 +8,7 @@ use super::*;
 use crate::base::{Error, Kind};
 use crate::config::pipeline::Keep;
 use crate::store::PipelineLock;
+use crate::store::late::Hidden;
 
 /// Publishes a first time, then a second time up to (not including) the commit of table number `commits`.
 async fn crashed_after(store: &Store, commits: usize) -> Entry {
@@ -214,4 +215,40 @@ async fn a_vacuum_whose_lock_is_lost_deletes_nothing() {
     let bounds = sweep::Bounds { keep, now, files_max: usize::MAX };
     assert_eq!(sweep::vacuum(&store, "a", &turn, &lake, bounds).await.unwrap_err().kind(), Kind::Conflict);
     assert_eq!(store.list("offers").await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_lake_of_which_a_late_listing_shows_no_log_is_not_taken_for_a_new_one() {
+    let (_folder, store) = lake();
+    for seq in 1..=2 {
+        publish(&store, draft(&store, "a", day(20), seq, 2)).await;
+    }
+    // What `lake vacuum` leaves of a log.
+    let state = super::super::checkpoint::state(&store, "a").await.unwrap();
+    let _ = super::super::checkpoint::write(&store, &state).await.unwrap();
+    store.delete(&Entry::path("a", 1)).await.unwrap();
+    let hidden = Hidden::default();
+    let late = hidden.over(&store);
+    let commits = (0..3).map(|version| format!("runs/_delta_log/{version:020}.json"));
+    let paths: Vec<String> = commits.chain([Entry::path("a", 2), log::checkpoint_path("a", 2)]).collect();
+    hidden.hide(paths.iter().map(String::as_str));
+    let lock = store.lock("a", "test").await.unwrap();
+    let error = Turn::take(&late, "a", &lock, at(0)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    hidden.hide([]);
+    assert_eq!(Turn::take(&late, "a", &lock, at(0)).await.unwrap().next_seq(), 3);
+}
+
+#[tokio::test]
+async fn no_number_is_given_again_that_any_table_has() {
+    let (_folder, store) = lake();
+    for seq in 1..=2 {
+        publish(&store, draft(&store, "a", day(20), seq, 2)).await;
+    }
+    store.delete(&Entry::path("a", 2)).await.unwrap();
+    std::fs::remove_dir_all(store.root().join("runs/_delta_log")).unwrap();
+    let again = draft(&store, "a", day(21), 2, 5);
+    let error = super::super::publish(&store, again).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Data, "{error}");
+    assert_eq!(next_seq(&store, "a").await.unwrap(), 2, "nothing is decided");
 }
