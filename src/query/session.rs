@@ -287,6 +287,8 @@ fn config(options: &Options) -> SessionConfig {
     config.options_mut().sql_parser.parse_float_as_decimal = true;
     // The days of the tables are Beijing's: `current_date` is one of them.
     config.options_mut().execution.time_zone = Some(TIME_ZONE.to_owned());
+    // What a join has of one side would be asked of each row of the other as it is read: most rows of a day have their match.
+    config.options_mut().optimizer.enable_join_dynamic_filter_pushdown = false;
     let parquet = &mut config.options_mut().execution.parquet;
     parquet.pushdown_filters = true;
     parquet.reorder_filters = true;
