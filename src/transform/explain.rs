@@ -128,8 +128,9 @@ fn prices(told: &mut Told<'_, '_>, offer: &Offer<'_>) {
     for (column, field, value) in price {
         // The ends of a spread may stand in the headline price or in the ladder.
         let spread = value.is_some() && !told.has(*field);
+        let headline = told.input.offer.get(OfferField::Price);
         let field = match spread {
-            true if told.has(OfferField::Price) => OfferField::Price,
+            true if headline.is_some_and(|raw| has_two_numbers(raw.json())) => OfferField::Price,
             true => OfferField::Ladder,
             false => *field,
         };
@@ -140,6 +141,13 @@ fn prices(told: &mut Told<'_, '_>, offer: &Offer<'_>) {
     let ladder = ladder_rule(offer.ladder_status);
     told.add("ladder_status", OfferField::Ladder, ladder, offer.ladder_status.name().to_owned());
     told.add("price_source", None, source_rule(offer.price_source), offer.price_source.name().to_owned());
+}
+
+/// Whether a text states a spread: `18.96-19.90`.
+fn has_two_numbers(text: &str) -> bool {
+    let is_part = |letter: char| letter.is_ascii_digit() || matches!(letter, '.' | ',');
+    text.split(|letter| !is_part(letter)).filter(|part| part.contains(|letter: char| letter.is_ascii_digit())).count()
+        > 1
 }
 
 fn source_rule(source: PriceSource) -> &'static str {
@@ -235,6 +243,24 @@ mod tests {
     use crate::base::json;
     use crate::config::pipeline::Units;
     use crate::transform::fields::OfferFields;
+
+    #[test]
+    fn the_end_of_a_spread_is_told_from_the_field_that_states_it() {
+        let raw = |text: &'static str| json::parse(text.as_bytes()).ok();
+        for (price, ladder, expected) in
+            [("\"18.96\"", Some("\"18.96-19.90\""), OfferField::Ladder), ("\"¥18.96-19.90\"", None, OfferField::Price)]
+        {
+            let mut fields = OfferFields::default();
+            fields.0[OfferField::OfferId as usize] = raw("\"7\"");
+            fields.0[OfferField::Title as usize] = raw("\"纸杯\"");
+            fields.0[OfferField::Price as usize] = raw(price);
+            fields.0[OfferField::Ladder as usize] = ladder.and_then(raw);
+            let input = Input { shop_id: Some("s"), ..Input::alone(&fields) };
+            let steps = explain(&input, &Rules::of_units(None, &Units::default()));
+            let step = steps.iter().find(|step| step.column == "price_max").unwrap();
+            assert_eq!((step.field, step.value.as_str()), (Some(expected), "19.9000"), "{price}");
+        }
+    }
 
     #[test]
     fn every_column_tells_its_field_its_bytes_and_its_rule() {
