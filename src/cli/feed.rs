@@ -133,7 +133,7 @@ async fn take(asked: &Take, store: &Store, talk: &Talk) -> Result<Outcome> {
         (Some(position), _) => position.cursor.clone(),
         (None, since) => since.clone().unwrap_or_default(),
     };
-    let snapshot = Retained::load(store).await?;
+    let snapshot = Retained::load_with(store, since.iter().map(|(pipeline, _)| pipeline)).await?;
     let steps_max = usize::try_from(asked.publications).unwrap_or(usize::MAX);
     let backlog = backlog(store, &snapshot, &since, steps_max).await?;
     let telling = Telling { store, backlog: &backlog, scope, format: asked.format.format(), talk };

@@ -50,8 +50,23 @@ impl Retained {
     /// # Errors
     /// `Storage` when it cannot be listed or read, `Data` when an entry is missing or is not what huopan writes.
     pub async fn load(store: &Store) -> Result<Self> {
+        Self::load_with(store, []).await
+    }
+
+    /// Reads the log; these pipelines are known to have one, also where no listing shows it yet.
+    ///
+    /// # Errors
+    /// As [`Retained::load`].
+    pub async fn load_with<'p>(store: &Store, known: impl IntoIterator<Item = &'p str>) -> Result<Self> {
+        let mut names = log::names(store).await?;
+        for pipeline in known {
+            if !names.contains_key(pipeline) {
+                let found = log::names_of(store, pipeline).await?;
+                names.extend((found.last() > 0).then(|| (pipeline.to_owned(), found)));
+            }
+        }
         let mut pipelines = BTreeMap::new();
-        for (pipeline, names) in log::names(store).await? {
+        for (pipeline, names) in names {
             let base = checkpoint::state_at(store, &pipeline, &names, names.base().unwrap_or(0)).await?;
             let entries = log::read_span(store, &pipeline, base.seq + 1..=names.last()).await?;
             pipelines.insert(pipeline, Past { base, entries }.with_newest_files());

@@ -1,5 +1,5 @@
 use super::super::log::{self, Appended, Change, Entry};
-use super::super::{Snapshot, State, publish};
+use super::super::{Retained, Snapshot, State, publish};
 use super::*;
 use crate::base::Kind;
 use crate::store::late::Hidden;
@@ -81,6 +81,18 @@ async fn a_late_listing_hides_no_entry() {
         hidden.hide(paths.iter().map(String::as_str));
         assert_eq!(log::whole_of(&late, "a").await.unwrap(), whole["a"], "{seqs:?}");
     }
+}
+
+#[tokio::test]
+async fn a_late_listing_hides_no_log_that_somebody_knows_of() {
+    let (_folder, store) = lake();
+    assert_eq!(log::append(&store, &entry("a", 1, day(20), true)).await.unwrap(), Appended::Done);
+    let hidden = Hidden::default();
+    hidden.hide([Entry::path("a", 1).as_str()]);
+    let late = hidden.over(&store);
+    assert_eq!(Retained::load(&late).await.unwrap().last_seq("a"), 0);
+    let known = Retained::load_with(&late, ["a", "b"]).await.unwrap();
+    assert_eq!((known.last_seq("a"), known.pipelines().collect::<Vec<_>>()), (1, vec!["a"]));
 }
 
 #[tokio::test]
