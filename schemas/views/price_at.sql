@@ -18,10 +18,7 @@
 --   price_from, price_to  what is known of a `price_spread`, per piece
 -- Example: SELECT shop_name, title, price_per_piece, total FROM price_at(500) WHERE buyable ORDER BY price_per_piece
 WITH needs AS (
-  SELECT '' AS group_name, {pieces} AS pieces, CAST(NULL AS INT) AS pack_size, dt, pipeline, offer_id, shop_id, shop_name,
-         title, status, price, price_max, unit, currency, pieces_per_unit, pack_source, moq_quantity, moq_pieces, moq_status,
-         stock_status, ladder_status, detail_url
-  FROM {day}.offers
+  {needs}
 ),
 {priced}
 SELECT dt, pipeline, shop_id, shop_name, offer_id, sku_id, title, unit, CAST(pack AS INT) AS pieces_per_unit,

@@ -11,20 +11,14 @@
 -- Example: SELECT shop_name, title, old_price_per_piece, new_price_per_piece, change_pct FROM price_moves(500) ORDER BY change_pct
 WITH now AS (
   WITH needs AS (
-    SELECT '' AS group_name, {pieces} AS pieces, CAST(NULL AS INT) AS pack_size, dt, pipeline, offer_id, shop_id, shop_name,
-           title, status, price, price_max, unit, currency, pieces_per_unit, pack_source, moq_quantity, moq_pieces, moq_status,
-           stock_status, ladder_status, detail_url
-    FROM {day}.offers
+    {needs}
   ),
   {priced}
   SELECT * FROM judged
 ),
 earlier AS (
   WITH needs AS (
-    SELECT '' AS group_name, {pieces} AS pieces, CAST(NULL AS INT) AS pack_size, dt, pipeline, offer_id, shop_id, shop_name,
-           title, status, price, price_max, unit, currency, pieces_per_unit, pack_source, moq_quantity, moq_pieces, moq_status,
-           stock_status, ladder_status, detail_url
-    FROM {earlier}.offers
+    {needs_earlier}
   ),
   {priced_earlier}
   SELECT dt, offer_id, sku_id, currency, price_per_piece, reason FROM judged

@@ -170,7 +170,8 @@ impl Zone {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Frozen, unfinished};
+    use super::super::start::tests::frozen;
+    use super::super::unfinished;
     use super::*;
 
     fn finding(what: Suspect, offers: u64, of: u64) -> Finding {
@@ -192,15 +193,7 @@ mod tests {
         let dt = NaiveDate::from_ymd_opt(2026, 11, 20).unwrap();
         let (zone, at) = (Zone::new(store.clone(), "nightly", dt), DateTime::from_timestamp(1, 0).unwrap());
         let run_id = RunId::new(at, [7; 10]);
-        let frozen = Frozen {
-            started_at: at,
-            refresh: false,
-            retry: None,
-            asked_again: None,
-            after: None,
-            config_hash: "0".into(),
-            huopan_version: "0".into(),
-        };
+        let frozen = frozen(1);
         zone.freeze(&run_id, &frozen).await.unwrap();
         let findings = vec![finding(Suspect::Prices { factor: 10 }, 7, 9)];
         let hold = Hold { held_at: at, number: None, findings };

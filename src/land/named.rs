@@ -112,11 +112,8 @@ impl Zone {
         let mut segments = self.segments(run).await?;
         let (mut index, mut next_number) = (0, Some(1));
         loop {
-            if let Some(next) =
-                next_number.filter(|next| segments.get(index).is_none_or(|at| at.first_number() > *next))
-                && let Some(segment) = self.segment(run, next).await?
-            {
-                segments.insert(index, segment);
+            if let Some(next) = next_number {
+                self.fill_in(run, &mut segments, index, next).await?;
             }
             let Some(segment) = segments.get(index) else { break };
             next_number = match self.read_records_if_there(segment).await {
@@ -130,11 +127,24 @@ impl Zone {
         self.note_segments(run, segments.iter().map(SegmentRef::first_number)).await
     }
 
+    /// Adds the segment that begins with a number at its place, where it is there and not known.
+    pub(super) async fn fill_in(
+        &self,
+        run: &RunId,
+        segments: &mut Vec<SegmentRef>,
+        index: usize,
+        number: i64,
+    ) -> Result<()> {
+        if segments.get(index).is_none_or(|segment| segment.first_number() > number)
+            && let Some(segment) = self.segment(run, number).await?
+        {
+            segments.insert(index, segment);
+        }
+        Ok(())
+    }
+
     /// The segment that begins with a number; `None`: there is none.
-    ///
-    /// # Errors
-    /// `Storage`.
-    pub async fn segment(&self, run: &RunId, first_number: i64) -> Result<Option<SegmentRef>> {
+    async fn segment(&self, run: &RunId, first_number: i64) -> Result<Option<SegmentRef>> {
         let path = self.segment_path(run, first_number);
         Ok(self.store().meta(&path).await?.map(|meta| SegmentRef { path, bytes: meta.bytes }))
     }
@@ -165,7 +175,8 @@ impl Zone {
 mod tests {
     use chrono::DateTime;
 
-    use super::super::{Frozen, Hold, held, unfinished};
+    use super::super::start::tests::frozen;
+    use super::super::{Hold, held, unfinished};
     use super::*;
     use crate::store::late::Hidden;
 
@@ -209,15 +220,7 @@ mod tests {
         let (hidden, dt) = (Hidden::default(), NaiveDate::from_ymd_opt(2026, 11, 20).unwrap());
         let store = hidden.over(&Store::open(folder.path()).unwrap());
         let (zone, at) = (Zone::new(store.clone(), "nightly", dt), DateTime::from_timestamp(1, 0).unwrap());
-        let frozen = Frozen {
-            started_at: at,
-            refresh: false,
-            retry: None,
-            asked_again: None,
-            after: None,
-            config_hash: "0".into(),
-            huopan_version: "0".into(),
-        };
+        let frozen = frozen(1);
         for second in [1, 2] {
             zone.freeze(&run(second), &frozen).await.unwrap();
         }

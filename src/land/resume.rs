@@ -102,11 +102,7 @@ impl Resumed {
         let (mut index, mut next_number) = (0, 1);
         loop {
             // Numbers follow each other: what a late listing does not show is asked for by the number that comes next.
-            if segments.get(index).is_none_or(|segment| segment.first_number() > next_number)
-                && let Some(segment) = zone.segment(run, next_number).await?
-            {
-                segments.insert(index, segment);
-            }
+            zone.fill_in(run, &mut segments, index, next_number).await?;
             let Some(segment) = segments.get(index) else { break };
             for attempt in zone.read_segment(segment).await? {
                 let record = &attempt.record;

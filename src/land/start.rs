@@ -165,10 +165,11 @@ impl Zone {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn frozen(second: i64) -> Frozen {
+    /// A run of everything, begun that many seconds after the epoch.
+    pub(in super::super) fn frozen(second: i64) -> Frozen {
         Frozen {
             started_at: DateTime::from_timestamp(second, 0).unwrap(),
             refresh: false,

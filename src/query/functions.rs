@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::Date32Type;
+use arrow::datatypes::{DataType, Date32Type};
 use chrono::NaiveDate;
 use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::{DataFusionError, Result, ScalarValue, plan_err};
@@ -36,6 +36,16 @@ pub(super) fn register(context: &SessionContext, published: &Arc<Published>, pla
     context.register_udtf("price_history", Arc::new(PriceHistory { template: template.clone() }));
     context.register_udtf("competitor_position", Arc::new(CompetitorPosition { template: template.clone() }));
     context.register_udtf("title_matches", Arc::new(TitleMatches { template }));
+}
+
+/// What the arguments of a table function are, in their order; none for a name that is no function's here.
+pub(crate) fn argument_types(function: &str) -> &'static [DataType] {
+    match function {
+        "price_at" | "price_moves" => &[DataType::Int64, DataType::Date32],
+        "price_history" | "competitor_position" => &[DataType::Int64],
+        "title_matches" => &[DataType::Utf8],
+        _ => &[],
+    }
 }
 
 #[derive(Debug)]
@@ -182,9 +192,12 @@ impl Template {
     /// DataFusion asks for the plan without `await`; planning here does no I/O, so it is done at the first poll.
     fn plan(&self, function: &str, values: &[(&str, String)]) -> Result<Arc<dyn TableProvider>> {
         let template = views::function(function).map(|function| function.sql).unwrap_or_default();
-        let priced = views::PRICED.trim_end();
-        let template = template.replace("{priced}", priced);
-        let template = template.replace("{priced_earlier}", &priced.replace("{day}", "{earlier}"));
+        // What several have in common, of one day and of the state before it.
+        let parts = [("needs", views::NEEDS), ("priced", views::PRICED)];
+        let template = parts.iter().fold(template.to_owned(), |sql, (name, part)| {
+            let (part, earlier) = (part.trim_end(), part.trim_end().replace("{day}", "{earlier}"));
+            sql.replace(&format!("{{{name}}}"), part).replace(&format!("{{{name}_earlier}}"), &earlier)
+        });
         let sql = values.iter().fold(template, |sql, (name, value)| sql.replace(name, value));
         let plan = self.planner.plan(&sql).now_or_never();
         let plan = plan.ok_or_else(|| DataFusionError::Internal("planning a function had to wait".into()))??;

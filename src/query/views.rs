@@ -41,7 +41,9 @@ pub const FUNCTIONS: &[View] = &[
 
 /// Rows that another pipeline fetched later; `{day}` is a schema of one day per pipeline.
 pub(super) const SUPERSEDED: &str = include_str!("../../schemas/views/superseded.sql");
-/// What `price_at` and `competitor_position` have in common, in the place of `{priced}`; `{day}` is as in [`SUPERSEDED`].
+/// What `price_at` and `price_moves` ask prices for, in the place of `{needs}`; `{day}` is as in [`SUPERSEDED`].
+pub(super) const NEEDS: &str = include_str!("../../schemas/views/needs.sql");
+/// What functions of prices have in common, in the place of `{priced}`; `{day}` is as in [`SUPERSEDED`].
 pub(crate) const PRICED: &str = include_str!("../../schemas/views/priced.sql");
 
 /// The view of that name.

@@ -200,6 +200,10 @@ pub(super) async fn publish_failure(place: Place<'_>, start: &Start, error: &Err
     if turn.has_decided(store, &pipeline.name, &start.run_id.to_string(), start.attempt).await? {
         return Ok(());
     }
+    if pipeline.files.is_none() {
+        // A write that failed has ended its writer before it could note what had landed.
+        Zone::new(store.clone(), &pipeline.name, start.dt).note_all_segments(&start.run_id).await?;
+    }
     let status = if around.cancel.is_cancelled() { RunStatus::Stopped } else { RunStatus::Failed };
     publish_ended(place, start, Ended { status, error: Some(error.to_string()), facts: None }).await
 }

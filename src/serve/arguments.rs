@@ -15,6 +15,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::statement::plain;
+use crate::query::functions::argument_types;
 
 /// A value that is such an argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,11 +73,8 @@ fn literal(value: &ScalarValue) -> Value {
 /// What the arguments of a function are.
 fn types(function: &str) -> &'static [DataType] {
     match function {
-        "price_at" => &[DataType::Int64, DataType::Date32],
-        "price_history" | "competitor_position" => &[DataType::Int64],
-        "title_matches" => &[DataType::Utf8],
         "generate_series" | "range" => &[DataType::Int64, DataType::Int64, DataType::Int64],
-        _ => &[],
+        ours => argument_types(ours),
     }
 }
 

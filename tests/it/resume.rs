@@ -487,6 +487,19 @@ async fn what_took_too_long_is_not_asked_again_but_its_halves_are() {
     assert!(late >= 2 && sim.stats().calls <= 38 + 40, "{late} of {}", sim.stats().calls);
 }
 
+/// What a run froze that began before anything was published.
+fn begun(pipeline: &Pipeline) -> Frozen {
+    Frozen {
+        started_at: SystemClock.now(),
+        refresh: false,
+        retry: None,
+        asked_again: None,
+        after: Some(0),
+        config_hash: pipeline.config_hash.clone(),
+        huopan_version: "0".into(),
+    }
+}
+
 #[tokio::test]
 async fn a_run_whose_day_a_later_one_has_published_is_given_up() {
     let (place, sim, pipeline) = one_by_one(options()).await;
@@ -495,15 +508,7 @@ async fn a_run_whose_day_a_later_one_has_published_is_given_up() {
     // As if a start had not seen it: it began before the run that published.
     let zone = Zone::new(place.store(), "test", day(20));
     let earlier = RunId::new(report.run_id.began_at().unwrap() - TimeDelta::minutes(5), [7; 10]);
-    let frozen = Frozen {
-        started_at: SystemClock.now(),
-        refresh: false,
-        retry: None,
-        asked_again: None,
-        after: Some(0),
-        config_hash: pipeline.config_hash.clone(),
-        huopan_version: "0".into(),
-    };
+    let frozen = begun(&pipeline);
     zone.freeze(&earlier, &frozen).await.unwrap();
     let outcome = attempt(&pipeline, on(20)).await.unwrap();
     assert_eq!(outcome, Outcome::AlreadyPublished { dt: day(20) });
@@ -520,15 +525,7 @@ async fn a_run_that_died_after_its_publication_is_over() {
     let calls = sim.stats().calls;
     // As if the process had died before it cleared its landing away.
     let zone = Zone::new(place.store(), "test", day(20));
-    let frozen = Frozen {
-        started_at: SystemClock.now(),
-        refresh: false,
-        retry: None,
-        asked_again: None,
-        after: Some(0),
-        config_hash: pipeline.config_hash.clone(),
-        huopan_version: "0".into(),
-    };
+    let frozen = begun(&pipeline);
     zone.freeze(&report.run_id, &frozen).await.unwrap();
     let outcome = attempt(&pipeline, on(20)).await.unwrap();
     assert_eq!(outcome, Outcome::AlreadyPublished { dt: day(20) });

@@ -196,12 +196,17 @@ fn functions(session: &Session) -> Vec<Function> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::query::functions::argument_types;
 
     #[test]
     fn every_function_of_huopan_is_listed() {
         let listed = |name: &str, kind| FUNCTIONS.iter().any(|(known, of, _, _)| *known == name && *of == kind);
         for function in views::FUNCTIONS {
             assert!(listed(function.name, FunctionKind::Table), "{}", function.name);
+        }
+        // Values can stand for all of their arguments.
+        for (name, _, arguments, _) in FUNCTIONS.iter().filter(|(_, kind, ..)| *kind == FunctionKind::Table) {
+            assert_eq!(argument_types(name).len(), arguments.split(',').count(), "{name}");
         }
         for (usage, _) in scalars::SCALARS {
             assert!(listed(usage.split('(').next().unwrap(), FunctionKind::Scalar), "{usage}");
