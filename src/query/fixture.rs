@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::sync::Arc;
 
+use arrow::array::Array as _;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::json::ReaderBuilder;
 use chrono::{DateTime, NaiveDate};
@@ -78,10 +79,13 @@ impl Lake {
         writer.write(&batch).unwrap();
         writer.close().unwrap();
         let ids = rows.iter().filter_map(|row| row["offer_id"].as_i64());
-        let stats = match (ids.clone().min(), ids.max()) {
+        let mut stats = match (ids.clone().min(), ids.max()) {
             (Some(min), Some(max)) => json!({"minValues": {"offer_id": min}, "maxValues": {"offer_id": max}}),
             _ => json!({}),
         };
+        let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+        let null_counts = columns.map(|(field, column)| (field.name().clone(), json!(column.null_count())));
+        stats["nullCount"] = Value::Object(null_counts.collect());
         let file = DataFile {
             path,
             bytes: fs::metadata(&target).unwrap().len(),

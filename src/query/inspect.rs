@@ -341,7 +341,7 @@ mod tests {
         let mut lake = Lake::new();
         lake.rows("offers", "2026-11-20", "p", &[json!({"offer_id": 1}), json!({"offer_id": 2})]);
         let session = lake.session();
-        let answer = session.sql("SELECT count(title) FROM offers").await.unwrap();
+        let answer = session.sql("SELECT offer_id FROM offers").await.unwrap();
         let scan = answer.scan();
         assert_eq!(scan.so_far(), Scanned::default());
         answer.collect().await.unwrap();

@@ -8,6 +8,7 @@
 //! * [`user_views`]: users' own views.
 //! * [`session`]: SQL in, rows out, read-only.
 //! * [`engine`]: the threads that queries take; [`running`]: a query that runs; `give_way`: joins that let it be stopped.
+//! * `estimates`: how many rows filters keep that ask for nulls.
 //! * [`ledger`]: calls by day and account, from the state store.
 //! * `names`: columns that are called the same; `membership`: `EXISTS` and `IN` as values; `templates`: formats of times.
 //! * [`place`]: where in a query an error is.
@@ -22,6 +23,7 @@ mod bounded;
 pub mod catalog;
 pub mod engine;
 pub(crate) mod error;
+mod estimates;
 pub mod functions;
 mod give_way;
 pub mod inspect;

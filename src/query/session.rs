@@ -27,7 +27,7 @@ use super::published::{Focus, Published};
 use super::running::Running;
 use super::templates::Templates;
 use super::user_views::UserView;
-use super::{bounded, engine, error, functions, membership, names, scalars};
+use super::{bounded, engine, error, estimates, functions, membership, names, scalars};
 use crate::base::{Error, Result};
 use crate::groups::{self, Groups, Matcher};
 use crate::load::as_of::AsOf;
@@ -146,6 +146,7 @@ impl Session {
             .with_config(config(options))
             .with_runtime_env(runtime)
             .with_optimizer_rules(membership::rules())
+            .with_physical_optimizer_rules(estimates::rules())
             .build();
         state.register_function_rewrite(Arc::new(Templates)).map_err(|cause| error::explain(cause, &[]))?;
         let context = SessionContext::new_with_state(state);

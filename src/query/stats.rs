@@ -27,7 +27,8 @@ pub(super) fn of_file(file: &DataFile, file_schema: &Schema) -> Statistics {
     });
     Statistics {
         num_rows: Precision::Exact(to_usize(file.rows)),
-        total_byte_size: Precision::Inexact(to_usize(file.bytes)),
+        // Of all columns, compressed: nothing that the few columns of a query can be compared by.
+        total_byte_size: Precision::Absent,
         column_statistics: columns.collect(),
     }
 }

@@ -51,6 +51,39 @@ mod published_table {
         lake
     }
 
+    /// The table of a join is built of the side of fewer rows, also where most rows are asked for by a null.
+    #[tokio::test]
+    async fn a_join_holds_its_smaller_side_in_memory() {
+        let mut lake = Lake::new();
+        let offers: Vec<_> = (1..=4).map(|id| json!({"offer_id": id, "shop_id": "s1"})).collect();
+        let tiers = |of_sku: i64| -> Vec<_> {
+            let tiers = (1..=12).map(|id| json!({"offer_id": id % 4 + 1, "sku_id": (id <= of_sku).then_some(id)}));
+            tiers.collect()
+        };
+        lake.rows("offers", MONDAY, "nightly", &offers);
+        lake.rows("price_tiers", MONDAY, "nightly", &tiers(2));
+        lake.rows("offers", MONDAY, "skus", &offers);
+        lake.rows("price_tiers", MONDAY, "skus", &tiers(11));
+        let session = lake.session();
+        for (pipeline, null, built) in [
+            ("nightly", "IS NULL", "offers"),
+            ("nightly", "IS NOT NULL", "price_tiers"),
+            ("skus", "IS NULL", "price_tiers"),
+            ("skus", "IS NOT NULL", "offers"),
+        ] {
+            for (first, second) in [("offers o", "price_tiers t"), ("price_tiers t", "offers o")] {
+                let sql = format!(
+                    "SELECT o.shop_id, t.min_quantity FROM {first} JOIN {second} ON t.offer_id = o.offer_id \
+                     WHERE t.sku_id {null} AND o.pipeline = '{pipeline}' AND t.pipeline = '{pipeline}'"
+                );
+                let plan = plan(&session, &sql).await;
+                let (_, sides) = plan.split_once("HashJoinExec").unwrap();
+                let scanned = sides.split("DataSourceExec").nth(1).unwrap();
+                assert!(scanned.contains(&format!("[[{built}/")), "{sql}: {plan}");
+            }
+        }
+    }
+
     #[tokio::test]
     async fn columns_begin_with_the_partition_and_rows_carry_it() {
         let lake = three_nights();
