@@ -118,6 +118,8 @@ pub(super) struct Rebuilding<'a> {
     pub(super) facts: RunFacts,
     pub(super) before: Option<Entry>,
     pub(super) replaced: Option<Entry>,
+    /// The day before is no longer kept: what went on from it is in `replaced`.
+    pub(super) is_expired: bool,
     pub(super) seq: u64,
     /// The greatest number of the run's calls that is in `calls`.
     pub(super) calls_to: i64,
@@ -136,7 +138,8 @@ pub(super) struct Rebuilt {
 
 /// Writes the files of a day, and publishes nothing.
 pub(super) async fn rebuild(rebuilding: Rebuilding<'_>) -> Result<Rebuilt> {
-    let Rebuilding { pipeline, around, store, into, start, facts, before, replaced, seq, calls_to, kind } = rebuilding;
+    let Rebuilding { pipeline, around, store, into, start, facts, before, replaced, is_expired, seq, calls_to, kind } =
+        rebuilding;
     let zone = Zone::new(store.clone(), &pipeline.name, start.dt);
     let day = Day {
         pipeline: making::as_asked(pipeline, &facts),
@@ -150,6 +153,7 @@ pub(super) async fn rebuild(rebuilding: Rebuilding<'_>) -> Result<Rebuilt> {
         facts,
         before,
         replaced,
+        is_expired,
         calls_to,
         kind,
     };

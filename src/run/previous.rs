@@ -72,7 +72,6 @@ pub(super) fn load(source: &Source<'_>, entry: Option<&Entry>, replaced: Option<
     let store = source.store;
     let mut previous = Previous::default();
     if let Some(entry) = entry {
-        previous.dt = Some(entry.dt);
         previous.offers = offers(source, entry)?;
         read_shops(store, entry, &mut previous)?;
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | published | rebuilt from `raw_pages`: each run that published it, in their order, the later upon the earlier |
 //! | … and its answers are no longer kept | left as it is, the base of the next |
+//! | … and the day before, of which rows go on in it, is no longer kept | rebuilt upon its own picture, which has these rows |
 //! | landed and not published (`run --until land`), or held | published from what landed, unless it looks wrong |
 //! | landed by a run that was stopped | left to the next start, or published as incomplete where that is asked for |
 //!
@@ -208,7 +209,13 @@ impl<'a> Work<'a> {
             None => None,
         };
         let runs = self.picture_runs(dt, published.as_ref());
-        let mut replaced: Option<Entry> = None;
+        // Rows that go on from a day that is no longer kept are nowhere but in the picture itself.
+        let is_expired = lost.is_none() && self.before(dt).is_none() && self.builds_upon_before(dt).await?;
+        let mut replaced = published.clone().filter(|_| is_expired);
+        if is_expired {
+            let why = "the day before, of which rows go on in it, is no longer kept";
+            day.notes.push(format!("{why}: they stay as published"));
+        }
         for (index, run_id) in runs.iter().enumerate() {
             let is_last = index + 1 == runs.len();
             let facts = match kept::unfold(self.lake, &self.above, &self.snapshot, (&self.pipeline.name, dt, run_id))
@@ -249,6 +256,7 @@ impl<'a> Work<'a> {
                 facts: RunFacts { calls_used: 0, calls_saved: 0, quota_left: None, ..facts },
                 before: self.before(dt),
                 replaced: replaced.take(),
+                is_expired,
                 seq: self.next_seq().await?,
                 calls_to: self.snapshot.calls_to(&self.pipeline.name, &run_id.to_string()),
                 kind: RunKind::Replay,
@@ -312,6 +320,7 @@ impl<'a> Work<'a> {
                     facts,
                     before: self.before(dt),
                     replaced: published.clone(),
+                    is_expired: false,
                     seq: self.next_seq().await?,
                     calls_to: self.snapshot.calls_to(&self.pipeline.name, &run.run_id.to_string()),
                     kind: RunKind::Run,

@@ -21,7 +21,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::base::Result;
 use crate::config::gateway::Completeness;
@@ -41,8 +41,8 @@ use tally::{Shares, Tallies, Tally};
 /// The picture before, as far as it decides about today's.
 #[derive(Debug, Default)]
 pub struct Previous {
-    /// Its day; `None`: there is none.
-    pub dt: Option<NaiveDate>,
+    /// It is no longer kept: what went on from it is in the replaced picture, and in nothing else.
+    pub is_expired: bool,
     /// Its offers.
     pub offers: Sorted<Earlier>,
     /// The offers of the picture of the same day that is replaced, where there is one: what an incomplete shop keeps.
@@ -275,6 +275,10 @@ fn shop_row(fetched: &Fetched<'_>, previous: &Previous, shop: Shop<'_>, tally: &
         true => Some(facts.watermark_at.unwrap_or(facts.started_at)),
         false => previous.watermarks.get(&facts.shop_id).copied(),
     };
+    // Against what offers are new or changed is no longer known.
+    let counted = previous.replaced_shops.get(&facts.shop_id).filter(|_| previous.is_expired);
+    let (new_count, changed_count) =
+        counted.map_or((tally.new, tally.changed), |row| (row.new_count, row.changed_count));
     ShopRow {
         gateway: fetched.gateway.to_owned(),
         shop_id: facts.shop_id.clone(),
@@ -283,8 +287,8 @@ fn shop_row(fetched: &Fetched<'_>, previous: &Previous, shop: Shop<'_>, tally: &
         official_count,
         listed_count: count(fetched.listed),
         offer_count: tally.offers,
-        new_count: tally.new,
-        changed_count: tally.changed,
+        new_count,
+        changed_count,
         carried_count: 0,
         delisted_count: 0,
         quarantined_count: count(fetched.quarantined),

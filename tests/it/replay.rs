@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use huopan::base::{Clock, SystemClock};
+use huopan::config::Pipeline;
 use huopan::extract::progress::Silent;
 use huopan::land::segment;
 use huopan::run::{Options as RunOptions, Outcome, Report, Surroundings, run};
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{Ended, Place, Row, attempt, day, huopan, item_lines, publish, quick, rows, shop_lines};
 
+mod expired;
 mod lost;
 mod unusual;
 
@@ -155,14 +157,17 @@ impl Clock for Noon {
 
 /// The night of a day, when it is that day.
 async fn night(place: &Place, sim: &Sim, lines: &str, dt: NaiveDate) -> Report {
+    night_of(&place.pipeline(sim, Gateway::Portals, lines), sim, dt).await
+}
+
+async fn night_of(pipeline: &Pipeline, sim: &Sim, dt: NaiveDate) -> Report {
     sim.set_day(dt);
-    let pipeline = place.pipeline(sim, Gateway::Portals, lines);
     let noon = dt.and_hms_opt(4, 0, 0).unwrap().and_utc();
     let ahead = noon - SystemClock.now();
     let clock = Arc::new(Noon(ahead));
     sim.set_clock_offset(ahead.num_seconds());
     let around = Surroundings { clock, progress: &Silent, cancel: CancellationToken::new(), seed: 7 };
-    match run(&pipeline, RunOptions::default(), &around).await.unwrap_or_else(|error| panic!("{error}")) {
+    match run(pipeline, RunOptions::default(), &around).await.unwrap_or_else(|error| panic!("{error}")) {
         Outcome::Published(mut reports) if reports.len() == 1 => reports.swap_remove(0),
         other => panic!("not published: {other:?}"),
     }

@@ -48,6 +48,8 @@ pub(super) struct Day {
     pub(super) before: Option<Entry>,
     /// The picture of this day that is replaced.
     pub(super) replaced: Option<Entry>,
+    /// That of the day before is no longer kept: its rows that go on are in the replaced one.
+    pub(super) is_expired: bool,
     /// The greatest number of the run's calls that an earlier stop has put into `calls`.
     pub(super) calls_to: i64,
     /// A replay leaves the journals of calls and answers as they are.
@@ -99,6 +101,7 @@ impl Day {
             before: before.and_then(|dt| snapshot.picture(&pipeline.name, dt)).cloned(),
             // A day that is published anew keeps what it had, where an incomplete shop does not show it again.
             replaced,
+            is_expired: false,
             calls_to: snapshot.calls_to(&pipeline.name, &start.run_id.to_string()),
             kind: RunKind::Run,
         })
@@ -133,7 +136,8 @@ impl Day {
         let keys = budget.part(KEYS_PERCENT);
         let source =
             previous::Source { store: &self.store, names: &collected.shops, budget: &keys, depth: self.depth() };
-        let before = previous::load(&source, self.before.as_ref(), self.replaced.as_ref())?;
+        let mut before = previous::load(&source, self.before.as_ref(), self.replaced.as_ref())?;
+        before.is_expired = self.is_expired;
         let chunks = std::mem::take(&mut collected.chunks);
         let settled = self.judge(&collected, &before, skus_fetched, |fetched, verdict| {
             let picture = picture::Builder::new(chunks, collected.shops.places(), &keys);

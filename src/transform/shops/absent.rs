@@ -97,6 +97,7 @@ pub fn settle(
     let mut settler = Settler {
         fetched,
         replaces: previous.replaced.is_some(),
+        is_expired: previous.is_expired,
         unanswered: fetched.facts.items_unanswered.iter().copied().collect(),
         untouched: fetched.facts.items_untouched.iter().copied().collect(),
         shops: shops(fetched, verdict),
@@ -129,6 +130,8 @@ struct Settler<'f, 'v> {
     fetched: &'f Fetched<'f>,
     /// The day has a picture that is replaced.
     replaces: bool,
+    /// The picture of the day before is no longer kept.
+    is_expired: bool,
     unanswered: HashSet<i64>,
     untouched: HashSet<i64>,
     shops: HashMap<u32, Shop<'v>>,
@@ -183,8 +186,9 @@ impl<'v> Settler<'_, 'v> {
                 });
                 return Fate::Carried(kept);
             }
-            // What the replaced picture of this day called delisted stays so, unless a whole listing says otherwise.
-            if kept.delisted && self.replaces && !matches!(judged, Judged::Single | Judged::Complete) {
+            // What the replaced picture of this day called delisted stays so, unless what tells of it anew says otherwise.
+            let is_told_anew = matches!(judged, Judged::Single | Judged::Complete) && !self.is_expired;
+            if kept.delisted && self.replaces && !is_told_anew {
                 self.count(&kept, |row| row.delisted_count += 1);
                 return Fate::Carried(kept);
             }

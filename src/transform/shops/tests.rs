@@ -196,7 +196,7 @@ impl Case {
             row: 0,
         }));
         let previous = Previous {
-            dt: NaiveDate::from_ymd_opt(2026, 11, 19),
+            is_expired: false,
             offers: earlier(&before.offers, &names),
             replaced: before.replaced.as_ref().map(|offers| earlier(offers, &names)),
             replaced_shops: before.replaced_shops.clone(),
