@@ -192,6 +192,23 @@ pub(super) async fn held(pipeline: &Pipeline, store: &Store, snapshot: &Snapshot
     Ok(held)
 }
 
+/// The day of a run that was held and that a start has published which died before it could say so; asked again, there is
+/// nothing left to do.
+pub(super) async fn forget_published_hold(
+    pipeline: &Pipeline,
+    store: &Store,
+    snapshot: &Snapshot,
+    dt: Option<NaiveDate>,
+) -> Result<Option<NaiveDate>> {
+    let is_published = |run: &HeldRun| {
+        let picture = snapshot.picture(&pipeline.name, run.dt);
+        dt.is_none_or(|dt| dt == run.dt) && picture.is_some_and(|entry| entry.run_id == run.run_id.to_string())
+    };
+    let Some(run) = land::held(store, &pipeline.name).await?.into_iter().rfind(is_published) else { return Ok(None) };
+    Zone::new(store.clone(), &pipeline.name, run.dt).forget_hold(&run.run_id).await?;
+    Ok(Some(run.dt))
+}
+
 /// Whether a run has died after its publication was decided: nothing of it is to be asked again.
 fn is_published(run: &Unfinished, pipeline: &Pipeline, snapshot: &Snapshot) -> bool {
     snapshot.has_published(&pipeline.name, &run.run_id.to_string())

@@ -358,6 +358,9 @@ async fn publish_held(place: Place<'_>, options: Options, so_far: &mut SoFar<'_>
     let mut held = begin::held(pipeline, store, &snapshot).await?;
     held.retain(|run| options.dt.is_none_or(|dt| dt == run.dt));
     let Some(HeldRun { dt, run_id, .. }) = held.pop() else {
+        if let Some(dt) = begin::forget_published_hold(pipeline, store, &snapshot, options.dt).await? {
+            return Ok(Outcome::AlreadyPublished { dt });
+        }
         let day = options.dt.map(|dt| format!(" of {dt}")).unwrap_or_default();
         return Err(Error::config(format!("no run{day} of pipeline `{}` is held", pipeline.name))
             .with_hint("`huopan runs` lists them; without `--publish-anyway` a run is started as ever"));

@@ -55,9 +55,17 @@ async fn a_shop_that_loses_most_of_its_offers_is_held_and_published_anyway_witho
     let plan = huopan(place.path(), &["plan", "pipeline.toml", "--dt", "2026-11-21"]).await;
     assert!(plan.stdout.contains(": held, `run` makes no call"), "{plan:?}");
 
+    let hold = place.lake_files().into_iter().find(|file| file.ends_with("held.json")).unwrap();
+    let why = std::fs::read(&hold).unwrap();
     let published = run(&place, &["--publish-anyway"]).await;
     assert_eq!(published.code, 0, "{published:?}");
     assert_eq!(thin.stats().calls, calls);
+
+    // A start that died once that was decided had no time to say so: asked again, there is nothing left to do.
+    std::fs::write(&hold, why).unwrap();
+    let again = run(&place, &["--publish-anyway"]).await;
+    assert_eq!((again.code, hold.exists()), (0, false), "{again:?}");
+    assert!(again.stdout.contains("2026-11-21 is published already"), "{again:?}");
     assert_eq!(attempts(&place, "2026-11-21").await, [format!("1 held {calls}"), "2 published 0".to_owned()]);
     assert_eq!(place.value("select count(*) from calls where dt = '2026-11-21'").await, calls.to_string());
     assert_eq!(place.delta_counts().await, place.counts().await);
