@@ -142,8 +142,14 @@ impl Zone {
     pub async fn read_facts(&self, run: &RunId) -> Result<Option<RunFacts>> {
         let path = self.facts_path(run);
         let Some(json) = self.store.get(&path).await? else { return Ok(None) };
-        let facts = serde_json::from_slice(&json)
-            .map_err(|source| Error::data(format!("the facts `{path}` cannot be read")).caused_by(source))?;
+        let facts = serde_json::from_slice(&json).map_err(|source| {
+            Error::data(format!("the facts `{path}` cannot be read"))
+                .with_hint(
+                    "restore the file, or delete it: without it the next night lists whole shops, and its day cannot \
+                         be rebuilt by `huopan replay`",
+                )
+                .caused_by(source)
+        })?;
         Ok(Some(facts))
     }
 

@@ -28,7 +28,7 @@ use object_store::prefix::PrefixStore;
 use serde_json::Value;
 
 use crate::base::{Error, Kind, Result};
-use crate::store::{Meta, Store, is_outage};
+use crate::store::{DISK_IS_FULL, Meta, Store, is_full, is_outage};
 use crate::transform::contract::{PARTITION_COLUMNS, Table};
 
 use super::listing::WholeLogs;
@@ -474,6 +474,7 @@ pub(super) fn failed(verb: &str, table: Table, source: DeltaTableError) -> Error
     let error = match is_outage(&source) {
         true => Error::new(Kind::Unavailable, message)
             .with_hint("the lake's store does not answer as it should; try again later, or ask `huopan doctor`"),
+        false if is_full(&source) => Error::storage(message).with_hint(DISK_IS_FULL),
         false => Error::storage(message)
             .with_hint("`huopan lake verify` says which file of the lake is damaged, and what to do about it"),
     };
@@ -483,4 +484,20 @@ pub(super) fn failed(verb: &str, table: Table, source: DeltaTableError) -> Error
 pub(super) fn contended(table: Table) -> Error {
     let message = format!("other writers of the Delta table `{table}` went first {CONFLICTS_MAX} times");
     Error::new(Kind::Conflict, message).with_hint("try again when they are done")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_apart_from_a_damaged_file() {
+        let hint = |kind: std::io::ErrorKind| {
+            let source = Box::new(std::io::Error::from(kind));
+            let error = object_store::Error::Generic { store: "LocalFileSystem", source };
+            failed("created", Table::Offers, DeltaTableError::ObjectStore { source: error }).hint().map(str::to_owned)
+        };
+        assert_eq!(hint(std::io::ErrorKind::StorageFull).as_deref(), Some(DISK_IS_FULL));
+        assert!(hint(std::io::ErrorKind::InvalidData).unwrap().contains("lake verify"));
+    }
 }

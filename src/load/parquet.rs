@@ -260,15 +260,9 @@ fn failed(target: &Target) -> impl Fn(ParquetError) -> Error + Copy + use<> {
     let table = target.table;
     move |source| {
         let error = Error::storage(format!("a Parquet file of `{table}` cannot be written"));
-        let error = if is_full(&source) { error.with_hint(store::DISK_IS_FULL) } else { error };
+        let error = if store::is_full(&source) { error.with_hint(store::DISK_IS_FULL) } else { error };
         error.caused_by(source)
     }
-}
-
-fn is_full(error: &ParquetError) -> bool {
-    let ParquetError::External(cause) = error else { return false };
-    let kind = cause.downcast_ref().map(io::Error::kind);
-    matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use uuid::Uuid;
 use crate::base::{Error, Kind, Result};
 
 use super::backend::{Backend, Created, Meta};
-use super::{NewFile, PipelineLock, lease};
+use super::{NewFile, PipelineLock, causes, lease};
 
 /// The metadata that names an object's writer.
 const WRITER: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("huopan-writer"));
@@ -123,13 +123,6 @@ fn tls_hint(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
         }
         () => None,
     }
-}
-
-/// An error and what caused it.
-fn causes<'e>(
-    error: &'e (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
 }
 
 /// What to do about a key that is refused, or missing, by what was told.

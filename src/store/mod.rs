@@ -37,6 +37,7 @@ pub use lock::{Hold, PipelineLock, describe_holder};
 pub use new_file::NewFile;
 pub use probe::RACERS;
 
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -280,6 +281,19 @@ impl Store {
 const OURS: &str = "_huopan";
 /// What to do about a write that found no room.
 pub(crate) const DISK_IS_FULL: &str = "the disk is full: free space, then run again";
+
+/// Whether a write found no room, as far as its causes tell.
+pub(crate) fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut kinds = causes(error).filter_map(|cause| cause.downcast_ref().map(io::Error::kind));
+    kinds.any(|kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+}
+
+/// An error, what caused it, and so on.
+fn causes<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
 
 /// The path itself. One that would leave the lake is a bug of the caller.
 fn checked(path: &str) -> Result<&str> {
