@@ -8,6 +8,7 @@
 //! * [`user_views`]: users' own views.
 //! * [`session`]: SQL in, rows out, read-only.
 //! * [`engine`]: the threads that queries take; [`running`]: a query that runs; `give_way`: joins that let it be stopped.
+//! * `bounded`: how much functions and constants may give; `held`: windows whose rows count.
 //! * [`ledger`]: calls by day and account, from the state store.
 //! * `names`: columns that are called the same; `membership`: `EXISTS` and `IN` as values; `templates`: formats of times.
 //! * [`place`]: where in a query an error is.
@@ -24,6 +25,7 @@ pub mod engine;
 pub(crate) mod error;
 pub mod functions;
 mod give_way;
+mod held;
 pub mod inspect;
 pub mod ledger;
 mod membership;
