@@ -226,7 +226,6 @@ async fn large_constants_are_not_copied_into_each_row() {
         "range(1, 10000)",
         "repeat('x', 100000)",
         "CASE WHEN value % 2 = 0 THEN repeat('x', 100000) ELSE 'y' END",
-        "coalesce(arrow_cast(nullif(value, 3), 'Utf8'), repeat('x', 100000))",
         "array_position(range(1, 10000), value)",
         "(SELECT array_agg(value) FROM generate_series(1, 10000))",
     ] {
