@@ -9,6 +9,7 @@
 //! * [`session`]: SQL in, rows out, read-only.
 //! * [`engine`]: the threads that queries take; [`running`]: a query that runs; `give_way`: joins that let it be stopped.
 //! * `estimates`: how many rows filters keep that ask for nulls.
+//! * `bounded`: how much functions and constants may give; `held`: windows whose rows count.
 //! * [`ledger`]: calls by day and account, from the state store.
 //! * `names`: columns that are called the same; `membership`: `EXISTS` and `IN` as values; `templates`: formats of times.
 //! * [`place`]: where in a query an error is.
@@ -26,6 +27,7 @@ pub(crate) mod error;
 mod estimates;
 pub mod functions;
 mod give_way;
+mod held;
 pub mod inspect;
 pub mod ledger;
 mod membership;

@@ -27,7 +27,7 @@ use super::published::{Focus, Published};
 use super::running::Running;
 use super::templates::Templates;
 use super::user_views::UserView;
-use super::{bounded, engine, error, estimates, functions, membership, names, scalars};
+use super::{bounded, engine, error, estimates, functions, held, membership, names, scalars};
 use crate::base::{Error, Result};
 use crate::groups::{self, Groups, Matcher};
 use crate::load::as_of::AsOf;
@@ -44,8 +44,8 @@ const STORE_URL: &str = "lake://lake/";
 /// What a session may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Memory for sorts, joins and aggregates of all queries of the session, in bytes; sorts and aggregates that need
-    /// more go through temporary files, joins end with an error. Default 1 GiB.
+    /// Memory for sorts, joins, aggregates and windows of all queries of the session, in bytes; sorts and aggregates that
+    /// need more go through temporary files, joins and windows end with an error. Default 1 GiB.
     pub memory_bytes_max: usize,
     /// Threads per query. Default: one per core.
     pub target_partitions: Option<usize>,
@@ -145,7 +145,7 @@ impl Session {
         let mut state = SessionStateBuilder::new_with_default_features()
             .with_config(config(options))
             .with_runtime_env(runtime)
-            .with_optimizer_rules(membership::rules())
+            .with_optimizer_rules(bounded::with_bounds(membership::rules(), options.memory_bytes_max))
             .with_physical_optimizer_rules(estimates::rules())
             .build();
         state.register_function_rewrite(Arc::new(Templates)).map_err(|cause| error::explain(cause, &[]))?;
@@ -270,7 +270,7 @@ async fn prepared(
     }
     let task = Arc::new(frame.task_ctx());
     let plan = frame.create_physical_plan().await?;
-    Ok((give_way::after_joins(plan, stop)?, task))
+    Ok((held::counted(give_way::after_joins(plan, stop)?)?, task))
 }
 
 fn config(options: &Options) -> SessionConfig {

@@ -110,6 +110,26 @@ async fn a_query_that_wants_too_much_memory_ends_alone() {
 }
 
 #[tokio::test]
+async fn a_query_that_holds_much_where_the_engine_does_not_count_ends_with_the_same_code() {
+    let place = lake().await;
+    let served = Served::start(&place, &["--memory", "16M"]).await;
+    let pid = served.child.id().unwrap();
+    let client = served.client().await;
+    let doubled: String = (1..25).map(|at| format!(", q{at} as (select t || t as t from q{})", at - 1)).collect();
+    for query in [
+        "select max(s) from (select sum(value) over () as s from generate_series(1, 3000000)) x".to_owned(),
+        "select max(cardinality(l)) from (select array_agg(value) over () as l from generate_series(1, 10000)) x"
+            .to_owned(),
+        "select range(1, 20000) from generate_series(1, 8000)".to_owned(),
+        format!("with q0 as (select title as t from offers){doubled} select max(length(t)) from q24"),
+    ] {
+        assert_eq!(refused(&client, &query).await, "53200", "{query}");
+        assert!(memory(pid) < 700 << 20, "{query}: {}", memory(pid));
+    }
+    assert_eq!(text(&client, "select max(title || '!') > '' from offers").await, "t", "the connection goes on");
+}
+
+#[tokio::test]
 async fn rows_wait_for_who_reads_slowly() {
     let place = lake().await;
     let served = Served::start(&place, &[]).await;
