@@ -10,7 +10,7 @@
 //! * [`engine`]: the threads that queries take; [`running`]: a query that runs; `give_way`: joins that let it be stopped.
 //! * [`ledger`]: calls by day and account, from the state store.
 //! * `names`: columns that are called the same; `membership`: `EXISTS` and `IN` as values; `templates`: formats of times.
-//! * [`place`]: where in a query an error is.
+//! * [`place`]: where in a query an error is; `elsewhere`: what is written instead of functions that others have.
 //! * [`runs`]: the funnel of each run.
 //! * [`verify`]: whether the tables agree with each other and with `runs`.
 //! * [`inspect`]: what a session knows by name, with its documentation, and how far a query has come.
@@ -20,6 +20,7 @@
 
 mod bounded;
 pub mod catalog;
+mod elsewhere;
 pub mod engine;
 pub(crate) mod error;
 pub mod functions;
