@@ -9,7 +9,7 @@
 //! * [`session`]: SQL in, rows out, read-only.
 //! * [`engine`]: the threads that queries take; [`running`]: a query that runs; `give_way`: joins that let it be stopped.
 //! * [`ledger`]: calls by day and account, from the state store.
-//! * `names`: columns that are called the same; `membership`: `EXISTS` and `IN` as values; `templates`: formats of times.
+//! * `names`: columns that are called the same; `headings`: columns without a name; `membership`: `EXISTS` and `IN` as values; `templates`: formats of times.
 //! * [`place`]: where in a query an error is; `elsewhere`: what is written instead of functions that others have.
 //! * [`runs`]: the funnel of each run.
 //! * [`verify`]: whether the tables agree with each other and with `runs`.
@@ -25,6 +25,7 @@ pub mod engine;
 pub(crate) mod error;
 pub mod functions;
 mod give_way;
+pub(crate) mod headings;
 pub mod inspect;
 pub mod ledger;
 mod membership;

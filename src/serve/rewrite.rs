@@ -17,7 +17,7 @@ use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser
 use super::dialect;
 use super::failure::Failure;
 use super::statement::plain;
-use crate::query::{names, views};
+use crate::query::{headings, names, views};
 
 /// Rewrites.
 #[derive(Debug, Default)]
@@ -65,6 +65,12 @@ impl Rewriter {
             without_what_lacks(&mut statement);
         }
         self.compatibly(statement)
+    }
+
+    /// The same query with names for the columns without one of queries within, where it has any and is no tool's.
+    pub(super) fn named(&self, statement: &Statement) -> Option<Statement> {
+        let mut named = statement.clone();
+        (about(statement) != About::Catalog && headings::name_within(&mut named)).then_some(named)
     }
 
     fn compatibly(&self, statement: Statement) -> Statement {

@@ -114,6 +114,16 @@ async fn columns_may_be_called_the_same_and_existence_is_a_value() {
         assert_eq!(names, expected, "{sql}");
         assert!(!client.query(&prepared, &[]).await.unwrap().is_empty(), "{sql}");
     }
+    for (sql, expected) in [
+        ("select d.*, d.* from (select dt from days) d", ["dt", "dt"].as_slice()),
+        ("select 1, count(1), max(dt) + 1 from days", &["1", "count(1)", "max(dt) + 1"]),
+        ("select * from (select max(dt), 2 from days) x", &["max(dt)", "2"]),
+    ] {
+        let prepared = client.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let names: Vec<&str> = prepared.columns().iter().map(tokio_postgres::Column::name).collect();
+        assert_eq!(names, expected, "{sql}");
+        assert!(!client.query(&prepared, &[]).await.unwrap().is_empty(), "{sql}");
+    }
     let sql = "select exists(select 1 from offers), offer_id in (select offer_id from skus) = \
                exists(select 1 from skus s where s.offer_id = o.offer_id) from offers o";
     for row in texts(&client, sql).await {
