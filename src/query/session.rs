@@ -272,7 +272,7 @@ async fn told_apart(state: &SessionState, statement: SqlStatement) -> Result<Log
 /// # Errors
 /// What the engine does not take.
 pub async fn plan(state: &SessionState, statement: Statement) -> Result<LogicalPlan, DataFusionError> {
-    state.statement_to_plan(statement).await
+    membership::before_orders(state.statement_to_plan(statement).await?)
 }
 
 /// A query that has several stars with the columns that they stand for.
