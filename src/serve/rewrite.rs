@@ -136,6 +136,11 @@ fn without_what_lacks(statement: &mut Statement) {
                 with_one_value(query);
                 false
             }
+            // The table of the catalog that a row stands in: psql's `\dd` asks it of what is never described.
+            Expr::CompoundIdentifier(names) if names.last().is_some_and(|name| name.value == "tableoid") => {
+                *expression = no_number.clone();
+                false
+            }
             Expr::CompoundIdentifier(names) => names.last().is_some_and(|name| is_list(&name.value)),
             _ => false,
         };
