@@ -14,9 +14,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Fetch, Function, FunctionArguments, Ident,
-    LimitClause, ObjectName, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
-    TableAliasColumnDef, TableFactor, Value, ValueWithSpan, VisitMut as _, VisitorMut,
+    Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Fetch, Function, FunctionArguments, GroupByExpr,
+    Ident, LimitClause, ObjectName, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement,
+    TableAlias, TableAliasColumnDef, TableFactor, Value, ValueWithSpan, VisitMut as _, VisitorMut, visit_expressions,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -200,12 +200,29 @@ fn list_of(query: &Query) -> Option<Expr> {
         Some(OrderByKind::Expressions(orders)) => orders,
         Some(OrderByKind::All(_)) => return None,
     };
+    let is_value = |order: &Expr| {
+        let is_first = matches!(order, Expr::Value(first) if first.value == Value::Number("1".to_owned(), false));
+        is_first || *order == value || Some(order) == called.as_ref()
+    };
+    // The engine joins only such a query to the row outside of it that it is about.
+    let is_plain = select.distinct.is_none() && select.having.is_none() && query.limit_clause.is_none();
+    if is_plain && query.fetch.is_none() && is_ungrouped(&select.group_by) && !aggregates(&select.projection, orders) {
+        let own = |order: &OrderByExpr| match is_value(&order.expr) {
+            true => OrderByExpr { expr: value.clone(), ..order.clone() }.to_string(),
+            false => order.to_string(),
+        };
+        let by = orders.iter().map(own).collect::<Vec<_>>().join(", ");
+        let by = if by.is_empty() { by } else { format!(" ORDER BY {by}") };
+        let list = parsed(&format!("coalesce(array_agg({value}{by}), make_array())"))?;
+        select.projection = vec![SelectItem::UnnamedExpr(list)];
+        query.order_by = None;
+        return Some(Expr::Subquery(Box::new(query)));
+    }
     let named = |expr: Expr, name: &str| SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
     let mut columns = vec![named(value.clone(), "value")];
     let mut by = Vec::new();
     for order in orders {
-        let is_first = matches!(&order.expr, Expr::Value(first) if first.value == Value::Number("1".to_owned(), false));
-        let name = match is_first || order.expr == value || Some(&order.expr) == called.as_ref() {
+        let name = match is_value(&order.expr) {
             true => "value".to_owned(),
             false if select.distinct.is_some() => return None,
             false => {
@@ -227,6 +244,37 @@ fn list_of(query: &Query) -> Option<Expr> {
     }
     let order_by = if orders.is_empty() { String::new() } else { format!(" ORDER BY {orders}") };
     parsed(&format!(r#"(SELECT coalesce(array_agg("value"{order_by}), make_array()) FROM ({query}) AS "array")"#))
+}
+
+fn is_ungrouped(groups: &GroupByExpr) -> bool {
+    matches!(groups, GroupByExpr::Expressions(groups, more) if groups.is_empty() && more.is_empty())
+}
+
+/// Whether a list of columns or an order looks at several rows.
+fn aggregates(columns: &[SelectItem], orders: &[OrderByExpr]) -> bool {
+    const AGGREGATES: [&str; 12] = [
+        "count",
+        "sum",
+        "min",
+        "max",
+        "avg",
+        "median",
+        "array_agg",
+        "string_agg",
+        "bool_and",
+        "bool_or",
+        "first_value",
+        "last_value",
+    ];
+    let looks = |expression: &Expr| match expression {
+        Expr::Function(function) if function.over.is_some() => ControlFlow::Break(()),
+        Expr::Function(function) if AGGREGATES.contains(&&*function.name.to_string().to_ascii_lowercase()) => {
+            ControlFlow::Break(())
+        }
+        _ => ControlFlow::Continue(()),
+    };
+    let in_columns = columns.iter().any(|column| visit_expressions(column, looks).is_break());
+    in_columns || orders.iter().any(|order| visit_expressions(order, looks).is_break())
 }
 
 fn parsed(expression: &str) -> Option<Expr> {
@@ -309,8 +357,12 @@ mod tests {
             ),
             (
                 "SELECT ARRAY(SELECT a FROM o ORDER BY b DESC, 1)",
-                "SELECT (SELECT coalesce(array_agg(\"value\" ORDER BY \"order_1\" DESC, \"value\"), make_array()) FROM \
-                 (SELECT a AS \"value\", b AS \"order_1\" FROM o) AS \"array\") AS \"array\"",
+                "SELECT (SELECT coalesce(array_agg(a ORDER BY b DESC, a), make_array()) FROM o) AS \"array\"",
+            ),
+            (
+                "SELECT ARRAY(SELECT max(a) FROM o GROUP BY b ORDER BY b)",
+                "SELECT (SELECT coalesce(array_agg(\"value\" ORDER BY \"order_1\"), make_array()) FROM \
+                 (SELECT max(a) AS \"value\", b AS \"order_1\" FROM o GROUP BY b) AS \"array\") AS \"array\"",
             ),
             (
                 "SELECT ARRAY(SELECT DISTINCT a FROM o ORDER BY a LIMIT 2)",

@@ -39,6 +39,10 @@ impl Rewriter {
             [only] if !is_users(only) => {
                 let read = dialect::read(only.clone())?;
                 match about(only) {
+                    // Some of what tools ask of `information_schema` the library knows by its whole text only.
+                    About::Nothing if reads_standard(only) && sql.contains("generate_series") => {
+                        Ok(self.known(sql).unwrap_or(own))
+                    }
                     About::Nothing if is_users(&read) => Ok(vec![read]),
                     About::Nothing if read != *only => Ok(vec![self.compatibly(read)]),
                     // What tools ask is known to the library as whole texts, too.
@@ -186,12 +190,20 @@ fn about(statement: &Statement) -> About {
     }
 }
 
+fn reads_standard(statement: &Statement) -> bool {
+    let mut relations = Relations::default();
+    let _ = statement.visit(&mut relations);
+    relations.has_standard
+}
+
 /// Ends at the first table that is none of the catalog.
 #[derive(Default)]
 struct Relations {
     /// What queries define for themselves: `WITH x AS …`.
     defined: BTreeSet<String>,
     has_catalogs: bool,
+    /// `information_schema`.
+    has_standard: bool,
 }
 
 impl Visitor for Relations {
@@ -214,6 +226,7 @@ impl Visitor for Relations {
             [] => true,
         };
         let is_standard = names.len() > 1 && names[names.len() - 2] == "information_schema";
+        self.has_standard |= is_standard;
         self.has_catalogs |= is_catalogs && args.is_none() && !is_standard && !self.defined.contains(&names.concat());
         if is_catalogs { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
@@ -246,7 +259,7 @@ mod tests {
         let own = query("with x as (select array(select title from offers) as t) select * from x");
         for own in [own, query("select array(select 1)")] {
             let kept = reader.rewritten(&own).to_string();
-            assert!(kept.contains(r#"array_agg("value")"#) && !kept.contains("NULL"), "{kept}");
+            assert!(kept.contains("array_agg(") && !kept.contains("NULL"), "{kept}");
         }
         for (sql, expected) in [
             ("select * from price_at(500) p join pg_class c on true", About::Tables),
