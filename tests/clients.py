@@ -106,10 +106,13 @@ def psql(server):
         r"\sv latest_offers": ["CREATE OR REPLACE VIEW public.latest_offers AS", "FROM latest.offers AS t"],
         r"\df": ["price_at", "title_fits"],
         r"\df price_at": ["SETOF record", "pieces bigint, dt date DEFAULT NULL"],
+        r"\df substr": ["bytea", "text, integer, integer"],
         r"\df+ price_history": ["every published day of one offer"],
         r"\sf price_at": ["CREATE OR REPLACE FUNCTION public.price_at(pieces bigint"],
         r"\dT": [],
         r"\dT+": [],
+        r"\dd": ["Object descriptions"],
+        r"\do": ["List of operators"],
         r"\dconfig": ["application_name"],
         r"\dp": ["offers"],
         r"\l": ["huopan"],
@@ -214,7 +217,7 @@ def psycopg_3(server):
         connection.rollback()
         connection.execute("set statement_timeout = '200ms'")
         fails("a long query", lambda: connection.execute(
-            "select count(*) from generate_series(1, 100000) a, generate_series(1, 100000) b where a.value * b.value = 7"),
+            "select count(*) from generate_series(1, 100000) a, generate_series(1, 100000) b where a * b = 7"),
               "57014")
     fails("a wrong password", lambda: psycopg.connect(server.words, password="wrong"), None)
     fails("no TLS", lambda: psycopg.connect(server.words, password=PASSWORD, sslmode="disable"), None)

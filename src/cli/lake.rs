@@ -72,7 +72,7 @@ pub(super) async fn main(arguments: &Arguments, talk: &Talk) -> Result<Outcome> 
     let target = &arguments.target;
     match &arguments.command {
         Command::Files(asked) => files(asked, target).await,
-        Command::History(asked) => history::main(asked, target).await,
+        Command::History(asked) => history::main(asked, target, talk).await,
         Command::Verify(asked) => verify::main(asked, target).await,
         Command::Export(asked) => export::main(asked, target, talk).await,
         Command::Optimize(asked) => optimize::main(asked, target).await,

@@ -64,6 +64,30 @@ impl Table {
     }
 }
 
+/// A table, and the columns that had no room.
+pub(super) struct Fitted {
+    pub(super) text: String,
+    pub(super) left_out: Vec<&'static str>,
+}
+
+/// A table that fits a width where it can: `render` leaves out the columns it is given, of which the first of `spared` goes
+/// first. Without a width nothing is left out.
+pub(super) fn fitted(
+    spared: &[&'static str],
+    width: Option<usize>,
+    render: impl Fn(&[&'static str]) -> String,
+) -> Fitted {
+    let mut left_out = 0;
+    loop {
+        let text = render(&spared[..left_out]);
+        let fits = width.is_none_or(|width| text.lines().all(|line| line.width() <= width));
+        if fits || left_out == spared.len() {
+            return Fitted { text, left_out: spared[..left_out].to_vec() };
+        }
+        left_out += 1;
+    }
+}
+
 /// `12 345`: thousands set apart.
 pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();

@@ -17,13 +17,14 @@ use datafusion::datasource::{MemTable, TableType, ViewTable};
 use datafusion::execution::SessionState;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{EmptyRelation, LogicalPlan};
+use datafusion::sql::parser::Statement;
 
 use super::ledger::{LedgerSource, LedgerTable};
 use super::published::{Published, Selection};
 use super::session::Options;
 use super::table::PublishedTable;
 use super::user_views::UserView;
-use super::{error, views};
+use super::{error, headings, views};
 use crate::base::Error;
 use crate::groups::Groups;
 use crate::transform::contract::Table;
@@ -52,6 +53,21 @@ impl Planner {
     pub(super) async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
         let state = (self.0)().ok_or_else(|| DataFusionError::Internal("the session is closed".into()))?;
         state.create_logical_plan(sql).await
+    }
+
+    /// Plans a view that somebody else wrote: columns without a name are called as they are written.
+    async fn plan_view(&self, sql: &str) -> Result<LogicalPlan> {
+        let state = (self.0)().ok_or_else(|| DataFusionError::Internal("the session is closed".into()))?;
+        let statement = state.sql_to_statement(sql, &state.config().options().sql_parser.dialect)?;
+        if let Statement::Statement(written) = &statement {
+            let mut named = written.clone();
+            if headings::name_all(&mut named)
+                && let Ok(plan) = state.statement_to_plan(Statement::Statement(named)).await
+            {
+                return Ok(plan);
+            }
+        }
+        state.statement_to_plan(statement).await
     }
 }
 
@@ -158,12 +174,12 @@ impl LakeSchema {
             return Ok(Some(Arc::new(table)));
         }
         if let Some(sql) = self.view(name) {
-            let plan = planner.plan(sql).await.map_err(|cause| match self.users(name) {
-                Some(view) => {
+            let plan = match self.users(name) {
+                Some(view) => planner.plan_view(sql).await.map_err(|cause| {
                     DataFusionError::External(Box::new(error::explain_view(cause, view, &self.table_names())))
-                }
-                None => cause.context(format!("view `{name}`")),
-            })?;
+                })?,
+                None => planner.plan(sql).await.map_err(|cause| cause.context(format!("view `{name}`")))?,
+            };
             return Ok(Some(Arc::new(ViewTable::new(plan, Some(sql.to_owned())))));
         }
         if self.is_own(name) {

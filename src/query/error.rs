@@ -8,6 +8,7 @@ use crate::base::text::nearest;
 use crate::base::{Error, Kind};
 use crate::load::lost;
 
+use super::elsewhere;
 use super::place::SqlPlace;
 use super::published::Selection;
 use super::user_views::UserView;
@@ -181,6 +182,9 @@ fn function(message: &str) -> Option<Error> {
             return Some(Error::config(format!("`{name}` is a table function")).with_hint(hint));
         }
         let error = Error::config(format!("there is no function `{name}`"));
+        if let Some(hint) = elsewhere::instead(&name) {
+            return Some(error.with_hint(hint));
+        }
         let near = message.split_once("Did you mean '").and_then(|(_, rest)| quoted(rest));
         return Some(match near.filter(|near| nearest(&name, [near.as_str()]).is_some()) {
             Some(near) => error.with_hint(format!("did you mean `{near}`?")),

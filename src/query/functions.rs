@@ -23,6 +23,7 @@ use futures::FutureExt;
 use super::catalog::Planner;
 use super::published::{Published, Selection};
 use super::views;
+use crate::base::Error;
 
 pub use crate::config::groups::PIECES_MAX;
 
@@ -105,10 +106,18 @@ fn pieces_and_day(
         _ => return plan_err!("`{function}` takes one or two arguments: {usage}"),
     };
     let pieces = checked_pieces(function, pieces, usage)?;
-    let day = match day.map(date) {
+    let day = match day.map(|day| (day, date(day))) {
         None => None,
-        Some(Some(day)) => Some(day),
-        Some(None) => return plan_err!("the day of `{function}` must be a date, not a query for one: {usage}"),
+        Some((_, Some(day))) => Some(day),
+        Some((Expr::ScalarSubquery(_), None)) => {
+            let newest = published.newest_day().map_or_else(String::new, |day| format!(", or `'{day}'`"));
+            let hint = format!(
+                "without a day it is the newest: `{function}({pieces})`; else write one: `current_date - 1`{newest}"
+            );
+            let error = Error::config(format!("the day of `{function}` must be written, not asked for by a query"));
+            return Err(DataFusionError::External(Box::new(error.with_hint(hint))));
+        }
+        Some((_, None)) => return plan_err!("the day of `{function}` must be a date: {usage}"),
     };
     match (published.first_day(), day) {
         (Some(first), Some(day)) if day < first => {

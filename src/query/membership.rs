@@ -11,16 +11,18 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
-use datafusion::common::{Column, JoinType, Result, ScalarValue, not_impl_err};
+use datafusion::common::{Column, DFSchema, JoinType, Result, ScalarValue, not_impl_err};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Expr, ExprSchemable as _, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
-    SkipType, Subquery, lit, not, when,
+    SkipType, Sort, Subquery, lit, not, when,
 };
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::{ApplyOrder, Optimizer, OptimizerConfig, OptimizerRule};
+
+use super::names;
 
 /// The engine's rules, with ours before them.
 pub(super) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
@@ -97,6 +99,56 @@ impl OptimizerRule for Membership {
             }
         }
     }
+}
+
+/// Asks such questions of an order before it: the engine plans none in orders.
+///
+/// # Errors
+/// An order by what its rows do not have.
+pub(super) fn before_orders(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let before = |plan: LogicalPlan| match plan {
+        LogicalPlan::Sort(sort) if sort.expr.iter().any(|order| asks(&order.expr)) => {
+            Ok(Transformed::yes(before_order(sort)?))
+        }
+        plan => Ok(Transformed::no(plan)),
+    };
+    Ok(plan.transform_up(before)?.data)
+}
+
+fn before_order(Sort { mut expr, input, fetch }: Sort) -> Result<LogicalPlan> {
+    let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::from).collect();
+    let mut asked = Vec::new();
+    for (number, order) in expr.iter_mut().enumerate().filter(|(_, order)| asks(&order.expr)) {
+        let name = names::numbered("order", number);
+        let question = std::mem::replace(&mut order.expr, Expr::Column(Column::new_unqualified(&name)));
+        asked.push(question.alias(name));
+    }
+    // What a question is about need not be among the columns that are shown.
+    let input = match Arc::unwrap_or_clone(input) {
+        LogicalPlan::Projection(below) if asked.iter().all(|asked| is_about(asked, below.input.schema())) => {
+            let expr = below.expr.into_iter().chain(asked).collect();
+            LogicalPlan::Projection(Projection::try_new(expr, below.input)?)
+        }
+        input => LogicalPlanBuilder::from(input).project(columns.iter().cloned().chain(asked))?.build()?,
+    };
+    LogicalPlanBuilder::from(input).sort_with_limit(expr, fetch)?.project(columns)?.build()
+}
+
+/// Whether all columns that an expression and the queries in it refer to are among these.
+fn is_about(expression: &Expr, schema: &DFSchema) -> bool {
+    let has = |column: &Column| schema.has_column(column);
+    let is_without = |inner: &Expr| match inner {
+        Expr::Column(column) | Expr::OuterReferenceColumn(_, column) => !has(column),
+        Expr::Exists(Exists { subquery, .. })
+        | Expr::InSubquery(InSubquery { subquery, .. })
+        | Expr::ScalarSubquery(subquery) => subquery
+            .outer_ref_columns
+            .iter()
+            .any(|outer| matches!(outer, Expr::OuterReferenceColumn(_, column) if !has(column))),
+        _ => false,
+    };
+    // The closure does not fail.
+    !expression.exists(|inner| Ok(is_without(inner))).unwrap_or(true)
 }
 
 fn asks(expression: &Expr) -> bool {

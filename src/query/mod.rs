@@ -11,8 +11,8 @@
 //! * `estimates`: how many rows filters keep that ask for nulls.
 //! * `bounded`: how much functions and constants may give; `held`: windows whose rows count.
 //! * [`ledger`]: calls by day and account, from the state store.
-//! * `names`: columns that are called the same; `membership`: `EXISTS` and `IN` as values; `templates`: formats of times.
-//! * [`place`]: where in a query an error is.
+//! * `names`: columns that are called the same; `headings`: columns without a name; `membership`: `EXISTS` and `IN` as values; `templates`: formats of times.
+//! * [`place`]: where in a query an error is; `elsewhere`: what is written instead of functions that others have.
 //! * [`runs`]: the funnel of each run.
 //! * [`verify`]: whether the tables agree with each other and with `runs`.
 //! * [`inspect`]: what a session knows by name, with its documentation, and how far a query has come.
@@ -22,11 +22,13 @@
 
 mod bounded;
 pub mod catalog;
+mod elsewhere;
 pub mod engine;
 pub(crate) mod error;
 mod estimates;
 pub mod functions;
 mod give_way;
+pub(crate) mod headings;
 mod held;
 pub mod inspect;
 pub mod ledger;

@@ -11,10 +11,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::common::{Column, DFSchemaRef, DataFusionError, SchemaError, TableReference};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, Statement, VisitMut as _, VisitorMut,
+    Expr, Ident, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, VisitMut as _,
+    VisitorMut,
 };
+
+use super::headings::column_of;
 
 /// Between a column's name and its number: the separator of units, which nobody types.
 const MARK: char = '\u{1f}';
@@ -23,6 +26,16 @@ const MARK: char = '\u{1f}';
 #[must_use]
 pub fn shown(name: &str) -> &str {
     name.split_once(MARK).map_or(name, |(shown, _)| shown)
+}
+
+/// A name of our own.
+pub(super) fn numbered(name: &str, number: usize) -> String {
+    format!("{name}{MARK}{number}")
+}
+
+/// Whether a name is one of ours, which ends in a number.
+pub(super) fn is_numbered(name: &str) -> bool {
+    name.contains(MARK)
 }
 
 /// Names for formats in which each column has its own: the second `price` is `price_2`.
@@ -41,7 +54,7 @@ pub(super) fn unique(schema: &SchemaRef) -> SchemaRef {
 }
 
 /// Whether the engine refuses a query because of what its columns are called.
-pub(super) fn is_refused(error: &DataFusionError) -> bool {
+pub(crate) fn is_refused(error: &DataFusionError) -> bool {
     match error.find_root() {
         DataFusionError::Plan(message) => message.contains("require unique expression names"),
         DataFusionError::SchemaError(error, _) => matches!(
@@ -58,6 +71,54 @@ pub(super) fn is_refused(error: &DataFusionError) -> bool {
 /// as.
 pub fn tell_apart(statement: &mut Statement) {
     let _ = statement.visit(&mut Namer::default());
+}
+
+/// A query with several stars as one for each of them, whose columns are those that the star stands for; none of others.
+pub(super) fn of_stars(statement: &Statement) -> Vec<Statement> {
+    let Some(select) = only_select(statement) else { return Vec::new() };
+    let stars: Vec<SelectItem> = select.projection.iter().filter(|item| Star::of(item).is_some()).cloned().collect();
+    if stars.len() < 2 {
+        return Vec::new();
+    }
+    let alone = |star: SelectItem| {
+        let mut select = select.clone();
+        (select.projection, select.distinct) = (vec![star], None);
+        let mut statement = statement.clone();
+        if let Statement::Query(query) = &mut statement {
+            (query.body, query.order_by) = (Box::new(SetExpr::Select(Box::new(select))), None);
+            (query.limit_clause, query.fetch) = (None, None);
+        }
+        statement
+    };
+    stars.into_iter().map(alone).collect()
+}
+
+/// The query of [`of_stars`] with the columns of each star in its place.
+pub(super) fn without_stars(mut statement: Statement, columns: &[DFSchemaRef]) -> Statement {
+    let mut columns = columns.iter();
+    if let Statement::Query(query) = &mut statement
+        && let SetExpr::Select(select) = query.body.as_mut()
+    {
+        let items = std::mem::take(&mut select.projection).into_iter();
+        select.projection = items
+            .flat_map(|item| match Star::of(&item).and_then(|_| columns.next()) {
+                Some(columns) => columns.columns().iter().map(written).collect(),
+                None => vec![item],
+            })
+            .collect();
+    }
+    statement
+}
+
+fn only_select(statement: &Statement) -> Option<&Select> {
+    let Statement::Query(query) = statement else { return None };
+    query.body.as_select()
+}
+
+fn written(column: &Column) -> SelectItem {
+    let table = column.relation.iter().flat_map(TableReference::to_vec);
+    let names = table.chain([column.name.clone()]).map(|name| Ident::with_quote('"', name));
+    SelectItem::UnnamedExpr(Expr::CompoundIdentifier(names.collect()))
 }
 
 /// For each query around, whether it is sorted.
@@ -107,14 +168,13 @@ fn name(items: &mut [SelectItem], place: Place) {
         // What stands first keeps its name where an order may mean it.
         let keeps_name = seen.insert(name.clone()) && place != Place::Within;
         let is_double = times.get(&name).is_some_and(|times| *times > 1) && !keeps_name;
-        let own = format!("{name}{MARK}{number}");
+        let own = numbered(&name, number);
         match item {
             SelectItem::UnnamedExpr(value) => {
                 let is_in_star = stars.iter().any(|star| star.has(value));
                 let name = match is_double || is_in_star {
                     true => own,
-                    // The engine calls what it casts as what is cast.
-                    false if !is_column(value) && place != Place::Within => name,
+                    false if column_of(value).is_none() && place != Place::Within => name,
                     false => continue,
                 };
                 *item = SelectItem::ExprWithAlias { expr: value.clone(), alias: Ident::with_quote('"', name) };
@@ -133,19 +193,17 @@ fn name(items: &mut [SelectItem], place: Place) {
 /// What a column is called, but for those that `*` stands for.
 fn name_of(item: &SelectItem) -> Option<String> {
     match item {
-        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(normal(name)),
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(names)) => names.last().map(normal),
-        SelectItem::UnnamedExpr(value) => Some(value.to_string()),
+        SelectItem::UnnamedExpr(value) => match column_of(value) {
+            Some(Expr::Identifier(name)) => Some(normal(name)),
+            Some(Expr::CompoundIdentifier(names)) => names.last().map(normal),
+            _ => Some(value.to_string()),
+        },
         SelectItem::ExprWithAlias { alias, .. } => Some(normal(alias)),
         _ => None,
     }
 }
 
-fn is_column(value: &Expr) -> bool {
-    matches!(value, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
-}
-
-fn normal(name: &Ident) -> String {
+pub(super) fn normal(name: &Ident) -> String {
     if name.quote_style.is_some() { name.value.clone() } else { name.value.to_ascii_lowercase() }
 }
 
@@ -166,12 +224,12 @@ impl Star {
 
     /// Whether it stands for that column, too, as far as names can tell.
     fn has(&self, value: &Expr) -> bool {
-        match (value, &self.0) {
-            (Expr::CompoundIdentifier(names), Some(of)) => {
+        match (column_of(value), &self.0) {
+            (Some(Expr::CompoundIdentifier(names)), Some(of)) => {
                 let names: Vec<String> = names.iter().map(normal).collect();
                 names.split_last().is_some_and(|(_, qualifier)| qualifier == of.as_slice())
             }
-            (value, _) => is_column(value),
+            (column, _) => column.is_some(),
         }
     }
 }
@@ -179,6 +237,7 @@ impl Star {
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::{DataType, Field};
+    use datafusion::common::DFSchema;
     use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
     use datafusion::sql::sqlparser::parser::Parser;
 
@@ -206,9 +265,27 @@ mod tests {
     #[test]
     fn what_a_star_stands_for_is_told_apart_from_what_is_named() {
         check("SELECT *, a, 1 AS b FROM o", r#"SELECT *, a AS "a#1", 1 AS "b#2" FROM o"#);
+        check("SELECT *, a::TEXT FROM o", r#"SELECT *, a::TEXT AS "a#1" FROM o"#);
         check("SELECT o.*, o.a, p.a FROM o, p", r#"SELECT o.*, o.a AS "a#1", p.a AS "a#2" FROM o, p"#);
         // An order may mean what is named.
         check("SELECT *, 1 AS b FROM o ORDER BY b", "SELECT *, 1 AS b FROM o ORDER BY b");
+    }
+
+    #[test]
+    fn each_of_several_stars_is_asked_for_its_columns() {
+        let statement = Parser::parse_sql(&PostgreSqlDialect {}, "SELECT DISTINCT o.*, 1, * FROM o ORDER BY a LIMIT 3");
+        let statement = statement.unwrap().remove(0);
+        let stars: Vec<String> = of_stars(&statement).iter().map(ToString::to_string).collect();
+        assert_eq!(stars, ["SELECT o.* FROM o", "SELECT * FROM o"]);
+        let field = |name: &str| Field::new(name, DataType::Int64, true);
+        let columns = DFSchema::try_from_qualified_schema("o", &Schema::new(vec![field("a"), field("B")])).unwrap();
+        let columns = Arc::new(columns);
+        assert_eq!(
+            without_stars(statement, &[Arc::clone(&columns), columns]).to_string(),
+            r#"SELECT DISTINCT "o"."a", "o"."B", 1, "o"."a", "o"."B" FROM o ORDER BY a LIMIT 3"#
+        );
+        let one = Parser::parse_sql(&PostgreSqlDialect {}, "SELECT o.*, a FROM o").unwrap().remove(0);
+        assert_eq!(of_stars(&one), []);
     }
 
     #[test]

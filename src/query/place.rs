@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use datafusion::common::{DataFusionError, Location, Span};
+use datafusion::common::{DataFusionError, Location, SchemaError, Span};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use unicode_width::UnicodeWidthStr;
 
 /// A part of one line of a query.
@@ -38,8 +40,22 @@ impl SqlPlace {
             DataFusionError::Collection(errors) => errors.first().and_then(|first| Self::find(first, sql)),
             DataFusionError::Shared(shared) => Self::find(shared, sql),
             DataFusionError::SQL(error, _) => Self::in_message(&error.to_string(), sql),
+            // The engine does not say where these stand.
+            DataFusionError::Plan(message) => Self::of_word(sql, table_function(message)?),
+            DataFusionError::SchemaError(error, _) => match error.as_ref() {
+                SchemaError::FieldNotFound { field, .. } => Self::of_word(sql, &field.name),
+                _ => None,
+            },
             _ => None,
         }
+    }
+
+    /// Where a word stands in `sql` for the first time, outside of texts and comments.
+    pub(crate) fn of_word(sql: &str, word: &str) -> Option<Self> {
+        let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().ok()?;
+        let is_it = |token: &Token| matches!(token, Token::Word(found) if found.value.eq_ignore_ascii_case(word));
+        let span = tokens.iter().find(|token| is_it(&token.token))?.span;
+        Self::of_span(sql, Span::try_from_sqlparser_span(span)?)
     }
 
     fn of_span(sql: &str, span: Span) -> Option<Self> {
@@ -74,6 +90,12 @@ impl SqlPlace {
         let column = column.clamp(1, text.chars().count() + 1);
         Some(Self { line, column, position: before + column, length: 0, text })
     }
+}
+
+/// `table function 'x' not found`.
+fn table_function(message: &str) -> Option<&str> {
+    let (_, name) = message.split_once("able function '")?;
+    name.split_once("' not found").map(|(name, _)| name)
 }
 
 impl fmt::Display for SqlPlace {
@@ -131,6 +153,18 @@ mod tests {
         assert_eq!(place("found: EOF at Line: 1, Column: 99").unwrap(), format!("1 | selekt * from x\n  | {:15}^", ""));
         assert_eq!(place("found: EOF").unwrap(), format!("1 | selekt * from x\n  | {:15}^", ""));
         assert_eq!(place("something else"), None);
+    }
+
+    #[test]
+    fn a_name_is_found_where_it_is_one() {
+        let sql = "select 'prize', -- prize\n  \"o\".Prize from offers o";
+        let position = |sql: &str, word: &str| SqlPlace::of_word(sql, word).map(|place| place.position);
+        assert_eq!((position(sql, "prize"), sql.chars().nth(31)), (Some(32), Some('P')));
+        assert_eq!(position("select '货', x", "x"), Some(13));
+        assert_eq!(position("select 1", "x"), None);
+        let unknown = DataFusionError::Plan("Table function 'price_att' not found".to_owned());
+        let place = SqlPlace::find(&unknown, "select * from price_att(5)").unwrap();
+        assert_eq!(place.to_string(), format!("1 | select * from price_att(5)\n  | {:14}^^^^^^^^^", ""));
     }
 
     #[test]

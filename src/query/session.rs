@@ -12,15 +12,17 @@ use datafusion::execution::FunctionRegistry as _;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::{SessionStateBuilder, TaskContext};
+use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 
 use super::catalog::{LakeCatalog, Planner};
 use super::give_way::{self, Stop};
+use super::headings::{self, Headings};
 use super::inspect::Scan;
 use super::ledger::LedgerSource;
 use super::published::{Focus, Published};
@@ -185,18 +187,21 @@ impl Session {
         let planned = engine::spawn({
             let stop = stop.clone();
             async move {
-                let plan = planned(&context, &text).await?;
+                let (plan, headings) = planned(&context, &text).await?;
                 check_reads(&plan).map_err(|error| DataFusionError::External(Box::new(error)))?;
-                prepared(&context, plan, values, &stop).await
+                let (plan, task) = prepared(&context, plan, values, &stop).await?;
+                Ok((plan, task, headings))
             }
         })?;
         let planned = planned.await.map_err(|cause| Error::internal("the query cannot be planned").caused_by(cause))?;
-        let (plan, task) = planned.map_err(|cause| error::explain_in(cause, &tables, sql))?;
+        let planned: Result<_, DataFusionError> = planned;
+        let (plan, task, headings) = planned.map_err(|cause| error::explain_in(cause, &tables, sql))?;
         let begin = {
             let plan = Arc::clone(&plan);
             async move { execute_stream(plan, task) }
         };
-        Ok(Answer { schema: plan.schema(), running: Running::start(stop, begin)?, tables, plan })
+        let schema = headings.over(&plan.schema());
+        Ok(Answer { schema, running: Running::start(stop, begin)?, tables, plan })
     }
 
     /// Runs a planned query, for stages above that plan by themselves.
@@ -231,18 +236,54 @@ impl Session {
     }
 }
 
-/// The plan of a query; columns of it may be called the same.
-async fn planned(context: &SessionContext, sql: &str) -> Result<LogicalPlan, DataFusionError> {
+/// The plan of a query, whose columns may be called the same, and what those are called that have no name.
+async fn planned(context: &SessionContext, sql: &str) -> Result<(LogicalPlan, Headings), DataFusionError> {
     let state = context.state();
     let statement = state.sql_to_statement(sql, &state.config().options().sql_parser.dialect)?;
-    let error = match state.statement_to_plan(statement.clone()).await {
+    let headings = Headings::of_engines(&statement);
+    let Statement::Statement(written) = statement else { return Ok((plan(&state, statement).await?, headings)) };
+    let mut named = written.clone();
+    if headings::name_within(&mut named)
+        && let Ok(plan) = told_apart(&state, *named).await
+    {
+        return Ok((plan, headings));
+    }
+    Ok((told_apart(&state, *written).await?, headings))
+}
+
+/// The plan of a statement, whose columns may be called the same; what the writer wrote is what an error is about.
+async fn told_apart(state: &SessionState, statement: SqlStatement) -> Result<LogicalPlan, DataFusionError> {
+    let own = |statement| plan(state, Statement::Statement(Box::new(statement)));
+    let error = match own(statement.clone()).await {
         Err(error) if names::is_refused(&error) => error,
         done => return done,
     };
-    let Statement::Statement(mut statement) = statement else { return Err(error) };
-    names::tell_apart(&mut statement);
-    // What the writer wrote is what the error is about.
-    state.statement_to_plan(Statement::Statement(statement)).await.map_err(|_| error)
+    let mut named = statement.clone();
+    names::tell_apart(&mut named);
+    if let Ok(plan) = own(named).await {
+        return Ok(plan);
+    }
+    let Some(mut named) = without_stars(state, &statement).await else { return Err(error) };
+    names::tell_apart(&mut named);
+    own(named).await.map_err(|_| error)
+}
+
+/// The plan of a statement.
+///
+/// # Errors
+/// What the engine does not take.
+pub async fn plan(state: &SessionState, statement: Statement) -> Result<LogicalPlan, DataFusionError> {
+    membership::before_orders(state.statement_to_plan(statement).await?)
+}
+
+/// A query that has several stars with the columns that they stand for.
+pub async fn without_stars(state: &SessionState, statement: &SqlStatement) -> Option<SqlStatement> {
+    let mut columns = Vec::new();
+    for star in names::of_stars(statement) {
+        let plan = state.statement_to_plan(Statement::Statement(Box::new(star))).await.ok()?;
+        columns.push(Arc::clone(plan.schema()));
+    }
+    (!columns.is_empty()).then(|| names::without_stars(statement.clone(), &columns))
 }
 
 /// Checks that a plan is a query's: nothing that writes or changes an option.
@@ -320,7 +361,9 @@ impl Answer {
     /// What went wrong while computing them.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
         let batch = self.running.next().await.transpose();
-        batch.map_err(|cause| error::explain(cause, &self.tables))
+        let named =
+            batch.and_then(|batch| Ok(batch.map(|batch| headings::renamed(batch, &self.schema)).transpose()?));
+        named.map_err(|cause| error::explain(cause, &self.tables))
     }
 
     /// All rows, for answers known to be small.

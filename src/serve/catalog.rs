@@ -5,6 +5,7 @@
 //!
 //! Invariant: read-only, and nothing in here looks outside of the lake's catalog.
 
+mod built_in;
 mod functions;
 mod known;
 mod tables;

@@ -5,8 +5,6 @@
 use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::ErrorResponse;
 
@@ -100,7 +98,7 @@ impl Failure {
         if code == code::IO || code == code::INTERNAL {
             tracing::warn!(%error, cause = std::error::Error::source(&error), "a query failed");
         }
-        let position = name.and_then(|name| position_of(sql, &name)).or(stated);
+        let position = name.and_then(|name| SqlPlace::of_word(sql, &name)).map(|place| place.position).or(stated);
         Self { code, message: error.to_string(), hint: error.hint().map(str::to_owned), position, is_fatal: false }
     }
 
@@ -185,14 +183,6 @@ fn of_arrow(error: &ArrowError) -> &'static str {
     }
 }
 
-/// Where a name stands in a query for the first time, outside of texts and comments.
-fn position_of(sql: &str, name: &str) -> Option<usize> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().ok()?;
-    let is_it = |token: &Token| matches!(token, Token::Word(word) if word.value.eq_ignore_ascii_case(name));
-    let start = tokens.iter().find(|token| is_it(&token.token))?.span.start;
-    position_at(sql, start.line, start.column)
-}
-
 /// The letter at a line and column, both from 1; the end of the text counts as one.
 fn position_at(sql: &str, line: u64, column: u64) -> Option<usize> {
     let (line, column) = (usize::try_from(line).ok()?, usize::try_from(column).ok()?);
@@ -216,15 +206,6 @@ fn without_place(message: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_is_found_where_it_is_one() {
-        let sql = "select 'prize', -- prize\n  \"o\".Prize from offers o";
-        assert_eq!(position_of(sql, "prize"), Some(32));
-        assert_eq!(sql.chars().nth(31), Some('P'));
-        assert_eq!(position_of("select '货', x", "x"), Some(13));
-        assert_eq!(position_of("select 1", "x"), None);
-    }
 
     #[test]
     fn a_syntax_error_points_at_its_place() {

@@ -19,7 +19,9 @@ use super::lake::Tables;
 use super::rows::has_type_of;
 use super::statement::Reader;
 use super::values::Wanted;
-use crate::query::session::check_reads;
+use crate::query::headings::Headings;
+use crate::query::names;
+use crate::query::session::{self, check_reads, without_stars};
 
 /// A planned query.
 #[derive(Debug, Clone)]
@@ -28,31 +30,59 @@ pub(super) struct Query {
     written: LogicalPlan,
     /// With the types that its rows have, as far as they are known without values.
     pub(super) typed: LogicalPlan,
+    /// What its columns are called that have no name.
+    pub(super) headings: Headings,
 }
 
 /// Plans a query and checks that it is one.
 pub(super) async fn plan(tables: &Tables, reader: &Reader, statement: &Statement, sql: &str) -> Result<Query, Failure> {
-    let query = match planned(tables, statement.clone()).await {
-        Ok(query) => query,
-        Err(error) => match planned(tables, reader.rewritten(statement)).await {
-            Ok(query) => query,
-            // What the writer wrote is what the error is about.
-            Err(_) => return Err(Failure::of_engine(error, &tables.session, sql)),
-        },
-    };
+    let query = planned_anyhow(tables, reader, statement).await;
+    let query = query.map_err(|error| Failure::of_engine(error, &tables.session, sql))?;
     check_reads(&query.written).map_err(|_| Failure::read_only("this"))?;
     Ok(query)
 }
 
+/// With names for what has none, else as it is written, which is what an error is about.
+async fn planned_anyhow(tables: &Tables, reader: &Reader, statement: &Statement) -> Result<Query, DataFusionError> {
+    if let Some(named) = reader.named(statement)
+        && let Ok(query) = planned_or_rewritten(tables, reader, &named).await
+    {
+        return Ok(query);
+    }
+    planned_or_rewritten(tables, reader, statement).await
+}
+
+/// As it is, else in the form that the engine knows.
+async fn planned_or_rewritten(
+    tables: &Tables,
+    reader: &Reader,
+    statement: &Statement,
+) -> Result<Query, DataFusionError> {
+    let error = match planned(tables, statement.clone()).await {
+        Ok(query) => return Ok(query),
+        Err(error) => error,
+    };
+    if let Ok(query) = planned(tables, reader.rewritten(statement)).await {
+        return Ok(query);
+    }
+    if names::is_refused(&error)
+        && let Some(without_stars) = without_stars(&tables.session.context().state(), statement).await
+        && let Ok(query) = planned(tables, reader.rewritten(&without_stars)).await
+    {
+        return Ok(query);
+    }
+    Err(error)
+}
+
 async fn planned(tables: &Tables, statement: Statement) -> Result<Query, DataFusionError> {
-    let state = tables.session.context().state();
-    let written = state.statement_to_plan(EngineStatement::Statement(Box::new(statement))).await?;
+    let (state, headings) = (tables.session.context().state(), Headings::of(&statement));
+    let written = session::plan(&state, EngineStatement::Statement(Box::new(statement))).await?;
     let typed = match coerced(tables, &written) {
         // Values whose types are not known yet keep the others waiting.
         Err(_) if written.get_parameter_types().is_ok_and(|values| !values.is_empty()) => written.clone(),
         typed => typed?,
     };
-    Ok(Query { written, typed })
+    Ok(Query { written, typed, headings })
 }
 
 /// The plan with the types that its rows will have: before that, a union is said to have those of its first query.
@@ -73,7 +103,7 @@ impl Query {
         };
         // What cannot be typed yet is told when it is bound.
         let plan = described.as_ref().unwrap_or(&self.typed);
-        Arc::new(plan.schema().as_arrow().clone())
+        self.headings.over(&Arc::new(plan.schema().as_arrow().clone()))
     }
 
     /// The plan with values in the places of `$1`, `$2`, …

@@ -89,6 +89,11 @@ impl Reader {
         statements.into_iter().map(read).collect()
     }
 
+    /// The same query with names for the columns without one of queries within, where it has any and is no tool's.
+    pub(super) fn named(&self, statement: &Statement) -> Option<Statement> {
+        self.rewriter.named(statement)
+    }
+
     /// The same query in the form the engine knows, for one that it does not take as it is.
     pub(super) fn rewritten(&self, statement: &Statement) -> Statement {
         self.rewriter.rewritten(statement)

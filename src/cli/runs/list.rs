@@ -2,18 +2,11 @@
 
 use chrono::DateTime;
 use serde_json::Value;
-use unicode_width::UnicodeWidthStr as _;
 
 use crate::base::time::BEIJING;
-use crate::cli::table::{Align, Table, thousands};
+use crate::cli::table::{Align, Fitted, Table, fitted, thousands};
 
 use super::page::{moment, number, word};
-
-/// A table, and the columns that had no room.
-pub(super) struct Listed {
-    pub(super) text: String,
-    pub(super) left_out: Vec<&'static str>,
-}
 
 /// A column: its title, its side, its cell.
 type Column = (&'static str, Align, fn(&Value) -> String);
@@ -38,16 +31,8 @@ const BEGAN: &str = "Beijing time";
 const SPARED: [&str; 6] = ["carried", "took", "duplicates", BEGAN, "calls", "pipeline"];
 
 /// The table of these rows; ids are cut to `id_length`. Without a width nothing is left out.
-pub(super) fn table(rows: &[Value], id_length: usize, width: Option<usize>) -> Listed {
-    let mut left_out = 0;
-    loop {
-        let text = render(rows, id_length, &SPARED[..left_out]);
-        let fits = width.is_none_or(|width| text.lines().all(|line| line.width() <= width));
-        if fits || left_out == SPARED.len() {
-            return Listed { text, left_out: SPARED[..left_out].to_vec() };
-        }
-        left_out += 1;
-    }
+pub(super) fn table(rows: &[Value], id_length: usize, width: Option<usize>) -> Fitted {
+    fitted(&SPARED, width, |left_out| render(rows, id_length, left_out))
 }
 
 fn render(rows: &[Value], id_length: usize, left_out: &[&str]) -> String {
@@ -103,6 +88,7 @@ fn took(row: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use unicode_width::UnicodeWidthStr as _;
 
     use super::*;
 

@@ -5,6 +5,7 @@ use datafusion::prelude::SessionContext;
 use super::sizes::BOUNDED;
 use super::{BY_PLAN, Bounded};
 use crate::query::fixture::Lake;
+use crate::query::headings;
 use crate::query::session::{Options, Session};
 use crate::store::Store;
 
@@ -22,6 +23,9 @@ async fn check_refused(session: &Session, call: &str) {
 async fn check_same(session: &Session, sql: &str) {
     let bounded = session.sql(sql).await.unwrap().collect().await.unwrap();
     let plain = SessionContext::new().sql(sql).await.unwrap().collect().await.unwrap();
+    // The session calls its columns otherwise.
+    let called = |batch| headings::renamed(batch, &bounded[0].schema()).unwrap();
+    let plain: Vec<_> = plain.into_iter().map(called).collect();
     let text = |batches: &[_]| pretty_format_batches(batches).unwrap().to_string();
     assert_eq!(text(&bounded), text(&plain), "{sql}");
 }
@@ -258,7 +262,7 @@ async fn constants_that_are_compared_or_of_few_rows_are_as_large_as_they_are() {
     }
     let answer = session.sql("SELECT range(1, 100) AS r, range(1, 100000) FROM generate_series(1, 2)").await.unwrap();
     let names: Vec<_> = answer.schema().fields().iter().map(|field| field.name().clone()).collect();
-    assert_eq!(names, ["r", "range(Int64(1),Int64(100000))"]);
+    assert_eq!(names, ["r", "range(1, 100000)"]);
 }
 
 #[tokio::test]

@@ -25,6 +25,44 @@ fn lake() -> Lake {
 }
 
 #[tokio::test]
+async fn existence_orders_rows_whatever_they_show() {
+    let lake = lake();
+    let session = lake.session();
+    const T: &str = "(values (1, 10), (1, 11), (3, null)) as t(id, n)";
+    for (sql, expected) in [
+        (
+            format!("select offer_id from offers o order by exists(select 1 from {T} where id = o.offer_id), 1"),
+            "2, 1, 3",
+        ),
+        // What is asked need not be shown, nor is it.
+        (
+            format!(
+                "select price + 1 as p from offers o order by not exists(select 1 from {T} where id = o.offer_id), p"
+            ),
+            "2.0000, , 10.0000",
+        ),
+        ("select offer_id from offers order by offer_id in (select 3) desc, offer_id desc limit 2".to_owned(), "3, 2"),
+        (
+            format!("select offer_id + 0 as o from offers order by case when exists(select 1 from {T}) then -o end"),
+            "3, 2, 1",
+        ),
+        (
+            format!("select distinct offer_id from offers order by offer_id in (select id from {T}), offer_id"),
+            "2, 1, 3",
+        ),
+        (
+            format!(
+                "select count(*) from (select offer_id from offers o order by exists(select 1 from {T} where id = o.offer_id) limit 2) x"
+            ),
+            "2",
+        ),
+    ] {
+        let text = |value: Result<String, String>| value.map(|rows| rows.replace("| |", ""));
+        assert_eq!(text(rows(&session, &sql).await).as_deref(), Ok(expected), "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn existence_is_a_value_wherever_a_value_can_stand() {
     let lake = lake();
     let session = lake.session();

@@ -29,8 +29,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 
+use super::headings::renamed;
 use super::names::unique;
 use super::session::Answer;
 use crate::base::{Error, Result};
@@ -212,7 +213,7 @@ pub async fn write_as<W: io::Write + Send>(mut answer: Answer, style: Style, out
     let mut end = End::Complete;
     while let Some(batch) = answer.next().await? {
         let taken = encoder.rows_left(rows).min(batch.num_rows());
-        encoder.add(&named(batch.slice(0, taken), &schema)?)?;
+        encoder.add(&renamed(batch.slice(0, taken), &schema).map_err(encoder::unprintable)?)?;
         rows += taken;
         if !flush(&mut encoder, out)? {
             return Ok(Written { rows, end: End::ReaderGone });
@@ -225,22 +226,6 @@ pub async fn write_as<W: io::Write + Send>(mut answer: Answer, style: Style, out
     encoder.finish(end)?;
     let end = if flush(&mut encoder, out)? { end } else { End::ReaderGone };
     Ok(Written { rows, end })
-}
-
-/// The rows under these names.
-fn named(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    if batch.schema().fields().iter().zip(schema.fields()).all(|(found, field)| found.name() == field.name()) {
-        return Ok(batch);
-    }
-    let fields = batch
-        .schema()
-        .fields()
-        .iter()
-        .zip(schema.fields())
-        .map(|(found, field)| found.as_ref().clone().with_name(field.name()))
-        .collect::<Vec<_>>();
-    let columns = batch.columns().to_vec();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(encoder::unprintable)
 }
 
 /// Rows that are no answer of a query, in a format that streams.

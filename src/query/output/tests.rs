@@ -237,7 +237,41 @@ async fn columns_of_the_same_name_keep_it_for_people_and_are_numbered_for_progra
     // Around a query that somebody else wrote.
     let around = "SELECT * FROM (SELECT offer_id, o.* FROM (VALUES (7)) AS o(offer_id)) AS source LIMIT 5";
     assert_eq!(written(around, Format::Csv, Layout::default()).await.0, "offer_id,offer_id\n7,7\n");
+    let stars = "SELECT o.*, 1, o.* FROM (VALUES (7)) AS o(offer_id) ORDER BY offer_id";
+    assert_eq!(written(stars, Format::Csv, Layout::default()).await.0, "offer_id,1,offer_id\n7,1,7\n");
     let session = Lake::new().session();
     let refused = session.sql("SELECT x.n FROM (SELECT 1 AS n, 2 AS n) AS x").await;
     assert!(refused.is_err(), "which of the two is not said");
+}
+
+#[tokio::test]
+async fn columns_without_a_name_are_called_as_they_are_written() {
+    const SQL: &str = "SELECT 1, count(1), COUNT(*), sum(n), max(n) * 1.5, max(n)::text, max(o.n)::int AS m \
+                       FROM (VALUES (7)) AS o(n) ORDER BY count(1)";
+    for (format, expected) in [
+        (Format::Csv, "1,count(1),count(*),sum(n),max(n) * 1.5,max(n)::TEXT,m\n1,1,1,7,10.5,7,7\n"),
+        (
+            Format::Jsonl,
+            "{\"1\":1,\"count(1)\":1,\"count(*)\":1,\"sum(n)\":7,\"max(n) * 1.5\":10.5,\"max(n)::TEXT\":\"7\",\"m\":7}\n",
+        ),
+    ] {
+        assert_eq!(written(SQL, format, Layout::default()).await.0, expected, "{format:?}");
+    }
+    for (sql, expected) in [
+        ("SELECT 1 UNION ALL SELECT 2 ORDER BY 1", "1\n1\n2\n"),
+        ("SELECT o.n::text, CAST((n) AS INT), *, n + 1 FROM (VALUES (7)) AS o(n)", "n,n,n,n + 1\n7,7,7,8\n"),
+        // Queries around know them by these names, too.
+        (
+            "WITH x AS (SELECT sum(n), 1 FROM (VALUES (7), (8)) AS o(n)) SELECT x.\"sum(n)\", * FROM x",
+            "sum(n),sum(n),1\n15,15,1\n",
+        ),
+        (
+            "SELECT * FROM (SELECT n * 2, count(1) FROM (VALUES (7)) AS o(n) GROUP BY n * 2 ORDER BY n * 2) AS x",
+            "n * 2,count(1)\n14,1\n",
+        ),
+    ] {
+        assert_eq!(written(sql, Format::Csv, Layout::default()).await.0, expected, "{sql}");
+    }
+    let explained = written("EXPLAIN FORMAT INDENT SELECT 1", Format::Csv, Layout::default()).await.0;
+    assert!(explained.starts_with("plan_type,plan\n"), "{explained}");
 }

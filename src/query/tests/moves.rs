@@ -106,6 +106,7 @@ async fn a_day_is_compared_with_all_that_was_published_before_it_whoever_publish
     for (from, expected) in [
         ("price_moves(1)", "1,raise,4.000000,6.000000,50.0000,,\n"),
         ("price_moves(1, '2026-11-18')", "1,raise,3.000000,4.000000,33.3333,,\n"),
+        ("price_moves(3 - 2, date '2026-11-20' - interval '2 days')", "1,raise,3.000000,4.000000,33.3333,,\n"),
         ("price_moves(1, '2026-11-19')", ""),
         ("price_moves(1, '2026-11-16')", ""),
     ] {
@@ -116,7 +117,7 @@ async fn a_day_is_compared_with_all_that_was_published_before_it_whoever_publish
     for (call, expected) in [
         ("price_moves()", "one or two arguments"),
         ("price_moves(1, '2025-11-20')", "the first day is 2026-11-16"),
-        ("price_moves(1, (SELECT max(dt) FROM shops))", "must be a date"),
+        ("price_moves(1, (SELECT max(dt) FROM shops))", "must be written, not asked for by a query"),
     ] {
         let error = error(&session, &format!("SELECT * FROM {call}")).await;
         assert!(error.to_string().contains(expected), "{call}: {error}");

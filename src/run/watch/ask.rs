@@ -13,6 +13,7 @@ use crate::alert::WatchRows;
 use crate::base::{Error, Kind, Result};
 use crate::config::pipeline::Watch;
 use crate::query::Session;
+use crate::query::names::shown;
 
 /// A watch that takes longer holds up the night.
 const TIME_MAX: Duration = Duration::from_secs(60);
@@ -48,7 +49,7 @@ pub(super) async fn ask(session: &Session, watch: &Watch) -> Result<Found> {
 async fn read(session: &Session, watch: &Watch) -> Result<Found> {
     let mut answer = session.sql(&watch.sql).await?;
     let mut rows = nothing(watch);
-    rows.columns = answer.schema().fields().iter().map(|field| field.name().clone()).collect();
+    rows.columns = answer.schema().fields().iter().map(|field| shown(field.name()).to_owned()).collect();
     let mut sum = 0_u128;
     while let Some(batch) = answer.next().await? {
         add(&mut rows, &mut sum, &batch, watch.rows_max)

@@ -31,6 +31,9 @@ pub(super) fn all(user: &str, known: &Shared) -> Vec<ScalarUDF> {
         boolean("pg_is_in_recovery", &[], false),
         boolean("pg_function_is_visible", &[DataType::Int64], true),
         boolean("pg_type_is_visible", &[DataType::Int64], true),
+        boolean("pg_operator_is_visible", &[DataType::Int64], true),
+        boolean("pg_opclass_is_visible", &[DataType::Int64], true),
+        boolean("pg_opfamily_is_visible", &[DataType::Int64], true),
     ];
     // What a table takes on the disk is not its own: files are the lake's.
     functions.extend(
@@ -103,9 +106,9 @@ const TOLD: [(&str, Tell); 7] = [
         }
         None => known.relation(number(values, 0)?)?.definition.clone(),
     }),
-    ("pg_get_function_arguments", |known, values| Some(known.function(number(values, 0)?)?.arguments.to_owned())),
+    ("pg_get_function_arguments", |known, values| arguments(known, number(values, 0)?)),
     ("pg_get_function_identity_arguments", |known, values| {
-        Some(known.function(number(values, 0)?)?.arguments.replace(" DEFAULT NULL", ""))
+        Some(arguments(known, number(values, 0)?)?.replace(" DEFAULT NULL", ""))
     }),
     ("pg_get_functiondef", |known, values| {
         let Function { name, arguments, result, definition, .. } = known.function(number(values, 0)?)?;
@@ -113,8 +116,17 @@ const TOLD: [(&str, Tell); 7] = [
             format!("CREATE OR REPLACE FUNCTION public.{name}({arguments})\n RETURNS {}\n LANGUAGE sql", result.0);
         Some(format!("{head}\nAS $function$\n{definition}$function$\n"))
     }),
-    ("pg_get_function_result", |known, values| Some(known.function(number(values, 0)?)?.result.0.to_owned())),
+    ("pg_get_function_result", |known, values| {
+        let oid = number(values, 0)?;
+        let own = || known.function(oid).map(|function| function.result.0.to_owned());
+        own().or_else(|| Some(known.built_in.get(&oid)?.result.clone()))
+    }),
 ];
+
+fn arguments(known: &Known, oid: i64) -> Option<String> {
+    let own = || known.function(oid).map(|function| function.arguments.to_owned());
+    own().or_else(|| Some(known.built_in.get(&oid)?.arguments.clone()))
+}
 
 fn number(values: &[ScalarValue], place: usize) -> Option<i64> {
     match values.get(place)?.cast_to(&DataType::Int64).ok()? {

@@ -4,12 +4,14 @@
 //!
 //! Invariant: nothing in here reads a file of the lake.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use arrow::array::AsArray as _;
 use arrow::datatypes::Int32Type;
 use pgwire::api::Type;
 
+use super::built_in::{self, BuiltIn};
 use crate::base::Result;
 use crate::query::inspect::{self, FunctionKind, RelationKind};
 use crate::query::session::{CATALOG, Session};
@@ -43,6 +45,8 @@ pub(super) struct Known {
     pub(super) pg_proc: i64,
     pub(super) relations: Vec<Relation>,
     pub(super) functions: Vec<Function>,
+    /// The functions beside them, by their numbers.
+    pub(super) built_in: BTreeMap<i64, BuiltIn>,
 }
 
 /// A table or view.
@@ -103,7 +107,8 @@ impl Known {
     /// # Errors
     /// A view that cannot be planned.
     pub(super) async fn of(session: &Session) -> Result<Self> {
-        let mut known = Self { functions: functions(session), ..Self::default() };
+        let built_in = built_in::read(session).await?;
+        let mut known = Self { functions: functions(session), built_in, ..Self::default() };
         let numbers = format!(
             "SELECT c.oid, c.relname, n.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE n.nspname = '{PUBLIC}' OR c.relname IN ('pg_class', 'pg_proc')"

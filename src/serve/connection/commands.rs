@@ -197,7 +197,7 @@ impl Connection {
 
     pub(super) fn answer_of(&self, source: Source, formats: &[i16], tag: &'static str) -> Result<Answer, Failure> {
         let options = Arc::new(self.settings.formats());
-        let columns = rows::columns(source.plan.schema().as_arrow(), formats, &options)?;
+        let columns = rows::columns(&source.schema(), formats, &options)?;
         Ok(Answer { source, columns, tag, open: None, is_done: false })
     }
 
@@ -242,8 +242,8 @@ impl Connection {
     pub(super) fn cursor_columns(&self, cursor: &str, formats: Option<&[i16]>) -> Result<Vec<FieldInfo>, Failure> {
         let portal = self.portals.get(cursor).ok_or_else(|| unknown_cursor(cursor))?;
         let What::Answer(answer) = &portal.what else { return Err(unknown_cursor(cursor)) };
-        let schema = answer.source.plan.schema().as_arrow();
-        rows::columns(schema, formats.unwrap_or(&portal.formats), &Arc::new(self.settings.formats()))
+        let schema = answer.source.schema();
+        rows::columns(&schema, formats.unwrap_or(&portal.formats), &Arc::new(self.settings.formats()))
     }
 
     /// Sends the next rows of an answer, which begins if it has not; how many, and whether there may be more.

@@ -117,8 +117,9 @@ impl Connection {
         {
             query = self.plan(limits, &tables, &filled(statement, values), &sql).await?;
         }
+        let headings = query.headings.clone();
         let plan = query.with_values(&tables, values, &described, &sql)?;
-        Ok(Source { tables, plan, sql })
+        Ok(Source { tables, plan, headings, sql })
     }
 
     pub(super) async fn bind(

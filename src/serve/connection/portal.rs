@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use pgwire::api::results::FieldInfo;
 
 use crate::query::Running;
+use crate::query::headings::Headings;
 use crate::serve::failure::Failure;
 use crate::serve::lake::Tables;
 use crate::serve::statement::Parsed;
@@ -34,7 +36,15 @@ pub(super) enum What {
 pub(super) struct Source {
     pub(super) tables: Arc<Tables>,
     pub(super) plan: LogicalPlan,
+    pub(super) headings: Headings,
     pub(super) sql: Arc<str>,
+}
+
+impl Source {
+    /// Its columns, as they are called.
+    pub(super) fn schema(&self) -> SchemaRef {
+        self.headings.over(&Arc::new(self.plan.schema().as_arrow().clone()))
+    }
 }
 
 /// A query's answer, begun or not.

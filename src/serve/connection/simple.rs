@@ -48,7 +48,7 @@ impl Connection {
         };
         let source = self.source(limits, statement, sql).await?;
         let formats = Arc::new(self.settings.formats());
-        let columns = rows::columns(source.plan.schema().as_arrow(), &[], &formats)?;
+        let columns = rows::columns(&source.schema(), &[], &formats)?;
         self.tell_columns(&columns);
         let mut open = Open::new(&source)?;
         let (sent, _) = self.send_rows(limits, &mut open, &columns, 0).await?;
@@ -63,8 +63,8 @@ impl Connection {
         sql: &Arc<str>,
     ) -> Result<Source, Stop> {
         let tables = self.tables(limits).await?;
-        let plan = self.plan(limits, &tables, statement, sql).await?.typed;
-        Ok(Source { tables, plan, sql: Arc::clone(sql) })
+        let query = self.plan(limits, &tables, statement, sql).await?;
+        Ok(Source { tables, plan: query.typed, headings: query.headings, sql: Arc::clone(sql) })
     }
 }
 

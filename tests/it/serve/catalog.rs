@@ -28,6 +28,8 @@ async fn tables_columns_views_and_functions_say_what_they_are() {
         ),
         ("select pg_get_function_result(oid) from pg_proc where proname = 'price_at'", "SETOF record"),
         ("select pg_get_function_result(oid) from pg_proc where proname = 'moq_pieces'", "bigint"),
+        ("select pg_get_function_arguments(oid) from pg_proc where oid = 877", "text, integer, integer"),
+        ("select pg_get_function_result(oid) from pg_proc where oid = 877", "text"),
         ("select obj_description(oid, 'pg_proc') from pg_proc where proname = 'price_history'", "every published day"),
     ] {
         let found = text(&client, sql).await;

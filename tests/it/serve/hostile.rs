@@ -67,6 +67,13 @@ async fn failures_have_codes_hints_and_places() {
         ("selec 1", "42601", "this is not SQL", None, Some(1)),
         ("select 1/0", "22012", "divide by zero", None, None),
         ("select 'x'::int", "22P02", "", None, None),
+        (
+            "select age(dt, dt)\nfrom days",
+            "42883",
+            "no function `age`",
+            Some("`a - b` of two dates is a number of days"),
+            Some(8),
+        ),
         ("select moq_piece('1')", "42883", "no function `moq_piece`", Some("did you mean `moq_pieces`?"), Some(8)),
     ] {
         let error = client.simple_query(sql).await.unwrap_err();

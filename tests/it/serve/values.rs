@@ -114,6 +114,16 @@ async fn columns_may_be_called_the_same_and_existence_is_a_value() {
         assert_eq!(names, expected, "{sql}");
         assert!(!client.query(&prepared, &[]).await.unwrap().is_empty(), "{sql}");
     }
+    for (sql, expected) in [
+        ("select d.*, d.* from (select dt from days) d", ["dt", "dt"].as_slice()),
+        ("select 1, count(1), max(dt) + 1 from days", &["1", "count(1)", "max(dt) + 1"]),
+        ("select * from (select max(dt), 2 from days) x", &["max(dt)", "2"]),
+    ] {
+        let prepared = client.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let names: Vec<&str> = prepared.columns().iter().map(tokio_postgres::Column::name).collect();
+        assert_eq!(names, expected, "{sql}");
+        assert!(!client.query(&prepared, &[]).await.unwrap().is_empty(), "{sql}");
+    }
     let sql = "select exists(select 1 from offers), offer_id in (select offer_id from skus) = \
                exists(select 1 from skus s where s.offer_id = o.offer_id) from offers o";
     for row in texts(&client, sql).await {
@@ -124,4 +134,35 @@ async fn columns_may_be_called_the_same_and_existence_is_a_value() {
             .await,
         "0A000"
     );
+}
+
+#[tokio::test]
+async fn lists_and_series_are_what_postgresql_makes_of_them() {
+    let place = lake().await;
+    let served = Served::start(&place, &[]).await;
+    let client = served.client().await;
+    for (sql, expected) in [
+        ("select array(select x from unnest(array[2, 3, 1]) x order by x desc)", ["{3,2,1}"].as_slice()),
+        ("select array(select x from unnest(array[2, 3, 1]) x order by -x limit 2)", &["{3,2}"]),
+        ("select array(select distinct x % 2 from unnest(array[2, 3, 1]) x order by 1)", &["{0,1}"]),
+        ("select array(select title from offers where false)", &["{}"]),
+        (
+            "select array(select y from unnest(array[1, 2]) y where y = x) from generate_series(1, 3) x order by x",
+            &["{1}", "{2}", "{}"],
+        ),
+        ("select generate_series(1, 3)", &["1", "2", "3"]),
+        ("select 10 + generate_series(1, 2)", &["11", "12"]),
+        ("select n from generate_series(1, 2) n", &["1", "2"]),
+        ("select generate_series from generate_series(1, 2)", &["1", "2"]),
+        (
+            "select d::date from generate_series(date '2026-11-30', date '2026-12-01', interval '1 day') d",
+            &["2026-11-30", "2026-12-01"],
+        ),
+    ] {
+        let found: Vec<String> = texts(&client, sql).await.into_iter().map(|row| row[0].clone().unwrap()).collect();
+        assert_eq!(found, expected, "{sql}");
+    }
+    let prepared = client.prepare("select array(select 1), generate_series(1, 2)").await.unwrap();
+    let names: Vec<&str> = prepared.columns().iter().map(tokio_postgres::Column::name).collect();
+    assert_eq!(names, ["array", "generate_series"]);
 }
