@@ -36,7 +36,7 @@ pub(super) fn data_type(pg_type: &Type) -> Option<DataType> {
 
 /// Whether values of a type are read here.
 pub(super) fn is_read(pg_type: &Type) -> bool {
-    !matches!(*pg_type, Type::INTERVAL | Type::TIME | Type::BYTEA) && data_type(pg_type).is_some()
+    !matches!(*pg_type, Type::TIME | Type::BYTEA) && data_type(pg_type).is_some()
 }
 
 /// The type of a list's elements.
@@ -104,11 +104,21 @@ pub(super) fn from_binary(pg_type: &Type, bytes: &[u8]) -> Option<ScalarValue> {
         Type::TIMESTAMPTZ => ScalarValue::TimestampMicrosecond(Some(micros()?), Some("UTC".into())),
         Type::BOOL => ScalarValue::Boolean(Some(*bytes.first()? != 0)),
         Type::NUMERIC => decimal(&digits(bytes)?)?,
+        Type::INTERVAL => interval(bytes)?,
         Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN | Type::JSON => {
             ScalarValue::Utf8(Some(std::str::from_utf8(bytes).ok()?.to_owned()))
         }
         _ => return None,
     })
+}
+
+/// Microseconds, days and months.
+fn interval(bytes: &[u8]) -> Option<ScalarValue> {
+    let (micros, bytes) = bytes.split_first_chunk()?;
+    let (days, bytes) = bytes.split_first_chunk()?;
+    let nanos = i64::from_be_bytes(*micros).checked_mul(1000)?;
+    let months = i32::from_be_bytes(bytes.try_into().ok()?);
+    Some(ScalarValue::new_interval_mdn(months, i32::from_be_bytes(*days), nanos))
 }
 
 /// A list of values of a type, which have the digits of the longest if they are decimals.
@@ -233,6 +243,15 @@ mod tests {
         assert_eq!(of(&[2, 0, 0, 0, 1]), None, "cut");
         assert_eq!(from_binary(&Type::DATE, &9_820_i32.to_be_bytes()), Some(ScalarValue::Date32(Some(20_777))));
         assert_eq!(from_binary(&Type::INT8, b"1"), None);
+        let interval = |micros: i64, rest: &[u8]| {
+            from_binary(&Type::INTERVAL, &[&micros.to_be_bytes(), rest].concat()).map(|value| format!("{value:?}"))
+        };
+        let two_days_of_a_month = [0, 0, 0, 2, 0, 0, 0, 1];
+        let of_text = from_text(&Type::INTERVAL, b"1 mons 2 days 3600.5 secs").map(|value| format!("{value:?}"));
+        assert_eq!(interval(3_600_500_000, &two_days_of_a_month), of_text);
+        assert!(of_text.unwrap().contains("months: 1, days: 2, nanoseconds: 3600500000000"));
+        assert_eq!(interval(i64::MAX, &two_days_of_a_month), None, "longer than what nanoseconds count");
+        assert_eq!((interval(1, &[0]), from_text(&Type::INTERVAL, b"soon")), (None, None));
     }
 
     #[test]

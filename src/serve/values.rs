@@ -158,7 +158,7 @@ fn null(wanted: &Wanted) -> Option<ScalarValue> {
     wanted.data_type().map_or(Some(ScalarValue::Null), |data_type| ScalarValue::try_from(&data_type).ok())
 }
 
-/// Intervals and what else there is.
+/// Times of day, bytes and what else there is.
 fn elsewhere(wanted: &Wanted, format: i16, bytes: &Bytes) -> Option<ScalarValue> {
     let statement = Arc::new(StoredStatement::new(String::new(), (), vec![Some(wanted.pg_type.clone())]));
     let bind = Bind::new(None, None, vec![format], vec![Some(bytes.clone())], Vec::new());
