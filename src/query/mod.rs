@@ -11,7 +11,8 @@
 //! * `estimates`: how many rows filters keep that ask for nulls.
 //! * `bounded`: how much functions and constants may give; `held`: windows whose rows count.
 //! * [`ledger`]: calls by day and account, from the state store.
-//! * `names`: columns that are called the same; `headings`: columns without a name; `membership`: `EXISTS` and `IN` as values; `templates`: formats of times.
+//! * `names`: columns that are called the same; `headings`: columns without a name.
+//! * `membership`: `EXISTS` and `IN` as values; `templates`: formats of times; `days`: days after a day.
 //! * [`place`]: where in a query an error is; `elsewhere`: what is written instead of functions that others have.
 //! * [`runs`]: the funnel of each run.
 //! * [`verify`]: whether the tables agree with each other and with `runs`.
@@ -22,6 +23,7 @@
 
 mod bounded;
 pub mod catalog;
+mod days;
 mod elsewhere;
 pub mod engine;
 pub(crate) mod error;

@@ -21,6 +21,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 
 use super::catalog::{LakeCatalog, Planner};
+use super::days::WholeDays;
 use super::give_way::{self, Stop};
 use super::headings::{self, Headings};
 use super::inspect::Scan;
@@ -151,6 +152,7 @@ impl Session {
             .with_physical_optimizer_rules(estimates::rules())
             .build();
         state.register_function_rewrite(Arc::new(Templates)).map_err(|cause| error::explain(cause, &[]))?;
+        state.register_function_rewrite(Arc::new(WholeDays)).map_err(|cause| error::explain(cause, &[]))?;
         let context = SessionContext::new_with_state(state);
         let weak = context.state_weak_ref();
         let planner = Planner::new(move || weak.upgrade().map(|state| state.read().clone()));

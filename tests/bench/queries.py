@@ -148,7 +148,7 @@ class Huopan:
 
     def command(self, question, words):
         sql = MATCHES.format(keywords=",".join(KEYWORDS)) if question == "keywords" else SQL[question].format(
-            **words, day="interval '1 day'", like="")
+            **words, day="1", like="")
         return [self.program, "sql", "--lake", self.lake, "--format", "json", "-c", sql]
 
     def rows(self, out):
