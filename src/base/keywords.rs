@@ -15,13 +15,21 @@ use super::{Error, Result};
 
 /// Appends a text in the form in which texts compare.
 pub fn fold(text: &str, folded: &mut String) {
-    if text.is_ascii() {
-        folded.extend(text.chars().map(|letter| letter.to_ascii_lowercase()));
+    let start = folded.len();
+    if text.bytes().all(|byte| is_plain(byte) || byte.is_ascii_uppercase()) {
+        folded.push_str(text);
+        folded[start..].make_ascii_lowercase();
     } else if is_nfkc_quick(text.chars()) == IsNormalized::Yes {
         folded.extend(text.chars().flat_map(char::to_lowercase));
     } else {
         folded.extend(text.nfkc().flat_map(char::to_lowercase));
     }
+}
+
+/// Whether a byte of a text stands in it as it compares: of ASCII without capitals, or of U+4000 to U+9FFF (the bytes that such
+/// letters begin with, and those that follow any), which are Chinese, have no case, and compose with nothing.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x80..=0xbf | 0xe4..=0xe9) || byte.is_ascii() && !byte.is_ascii_uppercase()
 }
 
 /// What a title must and must not have.
@@ -109,9 +117,14 @@ impl Words {
             found.is_found[number] = false;
         }
         found.is_found.resize(self.numbers.len(), false);
-        found.folded.clear();
-        fold(title, &mut found.folded);
-        for hit in self.automaton.find_overlapping_iter(&found.folded) {
+        let title = if title.bytes().all(is_plain) {
+            title
+        } else {
+            found.folded.clear();
+            fold(title, &mut found.folded);
+            &found.folded
+        };
+        for hit in self.automaton.find_overlapping_iter(title) {
             let number = hit.pattern().as_usize();
             if !found.is_found[number] {
                 found.is_found[number] = true;
@@ -145,6 +158,22 @@ mod tests {
         {
             assert_eq!(folded(text), expected);
         }
+    }
+
+    /// The short way to the same form.
+    #[test]
+    fn letters_that_are_taken_as_they_are_have_no_other_form() {
+        for letter in ('\0'..=char::MAX).filter(|letter| letter.to_string().bytes().all(is_plain)) {
+            let form: String = letter.nfkc().flat_map(char::to_lowercase).collect();
+            assert_eq!(form, letter.to_string());
+            // Nor does one with what stands beside it.
+            for after in ['a', '马', letter] {
+                let pair = String::from_iter([letter, after]);
+                assert_eq!(pair.nfkc().collect::<String>(), pair);
+            }
+        }
+        assert_eq!(folded("IPhone 马克杯 A4"), "iphone 马克杯 a4");
+        assert_eq!(folded("Cafe\u{301}"), "café");
     }
 
     #[test]

@@ -31,6 +31,11 @@ async fn error(session: &Session, sql: &str) -> Error {
     }
 }
 
+async fn ids(session: &Session, sql: &str) -> String {
+    let text = csv(session, sql).await;
+    text.lines().skip(1).collect::<Vec<_>>().join(";")
+}
+
 async fn plan(session: &Session, sql: &str) -> String {
     csv(session, &format!("EXPLAIN FORMAT INDENT {sql}")).await
 }
@@ -81,6 +86,27 @@ mod published_table {
                 let scanned = sides.split("DataSourceExec").nth(1).unwrap();
                 assert!(scanned.contains(&format!("[[{built}/")), "{sql}: {plan}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_test_for_null_that_every_row_passes_is_not_read() {
+        let mut lake = Lake::new();
+        lake.rows("price_tiers", MONDAY, "nightly", &[json!({"offer_id": 1}), json!({"offer_id": 2})]);
+        lake.rows("price_tiers", MONDAY, "skus", &[json!({"offer_id": 3}), json!({"offer_id": 4, "sku_id": 7})]);
+        let session = lake.session();
+        for (filter, is_read, found) in [
+            ("sku_id IS NULL AND pipeline = 'nightly'", false, "1;2"),
+            ("sku_id IS NOT NULL AND pipeline = 'nightly'", true, ""),
+            ("offer_id IS NOT NULL", false, "1;2;3;4"),
+            ("sku_id IS NULL AND tier_no < 2", true, "1;2;3"),
+            ("sku_id IS NOT NULL", true, "4"),
+        ] {
+            let sql = format!("SELECT offer_id FROM price_tiers WHERE {filter}");
+            assert_eq!(ids(&session, &format!("{sql} ORDER BY offer_id")).await, found, "{sql}");
+            let plan = plan(&session, &sql).await;
+            let (_, physical) = plan.split_once("physical_plan").unwrap();
+            assert_eq!(physical.contains(" NULL"), is_read, "{sql}: {physical}");
         }
     }
 
