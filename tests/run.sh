@@ -25,7 +25,7 @@ step() { printf '\n== %s\n' "$*"; }
 [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
 missing=()
 command -v cargo >/dev/null || { echo "missing: cargo (install Rust with rustup, see README)" >&2; exit 1; }
-command -v cc >/dev/null && command -v make >/dev/null || missing+=(build-essential)
+command -v cc >/dev/null || missing+=(build-essential)
 if [ "$quick" = no ]; then
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
     command -v java >/dev/null || missing+=(default-jre-headless)    # Spark

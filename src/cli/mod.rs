@@ -11,7 +11,6 @@ mod file;
 mod gateways;
 mod groups;
 mod lake;
-mod memory;
 mod output;
 mod plan;
 mod progress;
@@ -186,9 +185,6 @@ fn with_fitted_help(mut command: clap::Command, width: usize) -> clap::Command {
 }
 
 async fn command(command: Command, talk: &output::Talk) -> Result<Outcome> {
-    if !command.answers_queries() {
-        memory::take_small_pages();
-    }
     match command {
         Command::Demo(arguments) => demo::main(arguments, talk).await,
         Command::Check(arguments) => check::main(&arguments, talk).await,
@@ -241,11 +237,6 @@ impl LogFormat {
 }
 
 impl Command {
-    /// Whether it computes with columns as large as a query makes them.
-    fn answers_queries(&self) -> bool {
-        matches!(self, Command::Sql(_) | Command::Serve(_) | Command::Report(_))
-    }
-
     /// Whether a failure is told on stdout, too, as JSON. `run` does that itself: days may have been published before it.
     fn prints_json(&self) -> bool {
         match self {
