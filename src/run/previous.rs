@@ -7,7 +7,9 @@ use std::collections::{HashMap, HashSet};
 
 use arrow::array::{Array, AsArray, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{ArrowPrimitiveType, Decimal128Type, Int8Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{
+    ArrowPrimitiveType, Date32Type, Decimal128Type, Int8Type, Int32Type, Int64Type, TimestampMicrosecondType,
+};
 use chrono::{DateTime, Utc};
 
 use crate::base::{Budget, Error, Result};
@@ -67,16 +69,21 @@ pub(super) struct Source<'s> {
 }
 
 /// Reads what completeness is judged against: the picture of the day before, and that of the same day where one is
-/// replaced.
-pub(super) fn load(source: &Source<'_>, entry: Option<&Entry>, replaced: Option<&Entry>) -> Result<Previous> {
+/// replaced. `is_expired`: the day before is no longer kept, and what went on from it is in the replaced one.
+pub(super) fn load(
+    source: &Source<'_>,
+    entry: Option<&Entry>,
+    replaced: Option<&Entry>,
+    is_expired: bool,
+) -> Result<Previous> {
     let store = source.store;
-    let mut previous = Previous::default();
+    let mut previous = Previous { is_expired, ..Previous::default() };
     if let Some(entry) = entry {
-        previous.offers = offers(source, entry)?;
+        previous.offers = offers(source, entry, false)?;
         read_shops(store, entry, &mut previous)?;
     }
     if let Some(replaced) = replaced {
-        previous.replaced = Some(offers(source, replaced)?);
+        previous.replaced = Some(offers(source, replaced, is_expired)?);
         // What the same day knew is newer.
         read_shops(store, replaced, &mut previous)?;
         read(store, replaced, Table::Shops, None, |batch| {
@@ -255,14 +262,24 @@ pub(super) fn rows<'e>(store: &Store, entry: Option<&'e Entry>, goes: Goes) -> P
     })
 }
 
-fn offers(source: &Source<'_>, entry: &Entry) -> Result<Sorted<Earlier>> {
+/// `is_rebuilt`: what was observed on the picture's own day follows anew from what landed.
+fn offers(source: &Source<'_>, entry: &Entry, is_rebuilt: bool) -> Result<Sorted<Earlier>> {
     let mut sorter = Sorter::new(source.budget);
     let columns = if source.depth == Depth::Rows { ALL_OFFER_COLUMNS } else { OFFER_COLUMNS };
+    let columns: Vec<&str> = columns.iter().copied().chain(is_rebuilt.then_some("observed_dt")).collect();
     let mut first = 0;
-    read(source.store, entry, Table::Offers, Some(columns), |batch| {
+    read(source.store, entry, Table::Offers, Some(&columns), |batch| {
         let mut offers = earlier(&batch, first, source.names)?;
         if source.depth == Depth::Rows {
             add_rows(&batch, &mut offers)?;
+        }
+        if is_rebuilt {
+            let observed = numbers::<Date32Type>(&batch, "observed_dt")?.values();
+            let own_day = Date32Type::from_naive_date(entry.dt);
+            for (offer, _) in offers.iter_mut().zip(observed).filter(|(_, day)| **day == own_day) {
+                // Its row stands for no record of the day, of which it was made.
+                offer.modified_at = None;
+            }
         }
         first += batch.num_rows() as u64;
         offers.into_iter().try_for_each(|offer| sorter.push(offer))

@@ -136,8 +136,7 @@ impl Day {
         let keys = budget.part(KEYS_PERCENT);
         let source =
             previous::Source { store: &self.store, names: &collected.shops, budget: &keys, depth: self.depth() };
-        let mut before = previous::load(&source, self.before.as_ref(), self.replaced.as_ref())?;
-        before.is_expired = self.is_expired;
+        let before = previous::load(&source, self.before.as_ref(), self.replaced.as_ref(), self.is_expired)?;
         let chunks = std::mem::take(&mut collected.chunks);
         let settled = self.judge(&collected, &before, skus_fetched, |fetched, verdict| {
             let picture = picture::Builder::new(chunks, collected.shops.places(), &keys);

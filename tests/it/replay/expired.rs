@@ -13,15 +13,38 @@ fn keeps_two_days(place: &Place, sim: &sim::Sim, lines: &str) -> Pipeline {
     support::load(&place.write("pipeline.toml", text.replace("[lake]", "[lake]\nretain_days = 2")))
 }
 
+/// Details come from another gateway.
+fn of_items(places: &[&Place], sim: &sim::Sim) -> String {
+    for place in places {
+        place.write(
+            "items.toml",
+            "extends = \"item-get\"\nname = \"item-get\"\n[limits]\ncalls_per_second = 1000\n\
+             pause_seconds = { success = 0, failure = 0, throttle = 0 }\n",
+        );
+    }
+    format!(
+        "\ndetails_gateway = \"./items.toml\"\ndetails_url = \"{}\"\n[[accounts]]\nname = \"details\"\n\
+         gateway = \"./items.toml\"\nlicence = \"company\"\n\
+         credentials = {{ app_key = \"sim-app\", app_secret = \"env:SECRET\" }}",
+        sim.url(Gateway::ItemGet)
+    )
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_day_that_is_kept_is_rebuilt_upon_what_went_on_in_it() {
-    // Rows of each offer that was not listed go on in the one case, those of offers that are gone in the other.
-    for (fetch, vanishing_per_mille) in [("listing = \"changed\"", 0), ("listing = \"all\"", 1000)] {
+    // Rows of each offer that was not listed go on in the first case, those of offers that are gone in the second, and what
+    // older details say of offers that were listed in the third.
+    for (fetch, vanishing_per_mille) in
+        [("listing = \"changed\"", 0), ("listing = \"all\"", 1000), ("details = \"missing\"", 1000)]
+    {
         let history = History { changed_per_mille: 100, vanishing_per_mille, ..History::default() };
         let options = Options { shop_sizes: vec![120], skew_seconds_max: i64::MAX / 4, ..messy() };
         let sim = sim::start(options.with_history(history)).await.unwrap();
         let (place, other) = (Place::new(), Place::new());
-        let lines = format!("{}\n[fetch]\n{fetch}", shop_lines(&sim.world(Gateway::Portals)));
+        let mut lines = format!("{}\n[fetch]\n{fetch}", shop_lines(&sim.world(Gateway::Portals)));
+        if fetch.starts_with("details") {
+            lines += &of_items(&[&place, &other], &sim);
+        }
         let ruled = format!("{lines}{RULE}");
         for dt in 16..=20 {
             night_of(&keeps_two_days(&place, &sim, &lines), &sim, day(dt)).await;
@@ -50,7 +73,7 @@ async fn the_first_day_that_is_kept_is_rebuilt_upon_what_went_on_in_it() {
         assert_eq!(ended.code, 0, "{ended:?}");
         for dt in 18..=20 {
             let fetched = format!(
-                "select * exclude (run_id, raw_ref, fetched_at) from offers where dt = '{}' \
+                "select * exclude (run_id, raw_ref, fetched_at, detail_fetched_at) from offers where dt = '{}' \
                 and observed_dt >= '2026-11-18' order by offer_id",
                 day(dt)
             );
