@@ -117,8 +117,8 @@ async fn a_query_that_holds_much_where_the_engine_does_not_count_ends_with_the_s
     let client = served.client().await;
     let doubled: String = (1..25).map(|at| format!(", q{at} as (select t || t as t from q{})", at - 1)).collect();
     for query in [
-        "select max(s) from (select sum(value) over () as s from generate_series(1, 3000000)) x".to_owned(),
-        "select max(cardinality(l)) from (select array_agg(value) over () as l from generate_series(1, 10000)) x"
+        "select max(s) from (select sum(value) over () as s from generate_series(1, 3000000) value) x".to_owned(),
+        "select max(cardinality(l)) from (select array_agg(value) over () as l from generate_series(1, 10000) value) x"
             .to_owned(),
         "select range(1, 20000) from generate_series(1, 8000)".to_owned(),
         format!("with q0 as (select title as t from offers){doubled} select max(length(t)) from q24"),
